@@ -1,0 +1,139 @@
+"""Otus: an edge packet-capture agent for SIP/VoIP, as a plugin framework.
+
+This module is the whole of what a plugin may import; the names are loaded at first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from otus_core.components import (
+        BaseCapturer,
+        BaseCommandChannel,
+        BaseParser,
+        BaseProcessor,
+        BaseReporter,
+        CaptureStats,
+        CommandHandler,
+        Context,
+        LineWriter,
+        ReportResult,
+    )
+    from otus_core.config.fields import Duration, configuration, option
+    from otus_core.declarations import (
+        Capturer,
+        CommandChannel,
+        Declaration,
+        NoConfig,
+        Parser,
+        Processor,
+        Reporter,
+    )
+    from otus_core.errors import (
+        CaptureError,
+        ConfigInvalid,
+        ConfigProblem,
+        FlowContextRefused,
+        OtusError,
+        ParseError,
+        PluginInitFailed,
+    )
+    from otus_core.hookspecs import hookimpl
+    from otus_core.model.flows import FlowKey, FlowRegistry
+    from otus_core.model.frames import FrameBatch, RawPacket
+    from otus_core.model.json import encode_json
+    from otus_core.model.output import OutputPacket, Parsed
+    from otus_core.model.packet import DecodedPacket
+    from otus_core.model.text import printable
+
+_EXPORTS = {
+    "components": (
+        "BaseCapturer",
+        "BaseCommandChannel",
+        "BaseParser",
+        "BaseProcessor",
+        "BaseReporter",
+        "CaptureStats",
+        "CommandHandler",
+        "Context",
+        "LineWriter",
+        "ReportResult",
+    ),
+    "config.fields": ("Duration", "configuration", "option"),
+    "declarations": ("Capturer", "CommandChannel", "Declaration", "NoConfig", "Parser", "Processor", "Reporter"),
+    "errors": (
+        "CaptureError",
+        "ConfigInvalid",
+        "ConfigProblem",
+        "FlowContextRefused",
+        "OtusError",
+        "ParseError",
+        "PluginInitFailed",
+    ),
+    "hookspecs": ("hookimpl",),
+    "model.flows": ("FlowKey", "FlowRegistry"),
+    "model.frames": ("FrameBatch", "RawPacket"),
+    "model.json": ("encode_json",),
+    "model.output": ("OutputPacket", "Parsed"),
+    "model.packet": ("DecodedPacket",),
+    "model.text": ("printable",),
+}
+_WHERE = {name: module for module, names in _EXPORTS.items() for name in names}
+
+__all__ = [
+    "BaseCapturer",
+    "BaseCommandChannel",
+    "BaseParser",
+    "BaseProcessor",
+    "BaseReporter",
+    "CaptureError",
+    "CaptureStats",
+    "Capturer",
+    "CommandChannel",
+    "CommandHandler",
+    "ConfigInvalid",
+    "ConfigProblem",
+    "Context",
+    "Declaration",
+    "DecodedPacket",
+    "Duration",
+    "FlowContextRefused",
+    "FlowKey",
+    "FlowRegistry",
+    "FrameBatch",
+    "LineWriter",
+    "NoConfig",
+    "OtusError",
+    "OutputPacket",
+    "ParseError",
+    "Parsed",
+    "Parser",
+    "PluginInitFailed",
+    "Processor",
+    "RawPacket",
+    "ReportResult",
+    "Reporter",
+    "__version__",
+    "configuration",
+    "encode_json",
+    "hookimpl",
+    "option",
+    "printable",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _WHERE.get(name)
+    if module is None:
+        raise AttributeError(f"module 'otus_core' has no attribute {name!r}")
+    value = getattr(import_module(f"otus_core.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

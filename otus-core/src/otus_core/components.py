@@ -1,0 +1,191 @@
+"""What a component of each kind does: base classes with the methods that the core calls.
+
+Inheriting is convenient, not required: a plain class with these methods works as well. The life of every component:
+made by its factory with its configuration → ``wire(context)`` → ``start()`` → work → ``stop()``, which is called exactly once,
+also after a failed ``start``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import attrs
+
+if TYPE_CHECKING:
+    from otus_core.model.flows import FlowRegistry
+    from otus_core.model.frames import FrameBatch
+    from otus_core.model.output import OutputPacket, Parsed
+    from otus_core.model.packet import DecodedPacket
+
+
+class LineWriter(Protocol):
+    """The way to standard output. Only the parent process writes there, so components hand whole lines over."""
+
+    isatty: bool
+
+    async def write(self, lines: bytes) -> None:
+        """Hand over one or more whole lines; waits while the other side is slow. Raises BrokenPipeError when it is gone."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Context:
+    """What a component is wired to.
+
+    ``flows`` is given to parsers that declare ``wants_flows``; ``stdout`` to reporters. ``peers`` publishes small messages to the
+    same component in the sibling workers of the task (``None`` with a single worker).
+    """
+
+    task_id: str
+    agent_id: str
+    pipeline_id: int = 0
+    component_id: str = ""
+    hostname: str = ""
+    node_ip: str = ""
+    tags: Mapping[str, str] = attrs.field(factory=dict)
+    flows: FlowRegistry | None = None
+    stdout: LineWriter | None = None
+    peers: Callable[[Any], None] | None = None
+
+
+class _Lifecycle:
+    """The part of the life that all kinds share; every method may be left as it is."""
+
+    def wire(self, context: Context) -> None:
+        """Take what the component needs from its surroundings."""
+
+
+@attrs.frozen
+class CaptureStats:
+    """Totals since ``open``: frames the source offered, dropped before they could be read, dropped by the interface."""
+
+    received: int = 0
+    dropped: int = 0
+    interface_dropped: int = 0
+
+
+class BaseCapturer(_Lifecycle):
+    """Gives frames.
+
+    ``open(shard, shards, fds)`` → ``read()`` until it returns ``None`` → ``close()``. A capturer that needs privilege splits
+    ``acquire`` off, which runs in another process; what it returns arrives as ``fds``.
+    """
+
+    @classmethod
+    def acquire(cls, config: Any, shard: int, shards: int) -> list[int]:
+        """Open what needs privilege and return the descriptors. Raises OSError or CaptureError."""
+        return []
+
+    def open(self, shard: int = 0, shards: int = 1, fds: Sequence[int] = ()) -> None:
+        """Open the source, or this worker's share of it. Raises CaptureError."""
+
+    def read(self) -> FrameBatch | None:
+        """Give the next frames: an empty batch when nothing is ready, ``None`` when the source has ended.
+
+        The batch's buffer may be reused at the next ``read()`` or ``close()``. Raises CaptureError; unless that is fatal, reading may go on.
+        """
+        raise NotImplementedError
+
+    def fileno(self) -> int | None:
+        """Descriptor that becomes readable when frames are ready, or ``None`` where there is none."""
+        return None
+
+    def progress(self) -> float | None:
+        """How much of the source has been read, 0 to 1, or ``None`` when that cannot be known."""
+        return None
+
+    def stats(self) -> CaptureStats:
+        """Totals since ``open``."""
+        return CaptureStats()
+
+    def close(self) -> None:
+        """Give everything back; called once."""
+
+
+class BaseParser(_Lifecycle):
+    """Understands one protocol."""
+
+    def start(self) -> None:
+        """Get ready for packets."""
+
+    def stop(self) -> None:
+        """Give everything back."""
+
+    def can_handle(self, packet: DecodedPacket) -> bool:
+        """Say quickly, and without side effect, whether this packet is ours."""
+        raise NotImplementedError
+
+    def handle(self, packet: DecodedPacket) -> Parsed | Sequence[Parsed]:
+        """Parse one packet that ``can_handle`` accepted. A list where it holds several messages, an empty one where there is nothing to report.
+
+        Raises ParseError and nothing else.
+        """
+        raise NotImplementedError
+
+    def on_peer_message(self, message: Any) -> None:
+        """Take a message that this parser published in a sibling worker."""
+
+
+class BaseProcessor(_Lifecycle):
+    """Looks at each output's envelope, reads and writes its labels, and decides whether it stays."""
+
+    def start(self) -> None:
+        """Get ready for packets."""
+
+    def stop(self) -> None:
+        """Give everything back."""
+
+    def process(self, output: OutputPacket) -> bool:
+        """Say whether the packet stays; false drops it. ``payload`` and ``raw_payload`` are not to be touched."""
+        raise NotImplementedError
+
+
+@attrs.frozen
+class ReportResult:
+    """The fate of a batch: ``reported`` were acknowledged, ``failed`` counts the others by reason."""
+
+    reported: int = 0
+    failed: Mapping[str, int] = attrs.field(factory=dict)
+
+
+class BaseReporter(_Lifecycle):
+    """Carries batches to a destination. All its methods run on the worker's event loop, beside the pipeline."""
+
+    async def start(self) -> None:
+        """Connect. A destination that is down need not be an error: reports may simply fail until it is there."""
+
+    async def stop(self) -> None:
+        """Disconnect and give everything back."""
+
+    async def report(self, batch: Sequence[OutputPacket]) -> ReportResult:
+        """Send one batch; returns when the fate of every message in it is known.
+
+        An exception counts the whole batch as failed. The core opens up to ``max_in_flight`` of these at a time.
+        """
+        raise NotImplementedError
+
+    async def flush(self) -> None:
+        """Send what the reporter itself still holds."""
+
+
+class CommandHandler(Protocol):
+    """What the daemon gives a command channel: executes one command and returns its JSON-RPC style result or error."""
+
+    async def __call__(self, command: str, payload: Mapping[str, Any]) -> Mapping[str, Any]: ...
+
+
+class BaseCommandChannel(_Lifecycle):
+    """Feeds commands from elsewhere to the daemon and carries the answers back."""
+
+    async def start(self, handler: CommandHandler) -> None:
+        """Connect in the background; must not fail because the other side is down."""
+
+    async def stop(self) -> None:
+        """Disconnect."""
+
+    def status(self) -> Mapping[str, Any]:
+        """State for ``daemon_status``: connected or not, the last error, counters."""
+        return {}
+
+

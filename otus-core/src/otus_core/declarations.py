@@ -1,0 +1,122 @@
+"""What a plugin says of its components: frozen values that it yields from the ``otus_components`` hook.
+
+A declaration is light. Its factory is named, ``"otus_sip.parser:SipParser"``, so that listing plugins imports no parser.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, ClassVar, Literal
+
+import attrs
+
+Stability = Literal["experimental", "beta", "stable", "deprecated"]
+STABILITIES: tuple[Stability, ...] = ("experimental", "beta", "stable", "deprecated")
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
+
+
+@attrs.define
+class NoConfig:
+    """The configuration of a component that has none."""
+
+
+def _name(_instance: object, _attribute: object, value: object) -> None:
+    if not isinstance(value, str) or not NAME.match(value):
+        raise ValueError(f"name {value!r}: use 1 to 32 of a-z 0-9 _ -, a letter first")
+
+
+def _factory(_instance: object, _attribute: object, value: object) -> None:
+    if not callable(value) and not (isinstance(value, str) and value.count(":") == 1):
+        raise ValueError(f"factory {value!r}: give a callable or 'package.module:name'")
+
+
+@attrs.frozen(kw_only=True)
+class Declaration:
+    """What all kinds have in common. ``factory`` is called with the configuration and returns the component."""
+
+    kind: ClassVar[str] = ""
+
+    name: str = attrs.field(validator=_name)
+    factory: str | Callable[..., Any] = attrs.field(validator=_factory)
+    config: type = NoConfig
+    summary: str = ""
+    stability: Stability = attrs.field(default="experimental", validator=attrs.validators.in_(STABILITIES))
+
+    def load_factory(self) -> Callable[..., Any]:
+        """Import and return the factory. Raises whatever the import raises."""
+        if not isinstance(self.factory, str):
+            return self.factory
+        module, _, attribute = self.factory.partition(":")
+        found: Callable[..., Any] = getattr(import_module(module), attribute)
+        return found
+
+
+@attrs.frozen(kw_only=True)
+class Capturer(Declaration):
+    """A source of frames.
+
+    ``live``: it never waits for reporters and has no end of its own. ``shardable``: N workers can share it. ``privileged``: its
+    factory's ``acquire`` runs in the opener process. ``link_types`` are LINKTYPE_ numbers, empty for any.
+    """
+
+    kind: ClassVar[str] = "capturer"
+
+    live: bool = False
+    shardable: bool = False
+    privileged: bool = False
+    link_types: tuple[int, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Parser(Declaration):
+    """A parser. ``payload_types[0]`` is what ``Parsed`` means when it names none.
+
+    ``transports`` (``udp``, ``tcp``, ``other``) are the packets it is asked about at all; ``ports`` documents its defaults; parsers are asked in the
+    order of ``priority`` (lower first), then name. ``call_label`` names the label that tells calls apart.
+    """
+
+    kind: ClassVar[str] = "parser"
+
+    payload_types: tuple[str, ...] = attrs.field(validator=attrs.validators.min_len(1))
+    transports: tuple[Literal["udp", "tcp", "other"], ...] = ("udp",)
+    ports: tuple[int, ...] = ()
+    priority: int = 100
+    wants_flows: bool = False
+    call_label: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Processor(Declaration):
+    """A processor; it has no capabilities to declare."""
+
+    kind: ClassVar[str] = "processor"
+
+
+@attrs.frozen(kw_only=True)
+class Reporter(Declaration):
+    """A reporter.
+
+    ``payload_types`` it accepts, empty for all. At most ``max_in_flight`` calls of ``report`` are open at a time. ``own_retries``: it retries by itself, so
+    the core's timeout and retries do not apply. ``failure_reasons`` is the closed set of keys in ``ReportResult.failed``; others count as ``other``.
+    """
+
+    kind: ClassVar[str] = "reporter"
+
+    payload_types: tuple[str, ...] = ()
+    max_in_flight: int = attrs.field(default=1, validator=[attrs.validators.ge(1), attrs.validators.le(64)])
+    own_retries: bool = False
+    failure_reasons: tuple[str, ...] = ()
+    batch_size: int = 100
+    batch_timeout: float = 0.1
+
+
+@attrs.frozen(kw_only=True)
+class CommandChannel(Declaration):
+    """A way for commands to reach the daemon from elsewhere."""
+
+    kind: ClassVar[str] = "command_channel"
+
+
+KINDS: dict[str, type[Declaration]] = {c.kind: c for c in (Capturer, Parser, Processor, Reporter, CommandChannel)}

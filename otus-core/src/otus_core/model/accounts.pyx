@@ -1,0 +1,53 @@
+"""The counters of one worker: 64-bit numbers in one buffer, which may be shared memory and then outlives the worker.
+
+Names are fixed when a task is assembled, ``dropped{decode:truncated}``; a packet cannot add one.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+
+
+@cython.final
+cdef class Accounts:
+    """Named counters in ``buffer`` (writable, 8 bytes a name), or in memory of their own."""
+
+    def __cinit__(self):
+        self._open = False
+
+    def __init__(self, names, buffer=None):
+        self.names = tuple(names)
+        self._slots = {name: i for i, name in enumerate(self.names)}
+        if len(self._slots) != len(self.names):
+            raise ValueError("a counter is named twice")
+        PyObject_GetBuffer(bytearray(8 * len(self.names)) if buffer is None else buffer, &self._view, PyBUF_WRITABLE)
+        self._open = True
+        if self._view.len < 8 * <Py_ssize_t>len(self.names):
+            raise ValueError(f"{len(self.names)} counters need {8 * len(self.names)} bytes, not {self._view.len}")
+        self.at = <int64_t *>self._view.buf
+
+    def __dealloc__(self):
+        if self._open:
+            PyBuffer_Release(&self._view)
+
+    cdef int slot(self, str name) except -1:
+        """Give a counter's place in the array. Raises KeyError."""
+        return self._slots[name]
+
+    def __getitem__(self, str name not None):
+        return self.at[self.slot(name)]
+
+    def __contains__(self, name):
+        return name in self._slots
+
+    def add(self, str name not None, int64_t n=1):
+        """Add to a counter."""
+        self.at[self.slot(name)] += n
+
+    def set(self, str name not None, int64_t value):
+        """Set a gauge."""
+        self.at[self.slot(name)] = value
+
+    def snapshot(self):
+        """Give all counters by name."""
+        cdef Py_ssize_t i
+        return {name: self.at[i] for i, name in enumerate(self.names)}

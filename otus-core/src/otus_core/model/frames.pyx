@@ -1,0 +1,109 @@
+"""Frames as a capturer gives them: one buffer plus an index, so that nothing is allocated for a frame until it is wanted."""
+
+import struct
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_FromStringAndSize
+
+INDEX_FORMAT = "=qQIIiHH"
+"""``struct`` format of one index record: timestamp (ns), offset in the buffer, capture_len, orig_len, interface_index, link_type, 0."""
+INDEX_SIZE = struct.calcsize(INDEX_FORMAT)
+
+assert INDEX_SIZE == sizeof(FrameRecord) == 32
+
+
+@cython.final
+@cython.freelist(16)
+cdef class RawPacket:
+    """One frame as captured: ``data`` (bytes), ``timestamp`` (ns since 1970), ``capture_len``, ``orig_len``, ``interface_index``, ``link_type``."""
+
+    cdef readonly bytes data
+    cdef readonly object timestamp
+    cdef readonly object orig_len
+    cdef readonly object interface_index
+    cdef readonly object link_type
+
+    def __init__(self, bytes data not None, timestamp, orig_len=None, interface_index=0, link_type=1):
+        self.data = data
+        self.timestamp = timestamp
+        self.orig_len = len(data) if orig_len is None else orig_len
+        self.interface_index = interface_index
+        self.link_type = link_type
+
+    @property
+    def capture_len(self):
+        return len(self.data)
+
+    def __repr__(self):
+        return f"RawPacket({self.timestamp}, {len(self.data)} of {self.orig_len} bytes, interface {self.interface_index})"
+
+
+@cython.final
+cdef class FrameBatch:
+    """Frames in one buffer, with an index of ``INDEX_FORMAT`` records. Every record is checked to lie inside the buffer.
+
+    ``data`` and ``index`` are bytes-like; only the first ``count`` records count. The capturer may reuse both at its next ``read()``.
+    """
+
+    def __cinit__(self):
+        self._open = False
+
+    def __init__(self, data, index, count=None):
+        cdef Py_ssize_t available
+        cdef Py_ssize_t i
+        PyObject_GetBuffer(data, &self._data, PyBUF_SIMPLE)
+        try:
+            PyObject_GetBuffer(index, &self._index, PyBUF_SIMPLE)
+        except BaseException:
+            PyBuffer_Release(&self._data)
+            raise
+        self._open = True
+        available = self._index.len // <Py_ssize_t>sizeof(FrameRecord)
+        self.count = available if count is None else count
+        if not 0 <= self.count <= available:
+            raise ValueError(f"count {count} does not fit an index of {available} records")
+        self.data = <const uint8_t *>self._data.buf
+        self.size = self._data.len
+        self.records = <const FrameRecord *>self._index.buf
+        for i in range(self.count):
+            if self.records[i].offset > <uint64_t>self.size or self.records[i].capture_len > <uint64_t>self.size - self.records[i].offset:
+                raise ValueError(f"frame {i} lies outside the buffer")
+
+    def __dealloc__(self):
+        if self._open:
+            PyBuffer_Release(&self._data)
+            PyBuffer_Release(&self._index)
+
+    @staticmethod
+    def from_frames(frames, link_type=1, interface_index=0):
+        """Make a batch of ``RawPacket``s, or of ``(timestamp_ns, data)`` pairs."""
+        cdef list parts = []
+        cdef bytearray index = bytearray()
+        cdef Py_ssize_t offset = 0
+        for frame in frames:
+            if not isinstance(frame, RawPacket):
+                frame = RawPacket(bytes(frame[1]), frame[0], None, interface_index, link_type)
+            parts.append(frame.data)
+            index += struct.pack(INDEX_FORMAT, frame.timestamp, offset, len(frame.data), frame.orig_len, frame.interface_index, frame.link_type, 0)
+            offset += len(frame.data)
+        return FrameBatch(b"".join(parts), bytes(index))
+
+    def __len__(self):
+        return self.count
+
+    def __iter__(self):
+        for i in range(self.count):
+            yield self[i]
+
+    def __getitem__(self, Py_ssize_t i):
+        if not 0 <= i < self.count:
+            raise IndexError(i)
+        cdef const FrameRecord *record = &self.records[i]
+        return RawPacket(
+            PyBytes_FromStringAndSize(<const char *>self.data + record.offset, record.capture_len),
+            record.timestamp, record.orig_len, record.interface_index, record.link_type,
+        )
+
+
+EMPTY = FrameBatch(b"", b"")

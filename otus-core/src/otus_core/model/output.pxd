@@ -1,0 +1,23 @@
+from otus_core.model.packet cimport DecodedPacket, Layers
+
+
+cdef class Parsed:
+    cdef public object payload
+    cdef public dict labels
+    cdef public object raw
+    cdef public object payload_type
+
+
+cdef class OutputPacket:
+    cdef Layers at
+    cdef readonly object task_id
+    cdef readonly object agent_id
+    cdef readonly object pipeline_id
+    cdef public dict labels
+    cdef readonly object payload_type
+    cdef readonly object payload
+    cdef readonly bytes raw_payload
+
+
+cdef OutputPacket make_output(DecodedPacket packet, object task_id, object agent_id, object pipeline_id,
+                              dict labels, object payload_type, object payload, bytes raw_payload)

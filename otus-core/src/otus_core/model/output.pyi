@@ -1,0 +1,69 @@
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, final
+
+_Address = str | IPv4Address | IPv6Address
+
+@final
+class Parsed:
+    payload: Any
+    labels: dict[str, str]
+    raw: bytes | None
+    payload_type: str | None
+    def __init__(
+        self, payload: Any, labels: dict[str, str], raw: bytes | None = None, payload_type: str | None = None
+    ) -> None: ...
+
+@final
+class OutputPacket:
+    task_id: str
+    agent_id: str
+    pipeline_id: int
+    labels: dict[str, str]
+    payload_type: str
+    payload: Any
+    raw_payload: bytes
+    def __init__(
+        self,
+        *,
+        task_id: str = "",
+        agent_id: str = "",
+        pipeline_id: int = 0,
+        timestamp: int = 0,
+        src_ip: _Address = "0.0.0.0",
+        dst_ip: _Address = "0.0.0.0",
+        src_port: int = 0,
+        dst_port: int = 0,
+        protocol: int = 17,
+        labels: dict[str, str] | None = None,
+        payload_type: str = "raw",
+        payload: Any = None,
+        raw_payload: bytes = b"",
+        outer_src_ip: _Address | None = None,
+        outer_dst_ip: _Address | None = None,
+        tunnel: str | None = None,
+        vni: int | None = None,
+        vlans: Sequence[int] = (),
+    ) -> None: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def src_ip(self) -> IPv4Address | IPv6Address: ...
+    @property
+    def dst_ip(self) -> IPv4Address | IPv6Address: ...
+    @property
+    def src_port(self) -> int: ...
+    @property
+    def dst_port(self) -> int: ...
+    @property
+    def protocol(self) -> int: ...
+    @property
+    def outer_src_ip(self) -> IPv4Address | IPv6Address | None: ...
+    @property
+    def outer_dst_ip(self) -> IPv4Address | IPv6Address | None: ...
+    @property
+    def tunnel(self) -> str | None: ...
+    @property
+    def vni(self) -> int | None: ...
+    @property
+    def vlans(self) -> tuple[int, ...]: ...

@@ -1,0 +1,135 @@
+"""What a parser returns, and what goes to processors and reporters."""
+
+from ipaddress import ip_address
+
+cimport cython
+from libc.string cimport memcpy, memset
+
+from otus_core.model.packet import TUNNEL_NAMES
+
+from otus_core.model.packet cimport _vlans, ip_object
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Parsed:
+    """One message: its typed payload and its labels.
+
+    ``raw`` is the message's own bytes (default: the packet's whole payload), ``payload_type`` one of those that the parser declares (default: the first).
+    """
+
+    def __init__(self, payload, dict labels not None, raw=None, payload_type=None):
+        self.payload = payload
+        self.labels = labels
+        self.raw = raw
+        self.payload_type = payload_type
+
+    def __repr__(self):
+        return f"Parsed({self.payload!r}, {self.labels!r})"
+
+
+@cython.final
+@cython.freelist(256)
+cdef class OutputPacket:
+    """One message on its way to the reporters. Processors may change ``labels``; all else stays as it is.
+
+    ``timestamp`` is in ns since 1970. Addresses are of the innermost IP header; ``outer_src_ip``, ``outer_dst_ip``, ``tunnel`` and ``vni`` are ``None`` and ``vlans`` is
+    empty where there are none.
+    """
+
+    def __init__(self, *, task_id="", agent_id="", pipeline_id=0, timestamp=0, src_ip="0.0.0.0", dst_ip="0.0.0.0", src_port=0,
+                 dst_port=0, protocol=17, dict labels=None, payload_type="raw", payload=None, bytes raw_payload=b"",
+                 outer_src_ip=None, outer_dst_ip=None, tunnel=None, vni=None, vlans=()):
+        src = ip_address(src_ip)
+        dst = ip_address(dst_ip)
+        memset(&self.at, 0, sizeof(Layers))
+        self.task_id = task_id
+        self.agent_id = agent_id
+        self.pipeline_id = pipeline_id
+        self.labels = {} if labels is None else labels
+        self.payload_type = payload_type
+        self.payload = payload
+        self.raw_payload = raw_payload
+        self.at.timestamp = timestamp
+        self.at.ip_version = src.version
+        memcpy(self.at.src, <const unsigned char *>(<bytes>src.packed), len(src.packed))
+        memcpy(self.at.dst, <const unsigned char *>(<bytes>dst.packed), len(dst.packed))
+        self.at.src_port = src_port
+        self.at.dst_port = dst_port
+        self.at.protocol = protocol
+        if outer_src_ip is not None:
+            src = ip_address(outer_src_ip)
+            dst = ip_address(outer_dst_ip)
+            self.at.outer_version = src.version
+            memcpy(self.at.outer_src, <const unsigned char *>(<bytes>src.packed), len(src.packed))
+            memcpy(self.at.outer_dst, <const unsigned char *>(<bytes>dst.packed), len(dst.packed))
+        self.at.tunnel = TUNNEL_NAMES.index(tunnel)
+        if vni is not None:
+            self.at.has_vni = 1
+            self.at.vni = vni
+        self.at.vlan_count = len(vlans)
+        for i, vlan in enumerate(vlans[:2]):
+            self.at.vlans[<Py_ssize_t>i] = vlan
+
+    @property
+    def timestamp(self):
+        return self.at.timestamp
+
+    @property
+    def src_ip(self):
+        return ip_object(self.at.src, self.at.ip_version)
+
+    @property
+    def dst_ip(self):
+        return ip_object(self.at.dst, self.at.ip_version)
+
+    @property
+    def src_port(self):
+        return self.at.src_port
+
+    @property
+    def dst_port(self):
+        return self.at.dst_port
+
+    @property
+    def protocol(self):
+        return self.at.protocol
+
+    @property
+    def outer_src_ip(self):
+        return ip_object(self.at.outer_src, self.at.outer_version)
+
+    @property
+    def outer_dst_ip(self):
+        return ip_object(self.at.outer_dst, self.at.outer_version)
+
+    @property
+    def tunnel(self):
+        return TUNNEL_NAMES[self.at.tunnel]
+
+    @property
+    def vni(self):
+        return self.at.vni if self.at.has_vni else None
+
+    @property
+    def vlans(self):
+        return _vlans(&self.at)
+
+    def __repr__(self):
+        return f"OutputPacket({self.payload_type}, {self.src_ip}:{self.at.src_port} -> {self.dst_ip}:{self.at.dst_port}, {self.labels!r})"
+
+
+cdef OutputPacket make_output(DecodedPacket packet, object task_id, object agent_id, object pipeline_id,
+                              dict labels, object payload_type, object payload, bytes raw_payload):
+    """Make the output of one message found in ``packet``; it pins nothing of the frame."""
+    cdef OutputPacket output = OutputPacket.__new__(OutputPacket)
+    output.at = packet.at
+    output.at.payload = NULL
+    output.task_id = task_id
+    output.agent_id = agent_id
+    output.pipeline_id = pipeline_id
+    output.labels = labels
+    output.payload_type = payload_type
+    output.payload = payload
+    output.raw_payload = raw_payload
+    return output

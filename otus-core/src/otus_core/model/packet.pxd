@@ -1,0 +1,65 @@
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+
+
+cdef enum Tunnel:
+    TUNNEL_NONE = 0
+    TUNNEL_VXLAN = 1
+    TUNNEL_GRE = 2
+    TUNNEL_ERSPAN = 3
+    TUNNEL_GENEVE = 4
+    TUNNEL_IPIP = 5
+    TUNNEL_GTPU = 6
+
+
+# What the decoder finds in one frame. Addresses are in network order, IPv4 in the first four bytes; numbers in host order.
+cdef struct Layers:
+    int64_t timestamp           # ns since 1970
+    uint32_t capture_len
+    uint32_t orig_len
+    int32_t interface_index
+    uint16_t link_type          # LINKTYPE_ number
+    uint16_t ethertype          # innermost, after tags
+    uint16_t vlans[2]           # outermost first; of the outermost Ethernet header
+    uint8_t vlan_count          # 0 to 2
+    uint8_t has_ethernet
+    uint8_t dst_mac[6]
+    uint8_t src_mac[6]
+    uint8_t ip_version          # 4 or 6, of the innermost IP header
+    uint8_t protocol            # IANA number, after IPv6 extension headers
+    uint8_t ttl
+    uint8_t transport           # 17, 6, or 0 when the packet has neither header whole
+    uint8_t tcp_flags
+    uint8_t reassembled
+    uint8_t truncated           # the capture cut the packet short
+    uint8_t tunnel              # innermost tunnel, a Tunnel
+    uint8_t has_vni
+    uint8_t outer_version       # 4 or 6 of the outermost IP header when decapsulated, else 0
+    uint8_t src[16]
+    uint8_t dst[16]
+    uint8_t outer_src[16]
+    uint8_t outer_dst[16]
+    uint32_t vni
+    uint32_t total_len          # IP packet in bytes, headers included
+    uint32_t seq
+    uint32_t ack
+    uint16_t src_port
+    uint16_t dst_port
+    uint32_t payload_len
+    const uint8_t *payload      # inside the frame, or inside the reassembled datagram
+
+
+cdef class DecodedPacket:
+    cdef Layers at
+    cdef const uint8_t *frame_start
+    cdef object owner           # keeps the memory of frame and payload: a FrameBatch, or bytes
+    cdef object datagram        # bytes of the reassembled datagram that payload points into, or None
+    cdef object _payload
+    cdef object _flow
+
+    cdef void renew(self, object owner, const uint8_t *frame_start, object datagram) noexcept
+    cdef int detach(self) except -1
+
+
+cdef object ip_object(const uint8_t *address, int version)
+cdef bytes ip_text(const uint8_t *address, int version)
+cdef tuple _vlans(Layers *at)
