@@ -8,8 +8,6 @@ from ipaddress import IPv4Address, IPv6Address
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdio cimport snprintf
-from libc.string cimport memcpy, memset
 
 from otus_core.model.flows cimport FlowKey, make_flow_key
 
@@ -39,12 +37,22 @@ cdef object ip_object(const uint8_t *address, int version):
 cdef bytes ip_text(const uint8_t *address, int version):
     """Give an address as ASCII text, empty for version 0."""
     cdef char text[16]
-    cdef int length
+    cdef char *at = text
+    cdef int i
     if version == 0:
         return b""
     if version == 4:
-        length = snprintf(text, 16, b"%d.%d.%d.%d", address[0], address[1], address[2], address[3])
-        return PyBytes_FromStringAndSize(text, length)
+        for i in range(4):
+            if address[i] >= 100:
+                at[0] = 48 + address[i] // 100
+                at += 1
+            if address[i] >= 10:
+                at[0] = 48 + address[i] // 10 % 10
+                at += 1
+            at[0] = 48 + address[i] % 10
+            at[1] = c"."
+            at += 2
+        return PyBytes_FromStringAndSize(text, at - text - 1)
     cdef bytes packed = PyBytes_FromStringAndSize(<const char *>address, 16)
     found = _ip_texts.get(packed)
     if found is None:

@@ -1,0 +1,5 @@
+from typing import Literal
+
+from otus_core.model.output import OutputPacket
+
+def encode_json(output: OutputPacket, timestamp: Literal["ms", "rfc3339"] = "ms") -> bytes: ...

@@ -1,0 +1,108 @@
+"""The send buffer between the pipeline and one reporter: bounded in packets and bytes.
+
+When it is full the oldest packet goes (drop-head) and is counted; a source that can wait is held up before that instead.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.ref cimport Py_DECREF, Py_INCREF
+
+cdef enum:
+    # What an output takes beside its raw payload: the object, labels and the parsed payload, as measured for SIP.
+    OVERHEAD = 1400
+
+
+cdef inline int64_t _cost(PyObject *output) noexcept:
+    return OVERHEAD + PyBytes_GET_SIZE((<OutputPacket>output).raw_payload)
+
+
+@cython.final
+cdef class SendBuffer:
+    """First in, first out. ``waits``: the source waits when ``full``, so that nothing is dropped here."""
+
+    def __cinit__(self, Accounts accounts not None, str reporter not None, Py_ssize_t capacity, int64_t max_bytes, bint waits):
+        # A source that waits is stopped at ``capacity``, but the packet under way may still add its messages.
+        self.capacity = capacity
+        self.max_bytes = max_bytes
+        self.waits = waits
+        self.accounts = accounts
+        self.offered = accounts.slot(f"{reporter}.offered")
+        self.queued = accounts.slot(f"{reporter}.queued")
+        self.overflow = accounts.slot(f"{reporter}.dropped{{buffer_overflow}}")
+        self.ring = <PyObject **>PyMem_Malloc(self._places() * sizeof(PyObject *))
+        if self.ring == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        while self.count:
+            self._drop_oldest()
+        PyMem_Free(self.ring)
+
+    cdef Py_ssize_t _places(self) noexcept:
+        return 2 * self.capacity + 4096 if self.waits else self.capacity
+
+    def __len__(self):
+        return self.count
+
+    @property
+    def full(self):
+        """Whether a source that can wait should."""
+        return self.count >= self.capacity or self.bytes_held >= self.max_bytes
+
+    cdef int put(self, OutputPacket output) except -1:
+        """Offer one output."""
+        cdef Py_ssize_t places = self._places()
+        cdef Py_ssize_t at
+        self.accounts.at[self.offered] += 1
+        self.accounts.at[self.queued] += 1
+        if self.count == places:
+            self._overflow_oldest()
+        at = self.head + self.count
+        if at >= places:
+            at -= places
+        Py_INCREF(output)
+        self.ring[at] = <PyObject *>output
+        self.count += 1
+        self.bytes_held += _cost(<PyObject *>output)
+        if not self.waits:
+            while self.bytes_held > self.max_bytes and self.count > 1:
+                self._overflow_oldest()
+        return 0
+
+    def offer(self, OutputPacket output not None):
+        """Offer one output; for what a reporter moves to its fallback."""
+        self.put(output)
+
+    def take(self, Py_ssize_t most):
+        """Give up to ``most`` outputs, the oldest first. They are no longer queued: the caller counts them from here."""
+        cdef Py_ssize_t n = min(most, self.count)
+        cdef Py_ssize_t places = self._places()
+        cdef list batch = [None] * n
+        cdef Py_ssize_t i
+        cdef PyObject *output
+        for i in range(n):
+            output = self.ring[self.head]
+            self.head += 1
+            if self.head == places:
+                self.head = 0
+            self.bytes_held -= _cost(output)
+            batch[i] = <object>output
+            Py_DECREF(<object>output)
+        self.count -= n
+        self.accounts.at[self.queued] -= n
+        return batch
+
+    cdef void _drop_oldest(self) noexcept:
+        cdef PyObject *output = self.ring[self.head]
+        self.head += 1
+        if self.head == self._places():
+            self.head = 0
+        self.count -= 1
+        self.bytes_held -= _cost(output)
+        Py_DECREF(<object>output)
+
+    cdef void _overflow_oldest(self) noexcept:
+        self._drop_oldest()
+        self.accounts.at[self.queued] -= 1
+        self.accounts.at[self.overflow] += 1

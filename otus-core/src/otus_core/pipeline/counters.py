@@ -1,0 +1,140 @@
+"""The names of one worker's counters, and the identity that holds between them.
+
+The names are those of the accounting identity; which of them exist is fixed by the task's components, never by a packet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import attrs
+
+FRAME_COUNTERS = (
+    "frames_read",
+    "messages_added",
+    "units",
+    "fragments_merged",
+    "fragments_held",
+    "segments_merged",
+    "segments_held",
+    "matched",
+    "kept",
+    "dropped{unmatched}",
+    "dropped{worker_crash}",
+)
+GAUGES = ("kernel_rx", "kernel_drop", "interface_drop", "flows", "heartbeat_ns", "running", "blocked_ns", "clock_ns")
+LATENCY_BOUNDS_S = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2)
+"""Upper bounds of the latency histogram; one slice of packets is one sample per packet in it."""
+LATENCY = (*(f"latency_bucket{{{i}}}" for i in range(len(LATENCY_BOUNDS_S) + 1)), "latency_sum_ns")
+REPORTER_FAILURES = ("timeout", "exception", "ambiguous", "circuit_open", "other")
+"""Reasons of ``report_error`` that the core itself gives, beside those that a reporter declares."""
+
+
+@attrs.frozen
+class Roster:
+    """The ids of a task's components, in order, with each reporter's declared failure reasons."""
+
+    parsers: tuple[str, ...] = ()
+    processors: tuple[str, ...] = ()
+    reporters: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    fallbacks: frozenset[str] = frozenset()
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Every component's name as the running mark counts them, from 1."""
+        return (
+            *(f"parser:{name}" for name in self.parsers),
+            *(f"processor:{name}" for name in self.processors),
+            *(f"reporter:{name}" for name in self.reporters),
+        )
+
+
+def reporter_terms(declared: Sequence[str]) -> tuple[str, ...]:
+    """Give the terms of one reporter's line of the identity."""
+    reasons = dict.fromkeys((*declared, *REPORTER_FAILURES))
+    return (
+        "offered",
+        "reported",
+        "queued",
+        "in_flight",
+        "moved_to_fallback",
+        "dropped{buffer_overflow}",
+        "dropped{shutdown}",
+        "dropped{worker_crash}",
+        *(f"dropped{{report_error:{reason}}}" for reason in reasons),
+    )
+
+
+def counter_names(roster: Roster, decoder: Iterable[str]) -> tuple[str, ...]:
+    """Give all counters of a worker with these components."""
+    names = [*FRAME_COUNTERS, *decoder]
+    for parser in roster.parsers:
+        names += [f"dropped{{ignored:{parser}}}", f"dropped{{parse_error:{parser}}}", f"errors{{parser:{parser}}}"]
+    for processor in roster.processors:
+        names += [f"dropped{{{why}:{processor}}}" for why in ("filtered", "processor_error", "circuit_open")]
+        names.append(f"errors{{processor:{processor}}}")
+    for reporter, declared in roster.reporters.items():
+        names += [f"{reporter}.{term}" for term in reporter_terms(declared)]
+        names += [f"{reporter}.{extra}" for extra in ("batches", "retries", "latency_ns", "blocked_ns", "bytes_queued")]
+        names.append(f"errors{{reporter:{reporter}}}")
+    return tuple(dict.fromkeys((*names, *GAUGES, *LATENCY)))
+
+
+def unaccounted(counters: Mapping[str, int], roster: Roster) -> int:
+    """Give how far the identity is from closing: 0, or there is a bug. Absolute differences of all its lines, added."""
+    dropped = {name: n for name, n in counters.items() if name.startswith("dropped{")}
+    frames = counters["frames_read"] + counters["messages_added"]
+    held = sum(counters[n] for n in ("fragments_merged", "fragments_held", "segments_merged", "segments_held"))
+    early = sum(n for name, n in dropped.items() if name.startswith(("dropped{decode:", "dropped{reassembly:")))
+    lost = dropped["dropped{worker_crash}"]
+    parser_drops = dropped["dropped{unmatched}"] + _sum(dropped, "dropped{ignored:", "dropped{parse_error:")
+    processor_drops = _sum(dropped, "dropped{filtered:", "dropped{processor_error:", "dropped{circuit_open:")
+    off = abs(frames - counters["units"] - held - early - lost)
+    off += abs(counters["units"] - counters["matched"] - parser_drops)
+    off += abs(counters["matched"] - counters["kept"] - processor_drops)
+    for reporter, declared in roster.reporters.items():
+        terms = {term: counters[f"{reporter}.{term}"] for term in reporter_terms(declared)}
+        off += abs(2 * terms["offered"] - sum(terms.values()))
+        if reporter not in roster.fallbacks:
+            off += abs(terms["offered"] - counters["kept"])
+    return off
+
+
+def book_crash(counters: Mapping[str, int], roster: Roster) -> dict[str, int]:
+    """Give what to add to the counters of a worker that died, so that what died with it is counted."""
+    booked: dict[str, int] = {}
+    dropped = _sum(counters, "dropped{decode:", "dropped{reassembly:")
+    ended = sum(counters[n] for n in ("units", "fragments_merged", "segments_merged")) + dropped
+    lost = counters["frames_read"] + counters["messages_added"] - ended - counters["dropped{worker_crash}"]
+    booked["dropped{worker_crash}"] = lost
+    for gauge in ("fragments_held", "segments_held"):
+        booked[gauge] = -counters[gauge]
+    for reporter, declared in roster.reporters.items():
+        terms = {term: counters[f"{reporter}.{term}"] for term in reporter_terms(declared)}
+        gone = 2 * terms["offered"] - sum(terms.values()) + terms["queued"] + terms["in_flight"]
+        booked[f"{reporter}.dropped{{worker_crash}}"] = gone
+        booked[f"{reporter}.queued"] = -terms["queued"]
+        booked[f"{reporter}.in_flight"] = -terms["in_flight"]
+    return booked
+
+
+def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
+    """Give the identity's terms as the summary and the control plane show them."""
+    terms: dict[str, object] = {name: counters[name] for name in FRAME_COUNTERS if not name.startswith("dropped{")}
+    terms["dropped"] = _drops(counters)
+    reporters: dict[str, object] = {}
+    for reporter, declared in roster.reporters.items():
+        mine = {term: counters[f"{reporter}.{term}"] for term in reporter_terms(declared)}
+        plain: dict[str, object] = {term: n for term, n in mine.items() if not term.startswith("dropped{")}
+        reporters[reporter] = {**plain, "dropped": _drops(mine)}
+    terms["reporters"] = reporters
+    terms["unaccounted"] = unaccounted(counters, roster)
+    return terms
+
+
+def _drops(counters: Mapping[str, int]) -> dict[str, int]:
+    return {name[8:-1]: n for name, n in counters.items() if name.startswith("dropped{") and n}
+
+
+def _sum(counters: Mapping[str, int], *prefixes: str) -> int:
+    return sum(n for name, n in counters.items() if name.startswith(prefixes))
