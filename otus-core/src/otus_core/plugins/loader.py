@@ -1,0 +1,265 @@
+"""Takes every installed plugin from found to ready, one by one, each stage inside a fault boundary.
+
+In: the entry points of the group ``otus.plugins``. Out: a ``Registry``. A plugin that fails, whatever it raises, is one record in it, and costs nobody else.
+
+found → version (its ``Requires-Dist: otus-core…``, before anything of it is imported) → import → register → validate → conflict → ready; or disabled, and
+then never imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+import importlib_metadata
+import pluggy
+
+import otus_core
+from otus_core import hookspecs
+from otus_core.declarations import KINDS, Declaration
+from otus_core.hookspecs import ENTRY_POINT_GROUP, PROJECT
+from otus_core.model.text import printable
+from otus_core.plugins import builtin
+from otus_core.plugins.records import ComponentRecord, PluginRecord, Stage
+from otus_core.plugins.registry import Loaded, Registry
+from otus_core.plugins.selection import Selection, normalized
+
+CORE = "otus-core"
+REASON_MAX = 300
+"""Characters of an error that are kept: it goes into logs and answers."""
+COMPONENTS_MAX = 64
+HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("otus_"))
+
+
+class _Refused(Exception):
+    """A plugin does not pass a stage."""
+
+    def __init__(self, reason: str, remedy: str) -> None:
+        super().__init__(reason)
+        self.remedy = remedy
+
+
+def load(selection: Selection | Mapping[str, Any] | None = None) -> Registry:
+    """Load every installed plugin that the selection (or its ``plain()``) wants. Never raises for a plugin's sake."""
+    if not isinstance(selection, Selection):
+        selection = Selection(**(selection or {}))
+    entries, damaged = _find()
+    core = PluginRecord(plugin="core", distribution=CORE, version=otus_core.__version__)
+    loaded = [_guarded(core, None), *(Loaded(record=record) for record in damaged)]
+    loaded += [_load_one(entry, selection) for entry in entries]
+    return Registry(_settle(loaded, selection.prefer), selection)
+
+
+def find() -> list[PluginRecord]:
+    """Give the records of what is installed, from metadata alone: nothing is imported."""
+    entries, damaged = _find()
+    return [*damaged, *map(_found, entries)]
+
+
+def _find() -> tuple[list[importlib_metadata.EntryPoint], list[PluginRecord]]:
+    """Give the group's entry points by name, then distribution, and a record of each distribution whose metadata cannot be read."""
+    damaged: list[PluginRecord] = []
+    try:
+        found = list(importlib_metadata.entry_points(group=ENTRY_POINT_GROUP))
+    except Exception:  # one damaged entry_points.txt spoils the whole listing: look at each distribution alone
+        found = []
+        for dist in importlib_metadata.distributions():
+            try:
+                found += dist.entry_points.select(group=ENTRY_POINT_GROUP)
+            except Exception as error:
+                damaged.append(_damaged(dist, error))
+    return sorted(found, key=lambda entry: (entry.name, _found(entry).distribution)), damaged
+
+
+def _damaged(dist: importlib_metadata.Distribution, error: Exception) -> PluginRecord:
+    name, version = _identity(dist)
+    record = PluginRecord(plugin=name, distribution=name, version=version)
+    return _failed(record, "found", f"its entry_points.txt cannot be read: {_told(error)}", f"install {name} again")
+
+
+def _found(entry: importlib_metadata.EntryPoint) -> PluginRecord:
+    name, version = _identity(entry.dist)
+    return PluginRecord(plugin=printable(entry.name, 64), distribution=name, version=version)
+
+
+def _identity(dist: Any) -> tuple[str, str]:
+    """Give a distribution's name and version, also when its METADATA is damaged."""
+    try:
+        return printable(str(dist.name), 64), printable(str(dist.version), 32)
+    except Exception:
+        return "unknown", "unknown"
+
+
+def _load_one(entry: importlib_metadata.EntryPoint, selection: Selection) -> Loaded:
+    record = _found(entry)
+    why_not = selection.why_not(record.plugin, record.distribution)
+    if why_not:
+        return Loaded(record=attrs.evolve(record, stage="disabled", reason=why_not, remedy="enable it to use it"))
+    return _guarded(record, entry)
+
+
+def _guarded(record: PluginRecord, entry: importlib_metadata.EntryPoint | None) -> Loaded:
+    """Take one plugin (the core's own without entry point) through its stages.
+
+    This is the fault boundary: plugins raise anything, SystemExit included.
+    """
+    stage: Stage = "version"
+    try:
+        if entry is not None:
+            _check_version(entry)
+        stage = "import"
+        plugin = builtin if entry is None else entry.load()
+        stage = "register"
+        manager = _register(plugin, record.plugin)
+        stage = "validate"
+        _check_hooks(manager, plugin)
+        declared = _declarations(manager)
+    except _Refused as refused:
+        return Loaded(record=_failed(record, stage, str(refused), refused.remedy))
+    except (Exception, SystemExit) as error:
+        return Loaded(record=_failed(record, stage, _told(error), _remedy(stage, error, record)))
+    components = tuple(ComponentRecord(declaration=declaration) for declaration in declared)
+    return Loaded(record=attrs.evolve(record, stage="ready", components=components), manager=manager)
+
+
+def _failed(record: PluginRecord, stage: Stage, reason: str, remedy: str) -> PluginRecord:
+    return attrs.evolve(record, stage=stage, reason=printable(reason, REASON_MAX), remedy=printable(remedy, REASON_MAX))
+
+
+def _told(error: BaseException) -> str:
+    """Name an error in one line."""
+    if isinstance(error, pluggy.PluginValidationError):
+        return " ".join(str(error).split())
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _remedy(stage: Stage, error: BaseException, record: PluginRecord) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f"install what it needs: pip install --force-reinstall {record.distribution}, or install {error.name}"
+    if isinstance(error, pluggy.PluginValidationError):
+        return "give the hook only the arguments that otus_core.hookspecs declares for it"
+    if stage == "import":
+        return f"ask the authors of {record.distribution}, or disable it: --no-plugin {record.plugin}"
+    return f"correct it: otus plugins check {record.plugin}"
+
+
+def _check_version(entry: importlib_metadata.EntryPoint) -> None:
+    """Compare what the distribution requires of otus-core with what is here. Raises _Refused."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for text in (entry.dist.requires if entry.dist is not None else None) or ():
+        if not normalized(text).startswith(CORE):
+            continue
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement as error:
+            reason = f"its requirement {text!r} cannot be read: {' '.join(str(error).split())}"
+            raise _Refused(reason, "ask its authors to correct it") from None
+        if normalized(requirement.name) != CORE or not (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            continue
+        if not requirement.specifier.contains(otus_core.__version__, prereleases=True):
+            reason = f"it needs {CORE}{requirement.specifier}, and this is {CORE} {otus_core.__version__}"
+            name = entry.dist.name if entry.dist is not None else entry.name
+            remedy = f"install a version of {name} made for {CORE} {otus_core.__version__}, or that {CORE}"
+            raise _Refused(reason, remedy)
+
+
+def _register(plugin: object, name: str) -> pluggy.PluginManager:
+    """Give a manager that holds this plugin alone, so that one plugin's hook never stops another's. Raises PluginValidationError."""
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(plugin, name)
+    return manager
+
+
+def _check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
+    """Refuse hooks that nobody calls: those that do not exist, and those that lack the mark. Raises _Refused."""
+    callers = manager.get_hookcallers(plugin) or []
+    for caller in callers:
+        if not caller.has_spec():
+            raise _Refused(f"there is no hook {caller.name!r}", _suggest_hook(caller.name))
+    marked = {caller.name for caller in callers}
+    for name in HOOKS:
+        if name not in marked and inspect.isroutine(getattr(plugin, name, None)):
+            raise _Refused(f"{name} is not marked as a hook", "put @otus_core.hookimpl above it")
+    if not marked:
+        where = getattr(plugin, "__name__", type(plugin).__name__)
+        raise _Refused(f"{where} implements no hook", "implement otus_components, marked @otus_core.hookimpl")
+
+
+def _suggest_hook(name: str) -> str:
+    close = difflib.get_close_matches(name, HOOKS, n=1)
+    return f"did you mean {close[0]}?" if close else f"the hooks are {', '.join(HOOKS)}"
+
+
+def _declarations(manager: pluggy.PluginManager) -> list[Declaration]:
+    """Collect what the plugin declares. Raises _Refused, and whatever the plugin raises."""
+    declared: dict[tuple[str, str], Declaration] = {}
+    for answer in manager.hook.otus_components():
+        if not isinstance(answer, Iterable):
+            raise _Refused(f"otus_components gave {answer!r}", "yield declarations, or return a list of them")
+        for declaration in answer:
+            _check_declaration(declaration)
+            key = (declaration.kind, declaration.name)
+            if key in declared:
+                raise _Refused(f"it declares {key[0]} {key[1]!r} twice", "give each component a name of its own")
+            declared[key] = declaration
+            if len(declared) > COMPONENTS_MAX:
+                raise _Refused(f"it declares more than {COMPONENTS_MAX} components", "declare fewer")
+    return list(declared.values())
+
+
+def _check_declaration(declaration: object) -> None:
+    if not isinstance(declaration, Declaration) or type(declaration).kind not in KINDS:
+        names = ", ".join(kind.__name__ for kind in KINDS.values())
+        raise _Refused(f"otus_components gave {declaration!r}, not a declaration", f"yield otus_core's {names}")
+    if not (isinstance(declaration.config, type) and attrs.has(declaration.config)):
+        about = f"{declaration.kind} {declaration.name!r}: config {declaration.config!r} is not a configuration class"
+        raise _Refused(about, "give a class made with @otus_core.configuration")
+
+
+def _settle(loaded: list[Loaded], prefer: Mapping[str, str]) -> list[Loaded]:
+    """Find names that two claim: both lose them, unless ``prefer`` names one of their distributions."""
+    claims: dict[tuple[str, str], list[Loaded]] = {}
+    for one in loaded:
+        for component in one.record.components:
+            claims.setdefault((component.kind, component.name), []).append(one)
+    disputed = {claim: claimants for claim, claimants in claims.items() if len(claimants) > 1}
+    return [_judged(one, disputed, prefer) for one in loaded]
+
+
+def _judged(one: Loaded, disputed: Mapping[tuple[str, str], list[Loaded]], prefer: Mapping[str, str]) -> Loaded:
+    components = []
+    for component in one.record.components:
+        claimants = disputed.get((component.kind, component.name), ())
+        wanted = normalized(prefer.get(f"{component.kind}:{component.name}", ""))
+        winners = [c for c in claimants if normalized(c.record.distribution) == wanted]
+        if claimants and not (len(winners) == 1 and winners[0] is one):
+            component = _lost(component, one, [c for c in claimants if c is not one], winners)
+        components.append(component)
+    lost = [component for component in components if component.stage == "conflict"]
+    if not lost:
+        return one
+    stage: Stage = "conflict" if len(lost) == len(components) else "ready"
+    told = attrs.evolve(
+        one.record, stage=stage, reason=lost[0].reason, remedy=lost[0].remedy, components=tuple(components)
+    )
+    return attrs.evolve(one, record=told)
+
+
+def _lost(
+    component: ComponentRecord, one: Loaded, others: list[Loaded], winners: list[Loaded]
+) -> ComponentRecord:
+    named = ", ".join(f"{other.record.plugin} ({other.record.distribution} {other.record.version})" for other in others)
+    key = f"{component.kind}:{component.name}"
+    if len(winners) == 1:
+        reason = f"{component.kind} {component.name!r} is given to {winners[0].record.distribution} by plugins.prefer"
+        remedy = f'to use this one, set plugins.prefer: {{"{key}": {one.record.distribution}}}'
+    else:
+        reason = f"{component.kind} {component.name!r} is claimed by {named} too"
+        remedy = f'disable one of them, or set plugins.prefer: {{"{key}": {one.record.distribution}}}'
+    return attrs.evolve(component, stage="conflict", reason=reason, remedy=remedy)

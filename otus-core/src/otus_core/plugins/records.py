@@ -1,0 +1,87 @@
+"""What became of each plugin: one record, the same for the list, the log, the metric and ``daemon_status``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import attrs
+
+from otus_core.declarations import Declaration
+
+Stage = Literal["found", "version", "import", "register", "validate", "conflict", "ready", "disabled"]
+STAGES: tuple[Stage, ...] = ("found", "version", "import", "register", "validate", "conflict", "ready", "disabled")
+"""In the order in which a plugin goes through them; it stays at the one where it fails."""
+
+
+def state_of(stage: Stage, reason: str = "") -> str:
+    """Say in one word what a stage means: ``ready``, ``disabled`` or ``failed``; ``found`` where loading was not asked for."""
+    if stage == "found":
+        return "failed" if reason else "found"
+    return stage if stage in ("ready", "disabled") else "failed"
+
+
+@attrs.frozen(kw_only=True)
+class ComponentRecord:
+    """One declared component: ``ready``, or lost in a ``conflict``."""
+
+    declaration: Declaration
+    stage: Stage = "ready"
+    reason: str = ""
+    remedy: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Kind of the component, ``parser`` for one."""
+        return self.declaration.kind
+
+    @property
+    def name(self) -> str:
+        """Name of the component, as a task gives it."""
+        return self.declaration.name
+
+
+@attrs.frozen(kw_only=True)
+class PluginRecord:
+    """One entry point: how far it came, why no further, and what to do about it."""
+
+    plugin: str
+    distribution: str
+    version: str
+    stage: Stage = "found"
+    reason: str = ""
+    remedy: str = ""
+    components: tuple[ComponentRecord, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """``ready``, ``failed`` or ``disabled``; ``found`` when loading was not asked for."""
+        return state_of(self.stage, self.reason)
+
+    def __str__(self) -> str:
+        about = f"plugin {self.plugin} ({self.distribution} {self.version})"
+        if self.stage in ("ready", "found"):
+            return f"{about}: {self.stage}"
+        return f"{about}: {self.stage}: {self.reason}" if self.state == "failed" else f"{about} is disabled: {self.reason}"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Give one plain object a component; a plugin that declared none gives one with ``kind`` null."""
+        if not self.components:
+            return [self._row(self.plugin, None, self.stage, self.reason, self.remedy)]
+        return [self._row(c.name, c.kind, c.stage, c.reason, c.remedy, c.declaration) for c in self.components]
+
+    def _row(
+        self, name: str, kind: str | None, stage: Stage, reason: str, remedy: str, declared: Declaration | None = None
+    ) -> dict[str, Any]:
+        return {
+            "name": name,
+            "kind": kind,
+            "distribution": self.distribution,
+            "version": self.version,
+            "state": state_of(stage, reason),
+            "stage": stage,
+            "reason": reason,
+            "remedy": remedy,
+            "plugin": self.plugin,
+            "stability": declared.stability if declared else None,
+            "summary": declared.summary if declared else "",
+        }

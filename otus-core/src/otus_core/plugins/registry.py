@@ -1,0 +1,157 @@
+"""What the installed plugins offer: components by kind and name, and the hooks that are called now and then."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+import pluggy
+
+from otus_core.declarations import Declaration
+from otus_core.errors import PluginNotFound
+from otus_core.plugins.records import ComponentRecord, PluginRecord
+from otus_core.plugins.selection import Selection
+
+FIRST_PARTY_COMPONENTS = {
+    ("capturer", "afpacket"): "otus-plugin-afpacket",
+    ("capturer", "pcap"): "otus-plugin-pcap",
+    ("command_channel", "kafka"): "otus-plugin-kafka",
+    ("parser", "sip"): "otus-plugin-sip",
+    ("processor", "filter"): "otus-plugin-filter",
+    ("processor", "label"): "otus-plugin-filter",
+    ("reporter", "console"): "otus-plugin-console",
+    ("reporter", "kafka"): "otus-plugin-kafka",
+}
+"""Who brings what, so that a command that lacks one can say what to install."""
+
+
+@attrs.frozen(kw_only=True)
+class Loaded:
+    """A plugin's record, with the manager that calls its hooks when it is ready."""
+
+    record: PluginRecord
+    manager: pluggy.PluginManager | None = attrs.field(default=None, eq=False, repr=False)
+
+
+@attrs.frozen
+class Registered:
+    """A component that can be used, and the plugin that it comes from."""
+
+    declaration: Declaration
+    record: PluginRecord
+
+
+class Registry:
+    """Every plugin found, and the components of those that are ready."""
+
+    def __init__(self, loaded: Sequence[Loaded], selection: Selection) -> None:
+        self.selection = selection
+        self._loaded = tuple(loaded)
+        self._ready = {
+            (component.kind, component.name): Registered(component.declaration, one.record)
+            for one in loaded
+            for component in one.record.components
+            if component.stage == "ready"
+        }
+
+    @property
+    def records(self) -> tuple[PluginRecord, ...]:
+        """One record a plugin, the core's own first, then by name."""
+        return tuple(one.record for one in self._loaded)
+
+    def components(self, kind: str) -> list[Registered]:
+        """Give the components of one kind that can be used, by name; parsers by priority first."""
+        found = [registered for (its_kind, _), registered in self._ready.items() if its_kind == kind]
+        return sorted(found, key=lambda r: (getattr(r.declaration, "priority", 0), r.declaration.name))
+
+    def component(self, kind: str, name: str) -> Registered:
+        """Give one component. Raises PluginNotFound, which says what to install or why its plugin is not ready."""
+        found = self._ready.get((kind, name))
+        if found is None:
+            raise PluginNotFound(self._why_missing(kind, name))
+        return found
+
+    def log_failures(self) -> None:
+        """Log every plugin and component that failed, once."""
+        failures = [(record, what) for record in self.records for what in _failures(record)]
+        if not failures:
+            return
+        log = _logger()
+        for record, what in failures:
+            log.warning(
+                "plugin_failed",
+                plugin=record.plugin,
+                distribution=record.distribution,
+                version=record.version,
+                stage=what.stage,
+                error=what.reason,
+                remedy=what.remedy,
+            )
+
+    def call(self, hook: str, **arguments: Any) -> None:
+        """Call a hook of every ready plugin; one that raises is logged and stops nobody else."""
+        for _ in self.answers(hook, **arguments):
+            pass
+
+    def answers(self, hook: str, **arguments: Any) -> Iterator[tuple[PluginRecord, Any]]:
+        """Call a hook of every ready plugin and give what each answers."""
+        for one in self._loaded:
+            if one.manager is None:
+                continue
+            try:
+                answers = getattr(one.manager.hook, hook)(**arguments)
+            except (Exception, SystemExit) as error:
+                _log_hook_failure(one.record, hook, error)
+                continue
+            for answer in answers:
+                yield one.record, answer
+
+    def _why_missing(self, kind: str, name: str) -> str:
+        known = FIRST_PARTY_COMPONENTS.get((kind, name))
+        for record in self.records:
+            for component in record.components:
+                if (component.kind, component.name) == (kind, name):
+                    return _not_ready(kind, name, record, component)
+        for record in self.records:
+            if record.state != "ready" and (record.distribution == known or (known is None and record.plugin == name)):
+                return _not_ready(kind, name, record, record)
+        if known is not None:
+            return f"{_spoken(kind)} {name!r} is not installed: pip install {known}"
+        names = [registered.declaration.name for registered in self.components(kind)]
+        close = difflib.get_close_matches(name, {*names, *(n for k, n in FIRST_PARTY_COMPONENTS if k == kind)}, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names) or 'none'}"
+        return f"there is no {_spoken(kind)} {name!r}; {hint}"
+
+
+def _spoken(kind: str) -> str:
+    return kind.replace("_", " ")
+
+
+def _not_ready(kind: str, name: str, record: PluginRecord, what: PluginRecord | ComponentRecord) -> str:
+    about = f"{_spoken(kind)} {name!r} cannot be used: plugin {record.plugin} ({record.distribution} {record.version})"
+    if what.stage == "disabled":
+        return f"{about} is disabled: {what.reason}"
+    return f"{about} failed at {what.stage}: {what.reason}; {what.remedy}"
+
+
+def _failures(record: PluginRecord) -> list[PluginRecord | ComponentRecord]:
+    lost: list[PluginRecord | ComponentRecord] = [c for c in record.components if c.stage != "ready"]
+    return lost or ([record] if record.state == "failed" else [])
+
+
+def _log_hook_failure(record: PluginRecord, hook: str, error: BaseException) -> None:
+    _logger().warning(
+        "plugin_hook_failed",
+        plugin=record.plugin,
+        version=record.version,
+        hook=hook,
+        error=f"{type(error).__name__}: {error}"[:300],
+    )
+
+
+def _logger() -> Any:
+    import structlog  # a fifth of a second to import, and rarely wanted
+
+    return structlog.get_logger("otus.plugins")

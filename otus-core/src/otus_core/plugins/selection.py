@@ -1,0 +1,70 @@
+"""Which plugins an operator wants loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+FIRST_PARTY = frozenset(
+    {
+        "otus-core",
+        "otus-plugin-afpacket",
+        "otus-plugin-console",
+        "otus-plugin-filter",
+        "otus-plugin-kafka",
+        "otus-plugin-pcap",
+        "otus-plugin-sip",
+    }
+)
+"""The distributions that ``--safe`` still loads."""
+
+DISABLED_ENVIRONMENT = "OTUS_DISABLED_PLUGINS"
+
+
+@attrs.frozen(kw_only=True)
+class Selection:
+    """``disabled`` and ``enabled`` (an allow-list, ``None`` for all) name entry points.
+
+    ``prefer`` settles who gets a name that two claim: ``{"parser:sip": "otus-plugin-sip"}``. ``safe`` loads first-party plugins only.
+    """
+
+    disabled: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    enabled: tuple[str, ...] | None = attrs.field(default=None, converter=attrs.converters.optional(tuple))
+    prefer: Mapping[str, str] = attrs.field(factory=dict, converter=dict)
+    safe: bool = False
+
+    def plain(self) -> dict[str, Any]:
+        """Give the selection as plain values, for another process; ``Selection(**plain)`` is the same again."""
+        return {"disabled": self.disabled, "enabled": self.enabled, "prefer": dict(self.prefer), "safe": self.safe}
+
+    def why_not(self, plugin: str, distribution: str) -> str:
+        """Say why this plugin is not to be loaded; empty when it is."""
+        if plugin in self.disabled:
+            return "disabled by configuration, --no-plugin or " + DISABLED_ENVIRONMENT
+        if self.enabled is not None and plugin not in self.enabled:
+            return "not in plugins.enabled"
+        if self.safe and normalized(distribution) not in FIRST_PARTY:
+            return "not a first-party plugin, and --safe is given"
+        return ""
+
+
+def selection_from(
+    base: Selection | None = None,
+    *,
+    no_plugin: Iterable[str] = (),
+    safe: bool = False,
+    environment: Mapping[str, str] = os.environ,
+) -> Selection:
+    """Add to the configured selection what the command line and ``OTUS_DISABLED_PLUGINS`` (a comma list) say."""
+    base = Selection() if base is None else base
+    listed = (name.strip() for name in environment.get(DISABLED_ENVIRONMENT, "").split(","))
+    disabled = dict.fromkeys([*base.disabled, *no_plugin, *(name for name in listed if name)])
+    return attrs.evolve(base, disabled=tuple(disabled), safe=base.safe or safe)
+
+
+def normalized(distribution: str) -> str:
+    """Give a distribution's name as the Python packaging rules compare it."""
+    return "-".join(filter(None, distribution.lower().replace("_", "-").replace(".", "-").split("-")))
