@@ -2,6 +2,8 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, final
 
+from otus_core.model.flows import FlowKey
+
 _Address = str | IPv4Address | IPv6Address
 
 @final
@@ -57,6 +59,8 @@ class OutputPacket:
     def dst_port(self) -> int: ...
     @property
     def protocol(self) -> int: ...
+    @property
+    def flow(self) -> FlowKey: ...
     @property
     def outer_src_ip(self) -> IPv4Address | IPv6Address | None: ...
     @property

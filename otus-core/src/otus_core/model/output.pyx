@@ -7,6 +7,7 @@ from libc.string cimport memcpy, memset
 
 from otus_core.model.packet import TUNNEL_NAMES
 
+from otus_core.model.flows cimport make_flow_key
 from otus_core.model.packet cimport _vlans, ip_object
 
 
@@ -94,6 +95,10 @@ cdef class OutputPacket:
     @property
     def protocol(self):
         return self.at.protocol
+
+    @property
+    def flow(self):
+        return make_flow_key(self.at.ip_version, self.at.src, self.at.dst, self.at.src_port, self.at.dst_port, self.at.protocol)
 
     @property
     def outer_src_ip(self):
