@@ -34,7 +34,8 @@ class Context:
     """What a component is wired to.
 
     ``flows`` is given to parsers that declare ``wants_flows``; ``stdout`` to reporters. ``peers`` publishes small messages to the
-    same component in the sibling workers of the task (``None`` with a single worker).
+    same component in the sibling workers of the task (``None`` with a single worker). ``call_labels`` gives, by payload type, the label that
+    tells calls apart, where the parser declares one.
     """
 
     task_id: str
@@ -47,6 +48,7 @@ class Context:
     flows: FlowRegistry | None = None
     stdout: LineWriter | None = None
     peers: Callable[[Any], None] | None = None
+    call_labels: Mapping[str, str] = attrs.field(factory=dict)
 
 
 class _Lifecycle:
@@ -91,9 +93,23 @@ class BaseCapturer(_Lifecycle):
         """Descriptor that becomes readable when frames are ready, or ``None`` where there is none."""
         return None
 
+    def wait_hint(self) -> float | None:
+        """How long until frames are due, in seconds, for a source that knows; ``None`` where it does not."""
+        return None
+
     def progress(self) -> float | None:
         """How much of the source has been read, 0 to 1, or ``None`` when that cannot be known."""
         return None
+
+    def wants_descriptors(self) -> bool:
+        """Say whether new descriptors are needed, because what the old ones stood for is gone; ``acquire`` is then called again."""
+        return False
+
+    def reopen(self, fds: Sequence[int]) -> None:
+        """Go on with new descriptors. Raises CaptureError."""
+
+    def halt(self) -> None:
+        """Take in nothing more; what has been taken in can still be read."""
 
     def stats(self) -> CaptureStats:
         """Totals since ``open``."""

@@ -128,6 +128,8 @@ def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
         plain: dict[str, object] = {term: n for term, n in mine.items() if not term.startswith("dropped{")}
         reporters[reporter] = {**plain, "dropped": _drops(mine)}
     terms["reporters"] = reporters
+    if counters["kernel_rx"]:
+        terms["kernel_rx"], terms["kernel_drop"] = counters["kernel_rx"], counters["kernel_drop"]
     terms["unaccounted"] = unaccounted(counters, roster)
     return terms
 

@@ -1,0 +1,226 @@
+"""What ``otus run`` does: makes a task of its arguments, runs it here or in workers, and says how it went."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from otus_core.cli.progress import Progress, summary_text
+from otus_core.errors import CaptureError, ConfigInvalid, ConfigProblem, OtusError
+from otus_core.observe.logs import setup_stderr
+from otus_core.observe.repeats import Repeats
+from otus_core.plugins.loader import load
+from otus_core.plugins.registry import Registry
+from otus_core.plugins.selection import selection_from
+from otus_core.task.assembly import Node, Place, assemble, origins
+from otus_core.task.config import TaskConfig, load_task, read_task_file
+from otus_core.task.output import LineMerger, StdoutWriter
+from otus_core.task.supervisor import Surroundings, TaskSupervisor
+from otus_core.task.worker import Worker
+
+FORMATS = ("text", "json", "none")
+GOOD, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+@attrs.frozen(kw_only=True)
+class RunRequest:
+    """The arguments of ``otus run``."""
+
+    files: tuple[str, ...] = ()
+    interface: str | None = None
+    bpf: str | None = None
+    format: str | None = None
+    task: Path | None = None
+    parsers: tuple[str, ...] = ()
+    keep: str | None = None
+    workers: int | None = None
+    tunnels: str | None = None
+    speed: float | None = None
+    summary_json: Path | None = None
+    quiet: bool = False
+    no_plugin: tuple[str, ...] = ()
+    safe: bool = False
+
+
+@attrs.define
+class Result:
+    """How a run ended, and its counters."""
+
+    summary: dict[str, Any]
+    faults: list[CaptureError]
+    interrupted: bool = False
+    error: str = ""
+
+
+def run_foreground(request: RunRequest) -> int:
+    """Run and give the exit status. Raises OtusError for what the arguments or the task have wrong."""
+    setup_stderr()
+    begun = time.monotonic()
+    registry = load(selection_from(no_plugin=request.no_plugin, safe=request.safe))
+    registry.log_failures()
+    config = load_task(task_data(request), registry)
+    result = run_task(config, registry, request)
+    result.summary["elapsed_s"] = round(time.monotonic() - begun, 6)
+    result.summary["cpu_s"] = round(_cpu_s(), 6)
+    _tell(result, request)
+    return _status(result, config)
+
+
+def task_data(request: RunRequest) -> dict[str, Any]:
+    """Make the task that the arguments mean. Raises ConfigInvalid when they contradict each other."""
+    _check(request)
+    data: dict[str, Any]
+    if request.task is not None:
+        data = dict(read_task_file(request.task))
+        if request.files or request.interface:
+            data["capture"] = {}
+        data.setdefault("capture", {})
+    else:
+        data = {
+            "capture": {},
+            "parsers": list(request.parsers),
+            "processors": [{"type": "filter", "config": {"keep_if": request.keep}}] if request.keep else [],
+            "reporters": [_reporter(request.format or "text")],
+        }
+    data["id"] = "run"
+    _set_capture(data, request)
+    if request.workers is not None:
+        data["workers"] = request.workers
+        data["capture"].pop("fanout_size", None)
+    if request.tunnels is not None:
+        tunnels = [name.strip() for name in request.tunnels.split(",") if name.strip()]
+        data["decoder"] = {**(data.get("decoder") or {}), "tunnels": tunnels}
+    return data
+
+
+def _set_capture(data: dict[str, Any], request: RunRequest) -> None:
+    capture = data["capture"]
+    if request.files:
+        capture.update(type="pcap", files=list(request.files))
+    elif request.interface:
+        capture.update(type="afpacket", interface=request.interface)
+    if request.bpf is not None:
+        capture["bpf_filter"] = request.bpf
+    if request.speed is not None:
+        capture["speed"] = request.speed
+
+
+def _reporter(name: str) -> dict[str, Any]:
+    if name == "none":
+        return {"type": "discard"}
+    return {"type": "console", "config": {"format": name}}
+
+
+def _check(request: RunRequest) -> None:
+    problems = []
+    if request.files and request.interface:
+        problems.append(ConfigProblem("", "give FILE or --interface, not both"))
+    if not request.files and not request.interface and request.task is None:
+        problems.append(ConfigProblem("", "nothing to read: give a FILE, - for stdin, --interface or --task"))
+    if request.format is not None and request.format not in FORMATS:
+        problems.append(ConfigProblem("--format", f"{request.format!r} is not one of {', '.join(FORMATS)}"))
+    if request.task is not None:
+        given = (("--parser", request.parsers), ("--filter", request.keep), ("--format", request.format))
+        problems += [ConfigProblem(name, "is the task file's matter when --task is given") for name, it in given if it]
+    if problems:
+        raise ConfigInvalid(problems)
+
+
+def run_task(config: TaskConfig, registry: Registry, request: RunRequest) -> Result:
+    """Run a task to its end: here when one process will do, else in workers."""
+    node = Node(hostname=socket.gethostname())
+    if config.workers == 1 and not config.capture.declaration.live:
+        return asyncio.run(_run_here(config, node, request))
+    return asyncio.run(_run_workers(config, node, registry, request))
+
+
+async def _run_here(config: TaskConfig, node: Node, request: RunRequest) -> Result:
+    repeats = Repeats(origins(config))
+    worker: Worker | None = None
+    place = Place(
+        stdout=StdoutWriter(),
+        on_error=repeats.component_error,
+        on_closed=lambda reporter: worker.closed(reporter) if worker is not None else None,
+    )
+    worker = Worker(assemble(config, node, place), node, place)
+    _on_signals(worker.stop)
+    accounts = worker.assembly.accounts
+    with Progress(config, request.quiet, accounts.snapshot, worker.assembly.source.progress):
+        outcome = await worker.run()
+    counters = accounts.snapshot()
+    return Result(worker.assembly.summary(counters), outcome.faults, interrupted=outcome.stopped)
+
+
+async def _run_workers(config: TaskConfig, node: Node, registry: Registry, request: RunRequest) -> Result:
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    interrupted = False
+
+    def stop() -> None:
+        nonlocal interrupted
+        interrupted = True
+        stopping.set()
+
+    _on_signals(stop)
+    merger = LineMerger(on_closed=lambda: loop.call_soon_threadsafe(supervisor.abandon_output))
+    around = Surroundings(
+        node=node, plugins=registry.selection.plain(), merger=merger, isatty=os.isatty(1), log_level="info"
+    )
+    supervisor = TaskSupervisor(config, around)
+    with Progress(config, request.quiet, supervisor.counters, lambda: None):
+        await supervisor.start()
+        ended = asyncio.ensure_future(supervisor.wait())
+        stopped = asyncio.ensure_future(stopping.wait())
+        await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await supervisor.stop()
+        ended.cancel()
+        stopped.cancel()
+    await asyncio.to_thread(merger.close, 10.0)
+    return Result(dict(supervisor.summary()), supervisor.faults, interrupted, supervisor.error)
+
+
+def _on_signals(stop: Any) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+
+
+def _tell(result: Result, request: RunRequest) -> None:
+    """Write the summary where it is wanted, and every fault on a line of its own."""
+    if request.summary_json is not None:
+        try:
+            request.summary_json.write_text(json.dumps(result.summary, indent=1) + "\n")
+        except OSError as error:
+            raise OtusError(f"{request.summary_json}: cannot write the summary: {error.strerror}") from error
+    if not request.quiet:
+        sys.stderr.write(summary_text(result.summary))
+    for line in [*(str(fault) for fault in result.faults), result.error]:
+        if line:
+            sys.stderr.write(f"otus: {line}\n")
+
+
+def _status(result: Result, config: TaskConfig) -> int:
+    if result.interrupted and not config.capture.declaration.live:
+        return INTERRUPTED
+    lost = any(_lost(terms["dropped"]) for terms in result.summary["reporters"].values())
+    return FAILED if result.faults or result.error or lost else GOOD
+
+
+def _lost(dropped: dict[str, int]) -> bool:
+    """Whether a reporter failed to deliver; what a closed pipe left behind is nobody's loss."""
+    return any(n for name, n in dropped.items() if name != "shutdown")
+
+
+def _cpu_s() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)

@@ -1,0 +1,100 @@
+"""What a person sees on standard error: a line while a run goes on, and the summary at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from otus_core.task.config import TaskConfig
+
+FIRST_AFTER_S = 1.0
+EVERY_S = 0.25
+BAR_WIDTH = 30
+
+
+class Progress:
+    """A status line on a terminal: a bar for files that take more than a second, rate, messages and drops for a live source."""
+
+    def __init__(
+        self,
+        config: TaskConfig,
+        quiet: bool,
+        counters: Callable[[], dict[str, int]],
+        progress: Callable[[], float | None],
+    ) -> None:
+        self._live = config.capture.declaration.live
+        self._shown = not quiet and sys.stderr.isatty()
+        self._counters = counters
+        self._progress = progress
+        self._task: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> Progress:
+        if self._shown:
+            self._task = asyncio.create_task(self._run())
+        return self
+
+    def __exit__(self, _type: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            sys.stderr.write("\r\x1b[K")
+
+    async def _run(self) -> None:
+        await asyncio.sleep(FIRST_AFTER_S)
+        last_read, last_at = self._counters()["frames_read"], time.monotonic()
+        while True:
+            await asyncio.sleep(EVERY_S)
+            counters, now = self._counters(), time.monotonic()
+            rate = (counters["frames_read"] - last_read) / (now - last_at)
+            last_read, last_at = counters["frames_read"], now
+            sys.stderr.write("\r\x1b[K" + self._line(counters, rate))
+            sys.stderr.flush()
+
+    def _line(self, counters: dict[str, int], rate: float) -> str:
+        text = f"{rate:,.0f} frames/s  {counters['kept']:,} messages  {_lost(counters):,} dropped"
+        if self._live:
+            return text
+        done = self._progress()
+        if done is None:
+            return text
+        filled = int(BAR_WIDTH * min(max(done, 0.0), 1.0))
+        return f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {100 * done:3.0f} %  {text}"
+
+
+def _lost(counters: dict[str, int]) -> int:
+    """What should have been reported and was not, the kernel's drops included."""
+    words = ("dropped{buffer_overflow}", "dropped{report_error:", "dropped{worker_crash}")
+    return counters["kernel_drop"] + sum(n for name, n in counters.items() if name.partition(".")[2].startswith(words))
+
+
+def summary_text(summary: dict[str, Any]) -> str:
+    """Give the summary as a few aligned lines; what is zero is left out."""
+    rows = [("frames read", summary["frames_read"])]
+    rows += [(name, summary[key]) for name, key in (("kernel received", "kernel_rx"), ("kernel dropped", "kernel_drop")) if summary.get(key)]
+    rows += [(name, summary[key]) for name, key in _MIDDLE if summary[key]]
+    rows += [(f"dropped {reason}", n) for reason, n in summary["dropped"].items()]
+    rows += [("matched", summary["matched"]), ("kept", summary["kept"])]
+    for reporter, terms in summary["reporters"].items():
+        rows.append((f"{reporter}: reported", terms["reported"]))
+        rows += [(f"{reporter}: dropped {reason}", n) for reason, n in terms["dropped"].items()]
+        if terms["moved_to_fallback"]:
+            rows.append((f"{reporter}: to fallback", terms["moved_to_fallback"]))
+    if summary["unaccounted"]:
+        rows.append(("UNACCOUNTED (a bug)", summary["unaccounted"]))
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name:<{width}}  {n:>12,}" for name, n in rows]
+    lines.append(f"{'seconds':<{width}}  {summary['elapsed_s']:>12.3f}  ({summary['cpu_s']:.3f} CPU)")
+    return "\n".join(lines) + "\n"
+
+
+_MIDDLE = (
+    ("messages added", "messages_added"),
+    ("fragments merged", "fragments_merged"),
+    ("fragments held", "fragments_held"),
+    ("segments merged", "segments_merged"),
+    ("segments held", "segments_held"),
+    ("units", "units"),
+)

@@ -1,0 +1,66 @@
+"""``otus run``: the pipeline in the foreground, on capture files, standard input or an interface."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+
+def run(
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="[FILE]...", help="Capture files (pcap, pcapng, gzip); - is stdin.")
+    ] = None,
+    interface: Annotated[
+        str | None, typer.Option("--interface", "-i", help="Capture live from this interface, or `any`.")
+    ] = None,
+    bpf: Annotated[str | None, typer.Option("--bpf", help="Take only frames that match this libpcap filter.")] = None,
+    output_format: Annotated[
+        str | None, typer.Option("--format", help="text, json, or none (count only).", metavar="FORMAT")
+    ] = None,
+    task: Annotated[
+        Path | None, typer.Option("--task", "-t", help="Take parsers, processors and reporters from a task file.")
+    ] = None,
+    parser: Annotated[
+        list[str] | None, typer.Option("--parser", help="Use this parser only; may be repeated.", metavar="NAME")
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option("--filter", help="Keep only what matches this expression.", metavar="EXPR")
+    ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Worker processes.")] = None,
+    tunnels: Annotated[
+        str | None, typer.Option("--tunnels", help="Look into vxlan,gre,geneve,ipip,gtpu.", metavar="LIST")
+    ] = None,
+    speed: Annotated[
+        float | None, typer.Option("--speed", min=0.0, help="Replay files: 1 is the recorded pace, 0 full speed.")
+    ] = None,
+    summary_json: Annotated[
+        Path | None, typer.Option("--summary-json", help="Write the counters to this file as JSON.", metavar="PATH")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary and no progress on stderr.")] = False,
+) -> None:
+    """Read captures, or an interface, and print what is in them.
+
+    otus run call.pcap · otus run call.pcap --format json · sudo otus run -i eth0 --bpf "udp port 5060"
+    """
+    from otus_core.cli.foreground import RunRequest, run_foreground
+
+    request = RunRequest(
+        files=tuple(files or ()),
+        interface=interface,
+        bpf=bpf,
+        format=output_format,
+        task=task,
+        parsers=tuple(parser or ()),
+        keep=keep,
+        workers=workers,
+        tunnels=tunnels,
+        speed=speed,
+        summary_json=summary_json,
+        quiet=quiet,
+    )
+    raise typer.Exit(run_foreground(request))
+
+

@@ -1,0 +1,131 @@
+"""A worker process: one pipeline, told what to do by its parent over a channel.
+
+    python -m otus_core.task.child CHANNEL_FD
+
+From the parent: ``init`` (with the counters' and the output's descriptor, then the capture's), ``publish``, ``descriptors``, ``stop``. To the parent: ``started``, ``publish``,
+``fault``, ``log``, ``error``, ``want_descriptors``, ``ended``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from otus_core.errors import CaptureError, OtusError
+from otus_core.observe.logs import setup_forwarding
+from otus_core.observe.repeats import Repeats
+from otus_core.plugins.loader import load
+from otus_core.task.assembly import Node, Place, assemble, origins
+from otus_core.task.channel import Channel
+from otus_core.task.config import load_task
+from otus_core.task.output import PipeWriter
+from otus_core.task.privilege import die_with_parent, keep_capabilities
+from otus_core.task.worker import Worker
+
+STARTED_EXIT = 0
+FAILED_EXIT = 3
+
+
+class Child:
+    """This process's side of the channel."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._init: asyncio.Future[tuple[dict[str, Any], list[int]]] = asyncio.get_running_loop().create_future()
+        self._worker: Worker | None = None
+        self._stopped = False
+        channel.on_message = self._message
+        channel.on_closed = lambda: os._exit(FAILED_EXIT)
+        channel.listen()
+
+    async def run(self) -> int:
+        """Wait for ``init``, run the pipeline, say how it ended; gives the exit status."""
+        init, descriptors = await self._init
+        try:
+            worker = self._build(init, descriptors)
+            self._worker = worker
+            if self._stopped:
+                worker.stop()
+            outcome = await worker.run()
+        except OtusError as error:
+            self._channel.send(("error", str(error)))
+            await self._channel.flush(2.0)
+            return FAILED_EXIT
+        self._channel.send(("ended", {"closed": outcome.closed, "stopped": outcome.stopped}))
+        await self._channel.flush(2.0)
+        return STARTED_EXIT
+
+    def _build(self, init: dict[str, Any], descriptors: list[int]) -> Worker:
+        counters_fd, output_fd, *capture = descriptors
+        os.set_inheritable(counters_fd, False)
+        if init["cpus"]:
+            os.sched_setaffinity(0, init["cpus"])
+        if init["unprivileged"]:
+            keep_capabilities()
+        setup_forwarding(init["log_level"], lambda level, event: self._log(level, event, init["shard"]))
+        registry = load(init["plugins"])
+        config = load_task(init["task"], registry)
+        counters = memoryview(mmap.mmap(counters_fd, 0))
+        repeats = Repeats(origins(config))
+        node = Node(hostname=init["hostname"], ip=init["node_ip"], tags=init["tags"])
+        shard = init["shard"]
+        size = init["counters_size"]
+        worker: Worker | None = None
+        place = Place(
+            shard=shard,
+            shards=init["shards"],
+            counters=counters[shard * size : (shard + 1) * size],
+            descriptors=capture,
+            stdout=PipeWriter(output_fd, init["isatty"]),
+            publish=(lambda component, message: self._publish(component, message)) if init["shards"] > 1 else None,
+            on_error=repeats.component_error,
+            on_closed=lambda reporter: worker.closed(reporter) if worker else None,
+        )
+        worker = Worker(assemble(config, node, place), node, place)
+        worker.open_circuits = tuple(init["open_circuits"])
+        worker.on_started = lambda: self._started(worker)
+        worker.on_fault = self._fault
+        worker.on_want_descriptors = lambda: self._channel.send(("want_descriptors",))
+        return worker
+
+    def _started(self, worker: Worker) -> None:
+        self._channel.send(("started", tuple(worker.assembly.roster.reporters)))
+
+    def _fault(self, error: CaptureError) -> None:
+        self._channel.send(("fault", (error.source, error.reason, error.offset, error.fatal)))
+
+    def _log(self, level: str, event: dict[str, Any], shard: int) -> None:
+        self._channel.send(("log", level, {**event, "worker": shard}))
+
+    def _publish(self, component: str, message: Any) -> None:
+        self._channel.send(("publish", component, message))
+
+    def _message(self, message: tuple[Any, ...], descriptors: list[int]) -> None:
+        kind = message[0]
+        if kind == "init":
+            self._init.set_result((message[1], descriptors))
+        elif kind == "stop":
+            self._stopped = True
+            if self._worker is not None:
+                self._worker.stop()
+        elif kind == "publish" and self._worker is not None:
+            self._worker.take_peer_message(message[1], message[2])
+        elif kind == "descriptors" and self._worker is not None:
+            self._worker.take_descriptors(descriptors)
+
+
+async def _main(descriptor: int) -> int:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, lambda: None)  # the parent hears them and decides
+    return await Child(Channel(socket.socket(fileno=descriptor))).run()
+
+
+if __name__ == "__main__":
+    die_with_parent(int(sys.argv[2]))
+    sys.exit(asyncio.run(_main(int(sys.argv[1]))))

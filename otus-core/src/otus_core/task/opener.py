@@ -1,0 +1,75 @@
+"""The opener process: opens what needs privilege, and is the only one that keeps CAP_NET_RAW.
+
+    python -m otus_core.task.opener CHANNEL_FD PARENT_PID
+
+It answers ``("acquire", number, task, shard, shards)`` with ``("acquired", number)`` and the descriptors, or ``("refused", number, reason, fatal)``. One opener serves one
+task, so that what a capturer's ``acquire`` calls share (a fanout group) stays within it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from typing import Any
+
+from otus_core.errors import CaptureError
+from otus_core.plugins.loader import load
+from otus_core.task.channel import Channel
+from otus_core.task.config import TaskConfig, load_task
+from otus_core.task.privilege import CAP_NET_RAW, die_with_parent, keep_capabilities
+
+
+class Opener:
+    """This process's side of the channel."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._config: TaskConfig | None = None
+        self._state: dict[str, Any] = {}
+        channel.on_message = self._message
+        channel.listen()
+
+    def _message(self, message: tuple[Any, ...], _descriptors: list[int]) -> None:
+        if message[0] == "init":
+            self._config = load_task(message[1]["task"], load(message[1]["plugins"]))
+            return
+        _, number, shard, shards = message
+        try:
+            descriptors = self._acquire(shard, shards)
+        except CaptureError as error:
+            self._channel.send(("refused", number, error.reason, error.fatal))
+            return
+        except Exception as error:
+            self._channel.send(("refused", number, str(error) or type(error).__name__, True))
+            return
+        self._channel.send(("acquired", number), descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def _acquire(self, shard: int, shards: int) -> list[int]:
+        assert self._config is not None
+        capture = self._config.capture
+        factory: Any = capture.declaration.load_factory()
+        descriptors: list[int] = factory.acquire(capture.settings, shard, shards, self._state)
+        return descriptors
+
+
+async def _main(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, lambda: None)
+    channel = Channel(socket.socket(fileno=descriptor))
+    gone = asyncio.Event()
+    channel.on_closed = gone.set
+    opener = Opener(channel)
+    await gone.wait()
+    del opener
+
+
+if __name__ == "__main__":
+    die_with_parent(int(sys.argv[2]))
+    keep_capabilities(CAP_NET_RAW)
+    asyncio.run(_main(int(sys.argv[1])))

@@ -1,0 +1,126 @@
+"""Standard output, as reporters see it: whole lines, and one process that writes them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import threading
+from collections.abc import Callable
+
+READ_BYTES = 1 << 16
+LINE_MAX = 8 << 20
+"""A worker's line that grows beyond this is written in parts; an output of 64 KiB takes about 200 KiB as JSON."""
+
+
+class StdoutWriter:
+    """Writes to this process's own standard output."""
+
+    def __init__(self, descriptor: int = 1) -> None:
+        self._descriptor = descriptor
+        self.isatty = os.isatty(descriptor)
+
+    async def write(self, lines: bytes) -> None:
+        """Write whole lines. Raises BrokenPipeError when nobody reads any more."""
+        _write_all(self._descriptor, lines)
+
+
+class PipeWriter:
+    """A worker's way to its parent's standard output."""
+
+    def __init__(self, descriptor: int, isatty: bool) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor = descriptor
+        self.isatty = isatty
+
+    async def write(self, lines: bytes) -> None:
+        """Write whole lines, waiting while the parent is slow. Raises BrokenPipeError when nobody reads any more."""
+        view = memoryview(lines)
+        while view:
+            try:
+                view = view[os.write(self._descriptor, view) :]
+            except BlockingIOError:
+                await self._writable()
+
+    async def _writable(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        loop.add_writer(self._descriptor, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            loop.remove_writer(self._descriptor)
+
+
+class LineMerger:
+    """Copies whole lines from the workers' pipes to standard output, in a thread: a slow reader holds up neither parent nor capture."""
+
+    def __init__(self, descriptor: int = 1, on_closed: Callable[[], None] = lambda: None) -> None:
+        self._out = descriptor
+        self._on_closed = on_closed
+        self._tails: dict[int, bytearray] = {}
+        self._lock = threading.Lock()
+        self._wake_read, self._wake_write = os.pipe()
+        self._ending = False
+        self._thread = threading.Thread(target=self._copy, name="otus-stdout", daemon=True)
+        self._thread.start()
+
+    def pipe(self) -> int:
+        """Make a pipe; gives the end for a worker, which the caller closes once the worker has it."""
+        reader, writer = os.pipe()
+        with self._lock:
+            self._tails[reader] = bytearray()
+        os.write(self._wake_write, b"+")
+        return writer
+
+    def close(self, timeout: float) -> None:
+        """Write what the pipes still hold, until their workers have closed them, at most ``timeout`` seconds."""
+        self._ending = True
+        os.write(self._wake_write, b".")
+        self._thread.join(timeout)
+
+    def _copy(self) -> None:
+        while True:
+            with self._lock:
+                readers = list(self._tails)
+            if self._ending and not readers:
+                return
+            ready, _, _ = select.select([self._wake_read, *readers], [], [])
+            for reader in ready:
+                if reader == self._wake_read:
+                    os.read(reader, 64)
+                else:
+                    self._take(reader)
+
+    def _take(self, reader: int) -> None:
+        tail = self._tails[reader]
+        data = os.read(reader, READ_BYTES)
+        tail += data
+        end = tail.rfind(b"\n") + 1 if len(tail) < LINE_MAX and data else len(tail)
+        try:
+            _write_all(self._out, bytes(tail[:end]))
+        except OSError:
+            self._forget_all()
+            self._on_closed()
+            return
+        del tail[:end]
+        if not data:
+            self._forget(reader)
+
+    def _forget(self, reader: int) -> None:
+        with self._lock:
+            self._tails.pop(reader, None)
+        os.close(reader)
+
+    def _forget_all(self) -> None:
+        for reader in list(self._tails):
+            self._forget(reader)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:  # standard output was handed to us non-blocking
+            select.select([], [descriptor], [])

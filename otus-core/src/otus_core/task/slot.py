@@ -1,0 +1,126 @@
+"""One worker of a task, as its supervisor sees it: process, channel, descriptors, counters, and its history of crashes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+
+import attrs
+
+from otus_core.model.accounts import Accounts
+from otus_core.pipeline.counters import Roster
+from otus_core.task.channel import Channel
+
+RESTART_PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+STABLE_AFTER_S = 60.0
+BLAME_OPENS_AFTER = 3
+"""Crashes in a row blamed on one component that open its circuit."""
+BLAME_OPEN_FOR_S = 60.0
+PAGE_BYTES = os.sysconf("SC_PAGESIZE")
+
+
+@attrs.define(kw_only=True)
+class WorkerSlot:
+    """``state``: starting, running, waiting (for its interface), restarting, ended, failed; ``reason`` says why it is not running."""
+
+    shard: int
+    accounts: Accounts
+    roster: Roster
+    state: str = "starting"
+    reason: str = ""
+    process: subprocess.Popen[bytes] | None = None
+    channel: Channel | None = None
+    descriptors: list[int] = attrs.field(factory=list)
+    renewing: bool = False
+    restarts: int = 0
+    restart_at: float = 0.0
+    rss_at: float = 0.0
+    said_end: bool = False
+    said_error: str = ""
+    was_running: bool = False
+    kill_reason: str = ""
+    _begun: float = 0.0
+    _in_a_row: int = 0
+    _blames: list[str] = attrs.field(factory=list)
+    _opened: dict[str, float] = attrs.field(factory=dict)
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process is there."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """The process, or ``None``."""
+        return None if self.process is None else self.process.pid
+
+    def begin(self, process: subprocess.Popen[bytes], channel: Channel) -> None:
+        """A process has been started for this worker."""
+        self.process, self.channel = process, channel
+        self.state, self.reason, self.kill_reason = "starting", "", ""
+        self.said_end, self.said_error, self.was_running = False, "", self.restarts > 0
+        self._begun = time.monotonic()
+
+    def started(self, reporters: Sequence[str]) -> None:
+        """The worker runs; these of its reporters could be started."""
+        kept = {name: reasons for name, reasons in self.roster.reporters.items() if name in reporters}
+        self.roster = attrs.evolve(self.roster, reporters=kept)
+        self.state, self.was_running = "running", True
+
+    def silent_for(self, now: float) -> float:
+        """Seconds since the worker's loop last turned."""
+        return now - max(self.accounts["heartbeat_ns"] / 1e9, self._begun)
+
+    def rss(self) -> int:
+        """Resident memory in bytes, 0 when the process is gone."""
+        try:
+            with open(f"/proc/{self.pid}/statm", "rb") as statm:
+                return int(statm.read().split()[1]) * PAGE_BYTES
+        except (OSError, IndexError):
+            return 0
+
+    def kill(self, reason: str = "") -> None:
+        """End the process at once."""
+        if self.process is not None:
+            self.kill_reason = reason
+            self.process.kill()
+            self.process.wait()
+
+    def forget_process(self) -> None:
+        """The process has ended."""
+        if self.channel is not None:
+            self.channel.close()
+        self.process = self.channel = None
+        self.renewing = False
+
+    def blame(self, components: Sequence[str]) -> str:
+        """Give the component that was running when the worker died, or empty; three in a row open its circuit."""
+        mark = self.accounts["running"]
+        self.accounts.set("running", 0)
+        blamed = components[mark - 1] if 0 < mark <= len(components) else ""
+        self._blames = [*self._blames[-BLAME_OPENS_AFTER + 1 :], blamed]
+        if blamed and self._blames == [blamed] * BLAME_OPENS_AFTER:
+            self._opened[blamed] = time.monotonic() + BLAME_OPEN_FOR_S
+            self._blames = []
+        return blamed
+
+    def open_circuits(self) -> list[str]:
+        """Give the components that the next process must not use for a while."""
+        now = time.monotonic()
+        self._opened = {name: until for name, until in self._opened.items() if until > now}
+        return list(self._opened)
+
+    def schedule_restart(self, reason: str) -> None:
+        """Restart at once after a stable time, with growing pauses after crashes in a row."""
+        now = time.monotonic()
+        self._in_a_row = 0 if now - self._begun > STABLE_AFTER_S else self._in_a_row + 1
+        pause = RESTART_PAUSES_S[min(max(self._in_a_row - 1, 0), len(RESTART_PAUSES_S) - 1)]
+        self.state, self.reason, self.restart_at = "restarting", reason, now + pause
+
+    def replace_descriptors(self, descriptors: Sequence[int]) -> None:
+        """Hold these duplicates of the capture's descriptors instead of those so far."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self.descriptors = list(descriptors)

@@ -1,0 +1,308 @@
+"""Runs a task as worker processes: spawns them, watches them, restarts them, carries messages between them.
+
+In: a ``TaskConfig`` and the ``Node``. Out: the counters of all workers, which live in shared memory and survive them, and their states. One supervisor a task; it lives on
+its owner's event loop (that of ``otus run`` or of the daemon) and never blocks it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+import structlog
+
+from otus_core.errors import CaptureError, TaskStartFailed
+from otus_core.model.accounts import Accounts
+from otus_core.pipeline.counters import book_crash, summary
+from otus_core.task.acquire import Acquirer
+from otus_core.task.assembly import Node, names_of, roster_of
+from otus_core.task.config import TaskConfig
+from otus_core.task.output import LineMerger
+from otus_core.task.slot import WorkerSlot
+from otus_core.task.spawn import spawn
+
+log = structlog.get_logger("otus.supervisor")
+
+WATCH_EVERY_S = 0.1
+HUNG_AFTER_S = 3.0
+START_WITHIN_S = 60.0
+STOP_WITHIN_S = 15.0
+RSS_EVERY_S = 1.0
+ACQUIRE_AGAIN_S = 0.5
+
+
+@attrs.frozen(kw_only=True)
+class Surroundings:
+    """What a supervisor is given by its owner. ``plugins`` are the loader's settings, so that workers load what the parent did."""
+
+    node: Node
+    plugins: Mapping[str, Any]
+    merger: LineMerger
+    isatty: bool = False
+    log_level: str = "info"
+    on_change: Callable[[], None] = lambda: None
+
+
+class TaskSupervisor:
+    """One task's workers."""
+
+    def __init__(self, config: TaskConfig, around: Surroundings) -> None:
+        self.config = config
+        self.roster = roster_of(config)
+        self.faults: list[CaptureError] = []
+        self.error = ""
+        self.closed = False
+        self._around = around
+        self._live = config.capture.declaration.live
+        self._names = names_of(config)
+        self._size = -(-8 * len(self._names) // mmap.PAGESIZE) * mmap.PAGESIZE
+        self._memory_fd = os.memfd_create(f"otus-{config.id}", os.MFD_CLOEXEC)
+        os.ftruncate(self._memory_fd, self._size * config.workers)
+        self._memory = mmap.mmap(self._memory_fd, self._size * config.workers)
+        self.slots = [self._slot(shard) for shard in range(config.workers)]
+        self._acquirer = Acquirer(config, around.plugins) if config.capture.declaration.privileged else None
+        self._watcher: asyncio.Task[None] | None = None
+        self._ended = asyncio.Event()
+        self._stopping = False
+
+    def _slot(self, shard: int) -> WorkerSlot:
+        view = memoryview(self._memory)[shard * self._size : (shard + 1) * self._size]
+        return WorkerSlot(shard=shard, accounts=Accounts(self._names, view), roster=self.roster)
+
+    @property
+    def restarts(self) -> int:
+        """How often a worker of this task had to be started again."""
+        return sum(slot.restarts for slot in self.slots)
+
+    @property
+    def waiting_for(self) -> str:
+        """Why the task is not capturing everywhere, or empty."""
+        return next((slot.reason for slot in self.slots if slot.state in ("waiting", "restarting")), "")
+
+    def counters(self, shard: int | None = None) -> dict[str, int]:
+        """Give the counters of one worker, or of all of them added."""
+        slots = self.slots if shard is None else [self.slots[shard]]
+        snapshots = [slot.accounts.snapshot() for slot in slots]
+        return {name: sum(snapshot[name] for snapshot in snapshots) for name in self._names}
+
+    def summary(self, shard: int | None = None) -> dict[str, object]:
+        """Give the identity's terms of one worker, or of the task."""
+        return summary(self.counters(shard), self.slots[0].roster)
+
+    async def start(self) -> None:
+        """Start all workers; returns when each runs or waits for its interface. Raises TaskStartFailed, after stopping what ran."""
+        self._watcher = asyncio.create_task(self._watch(), name=f"watch:{self.config.id}")
+        if self._acquirer is not None:
+            self._acquirer.begin()
+        for slot in self.slots:
+            await self._launch(slot)
+        until = time.monotonic() + START_WITHIN_S
+        while not self.error and any(slot.state == "starting" for slot in self.slots):
+            if time.monotonic() > until:
+                self.error = f"a worker did not start within {START_WITHIN_S:.0f} s"
+            await asyncio.sleep(0.01)
+        if self.error:
+            await self.stop()
+            raise TaskStartFailed(f"task {self.config.id}: {self.error}")
+
+    async def wait(self) -> None:
+        """Wait until every worker has ended."""
+        await self._ended.wait()
+
+    async def stop(self, within: float = STOP_WITHIN_S) -> None:
+        """Stop the workers well; those that have not ended after ``within`` seconds are killed, and what they held is counted."""
+        self._stopping = True
+        for slot in self.slots:
+            if slot.channel is not None and slot.alive:
+                slot.channel.send(("stop",))
+            elif slot.state not in ("ended", "failed"):
+                slot.state = "ended"
+        until = time.monotonic() + within
+        while any(slot.alive for slot in self.slots) and time.monotonic() < until:
+            self._look()
+            await asyncio.sleep(0.02)
+        for slot in self.slots:
+            if slot.alive:
+                log.warning("worker_killed", task=self.config.id, worker=slot.shard, reason="did not stop in time")
+                slot.kill()
+                self._look_at(slot)
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+        self._end()
+
+    def abandon_output(self) -> None:
+        """Nobody reads standard output any more: end the task well."""
+        self.closed = True
+        self._stopping = True
+        for slot in self.slots:
+            if slot.channel is not None and slot.alive:
+                slot.channel.send(("stop",))
+
+    async def _launch(self, slot: WorkerSlot) -> None:
+        """Get a worker's descriptors if it needs any, and start its process."""
+        if self._acquirer is not None and not slot.descriptors:
+            slot.state = "waiting"
+            descriptors, refusal = await self._acquirer.acquire(slot.shard, self.config.workers)
+            if refusal is not None:
+                self._refused(slot, refusal)
+                return
+            slot.descriptors = descriptors
+        if not self._stopping:
+            self._spawn(slot)
+
+    def _refused(self, slot: WorkerSlot, refusal: CaptureError) -> None:
+        if refusal.fatal:
+            slot.state = "failed"
+            self.error = self.error or str(refusal)
+            return
+        if slot.reason != str(refusal):
+            log.warning("capture_waiting", task=self.config.id, worker=slot.shard, reason=str(refusal))
+        slot.state, slot.reason = "waiting", str(refusal)
+        slot.restart_at = time.monotonic() + ACQUIRE_AGAIN_S
+        self._around.on_change()
+
+    def _spawn(self, slot: WorkerSlot) -> None:
+        process, channel = spawn("otus_core.task.child")
+        slot.begin(process, channel)
+        channel.on_message = lambda message, descriptors: self._message(slot, message)
+        channel.on_closed = lambda: self._look_at(slot)
+        output = self._around.merger.pipe()
+        try:
+            channel.send(("init", self._init(slot)), (self._memory_fd, output, *slot.descriptors))
+        finally:
+            os.close(output)
+
+    def _init(self, slot: WorkerSlot) -> dict[str, Any]:
+        around = self._around
+        cpus = self.config.cpu_affinity
+        return {
+            "task": self.config.source,
+            "task_id": self.config.id,
+            "shard": slot.shard,
+            "shards": self.config.workers,
+            "plugins": dict(around.plugins),
+            "hostname": around.node.hostname,
+            "node_ip": around.node.ip,
+            "tags": dict(around.node.tags),
+            "counters_size": self._size,
+            "isatty": around.isatty,
+            "log_level": around.log_level,
+            "cpus": [cpus[slot.shard % len(cpus)]] if cpus else [],
+            "unprivileged": self._acquirer is not None,
+            "open_circuits": slot.open_circuits(),
+        }
+
+    def _message(self, slot: WorkerSlot, message: tuple[Any, ...]) -> None:
+        kind = message[0]
+        if kind == "publish":
+            for other in self.slots:
+                if other is not slot and other.channel is not None and other.alive:
+                    other.channel.send(message)
+        elif kind == "log":
+            event = dict(message[2])
+            getattr(log, message[1], log.info)(event.pop("event", ""), task=self.config.id, **event)
+        elif kind == "started":
+            slot.started(message[1])
+            self._around.on_change()
+        elif kind == "fault":
+            source, reason, offset, fatal = message[1]
+            self.faults.append(CaptureError(source, reason, offset, fatal=fatal))
+        elif kind == "want_descriptors":
+            slot.renewing = True
+        elif kind == "error":
+            slot.said_error = message[1]
+        elif kind == "ended":
+            slot.said_end = True
+            self.closed = self.closed or message[1]["closed"]
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            self._look()
+            for slot in self.slots:
+                await self._mend(slot)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        for slot in self.slots:
+            self._look_at(slot)
+            if slot.alive and slot.state == "running" and slot.silent_for(now) > HUNG_AFTER_S:
+                self._end_by_force(slot, "hung")
+            elif slot.alive and now - slot.rss_at > RSS_EVERY_S:
+                slot.rss_at = now
+                if self.config.worker_max_rss and slot.rss() > self.config.worker_max_rss:
+                    self._end_by_force(slot, "worker_max_rss")
+        if all(slot.state in ("ended", "failed") for slot in self.slots):
+            self._end()
+
+    def _end_by_force(self, slot: WorkerSlot, reason: str) -> None:
+        slot.kill(reason)
+        self._look_at(slot)
+
+    def _look_at(self, slot: WorkerSlot) -> None:
+        """Notice a worker that has ended, book what it lost, and decide what becomes of it."""
+        if slot.process is None or slot.process.poll() is None:
+            return
+        status = slot.process.returncode
+        process, channel = slot.process, slot.channel
+        if channel is not None:
+            channel.receive_rest()
+        if slot.process is not process:  # its last words have had this looked at already
+            return
+        slot.forget_process()
+        if slot.said_end:
+            slot.state = "ended"
+        elif slot.said_error and not slot.was_running:
+            slot.state = "failed"
+            self.error = self.error or slot.said_error
+        else:
+            self._crashed(slot, status)
+        self._around.on_change()
+
+    def _crashed(self, slot: WorkerSlot, status: int) -> None:
+        for name, n in book_crash(slot.accounts.snapshot(), slot.roster).items():
+            slot.accounts.add(name, n)
+        blamed = slot.blame(roster_of(self.config).components)
+        reason = slot.kill_reason or slot.said_error or (f"signal {-status}" if status < 0 else f"exit status {status}")
+        log.error("worker_died", task=self.config.id, worker=slot.shard, reason=reason, blamed=blamed)
+        if self._stopping:
+            slot.state = "ended"
+        elif not self._live or not slot.was_running:
+            slot.state = "failed"
+            self.error = self.error or f"worker {slot.shard} died: {reason}" + (f" in {blamed}" if blamed else "")
+        else:
+            slot.schedule_restart(f"worker died: {reason}" + (f" in {blamed}" if blamed else ""))
+
+    async def _mend(self, slot: WorkerSlot) -> None:
+        """Start again what is due, and renew descriptors whose interface came back."""
+        if self._stopping:
+            return
+        if slot.state in ("restarting", "waiting"):
+            if time.monotonic() >= slot.restart_at:
+                slot.restarts += slot.state == "restarting"
+                await self._launch(slot)
+        elif slot.renewing and self._acquirer is not None and slot.alive and slot.channel is not None:
+            descriptors, refusal = await self._acquirer.acquire(slot.shard, self.config.workers)
+            if refusal is None:
+                slot.renewing = False
+                slot.replace_descriptors(descriptors)
+                slot.channel.send(("descriptors",), descriptors)
+
+    def _end(self) -> None:
+        if self._ended.is_set():
+            return
+        self._ended.set()
+        if self._acquirer is not None:
+            self._acquirer.end()
+        for slot in self.slots:
+            slot.replace_descriptors([])
+        os.close(self._memory_fd)
+        self._around.on_change()
+
+

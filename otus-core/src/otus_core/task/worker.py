@@ -1,0 +1,260 @@
+"""Runs one assembled pipeline: slices of packets and, between them, the reporters.
+
+In: an ``Assembly``. Out: an ``Outcome``. A live source is never held up by a reporter; a source that can wait is. ``stop`` may be called at any time and
+ends the run well: what the source still holds is read, reporters are flushed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import structlog
+
+from otus_core.components import CaptureStats
+from otus_core.errors import CaptureError
+from otus_core.model.frames import FrameBatch
+from otus_core.task import assembly as phases
+from otus_core.task.assembly import Assembly, Node, Place
+
+log = structlog.get_logger("otus.worker")
+
+SLICE_FRAMES = 512
+SLICE_NS = 2_000_000
+"""A slice of packets is this long at most, so that reporters and control are served."""
+IDLE_S = 0.02
+STATS_EVERY_S = 0.5
+BEAT_EVERY_S = 0.2
+DRAIN_LIVE_S = 5.0
+"""What a stopped live source still holds is read for at most this long, and reporters get as long again."""
+FAULTS_MAX = 100
+
+
+@attrs.define
+class Outcome:
+    """How a run ended. ``faults`` are what the source reported; ``closed`` tells that standard output went away."""
+
+    faults: list[CaptureError] = attrs.field(factory=list)
+    closed: bool = False
+    stopped: bool = False
+
+
+class Worker:
+    """One pipeline on one core."""
+
+    def __init__(self, assembly: Assembly, node: Node, place: Place) -> None:
+        self.assembly = assembly
+        self.outcome = Outcome()
+        self._node = node
+        self._place = place
+        self._live = assembly.config.capture.declaration.live
+        self._stopping = False
+        self._wake = asyncio.Event()
+        self._stats_at = 0.0
+        self._idle_since: float | None = None
+        self._booked = CaptureStats()
+        self._reopening = False
+        self.open_circuits: Sequence[str] = ()
+        self.on_started: Callable[[], None] = lambda: None
+        self.on_fault: Callable[[CaptureError], None] = lambda _fault: None
+        self.on_want_descriptors: Callable[[], None] | None = None
+
+    def stop(self) -> None:
+        """End the run well, soon."""
+        self.outcome.stopped = True
+        self._halt()
+
+    def closed(self, _reporter: str) -> None:
+        """Standard output is gone: nobody listens any more."""
+        self.outcome.closed = True
+        self._halt()
+
+    def take_peer_message(self, component: str, message: Any) -> None:
+        """Take what a component published in a sibling worker."""
+        if component == "flows":
+            self.assembly.flows.apply(message)
+            return
+        for part in self.assembly.parsers:
+            if part.spec.id == component:
+                try:
+                    part.component.on_peer_message(message)
+                except Exception as error:
+                    self._place.on_error("parser", component, error)
+
+    def take_descriptors(self, descriptors: Sequence[int]) -> None:
+        """Go on with new descriptors for the source."""
+        self._reopening = False
+        try:
+            self.assembly.source.reopen(descriptors)
+        except CaptureError as error:
+            self._fault(error)
+
+    def _halt(self) -> None:
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> Outcome:
+        """Start the components, read the source to its end or until ``stop``, and stop the components. Raises TaskStartFailed."""
+        assembly = self.assembly
+        started = False
+        try:
+            await phases.start(assembly, self._node, self._place)
+            started = True
+            beating = asyncio.create_task(self._beat())
+            self._open()
+            self.on_started()
+            await self._read_all()
+        finally:
+            if started:
+                await self._close()
+                beating.cancel()
+            await phases.stop(assembly)
+        return self.outcome
+
+    def _open(self) -> None:
+        place = self._place
+        try:
+            self.assembly.source.open(place.shard, place.shards, place.descriptors)
+        except CaptureError as error:
+            self._fault(error)
+            if error.fatal:
+                self._stopping = True
+
+    async def _read_all(self) -> None:
+        source = self.assembly.source
+        while not self._stopping:
+            batch = self._next()
+            if batch is None:
+                return
+            if batch.count:
+                await self._take(batch)
+            else:
+                await self._idle()
+        if self._live:
+            source.halt()
+            until = time.monotonic() + DRAIN_LIVE_S
+            while time.monotonic() < until and (batch := self._next()) is not None and batch.count:
+                await self._take(batch)
+
+    def _next(self) -> FrameBatch | None:
+        """Read once; a fault of the source is kept, and reading goes on unless it is fatal."""
+        while True:
+            try:
+                return self.assembly.source.read()
+            except CaptureError as error:
+                self._fault(error)
+                if error.fatal:
+                    return None
+
+    def _fault(self, error: CaptureError) -> None:
+        if len(self.outcome.faults) < FAULTS_MAX:
+            self.outcome.faults.append(error)
+        log.error("capture_fault", source=error.source, offset=error.offset, reason=error.reason)
+        self.on_fault(error)
+
+    async def _take(self, batch: FrameBatch) -> None:
+        """Send one batch through the pipeline, slice by slice."""
+        pipeline = self.assembly.pipeline
+        assert pipeline is not None
+        self._idle_since = None
+        at = 0
+        while at < batch.count:
+            at = pipeline.process(batch, at, SLICE_FRAMES, SLICE_NS)
+            await self._between()
+            if self._stopping and not self._live:
+                return
+
+    async def _between(self) -> None:
+        """Serve the reporters, and whoever watches this worker."""
+        assembly = self.assembly
+        assert assembly.pipeline is not None
+        assembly.flows.advance(assembly.pipeline.clock)
+        for delivery in assembly.deliveries:
+            delivery.kick()
+        now = time.monotonic()
+        if now - self._stats_at >= STATS_EVERY_S:
+            self._stats_at = now
+            self._look_at_source()
+        if assembly.pipeline.full and not self._stopping:
+            for delivery in assembly.deliveries:
+                if delivery.buffer.full:
+                    await self._room(delivery.room())
+        else:
+            await asyncio.sleep(0)
+
+    async def _room(self, room: object) -> None:
+        """Wait for a reporter, unless the run is stopped first."""
+        waiting = asyncio.ensure_future(room)  # type: ignore[arg-type]
+        stopped = asyncio.ensure_future(self._wake.wait())
+        await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (waiting, stopped):
+            task.cancel()
+
+    async def _idle(self) -> None:
+        """Nothing is ready: wait for the source, at most ``IDLE_S``, and let the packet clock go on when it is live."""
+        assembly = self.assembly
+        assert assembly.pipeline is not None
+        now = time.monotonic()
+        if self._live and assembly.pipeline.clock:
+            if self._idle_since is not None:
+                assembly.pipeline.advance(assembly.pipeline.clock + int((now - self._idle_since) * 1e9))
+            self._idle_since = now
+        await self._between()
+        descriptor = assembly.source.fileno()
+        hint = assembly.source.wait_hint()
+        pause = IDLE_S if hint is None else min(max(hint, 0.0), IDLE_S)
+        if descriptor is None:
+            await asyncio.sleep(pause)
+            return
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        loop.add_reader(descriptor, ready.set)
+        try:
+            async with asyncio.timeout(pause):
+                await ready.wait()
+        except TimeoutError:
+            pass
+        finally:
+            loop.remove_reader(descriptor)
+
+    def _look_at_source(self) -> None:
+        source = self.assembly.source
+        self._book_stats(source.stats())
+        if self.on_want_descriptors is not None and not self._reopening and source.wants_descriptors():
+            self._reopening = True
+            self.on_want_descriptors()
+
+    def _book_stats(self, stats: CaptureStats) -> None:
+        """Add what the source counted since the last look: the counters outlive this worker, its source does not."""
+        accounts, last = self.assembly.accounts, self._booked
+        self._booked = stats
+        accounts.add("kernel_rx", stats.received - last.received)
+        accounts.add("kernel_drop", stats.dropped - last.dropped)
+        accounts.add("interface_drop", stats.interface_dropped - last.interface_dropped)
+        accounts.set("flows", len(self.assembly.flows))
+
+    async def _beat(self) -> None:
+        """Show the parent that this loop turns."""
+        while True:
+            self.assembly.accounts.set("heartbeat_ns", time.monotonic_ns())
+            await asyncio.sleep(BEAT_EVERY_S)
+
+    async def _close(self) -> None:
+        """The source has ended: count what is held, send what is left."""
+        assembly = self.assembly
+        assert assembly.pipeline is not None
+        self._book_stats(assembly.source.stats())
+        try:
+            assembly.source.close()
+        except Exception as error:
+            log.warning("capture_close_failed", error=str(error))
+        assembly.pipeline.finish()
+        deadline = DRAIN_LIVE_S if self._live or self._stopping else None
+        fallbacks = assembly.roster.fallbacks
+        for group in (False, True):
+            await asyncio.gather(
+                *(d.drain(deadline) for d in assembly.deliveries if (d.name in fallbacks) is group)
+            )
