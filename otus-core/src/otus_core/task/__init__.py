@@ -1,0 +1,1 @@
+"""A task: assembled from its configuration, run by workers, watched by a supervisor."""

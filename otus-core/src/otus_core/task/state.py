@@ -1,0 +1,32 @@
+"""A task's states, and which may follow which.
+
+    created → starting → running → stopping → stopped
+                 ↘          ↘          ↘
+                  failed     failed     failed
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+State = Literal["created", "starting", "running", "stopping", "stopped", "failed"]
+STATES: tuple[State, ...] = ("created", "starting", "running", "stopping", "stopped", "failed")
+ENDED: frozenset[State] = frozenset({"stopped", "failed"})
+
+FOLLOWERS: dict[State, frozenset[State]] = {
+    "created": frozenset({"starting", "stopping", "failed"}),
+    "starting": frozenset({"running", "stopping", "failed"}),
+    "running": frozenset({"stopping", "stopped", "failed"}),
+    "stopping": frozenset({"stopped", "failed"}),
+    "stopped": frozenset(),
+    "failed": frozenset(),
+}
+
+TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+"""Ids become file names: no separators, no leading dot, no empty name."""
+
+
+def may_follow(old: State, new: State) -> bool:
+    """Say whether a task may go from one state to the other."""
+    return new in FOLLOWERS[old]

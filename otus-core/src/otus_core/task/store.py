@@ -1,0 +1,204 @@
+"""Tasks on disk: one JSON file a task, written so that a crash at any step leaves the old file or the new one.
+
+    {data_dir}/tasks/ID.json               what should run; brought back when the daemon starts
+    {data_dir}/tasks/finished/ID.NS.json   history: tasks that were deleted, ended or failed; NS is when, in ns since 1970
+    *.corrupt                              what could not be read, set aside
+
+The file holds the *wanted* state. In: ``StoredTask``. Raises OSError when the disk refuses; then what was stored before is intact.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import structlog
+
+from otus_core.task.state import STATES, TASK_ID, State
+
+log = structlog.get_logger("otus.store")
+
+VERSION = 1
+FILE_MAX = 2 << 20
+"""A task file is at most 1 MiB as YAML; more than twice that is not ours."""
+FILES_MAX = 10_000
+FINISHED = re.compile(r"(?P<id>[A-Za-z0-9][A-Za-z0-9._-]{0,63})\.(?P<ns>\d{1,20})\.json\Z")
+
+
+@attrs.frozen(kw_only=True)
+class StoredTask:
+    """What is kept of a task. Times are ns since 1970, 0 for not yet."""
+
+    id: str
+    config: Mapping[str, Any]
+    state: State = "created"
+    wanted: str = "running"
+    created_ns: int = 0
+    started_ns: int = 0
+    ended_ns: int = 0
+    restart_count: int = 0
+    reason: str = ""
+
+    def to_json(self) -> bytes:
+        """Give the file's content."""
+        return json.dumps({"version": VERSION, **attrs.asdict(self)}, indent=1).encode() + b"\n"
+
+
+class Disk:
+    """The steps of a durable write, apart so that each can be made to fail."""
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write a new file and bring it to the disk."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Put a file in another's place, atomically."""
+        os.rename(old, new)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Bring a folder's entries to the disk."""
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file that may not be there."""
+        path.unlink(missing_ok=True)
+
+
+class TaskStore:
+    """The tasks under one data folder."""
+
+    def __init__(self, data_dir: Path, disk: Disk | None = None) -> None:
+        self.folder = data_dir / "tasks"
+        self.finished = self.folder / "finished"
+        self._disk = Disk() if disk is None else disk
+        self.set_aside: list[str] = []
+
+    def prepare(self) -> None:
+        """Make the folders, and remove what a crash left half-written. Raises OSError."""
+        self.finished.mkdir(mode=0o750, parents=True, exist_ok=True)
+        for folder in (self.folder, self.finished):
+            for entry in list(folder.iterdir())[:FILES_MAX]:
+                if entry.name.endswith(".tmp"):
+                    self._disk.remove(entry)
+
+    def save(self, task: StoredTask) -> None:
+        """Store a task that should run. Raises OSError; then the one stored before is intact."""
+        self._write(self.folder, f"{_checked(task.id)}.json", task)
+
+    def finish(self, task: StoredTask) -> None:
+        """Move a task to the history. Raises OSError.
+
+        Its file first says that it is not wanted any more: a crash before the move, or a failing move, does not bring it back.
+        """
+        ended = attrs.evolve(task, wanted="stopped")
+        self.save(ended)
+        self._to_history(ended)
+
+    def load(self) -> list[StoredTask]:
+        """Give the tasks that should run, by id. Files that are damaged or not ours are set aside and reported."""
+        tasks = []
+        for path in sorted(self.folder.glob("*.json"))[:FILES_MAX]:
+            try:
+                task = _read(path, path.name.removesuffix(".json"))
+            except (OSError, ValueError, RecursionError) as error:
+                self._put_aside(path, error)
+                continue
+            if task.wanted == "running":
+                tasks.append(task)
+            else:
+                self._to_history(task)
+        return tasks
+
+    def history(self) -> list[StoredTask]:
+        """Give the ended tasks, the newest first."""
+        tasks = []
+        for _, name, path in sorted(self._finished_files(), reverse=True):
+            try:
+                tasks.append(_read(path, name))
+            except (OSError, ValueError, RecursionError) as error:
+                self._put_aside(path, error)
+        return tasks
+
+    def prune(self, most: int) -> int:
+        """Keep the newest ``most`` ended tasks; gives how many were removed. Raises OSError."""
+        old = sorted(self._finished_files(), reverse=True)[most:]
+        for _, _, path in old:
+            self._disk.remove(path)
+        return len(old)
+
+    def _finished_files(self) -> list[tuple[int, str, Path]]:
+        found = ((FINISHED.match(path.name), path) for path in self.finished.glob("*.json"))
+        return [(int(match["ns"]), match["id"], path) for match, path in found if match][:FILES_MAX]
+
+    def _to_history(self, task: StoredTask) -> None:
+        self._disk.rename(self.folder / f"{task.id}.json", self.finished / f"{task.id}.{task.ended_ns}.json")
+        self._disk.sync_folder(self.finished)
+        self._disk.sync_folder(self.folder)
+
+    def _write(self, folder: Path, name: str, task: StoredTask) -> None:
+        temporary = folder / f"{name}.tmp"
+        try:
+            self._disk.write(temporary, task.to_json())
+            self._disk.rename(temporary, folder / name)
+        except OSError:
+            self._disk.remove(temporary)
+            raise
+        self._disk.sync_folder(folder)
+
+    def _put_aside(self, path: Path, error: BaseException) -> None:
+        aside = path.with_name(path.name + ".corrupt")
+        log.error("task_file_set_aside", file=str(path), error=str(error))
+        self.set_aside.append(path.name)
+        try:
+            self._disk.rename(path, aside)
+        except OSError as failed:
+            log.error("task_file_not_set_aside", file=str(path), error=str(failed))
+
+
+def _checked(task_id: str) -> str:
+    if not TASK_ID.match(task_id):
+        raise ValueError(f"task id {task_id!r} cannot be a file name")
+    return task_id
+
+
+def _read(path: Path, name: str) -> StoredTask:
+    """Read one file. Raises OSError or ValueError that say what is wrong with it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("not a regular file")
+        data = file.read(FILE_MAX + 1)
+    if len(data) > FILE_MAX:
+        raise ValueError(f"larger than {FILE_MAX} bytes")
+    fields = json.loads(data)
+    if not isinstance(fields, dict) or fields.pop("version", None) != VERSION:
+        raise ValueError(f"not a task file of version {VERSION}")
+    known = {field.name: field.type for field in attrs.fields(StoredTask)}
+    if set(fields) != set(known):
+        raise ValueError("its keys are not those of a task file")
+    if fields["id"] != name or not TASK_ID.match(name):
+        raise ValueError(f"it says it is task {fields['id']!r}")
+    numbers = [key for key in known if key.endswith(("_ns", "_count"))]
+    texts = [fields[key] for key in ("id", "state", "wanted", "reason")]
+    if not all(type(fields[key]) is int for key in numbers) or not all(type(text) is str for text in texts):
+        raise ValueError("a value is not of its type")
+    if fields["state"] not in STATES or fields["wanted"] not in ("running", "stopped") or not isinstance(fields["config"], dict):
+        raise ValueError("a value is out of range")
+    return StoredTask(**fields)
