@@ -159,7 +159,9 @@ def _check_version(entry: importlib_metadata.EntryPoint) -> None:
         except InvalidRequirement as error:
             reason = f"its requirement {text!r} cannot be read: {' '.join(str(error).split())}"
             raise _Refused(reason, "ask its authors to correct it") from None
-        if normalized(requirement.name) != CORE or not (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+        if normalized(requirement.name) != CORE or not (
+            requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        ):
             continue
         if not requirement.specifier.contains(otus_core.__version__, prereleases=True):
             reason = f"it needs {CORE}{requirement.specifier}, and this is {CORE} {otus_core.__version__}"
@@ -251,9 +253,7 @@ def _judged(one: Loaded, disputed: Mapping[tuple[str, str], list[Loaded]], prefe
     return attrs.evolve(one, record=told)
 
 
-def _lost(
-    component: ComponentRecord, one: Loaded, others: list[Loaded], winners: list[Loaded]
-) -> ComponentRecord:
+def _lost(component: ComponentRecord, one: Loaded, others: list[Loaded], winners: list[Loaded]) -> ComponentRecord:
     named = ", ".join(f"{other.record.plugin} ({other.record.distribution} {other.record.version})" for other in others)
     key = f"{component.kind}:{component.name}"
     if len(winners) == 1:

@@ -61,7 +61,9 @@ class PluginRecord:
         about = f"plugin {self.plugin} ({self.distribution} {self.version})"
         if self.stage in ("ready", "found"):
             return f"{about}: {self.stage}"
-        return f"{about}: {self.stage}: {self.reason}" if self.state == "failed" else f"{about} is disabled: {self.reason}"
+        return (
+            f"{about}: {self.stage}: {self.reason}" if self.state == "failed" else f"{about} is disabled: {self.reason}"
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """Give one plain object a component; a plugin that declared none gives one with ``kind`` null."""

@@ -1,0 +1,96 @@
+"""A commented YAML sample of a configuration class: every key, with its help and its default. Reading it back gives the defaults."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import Any
+
+from otus_core.config.shape import (
+    Choice,
+    Either,
+    Entries,
+    Field,
+    Items,
+    Length,
+    Nested,
+    Null,
+    Scalar,
+    Shape,
+    fields_of,
+    spoken,
+)
+from otus_core.config.unstructure import unstructure
+
+WIDTH = 100
+
+
+def sample(cls: type, indent: int = 0) -> str:
+    """Give the sample as YAML text. A key without a default gets a value to be replaced, and its comment says so."""
+    return "".join(_field(field, " " * indent) for field in fields_of(cls))
+
+
+def _field(field: Field, margin: str) -> str:
+    comment = "".join(f"{margin}# {line}\n" for line in textwrap.wrap(about(field), WIDTH - len(margin)))
+    if isinstance(field.shape, Nested):
+        inner = sample(field.shape.cls, len(margin) + 2)
+        return f"{comment}{margin}{field.key}:\n{inner}" if inner else f"{comment}{margin}{field.key}: {{}}\n"
+    value = placeholder(field) if field.required else unstructure(field.default)
+    return f"{comment}{margin}{field.key}: {json.dumps(value, ensure_ascii=False)}\n"
+
+
+def about(field: Field) -> str:
+    """Say in one sentence what a field is for, what it takes, and within which bounds."""
+    parts = [field.option.help.rstrip(".")] if field.option.help else []
+    if not isinstance(field.shape, Nested):
+        parts.append(takes(field))
+    if field.required:
+        parts.append("Required")
+    return ". ".join(filter(None, parts)) + "."
+
+
+def takes(field: Field) -> str:
+    """Say what values a field takes: ``an integer, at least 1``."""
+    option = field.option
+    if option.choices:
+        kind = "one of " + ", ".join(map(str, option.choices))
+        words = [f"a list, each {kind}" if isinstance(field.shape, Items) else kind]
+    else:
+        words = [spoken(field.shape)]
+    for bound, name in (
+        (option.ge, "at least"),
+        (option.gt, "more than"),
+        (option.le, "at most"),
+        (option.lt, "less than"),
+    ):
+        if bound is not None:
+            words.append(f"{name} {int(bound) if float(bound).is_integer() else bound}")
+    if option.alias:
+        words.append(f"also spelt {option.alias}")
+    told = ", ".join(words)
+    return told[:1].upper() + told[1:]
+
+
+def placeholder(field: Field) -> Any:
+    """Give a value of the right kind for a key that has no default."""
+    if field.option.choices:
+        first = field.option.choices[0]
+        return [first] if isinstance(field.shape, Items) else first
+    return _placeholder(field.shape, field)
+
+
+def _placeholder(shape: Shape, field: Field) -> Any:
+    if isinstance(shape, Choice):
+        return shape.values[0]
+    if isinstance(shape, Either):
+        return _placeholder(next((one for one in shape.options if not isinstance(one, Null)), Null()), field)
+    if isinstance(shape, Items):
+        return [_placeholder(shape.item, field)]
+    if isinstance(shape, (Entries, Nested)):
+        return {}
+    if isinstance(shape, Length) or isinstance(shape, Scalar) and shape.type in (int, float):
+        least = field.option.ge if field.option.ge is not None else (field.option.gt or 0) + 1
+        return int(least) if isinstance(shape, Scalar) and shape.type is int else least
+    if isinstance(shape, Scalar) and shape.type is bool:
+        return False
+    return "CHANGE-ME"

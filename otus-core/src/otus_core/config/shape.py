@@ -1,0 +1,176 @@
+"""What a configuration class looks like: its fields in order, their types as a small closed set of shapes.
+
+Validator, JSON Schema, sample and reference all walk these, so that they cannot differ.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import attrs
+
+from otus_core.config.fields import OPTION, DurationMark, Option
+
+
+@attrs.frozen
+class Scalar:
+    """``type`` is bool, int, float, str, or object for anything at all."""
+
+    type: type
+
+
+@attrs.frozen
+class Length:
+    """A duration: a number of seconds, or text such as ``500ms``."""
+
+
+@attrs.frozen
+class Null:
+    """No value."""
+
+
+@attrs.frozen
+class Choice:
+    """One of a few values."""
+
+    values: tuple[Any, ...]
+
+
+@attrs.frozen
+class Items:
+    """A list of one shape; ``container`` is what the values are put in."""
+
+    item: Shape
+    container: type
+
+
+@attrs.frozen
+class Entries:
+    """A mapping from text to one shape."""
+
+    value: Shape
+
+
+@attrs.frozen
+class Nested:
+    """Another configuration class."""
+
+    cls: type
+
+
+@attrs.frozen
+class Either:
+    """Any of several shapes, tried in order."""
+
+    options: tuple[Shape, ...]
+
+
+Shape = Scalar | Length | Null | Choice | Items | Entries | Nested | Either
+
+
+@attrs.frozen(kw_only=True)
+class Field:
+    """One key of a configuration: ``argument`` is what the class's ``__init__`` calls it."""
+
+    key: str
+    argument: str
+    shape: Shape
+    option: Option
+    default: Any
+
+    @property
+    def required(self) -> bool:
+        """Whether there is no default."""
+        return self.default is attrs.NOTHING
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Every spelling of the key that is accepted."""
+        return (self.key, self.option.alias) if self.option.alias else (self.key,)
+
+
+class UnknownShape(TypeError):
+    """A configuration class has a field of a type that cannot come from YAML or JSON."""
+
+
+@lru_cache(maxsize=512)
+def fields_of(cls: type) -> tuple[Field, ...]:
+    """Give the fields of an attrs class. Raises UnknownShape, and NameError for annotations that cannot be resolved."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return tuple(_field(cls, attribute, hints[attribute.name]) for attribute in attrs.fields(cls) if attribute.init)
+
+
+def _field(cls: type, attribute: Any, hint: Any) -> Field:
+    try:
+        shape = shape_of(hint)
+    except UnknownShape as error:
+        raise UnknownShape(f"{cls.__name__}.{attribute.name}: {error}") from None
+    return Field(
+        key=attribute.name,
+        argument=attribute.alias,
+        shape=shape,
+        option=attribute.metadata.get(OPTION, Option()),
+        default=_default(attribute.default),
+    )
+
+
+def _default(default: Any) -> Any:
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        if default.takes_self:  # depends on the other fields: only the class itself can tell
+            return None
+        return default.factory()
+    return default
+
+
+def shape_of(hint: Any) -> Shape:
+    """Give the shape of a type annotation. Raises UnknownShape."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return Length() if DurationMark in arguments[1:] else shape_of(arguments[0])
+    if origin is Literal:
+        return Choice(arguments)
+    if origin in (typing.Union, types.UnionType):
+        return Either(tuple(map(shape_of, arguments)))
+    if hint is None or hint is types.NoneType:
+        return Null()
+    if hint in (bool, int, float, str):
+        return Scalar(hint)
+    if hint in (Any, object):
+        return Scalar(object)
+    if isinstance(hint, type) and attrs.has(hint):
+        return Nested(hint)
+    return _collection_of(hint, origin, arguments)
+
+
+def _collection_of(hint: Any, origin: Any, arguments: tuple[Any, ...]) -> Shape:
+    if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
+        return Items(shape_of(arguments[0]), tuple)
+    if origin in (list, frozenset) and len(arguments) == 1:
+        return Items(shape_of(arguments[0]), origin)
+    if origin is Sequence and len(arguments) == 1:
+        return Items(shape_of(arguments[0]), tuple)
+    if origin in (dict, Mapping) and len(arguments) == 2 and arguments[0] is str:
+        return Entries(shape_of(arguments[1]))
+    raise UnknownShape(
+        f"type {hint!r} cannot be configured; use bool, int, float, str, Duration, Literal, tuple[X, ...], list[X], "
+        "dict[str, X], X | None, Any, or another configuration class"
+    )
+
+
+def spoken(shape: Shape) -> str:
+    """Name a shape for people: ``a list of text``."""
+    if isinstance(shape, Scalar):
+        return {bool: "true or false", int: "an integer", float: "a number", str: "text"}.get(shape.type, "any value")
+    if isinstance(shape, Length):
+        return "a duration such as 500ms, 3s, 5m or 24h"
+    if isinstance(shape, Choice):
+        return "one of " + ", ".join(map(str, shape.values))
+    if isinstance(shape, Items):
+        return "a list of " + spoken(shape.item).removeprefix("an ").removeprefix("a ")
+    if isinstance(shape, Either):
+        return " or ".join(spoken(option) for option in shape.options)
+    return "null" if isinstance(shape, Null) else "a mapping"
