@@ -1,0 +1,246 @@
+"""The daemon's own configuration: every key under ``otus:``, with its default, bounds and help."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from otus_core.config.fields import Duration, configuration, option
+
+
+@configuration
+class NodeConfig:
+    """Who this node is."""
+
+    ip: str = option(default="", help="This node's address. Empty: OTUS_NODE_IP, else the first up, not loopback, not link-local IPv4 address.")
+    hostname: str = option(default="", max_length=253, help="This node's name, as commands name it. Empty: what the system says.")
+    tags: dict[str, str] = option(factory=dict, help="Anything worth knowing of the node; the label processor can copy tags.")
+
+
+@configuration
+class ControlConfig:
+    """The local control socket."""
+
+    socket: str = option(default="/run/otus/otus.sock", min_length=1, max_length=107, help="Unix socket that the CLI talks to.")
+    pid_file: str = option(default="/run/otus/otus.pid", min_length=1, help="File that holds the daemon's process id.")
+
+
+@configuration
+class TaskPersistenceConfig:
+    """Tasks on disk."""
+
+    enabled: bool = option(default=True, help="Keep tasks in data_dir, so that they survive a restart.")
+    auto_restart: bool = option(default=True, help="Start the kept tasks again when the daemon starts.")
+    gc_interval: Duration = option(default=3600.0, gt=0, help="How often the history is pruned.")
+    max_task_history: int = option(default=100, ge=0, le=10000, help="Ended tasks that are kept.")
+
+
+@configuration
+class SaslConfig:
+    """How to log in to Kafka."""
+
+    enabled: bool = option(default=False, help="Log in with SASL.")
+    mechanism: str = option(default="PLAIN", choices=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), help="SASL mechanism.")
+    username: str = option(default="", help="User name.")
+    password: str = option(default="", secret=True, help="Password; better in password_file.")
+    password_file: str = option(default="", help="File that holds the password.")
+
+
+@configuration
+class TlsConfig:
+    """How the connection to Kafka is secured."""
+
+    enabled: bool = option(default=False, help="Use TLS.")
+    ca_file: str = option(default="", help="PEM file with the authorities to trust. Empty: the system's.")
+    cert_file: str = option(default="", help="PEM file with this client's certificate.")
+    key_file: str = option(default="", help="PEM file with this client's key.")
+    password_file: str = option(default="", help="File that holds the key's password.")
+    verify_hostname: bool = option(default=True, help="Whether the broker's certificate must name its host.")
+
+
+@configuration
+class KafkaConfig:
+    """What command_channel.kafka and reporters.kafka inherit."""
+
+    brokers: list[str] = option(factory=list, help="host:port of brokers to start from.")
+    sasl: SaslConfig = option(factory=SaslConfig, help="Login.")
+    tls: TlsConfig = option(factory=TlsConfig, help="Encryption.")
+
+
+@configuration
+class CommandChannelConfig:
+    """Commands from afar. Keys under the channel's own name are its plugin's."""
+
+    enabled: bool = option(default=False, help="Take commands from the channel.")
+    type: str = option(default="kafka", help="Name of the command channel.")
+    command_ttl: Duration = option(default=300.0, gt=0, help="Older commands are refused.")
+    command_clock_skew: Duration = option(default=30.0, ge=0, help="Commands further in the future are refused.")
+    kafka: dict[str, Any] = option(factory=dict, help="The kafka channel's options; brokers, sasl and tls are inherited from otus.kafka.")
+
+
+@configuration
+class ReportersConfig:
+    """Defaults for the reporters of new tasks, by the reporter's name."""
+
+    kafka: dict[str, Any] = option(factory=dict, help="The kafka reporter's options; brokers, sasl and tls are inherited from otus.kafka.")
+
+
+@configuration
+class ResourcesConfig:
+    """What tasks may use together."""
+
+    max_workers: int = option(default=0, ge=0, le=1024, help="Worker processes of all tasks together; 0 is one for each CPU.")
+
+
+@configuration
+class PipelineChannelConfig:
+    """There is no such channel: accepted, with a warning, for configurations written for the Go program."""
+
+    capacity: int = option(default=65536, ge=1, help="Not used.")
+    drop_policy: str = option(default="tail", help="Not used.")
+
+
+@configuration
+class SendBufferConfig:
+    """The buffer before each reporter."""
+
+    capacity: int = option(default=16384, ge=1, le=1_000_000, help="Packets; the oldest is dropped when it is full.")
+    max_bytes: int = option(default=32 << 20, ge=65536, le=4 << 30, help="Bytes; likewise.")
+    drop_policy: str = option(default="head", choices=("head",), help="The oldest goes first.")
+    high_watermark: float = option(default=0.8, gt=0, le=1, help="Fill level from which a task counts as degraded.")
+    low_watermark: float = option(default=0.3, ge=0, lt=1, help="Fill level below which it no longer does.")
+
+
+@configuration
+class ReporterLimitsConfig:
+    """How long a reporter is waited for."""
+
+    send_timeout: Duration = option(default=3.0, gt=0, help="Time for one batch.")
+    max_retries: int = option(default=1, ge=0, le=100, help="Further tries of a failed batch.")
+
+
+@configuration
+class BackpressureConfig:
+    """What happens when reporters are slower than packets."""
+
+    pipeline_channel: PipelineChannelConfig | None = option(default=None, help="Accepted and not used: there is no such channel.")
+    send_buffer: SendBufferConfig = option(factory=SendBufferConfig, help="The buffer before each reporter.")
+    reporter: ReporterLimitsConfig = option(factory=ReporterLimitsConfig, help="Sending.")
+
+
+@configuration
+class TunnelConfig:
+    """Which tunnels are looked into by default."""
+
+    vxlan: bool = option(default=False, help="VXLAN (UDP 4789).")
+    gre: bool = option(default=False, help="GRE and ERSPAN.")
+    geneve: bool = option(default=False, help="Geneve (UDP 6081).")
+    ipip: bool = option(default=False, help="IP in IP.")
+    gtpu: bool = option(default=False, help="GTP-U (UDP 2152).")
+
+
+@configuration
+class ReassemblyDefaults:
+    """IP fragments."""
+
+    timeout: Duration = option(default=30.0, gt=0, help="An incomplete datagram is given up after this.")
+    max_fragments: int = option(default=10000, ge=1, le=1_000_000, help="Fragments held at a time.")
+
+
+@configuration
+class DecoderDefaults:
+    """Defaults for the decoder of new tasks."""
+
+    tunnel: TunnelConfig = option(factory=TunnelConfig, help="Tunnels.")
+    ip_reassembly: ReassemblyDefaults = option(factory=ReassemblyDefaults, help="Fragments.")
+
+
+@configuration
+class CoreConfig:
+    """The core's own parts."""
+
+    decoder: DecoderDefaults = option(factory=DecoderDefaults, help="Decoding.")
+
+
+@configuration
+class MetricsConfig:
+    """The Prometheus endpoint."""
+
+    enabled: bool = option(default=True, help="Serve metrics.")
+    listen: str = option(default=":9091", pattern=r"(\[[0-9a-fA-F:]*\]|[^:\s]*):\d{1,5}", help="Address and port.")
+    path: str = option(default="/metrics", pattern=r"/\S*", help="Path.")
+    interval: Duration = option(default=1.0, ge=0.1, le=60, help="How often levels and rates are sampled.")
+
+
+@configuration
+class RotationConfig:
+    """When a log file is put away."""
+
+    max_size_mb: int = option(default=100, ge=1, le=10240, help="Size in MB.")
+    max_age_days: int = option(default=30, ge=0, le=3650, help="Old files are removed after this; 0 is never.")
+    max_backups: int = option(default=5, ge=0, le=1000, help="Old files that are kept.")
+    compress: bool = option(default=True, help="Old files are compressed with gzip.")
+
+
+@configuration
+class LogFileConfig:
+    """Logs in a file."""
+
+    enabled: bool = option(default=True, help="Write to a file.")
+    path: str = option(default="/var/log/otus/otus.log", min_length=1, help="The file.")
+    rotation: RotationConfig = option(factory=RotationConfig, help="Rotation.")
+
+
+@configuration
+class LokiConfig:
+    """Logs to Grafana Loki."""
+
+    enabled: bool = option(default=False, help="Push to Loki.")
+    endpoint: str = option(default="http://loki:3100/loki/api/v1/push", pattern=r"https?://\S+", help="Push URL.")
+    labels: dict[str, str] = option(factory=lambda: {"app": "otus"}, help="Labels of the stream.")
+    batch_size: int = option(default=100, ge=1, le=10000, help="Lines of one push.")
+    batch_timeout: Duration = option(default=1.0, gt=0, le=60, help="A push waits for more lines for at most this.")
+
+
+@configuration
+class LogOutputsConfig:
+    """Where logs go beside standard error."""
+
+    file: LogFileConfig = option(factory=LogFileConfig, help="A file.")
+    loki: LokiConfig = option(factory=LokiConfig, help="Loki.")
+
+
+@configuration
+class LogConfig:
+    """Logs."""
+
+    level: str = option(default="info", choices=("debug", "info", "warning", "error"), help="The least that is logged.")
+    format: str = option(default="json", choices=("json", "text"), help="How lines look.")
+    outputs: LogOutputsConfig = option(factory=LogOutputsConfig, help="Where they go.")
+
+
+@configuration
+class PluginsConfig:
+    """Which plugins are loaded. Names are those of entry points."""
+
+    disabled: list[str] = option(factory=list, help="Never imported.")
+    enabled: list[str] | None = option(default=None, help="When given, only these are loaded.")
+    prefer: dict[str, str] = option(factory=dict, help='Who gets a name that two claim: {"parser:sip": DISTRIBUTION}.')
+
+
+@configuration
+class DaemonConfig:
+    """Everything under ``otus:``."""
+
+    node: NodeConfig = option(factory=NodeConfig, help="This node.")
+    control: ControlConfig = option(factory=ControlConfig, help="Local control.")
+    data_dir: str = option(default="/var/lib/otus", min_length=1, help="Where tasks are kept.")
+    task_persistence: TaskPersistenceConfig = option(factory=TaskPersistenceConfig, help="Tasks on disk.")
+    kafka: KafkaConfig = option(factory=KafkaConfig, help="Kafka, for all that use it.")
+    command_channel: CommandChannelConfig = option(factory=CommandChannelConfig, help="Commands from afar.")
+    reporters: ReportersConfig = option(factory=ReportersConfig, help="Defaults for reporters.")
+    resources: ResourcesConfig = option(factory=ResourcesConfig, help="Limits.")
+    backpressure: BackpressureConfig = option(factory=BackpressureConfig, help="Slow reporters.")
+    core: CoreConfig = option(factory=CoreConfig, help="Decoding.")
+    metrics: MetricsConfig = option(factory=MetricsConfig, help="Metrics.")
+    log: LogConfig = option(factory=LogConfig, help="Logs.")
+    plugins: PluginsConfig = option(factory=PluginsConfig, help="Plugins.")

@@ -1,0 +1,207 @@
+"""The configuration that is in force: the file, then ``OTUS_*`` variables over it, then what a key inherits or expands.
+
+In: a path and the environment. Out: an ``Effective``. Raises ConfigInvalid with everything that is wrong, each with its path or variable.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import os
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from otus_core.config.daemon import DaemonConfig
+from otus_core.config.load import load_file, load_text
+from otus_core.config.shape import Entries, Either, Field, Items, Nested, Scalar, Shape, fields_of
+from otus_core.config.structure import structure
+from otus_core.errors import ConfigInvalid, ConfigProblem
+
+ROOT = "otus"
+PREFIX = "OTUS_"
+HOSTNAME = "${node.hostname}"
+INHERITED = ("brokers", "sasl", "tls")
+SIOCGIFADDR = 0x8915  # linux/sockios.h
+SIOCGIFFLAGS = 0x8913
+IFF_UP, IFF_LOOPBACK = 0x1, 0x8
+
+Classes = Mapping[str, type]
+
+
+@attrs.frozen(kw_only=True)
+class Effective:
+    """A configuration with the node's name and address settled, and what is worth a warning."""
+
+    config: DaemonConfig
+    hostname: str
+    ip: str
+    source: str
+    warnings: tuple[str, ...] = ()
+
+
+def load_effective(
+    path: Path | None, environment: Mapping[str, str] = os.environ, sections: Classes | None = None
+) -> Effective:
+    """Read the daemon's configuration.
+
+    ``sections`` gives a plugin's configuration class for ``command_channel.kafka`` and ``reporters.kafka``, so that their keys are checked and have variables too.
+    """
+    sections = sections or {}
+    source = str(path) if path is not None else "defaults"
+    data = _rooted(load_file(path), source) if path is not None else {}
+    problems = _override(data, environment, sections)
+    hostname = _hostname(data)
+    data = _expanded(data, hostname)
+    try:
+        config = structure(DaemonConfig, data, ROOT, source)
+    except ConfigInvalid as error:
+        raise ConfigInvalid([*error.problems, *problems], source) from None
+    if problems:
+        raise ConfigInvalid(problems, source)
+    config = _inherit(config)
+    ip = environment.get("OTUS_NODE_IP") or config.node.ip or _first_address()
+    _check_address(ip, source)
+    return Effective(config=config, hostname=hostname, ip=ip, source=source, warnings=_warnings(config))
+
+
+def _rooted(data: Any, source: str) -> dict[str, Any]:
+    """Give what is under ``otus:``; an empty file means all defaults."""
+    if data is None:
+        return {}
+    if not isinstance(data, dict) or set(data) != {ROOT}:
+        raise ConfigInvalid([ConfigProblem("", f"a configuration has one top-level key, {ROOT}:")], source)
+    inner = data[ROOT] or {}
+    if not isinstance(inner, dict):
+        raise ConfigInvalid([ConfigProblem(ROOT, "expected a mapping")], source)
+    return inner
+
+
+def variables(cls: type = DaemonConfig, sections: Classes | None = None) -> dict[str, tuple[tuple[str, ...], Field]]:
+    """Give every variable that overrides a key: its path below ``otus`` and its field."""
+    return {PREFIX + "_".join(path).upper(): (path, field) for path, field in _leaves(cls, (), sections or {})}
+
+
+def _leaves(cls: type, path: tuple[str, ...], sections: Classes) -> Iterator[tuple[tuple[str, ...], Field]]:
+    for field in fields_of(cls):
+        here = (*path, field.key)
+        nested = _nested(field.shape)
+        section = sections.get(".".join(here))
+        if section is not None:
+            yield from _leaves(section, here, sections)
+        elif nested is not None:
+            yield from _leaves(nested, here, sections)
+        else:
+            yield here, field
+
+
+def _nested(shape: Shape) -> type | None:
+    if isinstance(shape, Nested):
+        return shape.cls
+    if isinstance(shape, Either):
+        return next((option.cls for option in shape.options if isinstance(option, Nested)), None)
+    return None
+
+
+def _override(data: dict[str, Any], environment: Mapping[str, str], sections: Classes) -> list[ConfigProblem]:
+    """Put the variables' values over the file's; gives what is wrong with them."""
+    problems = []
+    for name, (path, field) in variables(DaemonConfig, sections).items():
+        if name not in environment:
+            continue
+        try:
+            value = _value(environment[name], field.shape)
+        except ConfigInvalid as error:
+            problems.append(ConfigProblem(name, str(error.problems[0])))
+            continue
+        at = data
+        for key in path[:-1]:
+            inner = at.get(key)
+            at[key] = inner = dict(inner) if isinstance(inner, dict) else {}
+            at = inner
+        at[path[-1]] = value
+    return problems
+
+
+def _value(text: str, shape: Shape) -> Any:
+    """Read a variable: text as it is, lists by commas, mappings as ``key=value`` by commas, anything as YAML or JSON."""
+    if isinstance(shape, Scalar) and shape.type is str:
+        return text
+    if isinstance(shape, Items) and not text.lstrip().startswith("["):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if isinstance(shape, Entries) and not text.lstrip().startswith("{"):
+        pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+        return {key.strip(): value.strip() for key, _, value in pairs}
+    return load_text(text)
+
+
+def _hostname(data: Mapping[str, Any]) -> str:
+    node = data.get("node")
+    named = node.get("hostname") if isinstance(node, dict) else None
+    return named if isinstance(named, str) and named else socket.gethostname()
+
+
+def _expanded(value: Any, hostname: str) -> Any:
+    """Replace ``${node.hostname}`` in every text."""
+    if isinstance(value, str):
+        return value.replace(HOSTNAME, hostname)
+    if isinstance(value, dict):
+        return {key: _expanded(item, hostname) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expanded(item, hostname) for item in value]
+    return value
+
+
+def _inherit(config: DaemonConfig) -> DaemonConfig:
+    """Give the kafka sections what they do not say themselves."""
+    common = _given(config.kafka)
+    channel = attrs.evolve(config.command_channel, kafka={**common, **config.command_channel.kafka})
+    reporters = attrs.evolve(config.reporters, kafka={**common, **config.reporters.kafka})
+    return attrs.evolve(config, command_channel=channel, reporters=reporters)
+
+
+def _given(config: Any) -> dict[str, Any]:
+    """Give what of ``otus.kafka`` is worth inheriting: what is not at its default."""
+    found: dict[str, Any] = {}
+    for field in fields_of(type(config)):
+        value = getattr(config, field.key)
+        if value == field.default:
+            continue
+        found[field.key] = _given(value) if attrs.has(type(value)) else value
+    return found
+
+
+def _first_address() -> str:
+    """Give the first IPv4 address of an interface that is up, not loopback, and not link-local; empty when there is none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("256s", name.encode()[:15])
+            try:
+                flags = struct.unpack_from("=H", fcntl.ioctl(sock, SIOCGIFFLAGS, request), 16)[0]
+                packed = fcntl.ioctl(sock, SIOCGIFADDR, request)[20:24]
+            except OSError:
+                continue
+            address = ipaddress.IPv4Address(packed)
+            if flags & IFF_UP and not flags & IFF_LOOPBACK and not address.is_link_local and not address.is_loopback:
+                return str(address)
+    return ""
+
+
+def _check_address(ip: str, source: str) -> None:
+    if not ip:
+        problem = "no interface has an address to use; set it here or in OTUS_NODE_IP"
+        raise ConfigInvalid([ConfigProblem(f"{ROOT}.node.ip", problem)], source)
+    try:
+        ipaddress.ip_address(ip)
+    except ValueError:
+        raise ConfigInvalid([ConfigProblem(f"{ROOT}.node.ip", f"{ip!r} is not an IP address")], source) from None
+
+
+def _warnings(config: DaemonConfig) -> tuple[str, ...]:
+    if config.backpressure.pipeline_channel is None:
+        return ()
+    return (f"{ROOT}.backpressure.pipeline_channel is not used: packets pass no channel; remove it",)

@@ -1,0 +1,62 @@
+"""The caller's side of the control socket, for the command line: one connection, one request, one answer."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from otus_core.control.protocol import METHOD_NOT_FOUND
+from otus_core.errors import DaemonNotRunning, OtusError
+
+ANSWER_MAX = 64 << 20
+TIMEOUT_S = 30.0
+
+
+def call(path: Path, method: str, params: Mapping[str, Any] | None = None, timeout: float = TIMEOUT_S) -> Any:
+    """Call the daemon. Raises DaemonNotRunning when nothing answers, OtusError with the daemon's own words when it refuses."""
+    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": dict(params or {})})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(timeout)
+        try:
+            sock.connect(str(path))
+        except PermissionError:
+            raise OtusError(f"{path}: permission denied; the daemon answers to root and to its own user") from None
+        except OSError as error:
+            raise DaemonNotRunning(
+                f"no daemon answers at {path} ({error.strerror or error}); start it with `otus daemon` or `systemctl start otus`"
+            ) from None
+        try:
+            sock.sendall(request.encode() + b"\n")
+            line = _read_line(sock)
+        except TimeoutError:
+            raise OtusError(f"the daemon at {path} did not answer within {timeout:.0f} s") from None
+        except OSError as error:
+            raise DaemonNotRunning(f"the daemon at {path} went away: {error.strerror or error}") from None
+    return _result(line, method)
+
+
+def _read_line(sock: socket.socket) -> bytes:
+    parts = bytearray()
+    while not parts.endswith(b"\n"):
+        data = sock.recv(1 << 16)
+        if not data:
+            raise ConnectionResetError(104, "the connection ended before the answer")
+        parts += data
+        if len(parts) > ANSWER_MAX:
+            raise OtusError(f"the daemon's answer is larger than {ANSWER_MAX} bytes")
+    return bytes(parts)
+
+
+def _result(line: bytes, method: str) -> Any:
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        raise OtusError("what answers on the control socket does not speak JSON-RPC") from None
+    if "error" in answer:
+        if answer["error"]["code"] == METHOD_NOT_FOUND:
+            raise OtusError(f"the daemon is of another version: it does not know {method}")
+        raise OtusError(answer["error"]["message"])
+    return answer["result"]

@@ -1,0 +1,122 @@
+"""JSON-RPC 2.0, one request a line: what a request may be, and what an answer looks like.
+
+See https://www.jsonrpc.org/specification. Bytes in, values out; no I/O.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+
+REQUEST_MAX = 4 << 20
+"""Bytes of one request: a task file of 1 MiB, escaped, and its envelope."""
+DEPTH_MAX = 32
+"""Nesting of a request; the deepest task needs about ten."""
+
+
+@attrs.frozen
+class Request:
+    """A request; ``id`` is ``None`` for a notification, which gets no answer."""
+
+    method: str
+    params: Mapping[str, Any]
+    id: str | int | None
+    is_notification: bool = False
+
+
+class RpcError(Exception):
+    """An error as it goes over the wire; ``request_id`` is that of the request it answers, where it could be read."""
+
+    def __init__(self, code: int, message: str, request_id: str | int | None = None) -> None:
+        self.code = code
+        self.message = message
+        self.request_id = request_id
+        super().__init__(message)
+
+
+def parse(line: bytes) -> Request:
+    """Read one line. Raises RpcError."""
+    data = load_json(line)
+    if not isinstance(data, dict):
+        raise RpcError(INVALID_REQUEST, "a request is one JSON object; batches are not supported")
+    request_id = data.get("id")
+    if not (request_id is None or type(request_id) is int or isinstance(request_id, str)):
+        raise RpcError(INVALID_REQUEST, "id is a string or an integer")
+    if data.get("jsonrpc") != "2.0":
+        raise RpcError(INVALID_REQUEST, 'jsonrpc is "2.0"', request_id)
+    method, params = data.get("method"), data.get("params", {})
+    if not isinstance(method, str):
+        raise RpcError(INVALID_REQUEST, "method is a string", request_id)
+    if params is None:
+        params = {}
+    if not isinstance(params, dict):
+        raise RpcError(INVALID_PARAMS, "params is an object", request_id)
+    return Request(method, params, request_id, "id" not in data)
+
+
+def load_json(data: bytes) -> Any:
+    """Read JSON with a bound on its depth. Raises RpcError."""
+    if _depth(data) > DEPTH_MAX:
+        raise RpcError(PARSE_ERROR, f"nested more than {DEPTH_MAX} deep")
+    try:
+        return json.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise RpcError(PARSE_ERROR, f"not UTF-8 at byte {error.start}") from None
+    except (ValueError, RecursionError) as error:
+        raise RpcError(PARSE_ERROR, f"not JSON: {error}") from None
+
+
+def _depth(data: bytes) -> int:
+    """Give the nesting of brackets, at least."""
+    if data.count(b"[") + data.count(b"{") <= DEPTH_MAX:
+        return 0
+    depth = deepest = 0
+    in_string = escaped = False
+    for byte in data:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                in_string = False
+        elif byte == 0x22:
+            in_string = True
+        elif byte in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+            if deepest > DEPTH_MAX:
+                break
+        elif byte in b"]}":
+            depth -= 1
+    return deepest
+
+
+def answer(request_id: str | int | None, result: Any) -> bytes:
+    """Give the line that answers a request."""
+    return _line({"jsonrpc": "2.0", "id": request_id, "result": result})
+
+
+def refusal(error: RpcError, request_id: str | int | None = None) -> bytes:
+    """Give the line that refuses a request."""
+    return _line(
+        {"jsonrpc": "2.0", "id": error.request_id if request_id is None else request_id, "error": error_object(error)}
+    )
+
+
+def error_object(error: RpcError) -> dict[str, Any]:
+    """Give the ``error`` member of an answer."""
+    return {"code": error.code, "message": error.message}
+
+
+def _line(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), default=str).encode("ascii") + b"\n"

@@ -1,0 +1,186 @@
+"""The control socket: accepts local callers, reads requests, writes answers; every amount and time is bounded.
+
+One door for whatever a caller may do wrong: each connection is served by ``_serve``, which ends it after any error. Peers are checked by the kernel's word (SO_PEERCRED).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+import stat
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from otus_core.control.protocol import INTERNAL_ERROR, PARSE_ERROR, REQUEST_MAX, Request, RpcError, answer, parse, refusal
+from otus_core.errors import OtusError
+
+log = structlog.get_logger("otus.control")
+
+CONNECTIONS_MAX = 1024
+"""Open at a time; beyond, the one that has been silent for longest goes."""
+REQUEST_WITHIN_S = 10.0
+"""From the first byte of a request to its end."""
+IDLE_MAX_S = 300.0
+WRITE_WITHIN_S = 10.0
+WRITE_BUFFER_MAX = 1 << 20
+BACKLOG = 1024
+UCRED = struct.Struct("=iII")
+
+Handle = Callable[[Request], Awaitable[Any]]
+AfterAnswer = Callable[[Request], None]
+
+
+class ControlServer:
+    """Serves ``handle`` on a Unix socket. ``after_answer`` is called when an answer has been sent."""
+
+    def __init__(self, path: Path, handle: Handle, after_answer: AfterAnswer = lambda _request: None) -> None:
+        self._path = path
+        self._handle = handle
+        self._after_answer = after_answer
+        self._server: asyncio.Server | None = None
+        self._lock: int | None = None
+        self._open: dict[asyncio.Task[None], float] = {}
+        self.refused_peers = 0
+
+    async def start(self) -> None:
+        """Take the lock, then the socket. Raises OtusError when another daemon has it or the path is not ours."""
+        self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._lock = _lock(self._path)
+        _clear(self._path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        before = os.umask(0o177)  # the mode must be right from the first moment, not after the bind
+        try:
+            listener.bind(str(self._path))
+        finally:
+            os.umask(before)
+        self._server = await asyncio.start_unix_server(
+            self._accept, sock=listener, limit=REQUEST_MAX, backlog=BACKLOG
+        )
+
+    async def stop(self) -> None:
+        """Close the socket and every connection, and remove what is ours."""
+        if self._server is not None:
+            self._server.close()
+            self._path.unlink(missing_ok=True)
+            self._server = None
+        for task in list(self._open):
+            task.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open[task] = asyncio.get_running_loop().time()
+        if len(self._open) > CONNECTIONS_MAX:
+            min(self._open, key=self._open.__getitem__).cancel()
+        try:
+            if self._is_allowed(writer):
+                await self._serve(reader, writer, task)
+        except (OSError, TimeoutError, asyncio.CancelledError):
+            pass
+        finally:
+            del self._open[task]
+            writer.transport.abort()
+
+    def _is_allowed(self, writer: asyncio.StreamWriter) -> bool:
+        """Ask the kernel who is calling: root and the daemon's own user may."""
+        sock = writer.get_extra_info("socket")
+        _pid, uid, _gid = UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))
+        if uid in (0, os.getuid()):
+            return True
+        self.refused_peers += 1
+        log.warning("control_peer_refused", uid=uid)
+        return False
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, task: asyncio.Task[None]) -> None:
+        """Answer one caller's requests, one after the other, until it goes or does something wrong."""
+        writer.transport.set_write_buffer_limits(high=WRITE_BUFFER_MAX)
+        while True:
+            try:
+                line = await _read_line(reader)
+            except RpcError as error:
+                await _send(writer, refusal(error))
+                return
+            if not line:
+                return
+            self._open[task] = asyncio.get_running_loop().time()
+            request, reply = await self._answer(line)
+            if reply is not None:
+                await _send(writer, reply)
+            if request is not None:
+                self._after_answer(request)
+
+    async def _answer(self, line: bytes) -> tuple[Request | None, bytes | None]:
+        """Give the request and its answer. This is the fault boundary: a caller never sees a traceback, the daemon never dies of a request."""
+        try:
+            request = parse(line)
+        except RpcError as error:
+            return None, refusal(error)
+        try:
+            reply = answer(request.id, await self._handle(request))
+        except RpcError as error:
+            reply = refusal(error, request.id)
+        except OtusError as error:
+            reply = refusal(RpcError(INTERNAL_ERROR, str(error)), request.id)
+        except Exception as error:
+            log.exception("control_request_failed", method=request.method)
+            reply = refusal(RpcError(INTERNAL_ERROR, f"internal error: {type(error).__name__}"), request.id)
+        return request, None if request.is_notification else reply
+
+
+async def _read_line(reader: asyncio.StreamReader) -> bytes:
+    """Read one request; empty when the caller has gone. Raises RpcError, TimeoutError."""
+    first = b"\n"
+    while first == b"\n":
+        async with asyncio.timeout(IDLE_MAX_S):
+            first = await reader.read(1)
+    if not first:
+        return first
+    try:
+        async with asyncio.timeout(REQUEST_WITHIN_S):
+            return first + await reader.readuntil(b"\n")
+    except asyncio.LimitOverrunError:
+        raise RpcError(PARSE_ERROR, f"a request is at most {REQUEST_MAX} bytes") from None
+    except asyncio.IncompleteReadError:
+        return b""
+    except TimeoutError:
+        raise RpcError(PARSE_ERROR, f"the request did not end within {REQUEST_WITHIN_S:.0f} s") from None
+
+
+async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
+    """Write one answer; a caller that does not read it is let go of. Raises OSError, TimeoutError."""
+    writer.write(data)
+    async with asyncio.timeout(WRITE_WITHIN_S):
+        await writer.drain()
+
+
+def _lock(path: Path) -> int:
+    """Take the lock beside the socket; it goes with the process. Raises OtusError."""
+    lock_path = path.with_name(path.name + ".lock")
+    descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise OtusError(f"{path}: another daemon is running (it holds {lock_path})") from None
+    return descriptor
+
+
+def _clear(path: Path) -> None:
+    """Remove a socket that a dead daemon left, and nothing else. Raises OtusError."""
+    try:
+        about = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(about.st_mode) or about.st_uid != os.getuid():
+        raise OtusError(f"{path}: is there and is not a socket of ours; remove it or choose another --socket")
+    path.unlink()
