@@ -26,6 +26,8 @@ GAUGES = ("kernel_rx", "kernel_drop", "interface_drop", "flows", "heartbeat_ns",
 LATENCY_BOUNDS_S = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2)
 """Upper bounds of the latency histogram; one slice of packets is one sample per packet in it."""
 LATENCY = (*(f"latency_bucket{{{i}}}" for i in range(len(LATENCY_BOUNDS_S) + 1)), "latency_sum_ns")
+CIRCUIT_STATES = ("closed", "half_open", "open")
+"""What the gauge ``state{component}`` counts from 0."""
 REPORTER_FAILURES = ("timeout", "exception", "ambiguous", "circuit_open", "other")
 """Reasons of ``report_error`` that the core itself gives, beside those that a reporter declares."""
 
@@ -77,6 +79,7 @@ def counter_names(roster: Roster, decoder: Iterable[str]) -> tuple[str, ...]:
         names += [f"{reporter}.{term}" for term in reporter_terms(declared)]
         names += [f"{reporter}.{extra}" for extra in ("batches", "retries", "latency_ns", "blocked_ns", "bytes_queued")]
         names.append(f"errors{{reporter:{reporter}}}")
+    names += [f"state{{{component}}}" for component in roster.components]
     return tuple(dict.fromkeys((*names, *GAUGES, *LATENCY)))
 
 

@@ -17,6 +17,7 @@ import structlog
 from otus_core.components import CaptureStats
 from otus_core.errors import CaptureError
 from otus_core.model.frames import FrameBatch
+from otus_core.pipeline.counters import CIRCUIT_STATES
 from otus_core.task import assembly as phases
 from otus_core.task.assembly import Assembly, Node, Place
 
@@ -235,6 +236,17 @@ class Worker:
         accounts.add("kernel_drop", stats.dropped - last.dropped)
         accounts.add("interface_drop", stats.interface_dropped - last.interface_dropped)
         accounts.set("flows", len(self.assembly.flows))
+        self._book_states()
+
+    def _book_states(self) -> None:
+        """Show each component's circuit, and what each buffer holds."""
+        assembly = self.assembly
+        assert assembly.pipeline is not None
+        for breaker in assembly.pipeline.breakers:
+            assembly.accounts.set(f"state{{{breaker.kind}:{breaker.name}}}", CIRCUIT_STATES.index(breaker.state))
+        for delivery in assembly.deliveries:
+            assembly.accounts.set(f"state{{reporter:{delivery.name}}}", CIRCUIT_STATES.index(delivery.state))
+            assembly.accounts.set(f"{delivery.name}.bytes_queued", delivery.buffer.bytes_held)
 
     async def _beat(self) -> None:
         """Show the parent that this loop turns."""

@@ -1,0 +1,211 @@
+"""What each command does. The control socket and every command channel come through here.
+
+In: a method and its params. Out: plain JSON values. Raises RpcError and the OtusError family, whose messages reach the caller.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+import otus_core
+from otus_core.config.structure import unknown_key
+from otus_core.control.protocol import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
+from otus_core.plugins.registry import Registry
+from otus_core.task.manager import Task, TaskManager
+from otus_core.task.store import StoredTask
+
+
+class Owner(Protocol):
+    """What the handler needs of the daemon."""
+
+    def reload(self) -> dict[str, Any]:
+        """Read the configuration again; gives what changed and what needs a restart. Raises ConfigInvalid."""
+        ...
+
+    def request_shutdown(self) -> None:
+        """Begin to stop."""
+        ...
+
+    def channels(self) -> list[dict[str, Any]]:
+        """Give the state of the command channels."""
+        ...
+
+
+Method = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class CommandHandler:
+    """The methods of the control plane."""
+
+    def __init__(self, manager: TaskManager, registry: Registry, owner: Owner, rates: Rates) -> None:
+        self._manager = manager
+        self._registry = registry
+        self._owner = owner
+        self._rates = rates
+        self._begun = time.monotonic()
+        self.methods: dict[str, tuple[Method, tuple[str, ...]]] = {
+            "task_create": (self._task_create, ("config",)),
+            "task_delete": (self._task_delete, ("task_id",)),
+            "task_list": (self._task_list, ()),
+            "task_status": (self._task_status, ("task_id",)),
+            "config_reload": (self._config_reload, ()),
+            "daemon_status": (self._daemon_status, ()),
+            "daemon_stats": (self._daemon_stats, ()),
+            "daemon_shutdown": (self._daemon_shutdown, ()),
+            "plugin_list": (self._plugin_list, ()),
+        }
+
+    async def handle(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Execute one command. ``daemon_shutdown`` only says what will happen: who has sent the answer calls ``answered``."""
+        found = self.methods.get(method)
+        if found is None:
+            raise RpcError(METHOD_NOT_FOUND, unknown_key(method, tuple(self.methods)))
+        function, known = found
+        for key in params:
+            if key not in known:
+                raise RpcError(INVALID_PARAMS, f"params.{key}: {unknown_key(key, known)}")
+        return await function(params)
+
+    def answered(self, method: str) -> None:
+        """An answer has gone out; a shutdown begins now."""
+        if method == "daemon_shutdown":
+            self._owner.request_shutdown()
+
+    async def _task_create(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        if not isinstance(params.get("config"), Mapping):
+            raise RpcError(INVALID_PARAMS, "params.config: is required: the task, as an object")
+        task_id = await self._manager.create(params["config"])
+        return {"task_id": task_id, "status": "created"}
+
+    async def _task_delete(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        task_id = _task_id(params)
+        if task_id is None:
+            raise RpcError(INVALID_PARAMS, "params.task_id: is required")
+        await self._manager.delete(task_id)
+        return {"task_id": task_id, "status": "deleted"}
+
+    async def _task_list(self, _params: Mapping[str, Any]) -> dict[str, Any]:
+        ids = sorted(self._manager.tasks)
+        return {"tasks": ids, "count": len(ids)}
+
+    async def _task_status(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        task_id = _task_id(params)
+        if task_id is None:
+            tasks = [_status(task) for _, task in sorted(self._manager.tasks.items())]
+            return {"tasks": tasks, "count": len(tasks), "ended": [_ended(stored) for stored in self._manager.ended()]}
+        if task_id not in self._manager.tasks and (history := self._manager.ended(task_id)):
+            return _ended(history[0])
+        return _status(self._manager.get(task_id))
+
+    async def _config_reload(self, _params: Mapping[str, Any]) -> dict[str, Any]:
+        return {"status": "reloaded", **self._owner.reload()}
+
+    async def _daemon_status(self, _params: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "version": otus_core.__version__,
+            "uptime_sec": round(time.monotonic() - self._begun, 3),
+            "tasks": {task_id: task.state for task_id, task in sorted(self._manager.tasks.items())},
+            "task_count": len(self._manager.tasks),
+            "plugins": self._plugins(),
+            "command_channels": self._owner.channels(),
+        }
+
+    async def _daemon_stats(self, _params: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "uptime_sec": round(time.monotonic() - self._begun, 3),
+            "tasks": {task_id: self._stats(task) for task_id, task in sorted(self._manager.tasks.items())},
+        }
+
+    async def _daemon_shutdown(self, _params: Mapping[str, Any]) -> dict[str, Any]:
+        return {"status": "shutting_down"}
+
+    async def _plugin_list(self, _params: Mapping[str, Any]) -> dict[str, Any]:
+        return {"plugins": self._plugins()}
+
+    def _plugins(self) -> list[dict[str, Any]]:
+        return [row for record in self._registry.records for row in record.rows()]
+
+    def _stats(self, task: Task) -> dict[str, Any]:
+        status = _status(task)
+        return {**status, "rates": self._rates.of(task.stored.id)}
+
+
+class Rates:
+    """Frames and messages a second of each task, between the last two samples."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[float, int, int]] = {}
+        self._rates: dict[str, dict[str, float]] = {}
+
+    def sample(self, tasks: Mapping[str, Task]) -> None:
+        """Look at the counters now; tasks that are gone are forgotten."""
+        now = time.monotonic()
+        last, self._last, rates = self._last, {}, {}
+        for task_id, task in tasks.items():
+            if task.supervisor is None:
+                continue
+            counters = task.supervisor.counters()
+            frames, kept = counters["frames_read"], counters["kept"]
+            then, frames_then, kept_then = last.get(task_id, (now, frames, kept))
+            took = max(now - then, 1e-3)
+            self._last[task_id] = (now, frames, kept)
+            rates[task_id] = {
+                "frames_per_sec": round((frames - frames_then) / took, 1),
+                "messages_per_sec": round((kept - kept_then) / took, 1),
+            }
+        self._rates = rates
+
+    def of(self, task_id: str) -> dict[str, float]:
+        """Give the rates of one task."""
+        return self._rates.get(task_id, {"frames_per_sec": 0.0, "messages_per_sec": 0.0})
+
+
+def _task_id(params: Mapping[str, Any]) -> str | None:
+    task_id = params.get("task_id")
+    if task_id is not None and not isinstance(task_id, str):
+        raise RpcError(INVALID_PARAMS, "params.task_id: expected text")
+    return task_id
+
+
+def _status(task: Task) -> dict[str, Any]:
+    """Give one task with its counters, all together and by worker."""
+    status = _ended(task.stored)
+    status["degraded"] = task.degraded
+    supervisor = task.supervisor
+    if supervisor is None:
+        return status
+    status["worker_restarts"] = supervisor.restarts
+    status["waiting_for"] = supervisor.waiting_for
+    status["counters"] = supervisor.summary()
+    status["workers"] = [
+        {
+            "worker": slot.shard,
+            "state": slot.state,
+            "reason": slot.reason,
+            "pid": slot.pid,
+            "restarts": slot.restarts,
+            "counters": supervisor.summary(slot.shard),
+        }
+        for slot in supervisor.slots
+    ]
+    return status
+
+
+def _ended(stored: StoredTask) -> dict[str, Any]:
+    """Give what is known of a task without its counters."""
+    return {
+        "task_id": stored.id,
+        "state": stored.state,
+        "created_at": _time(stored.created_ns),
+        "started_at": _time(stored.started_ns),
+        "ended_at": _time(stored.ended_ns),
+        "restart_count": stored.restart_count,
+        "reason": stored.reason,
+    }
+
+
+def _time(ns: int) -> str | None:
+    """Give a time as RFC 3339, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(ns // 1_000_000_000)) if ns else None

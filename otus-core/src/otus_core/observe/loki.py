@@ -1,0 +1,111 @@
+"""Log lines to Grafana Loki, by its push API, from a thread of its own.
+
+In: lines. Out: batches by size or time, tried again with growing pauses while Loki is away. The buffer is bounded: the oldest lines go first and are counted. Never blocks.
+See https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Mapping
+
+BUFFER_MAX = 10_000
+TIMEOUT_S = 5.0
+PAUSE_FIRST_S = 0.5
+PAUSE_MOST_S = 30.0
+REFUSED_FOR_GOOD = range(400, 500)
+"""What Loki answers to a push that it will never take; 429 means try again."""
+
+
+class LokiPusher:
+    """``write`` takes one line; ``close`` pushes what is left, for a few seconds."""
+
+    def __init__(self, endpoint: str, labels: Mapping[str, str], batch_size: int, batch_timeout: float) -> None:
+        self.lost = 0
+        self.pushed = 0
+        self._endpoint = endpoint
+        self._labels = dict(labels)
+        self._batch_size = batch_size
+        self._batch_timeout = batch_timeout
+        self._lines: deque[tuple[int, str]] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="otus-loki", daemon=True)
+        self._thread.start()
+
+    def write(self, line: str) -> None:
+        """Take one line; when the buffer is full the oldest goes."""
+        with self._changed:
+            if len(self._lines) >= BUFFER_MAX:
+                self._lines.popleft()
+                self.lost += 1
+            self._lines.append((time.time_ns(), line))
+            if len(self._lines) >= self._batch_size:
+                self._changed.notify()
+
+    def close(self, within: float = 3.0) -> None:
+        """Push what is left, for at most ``within`` seconds."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(within)
+
+    def _run(self) -> None:
+        pause = PAUSE_FIRST_S
+        while True:
+            batch = self._next()
+            if not batch:
+                return
+            done = self._push(batch)
+            if done is None:
+                with self._changed:
+                    self._give_back(batch)
+                    if self._closing:
+                        return
+                    self._changed.wait_for(lambda: self._closing, pause)
+                pause = min(2 * pause, PAUSE_MOST_S)
+                continue
+            pause = PAUSE_FIRST_S
+            with self._changed:
+                if done:
+                    self.pushed += len(batch)
+                else:
+                    self.lost += len(batch)
+
+    def _next(self) -> list[tuple[int, str]]:
+        """Wait for a batch; empty when there is nothing more to come."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or bool(self._lines))
+            if not self._closing:
+                self._changed.wait_for(lambda: self._closing or len(self._lines) >= self._batch_size, self._batch_timeout)
+            return [self._lines.popleft() for _ in range(min(self._batch_size, len(self._lines)))]
+
+    def _give_back(self, batch: list[tuple[int, str]]) -> None:
+        """Put a batch that could not be pushed before the others, as far as there is room."""
+        room = BUFFER_MAX - len(self._lines)
+        kept = batch[len(batch) - min(room, len(batch)) :]
+        self.lost += len(batch) - len(kept)
+        self._lines.extendleft(reversed(kept))
+
+    def _push(self, batch: list[tuple[int, str]]) -> bool | None:
+        """Push a batch: true when Loki took it, false when it never will, ``None`` when it may later."""
+        stream = {"stream": self._labels, "values": [[str(ns), line] for ns, line in batch]}
+        request = urllib.request.Request(
+            self._endpoint,
+            data=gzip.compress(json.dumps({"streams": [stream]}).encode(), 1),
+            headers={"Content-Type": "application/json", "Content-Encoding": "gzip"},
+            method="POST",
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S):
+                return True
+        except urllib.error.HTTPError as error:
+            return False if error.code in REFUSED_FOR_GOOD and error.code != 429 else None
+        except (OSError, ValueError):
+            return None

@@ -1,0 +1,257 @@
+"""The metrics endpoint: at each scrape the tasks' counters, as Prometheus has them.
+
+Counters live in shared memory and survive the workers. Label values come from closed sets: task, component and plugin names, reasons fixed at assembly; nothing from a packet.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import attrs
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+import otus_core
+from otus_core.pipeline.counters import CIRCUIT_STATES, LATENCY_BOUNDS_S, Roster, reporter_terms, unaccounted
+from otus_core.plugins.records import PluginRecord
+from otus_core.task.state import STATES
+
+SCRAPE_WITHIN_S = 10
+"""A client that is slower than this is let go of."""
+STAGES = (
+    "frames_read",
+    "messages_added",
+    "units",
+    "fragments_merged",
+    "segments_merged",
+    "matched",
+    "kept",
+)
+"""Terms of the identity that are stages of the packet's way."""
+REPORTER_COUNTERS = {
+    "offered": "Messages offered to a reporter",
+    "reported": "Messages that the destination acknowledged",
+    "moved_to_fallback": "Messages handed to the fallback reporter",
+    "batches": "Batches that a reporter has seen to their end",
+    "retries": "Further tries of failed batches",
+}
+REPORTER_GAUGES = {
+    "queued": "Messages in a reporter's send buffer",
+    "bytes_queued": "Bytes in a reporter's send buffer",
+    "in_flight": "Messages that a reporter is sending",
+}
+
+
+@attrs.frozen(kw_only=True)
+class TaskView:
+    """One task as the metrics see it. ``workers`` holds each worker's counters."""
+
+    id: str
+    state: str
+    interface: str
+    degraded: bool
+    restarts: int
+    roster: Roster
+    workers: tuple[Mapping[str, int], ...]
+
+
+@attrs.frozen(kw_only=True)
+class View:
+    """What is measured, as of now."""
+
+    tasks: tuple[TaskView, ...]
+    plugins: tuple[PluginRecord, ...]
+    reload_failures: int
+    log_lines_dropped: int
+
+
+class OtusCollector(Collector):
+    """Makes the metrics of a ``View`` at each scrape."""
+
+    def __init__(self, view: Callable[[], View]) -> None:
+        self._view = view
+
+    def collect(self) -> Iterator[Metric]:
+        """Give every metric."""
+        view = self._view()
+        yield _info()
+        yield _plugins(view.plugins)
+        yield _plain("otus_config_reload_failures", "Reloads that were refused", view.reload_failures)
+        yield _plain("otus_log_lines_dropped", "Log lines that Loki did not take in time", view.log_lines_dropped)
+        yield from _tasks(view.tasks)
+        yield from _packets(view.tasks)
+        yield from _reporters(view.tasks)
+        yield from _components(view.tasks)
+        yield _latency(view.tasks)
+
+
+def _info() -> Metric:
+    info = GaugeMetricFamily("otus_build_info", "The running version", labels=["version"])
+    info.add_metric([otus_core.__version__], 1.0)
+    return info
+
+
+def _plain(name: str, text: str, value: int) -> Metric:
+    return CounterMetricFamily(name, text, value=value)
+
+
+def _plugins(records: Iterable[PluginRecord]) -> Metric:
+    up = GaugeMetricFamily(
+        "otus_plugin_up", "1 for a plugin that is ready, else 0 and the stage where it stopped", labels=["plugin", "version", "stage"]
+    )
+    for record in records:
+        up.add_metric([record.plugin, record.version, record.stage], float(record.state == "ready"))
+    return up
+
+
+def _tasks(tasks: Iterable[TaskView]) -> Iterator[Metric]:
+    status = GaugeMetricFamily("otus_task_status", "1 for the state that a task is in", labels=["task", "status"])
+    degraded = GaugeMetricFamily("otus_task_degraded", "1 while a task's buffers are too full", labels=["task"])
+    restarts = CounterMetricFamily("otus_worker_restarts", "Workers that had to be started again", labels=["task"])
+    off = GaugeMetricFamily("otus_unaccounted", "How far the accounting identity is from closing; 0 within 2 s of quiet", labels=["task"])
+    for task in tasks:
+        for state in STATES:
+            status.add_metric([task.id, state], float(task.state == state))
+        degraded.add_metric([task.id], float(task.degraded))
+        restarts.add_metric([task.id], task.restarts)
+        off.add_metric([task.id], sum(unaccounted(counters, task.roster) for counters in task.workers))
+    yield from (status, degraded, restarts, off)
+
+
+def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:
+    """Give what happens to frames: the plan's names, and each drop by its reason."""
+    captured = CounterMetricFamily("otus_capture_packets", "Frames that the kernel offered, or a file held", labels=["task", "interface"])
+    lost = CounterMetricFamily("otus_capture_drops", "Frames lost before they could be read", labels=["task", "stage"])
+    stages = CounterMetricFamily("otus_pipeline_packets", "Packets by stage", labels=["task", "pipeline", "stage"])
+    drops = CounterMetricFamily("otus_dropped", "Packets dropped, by reason", labels=["task", "pipeline", "reason"])
+    fragments = GaugeMetricFamily("otus_reassembly_active_fragments", "Fragments that wait for the rest of their datagram", labels=["task"])
+    flows = GaugeMetricFamily("otus_flow_registry_size", "Flows in a worker's registry", labels=["task", "pipeline"])
+    for task in tasks:
+        total = _added(task.workers)
+        captured.add_metric([task.id, task.interface], total.get("kernel_rx") or total.get("frames_read", 0))
+        lost.add_metric([task.id, "kernel"], total.get("kernel_drop", 0))
+        lost.add_metric([task.id, "interface"], total.get("interface_drop", 0))
+        fragments.add_metric([task.id], total.get("fragments_held", 0))
+        for pipeline, counters in enumerate(task.workers):
+            flows.add_metric([task.id, str(pipeline)], counters["flows"])
+            for stage in STAGES:
+                stages.add_metric([task.id, str(pipeline), stage], counters[stage])
+            for name, n in counters.items():
+                if name.startswith("dropped{"):
+                    drops.add_metric([task.id, str(pipeline), name[8:-1]], n)
+    yield from (captured, lost, stages, drops, fragments, flows)
+
+
+def _reporters(tasks: Iterable[TaskView]) -> Iterator[Metric]:
+    labels = ["task", "reporter"]
+    counters = {term: CounterMetricFamily(f"otus_reporter_{term}", text, labels=labels) for term, text in REPORTER_COUNTERS.items()}
+    gauges = {term: GaugeMetricFamily(f"otus_reporter_{term}", text, labels=labels) for term, text in REPORTER_GAUGES.items()}
+    dropped = CounterMetricFamily("otus_reporter_dropped", "Messages that a reporter lost, by reason", labels=[*labels, "reason"])
+    spent = CounterMetricFamily("otus_reporter_seconds", "Time that batches took, added", labels=labels)
+    blocked = CounterMetricFamily("otus_reporter_blocked_seconds", "Time that a reporter kept the packet thread", labels=labels)
+    for task in tasks:
+        total = _added(task.workers)
+        for reporter, reasons in task.roster.reporters.items():
+            where = [task.id, reporter]
+            for term, metric in (*counters.items(), *gauges.items()):
+                metric.add_metric(where, total.get(f"{reporter}.{term}", 0))
+            spent.add_metric(where, total.get(f"{reporter}.latency_ns", 0) / 1e9)
+            blocked.add_metric(where, total.get(f"{reporter}.blocked_ns", 0) / 1e9)
+            for term in reporter_terms(reasons):
+                if term.startswith("dropped{"):
+                    dropped.add_metric([*where, term[8:-1]], total.get(f"{reporter}.{term}", 0))
+    yield from (*counters.values(), *gauges.values(), dropped, spent, blocked)
+
+
+def _components(tasks: Iterable[TaskView]) -> Iterator[Metric]:
+    errors = CounterMetricFamily("otus_component_errors", "Exceptions of a component", labels=["task", "component"])
+    states = GaugeMetricFamily("otus_component_state", "1 for the state of a component's circuit", labels=["task", "pipeline", "component", "state"])
+    for task in tasks:
+        total = _added(task.workers)
+        for component in task.roster.components:
+            errors.add_metric([task.id, component], total.get(f"errors{{{component}}}", 0))
+            for pipeline, counters in enumerate(task.workers):
+                now = counters[f"state{{{component}}}"]
+                for number, state in enumerate(CIRCUIT_STATES):
+                    states.add_metric([task.id, str(pipeline), component, state], float(now == number))
+    yield from (errors, states)
+
+
+def _latency(tasks: Iterable[TaskView]) -> Metric:
+    histogram = HistogramMetricFamily("otus_pipeline_latency_seconds", "Time a packet takes through the pipeline, sampled by slice", labels=["task", "stage"])
+    for task in tasks:
+        total = _added(task.workers)
+        buckets, count = [], 0
+        for i, bound in enumerate((*map(str, LATENCY_BOUNDS_S), "+Inf")):
+            count += total.get(f"latency_bucket{{{i}}}", 0)
+            buckets.append((bound, float(count)))
+        histogram.add_metric([task.id, "pipeline"], buckets, total.get("latency_sum_ns", 0) / 1e9)
+    return histogram
+
+
+def _added(workers: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for counters in workers:
+        for name, n in counters.items():
+            total[name] = total.get(name, 0) + n
+    return total
+
+
+class MetricsServer:
+    """Serves a collector over HTTP, in a thread of its own: a scrape never holds up the daemon."""
+
+    def __init__(self, listen: str, path: str, view: Callable[[], View]) -> None:
+        host, _, port = listen.rpartition(":")
+        self._registry = CollectorRegistry()
+        self._registry.register(OtusCollector(view))
+        self._server, self._thread = _serve(host.strip("[]"), int(port), path, self._registry)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        host, port = self._server.server_address[:2]
+        return str(host), int(port)
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _ServerV6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = SCRAPE_WITHIN_S
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Scrapes are not worth a log line."""
+
+
+def _serve(host: str, port: int, path: str, registry: CollectorRegistry) -> tuple[WSGIServer, threading.Thread]:
+    """Start the server. Raises OSError when the address cannot be had."""
+    metrics = make_wsgi_app(registry)
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        if environ["PATH_INFO"] == path:
+            return metrics(environ, start_response)
+        start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
+        return [f"metrics are at {path}\n".encode()]
+
+    kind = _ServerV6 if ":" in host else _Server
+    server = make_server(host, port, app, server_class=kind, handler_class=_Handler)
+    thread = threading.Thread(target=server.serve_forever, name="otus-metrics", daemon=True)
+    thread.start()
+    return server, thread
