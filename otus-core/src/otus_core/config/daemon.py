@@ -11,16 +11,25 @@ from otus_core.config.fields import Duration, configuration, option
 class NodeConfig:
     """Who this node is."""
 
-    ip: str = option(default="", help="This node's address. Empty: OTUS_NODE_IP, else the first up, not loopback, not link-local IPv4 address.")
-    hostname: str = option(default="", max_length=253, help="This node's name, as commands name it. Empty: what the system says.")
-    tags: dict[str, str] = option(factory=dict, help="Anything worth knowing of the node; the label processor can copy tags.")
+    ip: str = option(
+        default="",
+        help="This node's address. Empty: OTUS_NODE_IP, else the first up, not loopback, not link-local IPv4 address.",
+    )
+    hostname: str = option(
+        default="", max_length=253, help="This node's name, as commands name it. Empty: what the system says."
+    )
+    tags: dict[str, str] = option(
+        factory=dict, help="Anything worth knowing of the node; the label processor can copy tags."
+    )
 
 
 @configuration
 class ControlConfig:
     """The local control socket."""
 
-    socket: str = option(default="/run/otus/otus.sock", min_length=1, max_length=107, help="Unix socket that the CLI talks to.")
+    socket: str = option(
+        default="/run/otus/otus.sock", min_length=1, max_length=107, help="Unix socket that the CLI talks to."
+    )
     pid_file: str = option(default="/run/otus/otus.pid", min_length=1, help="File that holds the daemon's process id.")
 
 
@@ -39,7 +48,9 @@ class SaslConfig:
     """How to log in to Kafka."""
 
     enabled: bool = option(default=False, help="Log in with SASL.")
-    mechanism: str = option(default="PLAIN", choices=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), help="SASL mechanism.")
+    mechanism: str = option(
+        default="PLAIN", choices=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), help="SASL mechanism."
+    )
     username: str = option(default="", help="User name.")
     password: str = option(default="", secret=True, help="Password; better in password_file.")
     password_file: str = option(default="", help="File that holds the password.")
@@ -74,21 +85,27 @@ class CommandChannelConfig:
     type: str = option(default="kafka", help="Name of the command channel.")
     command_ttl: Duration = option(default=300.0, gt=0, help="Older commands are refused.")
     command_clock_skew: Duration = option(default=30.0, ge=0, help="Commands further in the future are refused.")
-    kafka: dict[str, Any] = option(factory=dict, help="The kafka channel's options; brokers, sasl and tls are inherited from otus.kafka.")
+    kafka: dict[str, Any] = option(
+        factory=dict, help="The kafka channel's options; brokers, sasl and tls are inherited from otus.kafka."
+    )
 
 
 @configuration
 class ReportersConfig:
     """Defaults for the reporters of new tasks, by the reporter's name."""
 
-    kafka: dict[str, Any] = option(factory=dict, help="The kafka reporter's options; brokers, sasl and tls are inherited from otus.kafka.")
+    kafka: dict[str, Any] = option(
+        factory=dict, help="The kafka reporter's options; brokers, sasl and tls are inherited from otus.kafka."
+    )
 
 
 @configuration
 class ResourcesConfig:
     """What tasks may use together."""
 
-    max_workers: int = option(default=0, ge=0, le=1024, help="Worker processes of all tasks together; 0 is one for each CPU.")
+    max_workers: int = option(
+        default=0, ge=0, le=1024, help="Worker processes of all tasks together; 0 is one for each CPU."
+    )
 
 
 @configuration
@@ -122,7 +139,9 @@ class ReporterLimitsConfig:
 class BackpressureConfig:
     """What happens when reporters are slower than packets."""
 
-    pipeline_channel: PipelineChannelConfig | None = option(default=None, help="Accepted and not used: there is no such channel.")
+    pipeline_channel: PipelineChannelConfig | None = option(
+        default=None, help="Accepted and not used: there is no such channel."
+    )
     send_buffer: SendBufferConfig = option(factory=SendBufferConfig, help="The buffer before each reporter.")
     reporter: ReporterLimitsConfig = option(factory=ReporterLimitsConfig, help="Sending.")
 

@@ -1,0 +1,296 @@
+"""A task's configuration: what a task file, ``task_create`` and the arguments of ``otus run`` come to.
+
+In: plain data and the registry of plugins. Out: a ``TaskConfig`` whose components are resolved and whose settings are valid, or ConfigInvalid with everything that is
+wrong, each with its path. Nothing is built and nothing heavy is imported: wiring is checked from declarations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import attrs
+
+from otus_core.config.load import load_file
+from otus_core.config.structure import BAD, Problems, build, join, told, unknown_key
+from otus_core.declarations import Declaration
+from otus_core.decode.options import DecoderConfig
+from otus_core.errors import ConfigInvalid, PluginNotFound
+from otus_core.plugins.records import PluginRecord
+from otus_core.plugins.registry import Registered, Registry
+from otus_core.task.options import (
+    CaptureOptions,
+    OnFailure,
+    ParserOptions,
+    ProcessorOptions,
+    ReporterOptions,
+    TaskOptions,
+)
+from otus_core.task.wiring import check_wiring
+
+CAPTURE_KEYS = ("type", "name", "id", "on_failure")
+"""Keys of ``capture`` that are not the capturer's own."""
+FANOUT = "fanout_size"
+"""The plan's name for ``workers``, inside ``capture``."""
+
+
+@attrs.frozen(kw_only=True)
+class ComponentSpec:
+    """One component of a task: which it is, and the settings that its factory gets."""
+
+    type: str
+    id: str
+    on_failure: OnFailure = "fail"
+    declaration: Any
+    settings: Any
+    record: PluginRecord
+
+
+@attrs.frozen(kw_only=True)
+class ProcessorSpec(ComponentSpec):
+    """A processor, and what its exceptions do to packets."""
+
+    on_error: Literal["drop", "pass"] = "drop"
+
+
+@attrs.frozen(kw_only=True)
+class ReporterSpec(ComponentSpec):
+    """A reporter and its send buffer; ``batch_size`` and ``batch_timeout`` are ``None`` where the declaration's hold."""
+
+    batch_size: int | None
+    batch_timeout: float | None
+    fallback: str | None
+    send_timeout: float
+    max_retries: int
+    capacity: int
+    max_bytes: int
+
+
+@attrs.frozen(kw_only=True)
+class TaskConfig:
+    """A valid task. ``source`` is the plain data that it was made of, defaults included: loading it again gives the same."""
+
+    id: str
+    workers: int
+    capture: ComponentSpec
+    decoder: DecoderConfig
+    parsers: tuple[ComponentSpec, ...]
+    processors: tuple[ProcessorSpec, ...]
+    reporters: tuple[ReporterSpec, ...]
+    unmatched_policy: Literal["drop", "forward"]
+    cpu_affinity: tuple[int, ...]
+    worker_max_rss: int
+    source: dict[str, Any] = attrs.field(eq=False, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class TaskDefaults:
+    """What the daemon's own configuration gives to tasks that do not say otherwise.
+
+    ``decoder`` and ``reporter`` (``capacity``, ``send_timeout`` …) hold keys of those; ``components`` holds keys of one component's ``config``,
+    by ``kind:name``, such as ``reporter:kafka``.
+    """
+
+    decoder: Mapping[str, Any] = attrs.field(factory=dict)
+    reporter: Mapping[str, Any] = attrs.field(factory=dict)
+    components: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+
+
+def read_task_file(path: str | Path) -> dict[str, Any]:
+    """Read a task file (YAML or JSON, ``-`` for standard input) and give the task in it, not yet validated. Raises ConfigInvalid."""
+    return unwrap(load_file(path), "standard input" if str(path) == "-" else str(path))
+
+
+def unwrap(data: Any, source: str = "") -> dict[str, Any]:
+    """Give the task object, which may stand below ``task:``, beside ``command: task_create``. Raises ConfigInvalid."""
+    problems = Problems()
+    if isinstance(data, Mapping) and "task" in data:
+        for key, value in data.items():
+            if key == "command" and value != "task_create":
+                problems.add("command", f"expected task_create, got {told(value)}")
+            elif key not in ("task", "command"):
+                problems.add(str(key), unknown_key(key, ("task", "command")))
+        data = data["task"]
+    if not isinstance(data, Mapping):
+        problems.add("", f"expected a task, which is a mapping, got {told(data)}")
+    if problems.found:
+        raise ConfigInvalid(problems.found, source)
+    return dict(data)
+
+
+def load_task(
+    data: Mapping[str, Any], registry: Registry, defaults: TaskDefaults | None = None, source: str = ""
+) -> TaskConfig:
+    """Validate a task, all of it at once. Raises ConfigInvalid, which names ``source`` before each problem."""
+    merged = _with_defaults(unwrap(data, source), defaults or TaskDefaults())
+    problems = Problems()
+    config = _load(merged, registry, problems)
+    if config is None or problems.found:
+        raise ConfigInvalid(problems.found, source)
+    return config
+
+
+def _load(data: dict[str, Any], registry: Registry, problems: Problems) -> TaskConfig | None:
+    """Look into every part, also when another one is wrong."""
+    plain, fanout = _without_fanout(data, problems)
+    options = build(TaskOptions, plain, "", problems)
+    loader = _Components(registry, problems)
+    capture = loader.capture(plain.get("capture"))
+    parsers = loader.each("parsers", plain.get("parsers"), ParserOptions, ComponentSpec) or loader.every_parser(plain)
+    processors = loader.each("processors", plain.get("processors"), ProcessorOptions, ProcessorSpec)
+    reporters = loader.each("reporters", plain.get("reporters"), ReporterOptions, ReporterSpec)
+    check_wiring(problems, capture, parsers, reporters, plain, fanout)
+    if options is BAD or capture is None:
+        return None
+    return TaskConfig(
+        id=options.id,
+        workers=options.workers,
+        capture=capture,
+        decoder=options.decoder,
+        parsers=tuple(parsers),
+        processors=tuple(processors),
+        reporters=tuple(reporters),
+        unmatched_policy=options.unmatched_policy,
+        cpu_affinity=options.cpu_affinity,
+        worker_max_rss=options.worker_max_rss,
+        source=data,
+    )
+
+
+def _without_fanout(data: dict[str, Any], problems: Problems) -> tuple[dict[str, Any], bool]:
+    """Turn ``capture.fanout_size`` into ``workers``; says whether it was there."""
+    capture = data.get("capture")
+    if not isinstance(capture, Mapping) or FANOUT not in capture:
+        return data, False
+    workers = capture[FANOUT]
+    if data.get("workers", workers) != workers:
+        problems.add(f"capture.{FANOUT}", "is another name for workers, which says otherwise: give one of them")
+    rest = {key: value for key, value in capture.items() if key != FANOUT}
+    return {**data, "capture": rest, "workers": workers}, True
+
+
+S = TypeVar("S", bound=ComponentSpec)
+
+
+class _Components:
+    """Resolves and validates a task's components."""
+
+    def __init__(self, registry: Registry, problems: Problems) -> None:
+        self._registry = registry
+        self._problems = problems
+
+    def capture(self, data: Any) -> ComponentSpec | None:
+        """Take the capturer, whose options lie flat beside ``type``."""
+        if not isinstance(data, Mapping):
+            return None  # what is wrong with it has been said
+        options = build(CaptureOptions, {k: v for k, v in data.items() if k in CAPTURE_KEYS}, "capture", self._problems)
+        if options is BAD:
+            return None
+        own = {key: value for key, value in data.items() if key not in CAPTURE_KEYS}
+        return self._spec("capturer", options, own, ("capture", "capture.type", "capture"), ComponentSpec)
+
+    def each(self, key: str, data: Any, options_class: type, spec_class: type[S]) -> list[S]:
+        """Take a list of components, each a name or an object."""
+        specs: list[S] = []
+        taken: dict[str, str] = {}
+        for i, entry in enumerate(data if isinstance(data, (list, tuple)) else ()):
+            path = join(key, i)
+            spec = self._entry(key.removesuffix("s"), entry, path, options_class, spec_class)
+            if spec is None:
+                continue
+            if spec.id in taken:
+                self._problems.add(
+                    f"{path}.id", f"{spec.id!r} is {taken[spec.id]} already: give one of them another id"
+                )
+            taken.setdefault(spec.id, path)
+            specs.append(spec)
+        return specs
+
+    def every_parser(self, data: Mapping[str, Any]) -> list[ComponentSpec]:
+        """Take every installed parser that can do without options, when the task names none."""
+        if data.get("parsers"):
+            return []
+        found = []
+        for registered in self._registry.components("parser"):
+            settings = build(registered.declaration.config, {}, "", Problems())
+            if settings is not BAD:
+                name = registered.declaration.name
+                found.append(_made(ComponentSpec, registered, settings, {"type": name, "id": name}))
+        return found
+
+    def _entry(self, kind: str, entry: Any, path: str, options_class: type, spec_class: type[S]) -> S | None:
+        if isinstance(entry, str):
+            options = options_class(type=entry)
+            return self._spec(kind, options, {}, (path, path, f"{path}.config"), spec_class)
+        if not isinstance(entry, Mapping):
+            return None  # what is wrong with it has been said
+        options = build(options_class, entry, path, self._problems)
+        if options is BAD:
+            return None
+        return self._spec(kind, options, options.config, (path, f"{path}.type", f"{path}.config"), spec_class)
+
+    def _spec(self, kind: str, options: Any, config: Any, paths: tuple[str, str, str], spec_class: type[S]) -> S | None:
+        """Resolve one component and make its settings. ``paths`` are those of the entry, its type and its options."""
+        try:
+            registered = self._registry.component(kind, options.type)
+        except PluginNotFound as error:
+            self._problems.add(paths[1], str(error))
+            return None
+        settings = self._settings(registered.declaration, config, paths[2])
+        if settings is BAD:
+            return None
+        about = {
+            attribute.name: getattr(options, attribute.name)
+            for attribute in attrs.fields(type(options))
+            if attribute.name != "config"
+        }
+        return _made(spec_class, registered, settings, {**about, "id": options.id or options.type})
+
+    def _settings(self, declaration: Declaration, config: Any, path: str) -> Any:
+        try:
+            return build(declaration.config, config, path, self._problems)
+        except (TypeError, NameError) as error:  # the plugin's class has a type that cannot be configured, or resolved
+            return self._problems.add(path, f"the configuration class of {declaration.name} is broken: {error}")
+
+
+def _made(spec_class: type[S], registered: Registered, settings: Any, about: Mapping[str, Any]) -> S:
+    return spec_class(declaration=registered.declaration, settings=settings, record=registered.record, **about)
+
+
+def _with_defaults(data: dict[str, Any], defaults: TaskDefaults) -> dict[str, Any]:
+    """Put the defaults below what the task says, and give plain data of our own."""
+    made = {key: _copied(value) for key, value in data.items()}
+    if defaults.decoder and isinstance(made.get("decoder", {}), dict):
+        made["decoder"] = _below(defaults.decoder, made.get("decoder", {}))
+    for key in ("parsers", "processors", "reporters"):
+        if isinstance(made.get(key), list):
+            made[key] = [_entry_with_defaults(key.removesuffix("s"), entry, defaults) for entry in made[key]]
+    return made
+
+
+def _entry_with_defaults(kind: str, entry: Any, defaults: TaskDefaults) -> Any:
+    name = entry.get("type", entry.get("name")) if isinstance(entry, dict) else entry
+    config = defaults.components.get(f"{kind}:{name}", {})
+    around = defaults.reporter if kind == "reporter" else {}
+    if not (config or around) or not isinstance(entry, (str, dict)):
+        return entry
+    made = _below(around, {"type": entry} if isinstance(entry, str) else entry)
+    if config and isinstance(made.get("config", {}), dict):
+        made["config"] = _below(config, made.get("config", {}))
+    return made
+
+
+def _below(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge mappings; what is given wins."""
+    made = {key: _copied(value) for key, value in defaults.items()}
+    for key, value in given.items():
+        below = made.get(key)
+        made[key] = _below(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return made
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, (list, tuple)) else value

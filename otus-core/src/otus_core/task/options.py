@@ -1,0 +1,100 @@
+"""The keys of a task file that are the same whatever plugins are installed: one definition for validation, schema and reference."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from otus_core.config.fields import Duration, configuration, option
+from otus_core.decode.options import DecoderConfig
+
+ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""Task and component ids: they become file names, label values and counter names."""
+WORKERS_MAX = 256
+
+OnFailure = Literal["fail", "skip", "retry"]
+ON_FAILURE = "What a failed start means: fail the task, go on without the component (skip), or try again"
+COMPONENT_ID = "Name of this component in counters and logs; its type unless given"
+
+
+@configuration
+class TaskOptions:
+    """A task, its components not yet looked into."""
+
+    id: str = option(help="Name of the task", pattern=ID)
+    workers: int = option(
+        default=1, ge=1, le=WORKERS_MAX, help="Worker processes; more than one needs a source that can be shared"
+    )
+    capture: dict[str, Any] = option(help="Where frames come from: `type`, and the capturer's options beside it")
+    decoder: DecoderConfig = option(factory=DecoderConfig, help="How frames are decoded")
+    parsers: tuple[str | dict[str, Any], ...] = option(
+        default=(), help="Parsers in the order in which they are asked; every installed one, by priority, when empty"
+    )
+    processors: tuple[str | dict[str, Any], ...] = option(default=(), help="What each output goes through, in order")
+    reporters: tuple[str | dict[str, Any], ...] = option(help="Where outputs go; each gets all of them", min_length=1)
+    unmatched_policy: Literal["drop", "forward"] = option(
+        default="drop", help="What happens to packets that no parser takes: forward reports them, payload type raw"
+    )
+    cpu_affinity: tuple[int, ...] = option(
+        default=(), ge=0, le=4095, help="CPUs to pin the workers to, in turn; none when empty"
+    )
+    worker_max_rss: int = option(
+        default=1 << 30,
+        ge=0,
+        help="Bytes of memory at which a worker is taken for leaking and restarted; 0 for no limit",
+    )
+
+
+@configuration
+class CaptureOptions:
+    """What can stand beside the capturer's own options."""
+
+    type: str = option(help="Name of the capturer", alias="name")
+    id: str | None = option(default=None, help=COMPONENT_ID, pattern=ID)
+    on_failure: OnFailure = option(default="fail", help=ON_FAILURE)
+
+
+@configuration
+class ParserOptions:
+    """One parser of a task."""
+
+    type: str = option(help="Name of the parser", alias="name")
+    id: str | None = option(default=None, help=COMPONENT_ID, pattern=ID)
+    config: dict[str, Any] = option(factory=dict, help="The parser's own options")
+    on_failure: OnFailure = option(default="fail", help=ON_FAILURE)
+
+
+@configuration
+class ProcessorOptions:
+    """One processor of a task."""
+
+    type: str = option(help="Name of the processor", alias="name")
+    id: str | None = option(default=None, help=COMPONENT_ID, pattern=ID)
+    config: dict[str, Any] = option(factory=dict, help="The processor's own options")
+    on_failure: OnFailure = option(default="fail", help=ON_FAILURE)
+    on_error: Literal["drop", "pass"] = option(
+        default="drop", help="Whether a packet is dropped or passed on when the processor raises, or is cut off"
+    )
+
+
+@configuration
+class ReporterOptions:
+    """One reporter of a task."""
+
+    type: str = option(help="Name of the reporter", alias="name")
+    id: str | None = option(default=None, help=COMPONENT_ID, pattern=ID)
+    config: dict[str, Any] = option(factory=dict, help="The reporter's own options")
+    on_failure: OnFailure = option(default="fail", help=ON_FAILURE)
+    batch_size: int | None = option(
+        default=None, ge=1, le=100_000, help="Most messages in a batch; the reporter's own default if null"
+    )
+    batch_timeout: Duration | None = option(
+        default=None,
+        ge=0,
+        le=3600,
+        help="How long a message waits for its batch to fill; the reporter's own default if null",
+    )
+    fallback: str | None = option(default=None, help="Id of the reporter that gets what this one could not send")
+    send_timeout: Duration = option(default=3.0, gt=0, le=3600, help="How long one batch may take")
+    max_retries: int = option(default=1, ge=0, le=100, help="How often a failed batch is tried again")
+    capacity: int = option(default=16384, ge=1, le=1 << 24, help="Most messages that wait; then the oldest are dropped")
+    max_bytes: int = option(default=32 << 20, ge=1 << 16, help="Most bytes that wait; then the oldest are dropped")

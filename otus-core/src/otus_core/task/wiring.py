@@ -1,0 +1,76 @@
+"""Whether a task's components fit together, as far as their declarations tell: checked when the task is validated, not when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from otus_core.config.structure import Problems, unknown_key
+
+if TYPE_CHECKING:
+    from otus_core.task.config import ComponentSpec, ReporterSpec
+
+RAW = "raw"
+"""Payload type of a packet that no parser took and that is forwarded."""
+
+
+def check_wiring(
+    problems: Problems,
+    capture: ComponentSpec | None,
+    parsers: Sequence[ComponentSpec],
+    reporters: Sequence[ReporterSpec],
+    data: Mapping[str, Any],
+    fanout: bool,
+) -> None:
+    """Note what does not fit. ``data`` is the task as given; ``fanout`` tells that its ``workers`` came as ``capture.fanout_size``."""
+    workers = data.get("workers", 1)
+    if capture is not None and type(workers) is int and workers > 1 and not capture.declaration.shardable:
+        where = "capture.fanout_size" if fanout else "workers"
+        problems.add(where, f"is {workers}, but capturer {capture.type} cannot be shared: it runs with 1 worker")
+    _check_payload_types(problems, parsers, reporters, data.get("unmatched_policy") == "forward")
+    _check_fallbacks(problems, reporters, _given_ids(data.get("reporters")))
+
+
+def _check_payload_types(
+    problems: Problems, parsers: Sequence[ComponentSpec], reporters: Sequence[ReporterSpec], forward: bool
+) -> None:
+    produced = {payload_type for spec in parsers for payload_type in spec.declaration.payload_types}
+    if forward:
+        produced.add(RAW)
+    for i, spec in enumerate(reporters):
+        accepted = spec.declaration.payload_types
+        if parsers and accepted and not produced.intersection(accepted):
+            problems.add(
+                f"reporters[{i}]",
+                f"{spec.type} takes payloads of type {', '.join(accepted)}, and this task makes {', '.join(sorted(produced))}",
+            )
+
+
+def _given_ids(entries: Any) -> list[str]:
+    """Give the ids of all entries, also of those that are not valid, so that one mistake is told once."""
+    entries = entries if isinstance(entries, (list, tuple)) else ()
+    named = (e.get("id", e.get("type", e.get("name"))) if isinstance(e, Mapping) else e for e in entries)
+    return [name for name in named if isinstance(name, str)]
+
+
+def _check_fallbacks(problems: Problems, reporters: Sequence[ReporterSpec], known: Sequence[str]) -> None:
+    following = {spec.id: spec.fallback for spec in reporters}
+    for i, spec in enumerate(reporters):
+        if spec.fallback is None:
+            continue
+        path = f"reporters[{i}].fallback"
+        if spec.fallback not in known:
+            hint = unknown_key(spec.fallback, [name for name in known if name != spec.id]).removeprefix("unknown key; ")
+            problems.add(path, f"there is no reporter with the id {spec.fallback!r}; {hint}")
+        elif _returns(spec.id, following):
+            problems.add(path, f"{spec.fallback} hands over to {spec.id} in its turn: somebody must be the last")
+
+
+def _returns(start: str, following: dict[str, str | None]) -> bool:
+    """Say whether following the fallbacks from here comes back here."""
+    at = following[start]
+    for _ in following:
+        if at is None or at == start:
+            break
+        at = following.get(at)
+    return at == start
