@@ -1,0 +1,22 @@
+from libc.stdint cimport int64_t, uint8_t
+
+from otus_core.decode.reassembly cimport Reassembly
+from otus_core.decode.tunnel cimport Tunnels
+from otus_core.decode.walk cimport Walk
+from otus_core.model.accounts cimport Accounts
+from otus_core.model.packet cimport Layers
+
+
+cdef class Decoder:
+    cdef readonly object datagram   # bytes of the reassembled datagram that at.payload points into, else None
+    cdef Accounts accounts
+    cdef int reasons[5]
+    cdef Tunnels tunnels
+    cdef Reassembly reassembly      # None when it is off
+
+    cdef int decode(self, const uint8_t *frame, Layers *at) except -1
+    cpdef advance(self, int64_t now)
+    cpdef finish(self)
+
+    cdef int _upper(self, Walk *w, Layers *at) noexcept
+    cdef int _fragment(self, Walk *w, Layers *at) except -2

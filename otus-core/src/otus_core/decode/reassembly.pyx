@@ -1,0 +1,305 @@
+"""IP fragments, put together again.
+
+Comes in: one fragment at a time. Goes out: 1 when it made its datagram whole (``datagram``), else 0, and the fragment is already counted.
+
+Every fragment is in exactly one counter. ``fragments_held`` counts those that wait; when a datagram is whole they move to
+``fragments_merged``, all but the frame that completed it, which is the unit. What does not get there is ``dropped{reassembly:OUTCOME}``:
+
+``timeout``       not whole in time, by packet clock since its first fragment
+``overlap``       fragments share bytes: all of the datagram so far is discarded, as Linux does since CVE-2018-5391
+``duplicate``     an exact copy of a held fragment: it alone is ignored
+``limit``         a bound was reached: the oldest datagram gives way to a new one; a source that has had its share is refused
+``too_large``     the fragment reaches past 65,535 bytes
+``bad_fragment``  empty, or not a multiple of eight bytes though more follow; or its end contradicts another's: then all of the datagram
+``incomplete``    the capture ended
+
+The cost of a fragment is O(1) in the number of datagrams and O(fragments of its own datagram), both bounded.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcmp, memcpy
+
+import os
+
+from otus_core.model.accounts cimport Accounts
+
+OUTCOMES = ("timeout", "overlap", "duplicate", "limit", "too_large", "bad_fragment", "incomplete")
+
+cdef extern from *:
+    """
+    static inline unsigned long long otus_fold(unsigned long long a, unsigned long long b) {
+        unsigned __int128 product = (unsigned __int128)a * b;
+        return (unsigned long long)product ^ (unsigned long long)(product >> 64);
+    }
+    """
+    uint64_t otus_fold(uint64_t a, uint64_t b) noexcept nogil
+
+cdef enum Outcome:
+    TIMEOUT = 0
+    OVERLAP = 1
+    DUPLICATE = 2
+    LIMIT = 3
+    TOO_LARGE = 4
+    BAD_FRAGMENT = 5
+    INCOMPLETE = 6
+
+cdef enum:
+    DATAGRAM_MAX = 65535        # RFC 791 §3.1, RFC 8200 §4.5
+    # What a fragment and the share of its group cost beside the bytes: counted, so that tiny fragments are not free.
+    FRAGMENT_COST = 64
+
+
+@cython.final
+cdef class Reassembly:
+    """Holds fragments within the limits of ``options`` (a ReassemblyConfig) and counts every outcome in ``accounts``."""
+
+    def __cinit__(self, Accounts accounts not None, options):
+        cdef uint32_t buckets = 64
+        self.accounts = accounts
+        self.merged = accounts.slot("fragments_merged")
+        self.held = accounts.slot("fragments_held")
+        for i, outcome in enumerate(OUTCOMES):
+            self.outcomes[i] = accounts.slot(f"dropped{{reassembly:{outcome}}}")
+        self.timeout = <int64_t>(options.timeout * 1e9)
+        self.max_fragments = options.max_fragments
+        self.max_groups = options.max_datagrams
+        self.max_bytes = options.max_bytes
+        self.max_per_group = options.max_fragments_per_datagram
+        self.source_fragments = max(2, <uint32_t>(options.source_share * options.max_fragments))
+        self.source_bytes = <uint32_t>(options.source_share * options.max_bytes)
+        while buckets < self.max_groups:
+            buckets *= 2
+        self.mask = buckets - 1
+        secret = os.urandom(16)
+        self.secret[0] = int.from_bytes(secret[:8], "little") | 1
+        self.secret[1] = int.from_bytes(secret[8:], "little") | 1
+        self.buckets = <Group **>calloc(buckets, sizeof(Group *))
+        self.sources = <Source *>calloc(SOURCES, sizeof(Source))
+        if self.buckets == NULL or self.sources == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        cdef Group *group
+        while self.oldest != NULL:
+            self._close(self.oldest)
+        while self.spare != NULL:
+            group = self.spare
+            self.spare = group.chained
+            free(group)
+        free(self.buckets)
+        free(self.sources)
+
+    cdef int add(self, Piece *piece) except -1:
+        """Take one fragment; 1 when ``datagram`` is whole now."""
+        cdef uint32_t end = piece.offset + piece.length
+        cdef uint32_t hashed, source
+        cdef Group *group
+        cdef Fragment *after = NULL
+        cdef Fragment *next
+        if piece.length == 0 or (piece.more and piece.length & 7):
+            return self._refuse(BAD_FRAGMENT)
+        if end + piece.head > DATAGRAM_MAX:
+            return self._refuse(TOO_LARGE)
+        hashed = self._hash(&piece.key)
+        group = self._find(&piece.key, hashed & self.mask)
+        if group == NULL:
+            source = <uint32_t>self._mix(piece.key.src[0] ^ self.secret[1], piece.key.src[1]) & (SOURCES - 1)
+            if not self._make_room(NULL, source, piece.length):
+                return self._refuse(LIMIT)
+            return self._hold(self._open(piece, hashed & self.mask, source), NULL, piece)
+        if group.last.offset < piece.offset:
+            after = group.last
+            next = NULL
+        else:
+            next = group.first
+            while next != NULL and next.offset < piece.offset:
+                after = next
+                next = next.next
+        if after != NULL and after.offset + after.length > piece.offset:
+            return self._discard(group, OVERLAP, 1)
+        if next != NULL and end > next.offset:
+            if (next.offset == piece.offset and next.length == piece.length and next.more == piece.more
+                    and memcmp(next + 1, piece.data, piece.length) == 0):
+                return self._refuse(DUPLICATE)
+            return self._discard(group, OVERLAP, 1)
+        if piece.more:
+            if group.total and end > group.total:
+                return self._discard(group, BAD_FRAGMENT, 1)
+        else:
+            if group.total or next != NULL:
+                return self._discard(group, BAD_FRAGMENT, 1)
+            group.total = end
+        if group.total == group.bytes + piece.length:
+            return self._complete(group, after, piece)
+        if group.frames >= self.max_per_group or not self._make_room(group, group.source, piece.length):
+            return self._discard(group, LIMIT, 1)
+        return self._hold(group, after, piece)
+
+    cdef void advance(self, int64_t now) noexcept:
+        """Move the packet clock (ns) and give up on what has waited too long."""
+        if now > self.now:
+            self.now = now
+            while self.oldest != NULL and now - self.oldest.born >= self.timeout:
+                self._discard(self.oldest, TIMEOUT, 0)
+
+    cdef void finish(self) noexcept:
+        """The capture has ended: give up on everything."""
+        while self.oldest != NULL:
+            self._discard(self.oldest, INCOMPLETE, 0)
+
+    cdef uint64_t _mix(self, uint64_t a, uint64_t b) noexcept:
+        return otus_fold(a ^ self.secret[0], b ^ self.secret[1])
+
+    cdef uint32_t _hash(self, const GroupKey *key) noexcept:
+        """Hash with a secret, so that nobody can choose addresses and ids that meet in one bucket."""
+        cdef uint64_t a = self._mix(key.src[0], key.src[1])
+        cdef uint64_t b = self._mix(key.dst[0] ^ a, key.dst[1])
+        return <uint32_t>self._mix(key.scope ^ b, key.rest ^ a)
+
+    cdef Group *_find(self, const GroupKey *key, uint32_t bucket) noexcept:
+        cdef Group *group = self.buckets[bucket]
+        while group != NULL and memcmp(&group.key, key, sizeof(GroupKey)) != 0:
+            group = group.chained
+        return group
+
+    cdef bint _make_room(self, Group *group, uint32_t source, uint32_t length) noexcept:
+        """Make sure that one more fragment, of ``group`` or a new one, fits: the oldest others give way. False when it does not."""
+        cdef uint32_t cost = length + FRAGMENT_COST
+        cdef Source *held = &self.sources[source]
+        if held.fragments + 1 > self.source_fragments or held.bytes + cost > self.source_bytes:
+            return False
+        while (self.fragments + 1 > self.max_fragments or self.bytes + cost > self.max_bytes
+               or (group == NULL and self.groups + 1 > self.max_groups)):
+            if self.oldest == group:
+                return False
+            self._discard(self.oldest, LIMIT, 0)
+        return True
+
+    cdef Group *_open(self, Piece *piece, uint32_t bucket, uint32_t source) except NULL:
+        """Begin a datagram."""
+        cdef Group *group = self.spare
+        if group != NULL:
+            self.spare = group.chained
+        else:
+            group = <Group *>malloc(sizeof(Group))
+            if group == NULL:
+                raise MemoryError
+        group.key = piece.key
+        group.bucket = bucket
+        group.source = source
+        group.born = self.now
+        group.first = group.last = NULL
+        group.frames = group.bytes = 0
+        group.total = 0 if piece.more else piece.offset + piece.length
+        group.head = 0
+        group.protocol = group.ttl = 0
+        group.chained = self.buckets[bucket]
+        self.buckets[bucket] = group
+        group.newer = NULL
+        group.older = self.newest
+        if self.newest != NULL:
+            self.newest.newer = group
+        else:
+            self.oldest = group
+        self.newest = group
+        self.groups += 1
+        return group
+
+    cdef int _hold(self, Group *group, Fragment *after, Piece *piece) except -1:
+        """Keep a copy of a fragment, behind ``after`` in its group."""
+        cdef Fragment *fragment = <Fragment *>malloc(sizeof(Fragment) + piece.length)
+        if fragment == NULL:
+            raise MemoryError
+        fragment.offset = piece.offset
+        fragment.length = piece.length
+        fragment.more = piece.more
+        memcpy(fragment + 1, piece.data, piece.length)
+        if after == NULL:
+            fragment.next = group.first
+            group.first = fragment
+        else:
+            fragment.next = after.next
+            after.next = fragment
+        if fragment.next == NULL:
+            group.last = fragment
+        if piece.offset == 0:
+            group.head = piece.head
+            group.protocol = piece.protocol
+            group.ttl = piece.ttl
+        group.frames += 1
+        group.bytes += piece.length
+        self.fragments += 1
+        self.bytes += piece.length + FRAGMENT_COST
+        self.sources[group.source].fragments += 1
+        self.sources[group.source].bytes += piece.length + FRAGMENT_COST
+        self.accounts.at[self.held] += 1
+        return 0
+
+    cdef int _complete(self, Group *group, Fragment *after, Piece *piece) except -1:
+        """Write the datagram out; the completing fragment goes straight from its frame into it."""
+        cdef Fragment *fragment = group.first
+        cdef uint8_t *out
+        cdef bytes datagram
+        if piece.offset == 0:
+            group.head = piece.head
+            group.protocol = piece.protocol
+            group.ttl = piece.ttl
+        if group.total + group.head > DATAGRAM_MAX:
+            return self._discard(group, TOO_LARGE, 1)
+        datagram = PyBytes_FromStringAndSize(NULL, group.total)
+        out = <uint8_t *>PyBytes_AS_STRING(datagram)
+        memcpy(out + piece.offset, piece.data, piece.length)
+        while fragment != NULL:
+            memcpy(out + fragment.offset, fragment + 1, fragment.length)
+            fragment = fragment.next
+        self.datagram = datagram        # only now: the piece may lie in the datagram before this one
+        self.head = group.head
+        self.protocol = group.protocol
+        self.ttl = group.ttl
+        self.accounts.at[self.held] -= group.frames
+        self.accounts.at[self.merged] += group.frames
+        self._close(group)
+        return 1
+
+    cdef int _refuse(self, int outcome) noexcept:
+        """Drop the fragment at hand, alone."""
+        self.accounts.at[self.outcomes[outcome]] += 1
+        return 0
+
+    cdef int _discard(self, Group *group, int outcome, uint32_t more) noexcept:
+        """Drop a datagram with its held fragments, and ``more`` that are not held."""
+        self.accounts.at[self.held] -= group.frames
+        self.accounts.at[self.outcomes[outcome]] += group.frames + more
+        self._close(group)
+        return 0
+
+    cdef void _close(self, Group *group) noexcept:
+        """Forget a group and free its fragments."""
+        cdef Group **link = &self.buckets[group.bucket]
+        cdef Fragment *fragment = group.first
+        cdef Fragment *next
+        cdef uint32_t cost = group.bytes + group.frames * FRAGMENT_COST
+        while link[0] != group:
+            link = &link[0].chained
+        link[0] = group.chained
+        if group.older != NULL:
+            group.older.newer = group.newer
+        else:
+            self.oldest = group.newer
+        if group.newer != NULL:
+            group.newer.older = group.older
+        else:
+            self.newest = group.older
+        while fragment != NULL:
+            next = fragment.next
+            free(fragment)
+            fragment = next
+        self.groups -= 1
+        self.fragments -= group.frames
+        self.bytes -= cost
+        self.sources[group.source].fragments -= group.frames
+        self.sources[group.source].bytes -= cost
+        group.chained = self.spare
+        self.spare = group
