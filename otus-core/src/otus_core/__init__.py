@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from otus_core.capture.bpf import compile_bpf
     from otus_core.components import (
         BaseCapturer,
         BaseCommandChannel,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from otus_core.declarations import (
         Capturer,
         CommandChannel,
+        CommandGroup,
         Declaration,
         NoConfig,
         Parser,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         Reporter,
     )
     from otus_core.errors import (
+        BpfInvalid,
         CaptureError,
         ConfigInvalid,
         ConfigProblem,
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     from otus_core.model.text import printable
 
 _EXPORTS = {
+    "capture.bpf": ("compile_bpf",),
     "components": (
         "BaseCapturer",
         "BaseCommandChannel",
@@ -64,8 +68,9 @@ _EXPORTS = {
         "ReportResult",
     ),
     "config.fields": ("Duration", "configuration", "option"),
-    "declarations": ("Capturer", "CommandChannel", "Declaration", "NoConfig", "Parser", "Processor", "Reporter"),
+    "declarations": ("Capturer", "CommandChannel", "CommandGroup", "Declaration", "NoConfig", "Parser", "Processor", "Reporter"),
     "errors": (
+        "BpfInvalid",
         "CaptureError",
         "ConfigInvalid",
         "ConfigProblem",
@@ -90,10 +95,12 @@ __all__ = [
     "BaseParser",
     "BaseProcessor",
     "BaseReporter",
+    "BpfInvalid",
     "CaptureError",
     "CaptureStats",
     "Capturer",
     "CommandChannel",
+    "CommandGroup",
     "CommandHandler",
     "ConfigInvalid",
     "ConfigProblem",
@@ -118,6 +125,7 @@ __all__ = [
     "ReportResult",
     "Reporter",
     "__version__",
+    "compile_bpf",
     "configuration",
     "encode_json",
     "hookimpl",

@@ -35,7 +35,7 @@ class Context:
 
     ``flows`` is given to parsers that declare ``wants_flows``; ``stdout`` to reporters. ``peers`` publishes small messages to the
     same component in the sibling workers of the task (``None`` with a single worker). ``call_labels`` gives, by payload type, the label that
-    tells calls apart, where the parser declares one.
+    tells calls apart, where the parser declares one. ``data_dir`` is given to command channels, for what must survive a restart.
     """
 
     task_id: str
@@ -49,6 +49,7 @@ class Context:
     stdout: LineWriter | None = None
     peers: Callable[[Any], None] | None = None
     call_labels: Mapping[str, str] = attrs.field(factory=dict)
+    data_dir: str = ""
 
 
 class _Lifecycle:

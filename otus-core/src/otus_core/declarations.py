@@ -119,4 +119,12 @@ class CommandChannel(Declaration):
     kind: ClassVar[str] = "command_channel"
 
 
+@attrs.frozen(kw_only=True)
+class CommandGroup:
+    """A group of ``otus`` commands that a plugin adds: ``app`` names a ``typer.Typer``, as ``"package.module:name"``, imported when it is used."""
+
+    app: str = attrs.field(validator=_factory)
+    summary: str
+
+
 KINDS: dict[str, type[Declaration]] = {c.kind: c for c in (Capturer, Parser, Processor, Reporter, CommandChannel)}

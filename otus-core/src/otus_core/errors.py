@@ -10,6 +10,7 @@
     │   ├── TaskAlreadyExists
     │   └── TaskStartFailed
     ├── CaptureError             a source is damaged or gone; says where
+    ├── BpfInvalid               a capture filter is refused; says why, in libpcap's words
     ├── FlowContextRefused       a flow context is too large or of a wrong type
     ├── PipelineStopped
     ├── DaemonNotRunning
@@ -109,6 +110,17 @@ class CaptureError(OtusError):
         self.fatal = fatal
         where = source if offset is None else f"{source}: at offset {offset}"
         super().__init__(f"{where}: {reason}")
+
+
+class BpfInvalid(OtusError):
+    """A capture filter cannot be compiled. ``expression`` is the filter, ``reason`` what libpcap says of it."""
+
+    exit_status = 2
+
+    def __init__(self, expression: str, reason: str) -> None:
+        self.expression = expression
+        self.reason = reason
+        super().__init__(f"BPF filter {expression!r}: {reason}" if expression else reason)
 
 
 class FlowContextRefused(OtusError):

@@ -25,9 +25,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    import typer
-
-    from otus_core.declarations import Declaration
+    from otus_core.declarations import CommandGroup, Declaration
 
 PROJECT = "otus"
 ENTRY_POINT_GROUP = "otus.plugins"
@@ -50,13 +48,12 @@ def otus_components() -> Iterable[Declaration]:
 
 
 @hookspec
-def otus_cli_commands() -> Mapping[str, typer.Typer] | None:
+def otus_cli_commands() -> Mapping[str, CommandGroup] | None:
     """Add command groups to ``otus``, by name. A name that the core or another plugin has is refused::
 
         @otus_core.hookimpl
         def otus_cli_commands():
-            from otus_fleet.cli import app
-            return {"fleet": app}
+            return {"fleet": otus_core.CommandGroup(app="otus_fleet.cli:app", summary="Command many nodes")}
     """
 
 

@@ -74,7 +74,7 @@ def _find() -> tuple[list[importlib_metadata.EntryPoint], list[PluginRecord]]:
     return sorted(found, key=lambda entry: (entry.name, _found(entry).distribution)), damaged
 
 
-def _damaged(dist: importlib_metadata.Distribution, error: Exception) -> PluginRecord:
+def _damaged(dist: Any, error: Exception) -> PluginRecord:
     name, version = _identity(dist)
     record = PluginRecord(plugin=name, distribution=name, version=version)
     return _failed(record, "found", f"its entry_points.txt cannot be read: {_told(error)}", f"install {name} again")

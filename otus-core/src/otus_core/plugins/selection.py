@@ -61,8 +61,8 @@ def selection_from(
     """Add to the configured selection what the command line and ``OTUS_DISABLED_PLUGINS`` (a comma list) say."""
     base = Selection() if base is None else base
     listed = (name.strip() for name in environment.get(DISABLED_ENVIRONMENT, "").split(","))
-    disabled = dict.fromkeys([*base.disabled, *no_plugin, *(name for name in listed if name)])
-    return attrs.evolve(base, disabled=tuple(disabled), safe=base.safe or safe)
+    disabled = [*base.disabled, *no_plugin, *(name for name in listed if name)]
+    return attrs.evolve(base, disabled=tuple(dict.fromkeys(disabled)), safe=base.safe or safe)
 
 
 def normalized(distribution: str) -> str:

@@ -84,6 +84,12 @@ class TaskSupervisor:
         """Why the task is not capturing everywhere, or empty."""
         return next((slot.reason for slot in self.slots if slot.state in ("waiting", "restarting")), "")
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a worker that should run is silent and nothing has been done about it yet."""
+        now = time.monotonic()
+        return any(slot.state == "running" and slot.alive and slot.silent_for(now) > 2 * HUNG_AFTER_S for slot in self.slots)
+
     def counters(self, shard: int | None = None) -> dict[str, int]:
         """Give the counters of one worker, or of all of them added."""
         slots = self.slots if shard is None else [self.slots[shard]]

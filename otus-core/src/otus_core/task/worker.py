@@ -29,6 +29,7 @@ SLICE_NS = 2_000_000
 IDLE_S = 0.02
 STATS_EVERY_S = 0.5
 BEAT_EVERY_S = 0.2
+CIRCUIT_OPEN_S = 60.0
 DRAIN_LIVE_S = 5.0
 """What a stopped live source still holds is read for at most this long, and reporters get as long again."""
 FAULTS_MAX = 100
@@ -104,6 +105,7 @@ class Worker:
         try:
             await phases.start(assembly, self._node, self._place)
             started = True
+            self._open_circuits()
             beating = asyncio.create_task(self._beat())
             self._open()
             self.on_started()
@@ -114,6 +116,13 @@ class Worker:
                 beating.cancel()
             await phases.stop(assembly)
         return self.outcome
+
+    def _open_circuits(self) -> None:
+        """Cut off the components that took earlier workers down."""
+        assert self.assembly.pipeline is not None
+        for breaker in self.assembly.pipeline.breakers:
+            if f"{breaker.kind}:{breaker.name}" in self.open_circuits:
+                breaker.open_for(CIRCUIT_OPEN_S)
 
     def _open(self) -> None:
         place = self._place

@@ -1,0 +1,371 @@
+"""The daemon: puts configuration, logs, tasks, metrics and control together, and takes them apart in order.
+
+Start: configuration → logs → plugins → tasks → metrics → control socket → command channels → READY. Stop: command channels → tasks (capturers, pipelines, buffers flushed, reporters)
+→ metrics → socket → logs. Everything runs on one event loop; packets are the workers' business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import structlog
+
+from otus_core.components import BaseCommandChannel, Context
+from otus_core.config.changes import changes
+from otus_core.config.daemon import DaemonConfig
+from otus_core.config.effective import Effective, load_effective
+from otus_core.config.structure import structure
+from otus_core.control.handler import CommandHandler, Rates
+from otus_core.control.protocol import INTERNAL_ERROR, Request, RpcError, error_object
+from otus_core.control.server import ControlServer
+from otus_core.errors import ConfigInvalid, OtusError
+from otus_core.observe.daemon_logs import DaemonLogs
+from otus_core.observe.metrics import MetricsServer, TaskView, View
+from otus_core.observe.systemd import Notifier
+from otus_core.plugins.loader import load
+from otus_core.plugins.registry import Registry
+from otus_core.plugins.selection import Selection, selection_from
+from otus_core.task.assembly import Node
+from otus_core.task.config import TaskDefaults
+from otus_core.task.manager import Limits, Task, TaskManager
+from otus_core.task.output import LineMerger
+from otus_core.task.store import TaskStore
+from otus_core.task.supervisor import Surroundings
+
+log = structlog.get_logger("otus.daemon")
+
+STOP_WITHIN_S = 30.0
+CHANNEL_STOP_WITHIN_S = 5.0
+VIEW_WITHIN_S = 5.0
+WATCHDOG_EVERY_S = 1.0
+
+
+class Daemon:
+    """One daemon. ``run`` returns when it has been told to stop and has stopped."""
+
+    def __init__(
+        self, path: Path | None, environment: Mapping[str, str] = os.environ, *, socket: Path | None = None,
+        no_plugin: tuple[str, ...] = (), safe: bool = False,
+    ) -> None:
+        self._path = path
+        self._environment = environment
+        self._socket = socket
+        self._effective = load_effective(path, environment)
+        self._logs = DaemonLogs(self._effective.config.log)
+        plugins = self._effective.config.plugins
+        enabled = None if plugins.enabled is None else tuple(plugins.enabled)
+        base = Selection(disabled=tuple(plugins.disabled), enabled=enabled, prefer=plugins.prefer)
+        self._registry = load(selection_from(base, no_plugin=no_plugin, safe=safe, environment=environment))
+        self._effective = self._read()
+        self._stopping = asyncio.Event()
+        self._reload_failures = 0
+        self._channels: list[BaseCommandChannel] = []
+        self._merger = LineMerger()
+        self._rates = Rates()
+        self._notifier = Notifier(environment)
+        self._metrics: MetricsServer | None = None
+        config = self._effective.config
+        store = TaskStore(Path(config.data_dir)) if config.task_persistence.enabled else None
+        self._manager = TaskManager(self._registry, store, self._surroundings, _limits(config), self._defaults)
+        self._handler = CommandHandler(self._manager, self._registry, self, self._rates)
+        self._server = ControlServer(self.socket, self._serve, lambda request: self._handler.answered(request.method))
+
+    @property
+    def socket(self) -> Path:
+        """Where the daemon is talked to."""
+        return self._socket or Path(self._effective.config.control.socket)
+
+    async def run(self) -> None:
+        """Run until told to stop. Raises OtusError when it cannot start."""
+        config = self._effective.config
+        await self._server.start()
+        pid_file = PidFile(Path(config.control.pid_file))
+        try:
+            pid_file.write()
+            self._on_signals()
+            self._registry.log_failures()
+            for warning in self._effective.warnings:
+                log.warning("configuration", message=warning)
+            self._registry.call("otus_startup", node=self._node_facts())
+            self._start_metrics(config)
+            await self._manager.restore(start=config.task_persistence.auto_restart)
+            await self._start_channels(config)
+            chores = [asyncio.create_task(chore) for chore in (self._sample(), self._prune(), self._feed_watchdog())]
+            self._notifier.ready()
+            log.info("daemon_ready", socket=str(self.socket), node=self._effective.hostname, ip=self._effective.ip)
+            await self._stopping.wait()
+            for chore in chores:
+                chore.cancel()
+            await asyncio.gather(*chores, return_exceptions=True)
+        finally:
+            await self._stop(pid_file)
+
+    def request_shutdown(self) -> None:
+        """Begin to stop; further calls change nothing."""
+        self._stopping.set()
+
+    def reload(self) -> dict[str, Any]:
+        """Read the configuration again. Log level, metrics interval, limits and defaults for new tasks change at once; a bad file changes nothing. Raises ConfigInvalid."""
+        self._notifier.reloading()
+        try:
+            fresh = self._read()
+        except ConfigInvalid as error:
+            self._reload_failures += 1
+            log.error("reload_refused", error=str(error))
+            raise
+        finally:
+            self._notifier.ready()
+        changed, needs_restart = changes(self._effective.config, fresh.config)
+        kept = attrs.evolve(fresh, config=fresh.config, hostname=self._effective.hostname, ip=self._effective.ip)
+        self._effective = kept
+        self._logs.set_level(fresh.config.log.level)
+        self._manager.limits = _limits(fresh.config)
+        log.info("reloaded", changed=changed, needs_restart=needs_restart)
+        return {"changed": changed, "needs_restart": needs_restart}
+
+    def channels(self) -> list[dict[str, Any]]:
+        """Give the state of the command channels."""
+        return [dict(channel.status()) for channel in self._channels]
+
+    def _read(self) -> Effective:
+        """Read the configuration, with the keys that ready plugins add to it."""
+        sections = {}
+        for key, kind in (("command_channel.kafka", "command_channel"), ("reporters.kafka", "reporter")):
+            found = {r.declaration.name: r.declaration.config for r in self._registry.components(kind)}
+            if "kafka" in found:
+                sections[key] = found["kafka"]
+        return load_effective(self._path, self._environment, sections)
+
+    async def _serve(self, request: Request) -> Any:
+        return await self._handler.handle(request.method, request.params)
+
+    async def _command(self, command: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Execute a command that came over a channel; gives ``{"result": …}`` or ``{"error": …}``, and raises nothing."""
+        try:
+            result = await self._handler.handle(command, payload)
+        except RpcError as error:
+            return {"error": error_object(error)}
+        except OtusError as error:
+            return {"error": error_object(RpcError(INTERNAL_ERROR, str(error)))}
+        except Exception as error:
+            log.exception("command_failed", command=command)
+            return {"error": error_object(RpcError(INTERNAL_ERROR, f"internal error: {type(error).__name__}"))}
+        if command == "daemon_shutdown":
+            asyncio.get_running_loop().call_later(1.0, self._handler.answered, command)  # after the answer has gone out
+        return {"result": result}
+
+    def _on_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.request_shutdown)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+
+    def _hang_up(self) -> None:
+        try:
+            self.reload()
+        except ConfigInvalid:
+            pass  # has been logged and counted
+
+    def _surroundings(self) -> Surroundings:
+        config = self._effective.config
+        node = Node(hostname=self._effective.hostname, ip=self._effective.ip, tags=config.node.tags)
+        return Surroundings(
+            node=node, plugins=self._registry.selection.plain(), merger=self._merger, log_level=config.log.level
+        )
+
+    def _node_facts(self) -> dict[str, Any]:
+        return {
+            "hostname": self._effective.hostname,
+            "ip": self._effective.ip,
+            "tags": dict(self._effective.config.node.tags),
+        }
+
+    def _defaults(self) -> TaskDefaults:
+        return task_defaults(self._effective.config)
+
+    def _start_metrics(self, config: DaemonConfig) -> None:
+        if not config.metrics.enabled:
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            self._metrics = MetricsServer(config.metrics.listen, config.metrics.path, lambda: self._view_from(loop))
+        except OSError as error:
+            raise OtusError(f"metrics.listen {config.metrics.listen}: {error.strerror or error}") from error
+
+    def _view_from(self, loop: asyncio.AbstractEventLoop) -> View:
+        """Have the view made on the daemon's loop, for the thread that serves metrics."""
+        made: concurrent.futures.Future[View] = concurrent.futures.Future()
+        loop.call_soon_threadsafe(lambda: made.set_result(self._view()))
+        return made.result(VIEW_WITHIN_S)
+
+    def _view(self) -> View:
+        return View(
+            tasks=tuple(_task_view(task) for task in self._manager.tasks.values() if task.supervisor is not None),
+            plugins=self._registry.records,
+            reload_failures=self._reload_failures,
+            log_lines_dropped=self._logs.lost,
+        )
+
+    async def _start_channels(self, config: DaemonConfig) -> None:
+        """Start the command channel; one that cannot be made stops nobody."""
+        wanted = config.command_channel
+        if not wanted.enabled:
+            return
+        try:
+            channel = self._make_channel(wanted.type, config)
+            await channel.start(self._command)
+        except (Exception, SystemExit) as error:
+            log.error("command_channel_failed", channel=wanted.type, error=f"{type(error).__name__}: {error}")
+            return
+        self._channels.append(channel)
+
+    def _make_channel(self, name: str, config: DaemonConfig) -> BaseCommandChannel:
+        declaration = self._registry.component("command_channel", name).declaration
+        given = {
+            "command_ttl": config.command_channel.command_ttl,
+            "command_clock_skew": config.command_channel.command_clock_skew,
+            **config.command_channel.kafka,
+        }
+        settings = structure(declaration.config, given, f"otus.command_channel.{name}")
+        channel: BaseCommandChannel = declaration.load_factory()(settings)
+        channel.wire(
+            Context(
+                task_id="",
+                agent_id=self._effective.hostname,
+                component_id=name,
+                hostname=self._effective.hostname,
+                node_ip=self._effective.ip,
+                tags=config.node.tags,
+                data_dir=config.data_dir,
+            )
+        )
+        return channel
+
+    async def _sample(self) -> None:
+        while True:
+            self._rates.sample(self._manager.tasks)
+            self._manager.sample()
+            await asyncio.sleep(self._effective.config.metrics.interval)
+
+    async def _prune(self) -> None:
+        while True:
+            self._manager.prune()
+            await asyncio.sleep(self._effective.config.task_persistence.gc_interval)
+
+    async def _feed_watchdog(self) -> None:
+        """Feed systemd's watchdog only while every running worker's loop turns."""
+        while True:
+            if all(_is_fresh(task) for task in self._manager.tasks.values()):
+                self._notifier.watchdog()
+            await asyncio.sleep(WATCHDOG_EVERY_S)
+
+    async def _stop(self, pid_file: PidFile) -> None:
+        """Take everything apart, in order, each step bounded."""
+        self._notifier.stopping()
+        log.info("daemon_stopping")
+        for channel in self._channels:
+            await _bounded("command_channel", channel.stop(), CHANNEL_STOP_WITHIN_S)
+        await _bounded("tasks", self._manager.close(), STOP_WITHIN_S)
+        self._registry.call("otus_shutdown")
+        if self._metrics is not None:
+            await asyncio.to_thread(self._metrics.close)
+        await asyncio.to_thread(self._merger.close, 2.0)
+        await self._server.stop()
+        pid_file.remove()
+        log.info("daemon_stopped")
+        self._logs.close()
+
+
+class PidFile:
+    """The file that names the daemon's process. The control socket's lock, not this, tells whether one runs."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self) -> None:
+        """Write it, over a stale one. Raises OtusError when the path is not a file of ours."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(self._path, flags, 0o644)
+        except OSError as error:
+            raise OtusError(f"control.pid_file {self._path}: {error.strerror or error}") from error
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{os.getpid()}\n")
+
+    def remove(self) -> None:
+        """Remove it if it still names this process."""
+        try:
+            if self._path.read_text().strip() == str(os.getpid()):
+                self._path.unlink()
+        except (OSError, UnicodeDecodeError):
+            pass
+
+
+async def _bounded(what: str, step: Any, within: float) -> None:
+    try:
+        async with asyncio.timeout(within):
+            await step
+    except TimeoutError:
+        log.warning("stop_took_too_long", what=what, seconds=within)
+    except Exception as error:
+        log.error("stop_failed", what=what, error=f"{type(error).__name__}: {error}")
+
+
+def _limits(config: DaemonConfig) -> Limits:
+    return Limits(
+        max_workers=config.resources.max_workers or os.cpu_count() or 1,
+        high_watermark=config.backpressure.send_buffer.high_watermark,
+        low_watermark=config.backpressure.send_buffer.low_watermark,
+        max_history=config.task_persistence.max_task_history,
+    )
+
+
+def task_defaults(config: DaemonConfig) -> TaskDefaults:
+    """Give what tasks inherit from the daemon's configuration."""
+    decoder = config.core.decoder
+    tunnels = [name for name in ("vxlan", "gre", "geneve", "ipip", "gtpu") if getattr(decoder.tunnel, name)]
+    buffer, sending = config.backpressure.send_buffer, config.backpressure.reporter
+    return TaskDefaults(
+        decoder={
+            "tunnels": tunnels,
+            "ip_reassembly": {
+                "timeout": decoder.ip_reassembly.timeout,
+                "max_fragments": decoder.ip_reassembly.max_fragments,
+            },
+        },
+        reporter={
+            "capacity": buffer.capacity,
+            "max_bytes": buffer.max_bytes,
+            "send_timeout": sending.send_timeout,
+            "max_retries": sending.max_retries,
+        },
+        components={"reporter:kafka": config.reporters.kafka},
+    )
+
+
+def _task_view(task: Task) -> TaskView:
+    assert task.supervisor is not None and task.config is not None
+    interface = getattr(task.config.capture.settings, "interface", None) or task.config.capture.type
+    return TaskView(
+        id=task.stored.id,
+        state=task.state,
+        interface=str(interface),
+        degraded=task.degraded,
+        restarts=task.supervisor.restarts,
+        roster=task.supervisor.roster,
+        workers=tuple(slot.accounts.snapshot() for slot in task.supervisor.slots),
+    )
+
+
+def _is_fresh(task: Task) -> bool:
+    """Whether no worker of the task that should run is silent; one that is being restarted is looked after already."""
+    supervisor = task.supervisor
+    return supervisor is None or not supervisor.is_stuck

@@ -1,0 +1,43 @@
+"""Tells systemd how the service is doing (sd_notify(3)): datagrams to the socket that it names."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+
+
+class Notifier:
+    """Does nothing when not started by systemd."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._address = environment.get("NOTIFY_SOCKET", "")
+        self._watched = bool(environment.get("WATCHDOG_USEC"))
+
+    def ready(self) -> None:
+        """The service is up, or has reloaded."""
+        self._send("READY=1")
+
+    def reloading(self) -> None:
+        """A reload has begun; systemd wants to know when."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self) -> None:
+        """The service is about to end."""
+        self._send("STOPPING=1")
+
+    def watchdog(self) -> None:
+        """All is well."""
+        if self._watched:
+            self._send("WATCHDOG=1")
+
+    def _send(self, message: str) -> None:
+        if not self._address:
+            return
+        address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+                sock.sendto(message.encode(), address)
+        except OSError:
+            pass  # systemd will notice by itself

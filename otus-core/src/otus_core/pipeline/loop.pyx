@@ -1,0 +1,389 @@
+"""The steps taken for each packet, as one chain of calls: decode, parse, process, hand to the send buffers.
+
+In: a ``FrameBatch``. Out: outputs in the reporters' ``SendBuffer``s and counters in ``Accounts``. Nothing is raised for a packet: what a component raises is counted
+against it and costs that packet alone. ``_end`` ends a unit, and nothing else does.
+"""
+
+cimport cython
+from cpython.ref cimport PyObject
+from libc.stdint cimport int64_t, uint8_t
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+from otus_core.decode.decoder cimport Decoder
+from otus_core.model.accounts cimport Accounts
+from otus_core.model.frames cimport FrameBatch, FrameRecord
+from otus_core.model.output cimport OutputPacket, Parsed, make_output
+from otus_core.model.packet cimport DecodedPacket
+from otus_core.pipeline.buffer cimport SendBuffer
+
+from otus_core.errors import ParseError
+from otus_core.pipeline.counters import LATENCY_BOUNDS_S
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(object)
+
+cdef enum:
+    TRANSPORT_UDP = 1
+    TRANSPORT_TCP = 2
+    TRANSPORT_OTHER = 4
+    CLOCK_CHECK_MASK = 31           # look at the clock every 32 frames
+    BREAK_AFTER = 100               # failures in a row that open a component's circuit
+    MESSAGES_MAX = 4096             # of one packet; 64 KiB hold fewer real ones
+
+cdef int64_t SECOND = 1_000_000_000
+cdef int64_t BREAK_FOR = 10 * SECOND
+# A live clock does not believe a packet that claims to be more than an hour ahead.
+cdef int64_t JUMP_MAX = 3600 * SECOND
+
+TRANSPORTS = {"udp": TRANSPORT_UDP, "tcp": TRANSPORT_TCP, "other": TRANSPORT_OTHER}
+
+
+cdef inline int64_t _monotonic() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1_000_000_000 + now.tv_nsec
+
+
+@cython.final
+cdef class Breaker:
+    """The circuit breaker of one component: closed, open for a while after many failures in a row, then tried again."""
+
+    cdef readonly str kind
+    cdef readonly str name
+    cdef int failures
+    cdef int64_t open_until
+    cdef int errors
+
+    @property
+    def state(self):
+        """``closed``, ``open``, or ``half_open`` while it is being tried again."""
+        if self.failures < BREAK_AFTER:
+            return "closed"
+        return "open" if _monotonic() < self.open_until else "half_open"
+
+    def open_for(self, double seconds):
+        """Open the circuit for a while, for a component that took its worker down."""
+        self.failures = BREAK_AFTER
+        self.open_until = _monotonic() + <int64_t>(seconds * SECOND)
+
+    cdef inline bint is_open(self, int64_t now) noexcept:
+        return self.failures >= BREAK_AFTER and now < self.open_until
+
+    cdef int failed(self, int64_t now) except -1:
+        if self.failures < BREAK_AFTER:
+            self.failures += 1
+        if self.failures >= BREAK_AFTER:
+            self.open_until = now + BREAK_FOR
+        return 0
+
+
+@cython.final
+cdef class ParserSlot:
+    """A parser as the loop calls it."""
+
+    cdef readonly Breaker breaker
+    cdef object can_handle
+    cdef object handle
+    cdef object payload_type
+    cdef object payload_types
+    cdef int transports
+    cdef int ignored
+    cdef int parse_error
+    cdef int mark
+
+    def __init__(self, Accounts accounts not None, str name not None, component, payload_types, transports, int mark):
+        self.breaker = Breaker()
+        self.breaker.kind = "parser"
+        self.breaker.name = name
+        self.breaker.errors = accounts.slot(f"errors{{parser:{name}}}")
+        self.can_handle = component.can_handle
+        self.handle = component.handle
+        self.payload_type = payload_types[0]
+        self.payload_types = frozenset(payload_types)
+        for transport in transports:
+            self.transports |= TRANSPORTS[transport]
+        self.ignored = accounts.slot(f"dropped{{ignored:{name}}}")
+        self.parse_error = accounts.slot(f"dropped{{parse_error:{name}}}")
+        self.mark = mark
+
+
+@cython.final
+cdef class ProcessorSlot:
+    """A processor as the loop calls it; with ``passes`` an output survives its errors."""
+
+    cdef readonly Breaker breaker
+    cdef object process
+    cdef bint passes
+    cdef int filtered
+    cdef int error
+    cdef int circuit_open
+    cdef int mark
+
+    def __init__(self, Accounts accounts not None, str name not None, component, bint passes, int mark):
+        self.breaker = Breaker()
+        self.breaker.kind = "processor"
+        self.breaker.name = name
+        self.breaker.errors = accounts.slot(f"errors{{processor:{name}}}")
+        self.process = component.process
+        self.passes = passes
+        self.filtered = accounts.slot(f"dropped{{filtered:{name}}}")
+        self.error = accounts.slot(f"dropped{{processor_error:{name}}}")
+        self.circuit_open = accounts.slot(f"dropped{{circuit_open:{name}}}")
+        self.mark = mark
+
+
+@cython.final
+cdef class Pipeline:
+    """One worker's packet path. ``on_error(kind, name, exception)`` hears of what components raise; it limits the rate itself."""
+
+    cdef Accounts accounts
+    cdef Decoder decoder
+    cdef tuple parsers
+    cdef tuple processors
+    cdef tuple buffers
+    cdef object task_id
+    cdef object agent_id
+    cdef object pipeline_id
+    cdef object on_error
+    cdef bint forward_unmatched
+    cdef bint live
+    cdef bint waits
+    cdef readonly int64_t clock
+    cdef int64_t clock_seen
+    cdef DecodedPacket spare
+    cdef int frames_read, messages_added, units, matched, kept, unmatched, running, latency, latency_sum
+
+    def __init__(self, *, Accounts accounts not None, Decoder decoder not None, parsers, processors, buffers, str task_id, str agent_id,
+                 int pipeline_id, on_error, bint forward_unmatched=False, bint live=False):
+        self.accounts = accounts
+        self.decoder = decoder
+        self.parsers = tuple(parsers)
+        self.processors = tuple(processors)
+        self.buffers = tuple(buffers)
+        self.task_id = task_id
+        self.agent_id = agent_id
+        self.pipeline_id = pipeline_id
+        self.on_error = on_error
+        self.forward_unmatched = forward_unmatched
+        self.live = live
+        self.waits = not live
+        self.frames_read = accounts.slot("frames_read")
+        self.messages_added = accounts.slot("messages_added")
+        self.units = accounts.slot("units")
+        self.matched = accounts.slot("matched")
+        self.kept = accounts.slot("kept")
+        self.unmatched = accounts.slot("dropped{unmatched}")
+        self.running = accounts.slot("running")
+        self.latency = accounts.slot("latency_bucket{0}")
+        self.latency_sum = accounts.slot("latency_sum_ns")
+
+    @property
+    def breakers(self):
+        """The circuit breakers of parsers and processors."""
+        return [slot.breaker for slot in (*self.parsers, *self.processors)]
+
+    @property
+    def full(self):
+        """Whether a reporter's buffer holds up the source; never on a live one."""
+        return self._full()
+
+    def process(self, FrameBatch batch not None, Py_ssize_t start, Py_ssize_t most, int64_t slice_ns):
+        """Take frames of ``batch`` from index ``start`` on, ``most`` at most and for about ``slice_ns``; give the index to go on from.
+
+        It stops early when a source that can wait should. Packets that somebody kept no longer point into the batch afterwards.
+        """
+        cdef Py_ssize_t i = start
+        cdef Py_ssize_t end = min(batch.count, start + most)
+        cdef int64_t begun = _monotonic()
+        cdef int64_t now = begun
+        cdef const FrameRecord *record
+        cdef DecodedPacket packet = self.spare
+        self.spare = None
+        if packet is None:
+            packet = DecodedPacket.__new__(DecodedPacket)
+        try:
+            while i < end:
+                if self.waits and self._full():
+                    break
+                if i & CLOCK_CHECK_MASK == 0:
+                    now = _monotonic()
+                    if now - begun > slice_ns and i > start:
+                        break
+                record = &batch.records[i]
+                i += 1
+                self.accounts.at[self.frames_read] += 1
+                packet.at.timestamp = record.timestamp
+                packet.at.capture_len = record.capture_len
+                packet.at.orig_len = record.orig_len
+                packet.at.interface_index = record.interface_index
+                packet.at.link_type = record.link_type
+                self._tick(record.timestamp)
+                if not self.decoder.decode(batch.data + record.offset, &packet.at):
+                    continue
+                packet.renew(batch, batch.data + record.offset, self.decoder.datagram if packet.at.reassembled else None)
+                self._unit(packet, now)
+                if Py_REFCNT(packet) > 1:
+                    packet.detach()
+                    packet = DecodedPacket.__new__(DecodedPacket)
+        finally:
+            packet.renew(None, NULL, None)
+            self.spare = packet
+            self.accounts.at[self.running] = 0
+        self._sample(i - start, _monotonic() - begun)
+        return i
+
+    def advance(self, int64_t now):
+        """Move the packet clock (ns) on a source that is idle."""
+        if now > self.clock:
+            self.clock = now
+            self.decoder.advance(now)
+
+    def finish(self):
+        """The capture has ended: what the decoder still holds is counted."""
+        self.decoder.finish()
+
+    cdef inline bint _full(self) noexcept:
+        cdef Py_ssize_t i
+        cdef SendBuffer buffer
+        if not self.waits:
+            return False
+        for i in range(len(self.buffers)):
+            buffer = <SendBuffer>self.buffers[i]
+            if buffer.count >= buffer.capacity or buffer.bytes_held >= buffer.max_bytes:
+                return True
+        return False
+
+    cdef inline int _tick(self, int64_t timestamp) except -1:
+        """Advance the clock to the highest packet time."""
+        if timestamp > self.clock:
+            if self.live and self.clock and timestamp - self.clock > JUMP_MAX:
+                return 0
+            self.clock = timestamp
+            if timestamp - self.clock_seen > SECOND // 8:
+                self.clock_seen = timestamp
+                self.decoder.advance(timestamp)
+        return 0
+
+    cdef int _unit(self, DecodedPacket packet, int64_t now) except -1:
+        """Find the parser that owns the packet and carry what it says onwards."""
+        cdef ParserSlot slot
+        cdef int transport = TRANSPORT_UDP if packet.at.transport == 17 else TRANSPORT_TCP if packet.at.transport == 6 else TRANSPORT_OTHER
+        cdef Py_ssize_t i
+        for i in range(len(self.parsers)):
+            slot = <ParserSlot>self.parsers[i]
+            if not slot.transports & transport or slot.breaker.is_open(now):
+                continue
+            self.accounts.at[self.running] = slot.mark
+            try:
+                if not slot.can_handle(packet):
+                    continue
+                result = slot.handle(packet)
+            except ParseError:
+                slot.breaker.failures = 0
+                return self._end(slot.parse_error, False)
+            except KeyboardInterrupt:
+                self._end(slot.parse_error, False)
+                raise
+            except BaseException as error:
+                return self._parser_failed(slot, error, now)
+            if type(result) is Parsed:
+                return self._message(packet, slot, <Parsed>result, now)
+            return self._messages(packet, slot, result, now)
+        if not self.forward_unmatched:
+            return self._end(self.unmatched, False)
+        return self._offer(make_output(packet, self.task_id, self.agent_id, self.pipeline_id, {}, "raw", None, packet.payload), now)
+
+    cdef int _parser_failed(self, ParserSlot slot, object error, int64_t now) except -1:
+        self.accounts.at[slot.breaker.errors] += 1
+        slot.breaker.failed(now)
+        self.on_error("parser", slot.breaker.name, error)
+        return self._end(slot.parse_error, False)
+
+    cdef int _messages(self, DecodedPacket packet, ParserSlot slot, object result, int64_t now) except -1:
+        """Carry on a list of messages; an empty one means that there is nothing to report."""
+        cdef Py_ssize_t i
+        if type(result) is not list and type(result) is not tuple:
+            return self._parser_failed(slot, TypeError(f"handle() gave {type(result).__name__}, not Parsed or a list of Parsed"), now)
+        if len(result) == 0:
+            slot.breaker.failures = 0
+            return self._end(slot.ignored, False)
+        if len(result) > MESSAGES_MAX:
+            return self._parser_failed(slot, ValueError(f"more than {MESSAGES_MAX} messages in one packet"), now)
+        for i in range(len(result)):
+            message = result[i]
+            if i:
+                self.accounts.at[self.messages_added] += 1
+            if type(message) is Parsed:
+                self._message(packet, slot, <Parsed>message, now)
+            else:
+                self._parser_failed(slot, TypeError(f"handle() gave a list with {type(message).__name__} in it"), now)
+        return 0
+
+    cdef int _message(self, DecodedPacket packet, ParserSlot slot, Parsed parsed, int64_t now) except -1:
+        """Make the output of one message, if what the parser returned is sound."""
+        payload_type = parsed.payload_type
+        raw = parsed.raw
+        if payload_type is None:
+            payload_type = slot.payload_type
+        elif payload_type not in slot.payload_types:
+            return self._parser_failed(slot, ValueError("handle() gave a payload type that the parser does not declare"), now)
+        if raw is None:
+            raw = packet.payload
+        elif type(raw) is not bytes:
+            return self._parser_failed(slot, TypeError(f"raw is {type(raw).__name__}, not bytes"), now)
+        slot.breaker.failures = 0
+        return self._offer(
+            make_output(packet, self.task_id, self.agent_id, self.pipeline_id, parsed.labels, payload_type, parsed.payload, <bytes>raw), now)
+
+    cdef int _offer(self, OutputPacket output, int64_t now) except -1:
+        """Take an output through the processors to every reporter's buffer."""
+        cdef ProcessorSlot slot
+        cdef Py_ssize_t i
+        for i in range(len(self.processors)):
+            slot = <ProcessorSlot>self.processors[i]
+            if slot.breaker.is_open(now):
+                if slot.passes:
+                    continue
+                return self._end(slot.circuit_open, True)
+            self.accounts.at[self.running] = slot.mark
+            try:
+                if not slot.process(output):
+                    slot.breaker.failures = 0
+                    return self._end(slot.filtered, True)
+                slot.breaker.failures = 0
+            except KeyboardInterrupt:
+                self._end(slot.error, True)
+                raise
+            except BaseException as error:
+                self.accounts.at[slot.breaker.errors] += 1
+                slot.breaker.failed(now)
+                self.on_error("processor", slot.breaker.name, error)
+                if not slot.passes:
+                    return self._end(slot.error, True)
+        self._end(self.kept, True)
+        for i in range(len(self.buffers)):
+            (<SendBuffer>self.buffers[i]).put(output)
+        return 0
+
+    cdef inline int _end(self, int outcome, bint matched) noexcept:
+        """End a unit in exactly one counter."""
+        self.accounts.at[self.units] += 1
+        if matched:
+            self.accounts.at[self.matched] += 1
+        self.accounts.at[outcome] += 1
+        return 0
+
+    cdef void _sample(self, Py_ssize_t frames, int64_t took) noexcept:
+        """Put a slice's mean time per packet into the latency histogram."""
+        cdef double each
+        cdef int bucket = 0
+        if frames <= 0:
+            return
+        each = <double>took / 1e9 / frames
+        while bucket < len(_bounds) and each > _bounds[bucket]:
+            bucket += 1
+        self.accounts.at[self.latency + bucket] += frames
+        self.accounts.at[self.latency_sum] += took
+
+
+cdef tuple _bounds = LATENCY_BOUNDS_S
