@@ -1,0 +1,1 @@
+"""What capturers share: the compiler of libpcap filter expressions."""
