@@ -205,3 +205,12 @@ def _warnings(config: DaemonConfig) -> tuple[str, ...]:
     if config.backpressure.pipeline_channel is None:
         return ()
     return (f"{ROOT}.backpressure.pipeline_channel is not used: packets pass no channel; remove it",)
+
+
+def socket_path(path: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Give the control socket that a command should call, without asking for a node address. Raises ConfigInvalid."""
+    default = DaemonConfig().control.socket
+    data = _rooted(load_file(path), str(path)) if path is not None else {}
+    control = data.get("control")
+    named = control.get("socket") if isinstance(control, dict) else None
+    return Path(environment.get("OTUS_CONTROL_SOCKET") or (named if isinstance(named, str) else "") or default)

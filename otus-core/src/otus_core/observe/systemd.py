@@ -14,10 +14,16 @@ class Notifier:
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._address = environment.get("NOTIFY_SOCKET", "")
         self._watched = bool(environment.get("WATCHDOG_USEC"))
+        waiting = environment.get("OTUS_READY_FD", "")
+        self._ready_fd = int(waiting) if waiting.isdigit() else None
 
     def ready(self) -> None:
-        """The service is up, or has reloaded."""
+        """The service is up, or has reloaded. A parent that waits for a daemon in the background is told too."""
         self._send("READY=1")
+        if self._ready_fd is not None:
+            os.write(self._ready_fd, b"ready")
+            os.close(self._ready_fd)
+            self._ready_fd = None
 
     def reloading(self) -> None:
         """A reload has begun; systemd wants to know when."""

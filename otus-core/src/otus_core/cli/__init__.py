@@ -1,0 +1,44 @@
+"""The command ``otus``: one module a command group, imported when it is used.
+
+Exit status: 0 good, 1 the operation failed, 2 usage, 3 daemon not running.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+DEBUG = "OTUS_DEBUG"
+FAILED, INTERRUPTED = 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``otus`` with these arguments, ``sys.argv``'s unless given; returns the exit status. Errors are told in a line each on stderr."""
+    from otus_core.cli.app import run_app
+    from otus_core.errors import OtusError
+
+    try:
+        status = run_app(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader has had enough: `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OtusError as error:
+        _raise_if_debugging()
+        for line in str(error).splitlines():
+            sys.stderr.write(f"otus: {line}\n")
+        return error.exit_status
+    except Exception as error:
+        _raise_if_debugging()
+        sys.stderr.write(f"otus: internal error: {type(error).__name__}: {error}\n")
+        sys.stderr.write(f"otus: this is a bug; {DEBUG}=1 shows where it happened\n")
+        return FAILED
+
+
+def _raise_if_debugging() -> None:
+    if os.environ.get(DEBUG):
+        raise  # noqa: PLE0704 - called from an except block, to show the traceback

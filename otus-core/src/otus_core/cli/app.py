@@ -1,0 +1,177 @@
+"""The application: global options, commands looked up when they are used, and a help page made from the table of commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+import typer.core
+import typer.main
+
+import otus_core
+from otus_core.cli.commands import COMMANDS, SECTIONS, Entry, plugin_commands
+from otus_core.cli.session import session_of
+from otus_core.errors import OtusError
+
+PROGRAM = "otus"
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # click's own; newer typers carry their own click
+VALUED = ("--config", "-c", "--socket", "--output", "--no-plugin")
+FLAGS = ("--safe",)
+
+OPTIONS = (
+    ("-c, --config FILE", "configuration of the daemon"),
+    ("--socket PATH", "control socket of the daemon"),
+    ("--output text|json", "how answers are printed"),
+    ("--no-plugin NAME", "leave a plugin out; may be repeated"),
+    ("--safe", "load first-party plugins only"),
+    ("--version", "print the version"),
+    ("--install-completion", "complete commands and options in this shell"),
+    ("-h, --help", "this page; otus COMMAND --help tells more"),
+)
+EXAMPLES = (
+    ("otus run call.pcap", "a line for each SIP message"),
+    ("otus run call.pcap --format json", "for machines"),
+    ('sudo otus run -i eth0 --bpf "udp port 5060"', "the same, live"),
+    ("otus plugins list", "what is installed, what is broken and why"),
+)
+
+
+class OtusGroup(typer.core.TyperGroup):
+    """The top level: the table's commands, then those of plugins."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Give every command's name, plugins' last."""
+        return [*COMMANDS, *_plugin_commands(ctx)]
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        """Import and give one command."""
+        entry = COMMANDS.get(cmd_name) or _plugin_commands(ctx).get(cmd_name)
+        return None if entry is None else _imported(cmd_name, entry)
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
+        """Find the command that the arguments name, or suggest one."""
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            close = get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "otus --help lists them all"
+            ctx.fail(f"there is no command {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)  # type: ignore[arg-type]
+
+    def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        """Write the help page, without importing a command and without rich, which takes longer than all the rest."""
+        formatter.write(_help(_plugin_commands(ctx), _coloured(sys.stdout)))
+
+
+app = typer.Typer(
+    cls=OtusGroup,
+    name=PROGRAM,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"otus {otus_core.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _globals(
+    context: typer.Context,
+    config: Annotated[Path | None, typer.Option("--config", "-c")] = None,
+    socket: Annotated[Path | None, typer.Option("--socket")] = None,
+    output: Annotated[Literal["text", "json"], typer.Option("--output")] = "text",
+    no_plugin: Annotated[list[str] | None, typer.Option("--no-plugin")] = None,
+    safe: Annotated[bool, typer.Option("--safe")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    """Otus captures packets, understands SIP, and reports what it saw."""
+    session_of(context)
+
+
+def run_app(arguments: Sequence[str]) -> int:
+    """Run the application; returns the exit status. Raises OtusError and what commands raise."""
+    command = typer.main.get_command(app)
+    try:
+        status = command.main(args=hoisted(arguments), prog_name=PROGRAM, standalone_mode=False)
+    except UsageError as error:
+        error.show()  # type: ignore[attr-defined]
+        return int(getattr(error, "exit_code", 2))
+    except typer.Abort:
+        raise OtusError("aborted") from None
+    return status if isinstance(status, int) else 0
+
+
+def hoisted(arguments: Sequence[str]) -> list[str]:
+    """Move the global options to the front, so that they may stand after the command as well: ``otus status --output json``."""
+    front: list[str] = []
+    rest: list[str] = []
+    left = list(arguments)
+    while left:
+        argument = left.pop(0)
+        if argument == "--":
+            return [*front, *rest, argument, *left]
+        if argument in VALUED and left:
+            front += [argument, left.pop(0)]
+        elif argument in FLAGS or argument.partition("=")[0] in VALUED:
+            front.append(argument)
+        else:
+            rest.append(argument)
+    return [*front, *rest]
+
+
+def _plugin_commands(ctx: typer.Context) -> dict[str, Entry]:
+    """Give what plugins add; their light modules are imported, not their commands."""
+    session = session_of(ctx)
+    return session.plugin_commands
+
+
+def _imported(name: str, entry: Entry) -> Any:
+    """Import a command and make it one that the application can call. Raises OtusError for a plugin's that cannot be imported."""
+    module, _, attribute = entry.target.partition(":")
+    try:
+        target = getattr(import_module(module), attribute)
+    except (Exception, SystemExit) as error:
+        if name in COMMANDS:
+            raise
+        raise OtusError(f"the command {name} cannot be used: {type(error).__name__}: {error}") from error
+    if isinstance(target, typer.Typer):
+        target.pretty_exceptions_enable = False
+        command = typer.main.get_group(target)
+    else:
+        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        single.command(name)(target)
+        command = typer.main.get_command(single)  # type: ignore[assignment]
+    command.name = name
+    command.context_settings = {"help_option_names": ["-h", "--help"]}
+    return command
+
+
+def _coloured(stream: Any) -> bool:
+    return bool(stream.isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _help(from_plugins: Mapping[str, Entry], coloured: bool) -> str:
+    """Write the help page."""
+    bold, plain = ("\x1b[1m", "\x1b[0m") if coloured else ("", "")
+    lines = [f"{bold}otus{plain} captures packets, understands SIP, and reports what it saw.", ""]
+    lines += [f"{bold}Usage{plain}", "  otus COMMAND [OPTIONS] [ARGUMENTS]", ""]
+    sections = {**SECTIONS, "From plugins": from_plugins} if from_plugins else SECTIONS
+    width = max(len(name) for entries in sections.values() for name in entries) + 2
+    for title, entries in sections.items():
+        lines.append(f"{bold}{title}{plain}")
+        lines += [f"  {name:<{width}}{entry.summary}" for name, entry in entries.items()]
+        lines.append("")
+    for title, table in (("Options", OPTIONS), ("Examples", EXAMPLES)):
+        width = max(len(left) for left, _ in table) + 2
+        lines.append(f"{bold}{title}{plain}")
+        lines += [f"  {left:<{width}}{right}" for left, right in table]
+        lines.append("")
+    return "\n".join(lines[:-1]) + "\n"

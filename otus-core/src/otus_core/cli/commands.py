@@ -1,0 +1,53 @@
+"""Every command of ``otus``, with where it is: the help needs no module of theirs, and a command imports its own alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+
+@attrs.frozen
+class Entry:
+    """A command: ``target`` names a function or a ``typer.Typer``."""
+
+    target: str
+    summary: str
+
+
+SECTIONS: Mapping[str, Mapping[str, Entry]] = {
+    "Capture": {
+        "run": Entry("otus_core.cli.run:run", "Read capture files or an interface, and print what is in them"),
+    },
+    "Plugins": {
+        "plugins": Entry("otus_core.cli.plugins:app", "List, show, check and create plugins"),
+    },
+    "Files": {
+        "validate": Entry("otus_core.cli.validate:validate", "Check a task file, and tell everything that is wrong"),
+        "schema": Entry("otus_core.cli.schema:app", "Print the JSON Schema of a task file, for editors"),
+    },
+}
+
+COMMANDS: Mapping[str, Entry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+
+
+def plugin_commands(registry: Any) -> dict[str, Entry]:
+    """Give the commands that plugins add. A name that is taken is refused, and logged with the plugin that wanted it."""
+    from otus_core.declarations import CommandGroup
+
+    found: dict[str, Entry] = {}
+    for record, answer in registry.answers("otus_cli_commands"):
+        if not isinstance(answer, Mapping):
+            registry.log_hook_failure(record, "otus_cli_commands", TypeError(f"it gave {answer!r}, not a mapping"))
+            continue
+        for name, group in answer.items():
+            if not isinstance(group, CommandGroup) or not isinstance(name, str):
+                refusal: Exception = TypeError(f"{name!r} is {group!r}, not an otus_core.CommandGroup")
+            elif name in COMMANDS or name in found:
+                refusal = ValueError(f"the command {name!r} is there already")
+            else:
+                found[name] = Entry(group.app, f"{group.summary} ({record.distribution})")
+                continue
+            registry.log_hook_failure(record, "otus_cli_commands", refusal)
+    return found

@@ -1,0 +1,121 @@
+"""``otus daemon``, and the commands that talk to it: ``stop``, ``reload``, ``status``, ``stats``, ``task``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+task_app = typer.Typer(help="Create, look at and delete the daemon's tasks.", no_args_is_help=True)
+
+WATCH_EVERY_S = 1.0
+
+
+def daemon(
+    ctx: typer.Context,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file.")] = None,
+    daemonize: Annotated[bool, typer.Option("--daemonize", help="Go to the background once it is ready.")] = False,
+    no_plugin: Annotated[list[str] | None, typer.Option("--no-plugin", help="Do not load this plugin.")] = None,
+    safe: Annotated[bool, typer.Option("--safe", help="Load first-party plugins only.")] = False,
+) -> None:
+    """Run the daemon, in the foreground unless told otherwise."""
+    from otus_core.cli.service import run_daemon
+
+    options = _options(ctx)
+    run_daemon(config or options.config, options.socket, tuple(no_plugin or ()), safe, daemonize)
+
+
+def stop(ctx: typer.Context) -> None:
+    """Stop the daemon; its tasks come back when it is started again."""
+    _show(ctx, _call(ctx, "daemon_shutdown"), "stopping")
+
+
+def reload(ctx: typer.Context) -> None:
+    """Read the configuration again; a bad file changes nothing."""
+    result = _call(ctx, "config_reload")
+    changed = ", ".join(result["changed"]) or "nothing"
+    later = ", ".join(result["needs_restart"])
+    _show(ctx, result, f"reloaded: {changed} changed" + (f"; needs a restart: {later}" if later else ""))
+
+
+def status(ctx: typer.Context) -> None:
+    """Show the daemon: version, uptime, tasks and plugins."""
+    from otus_core.cli.tables import status_text
+
+    result = _call(ctx, "daemon_status")
+    _show(ctx, result, status_text(result))
+
+
+def stats(
+    ctx: typer.Context, watch: Annotated[bool, typer.Option("--watch", "-w", help="Show again every second.")] = False
+) -> None:
+    """Show rates, drops and queue levels of each task."""
+    from otus_core.cli.tables import stats_text
+
+    while True:
+        result = _call(ctx, "daemon_stats")
+        text = stats_text(result)
+        _show(ctx, result, "\x1b[H\x1b[2J" + text if watch and _options(ctx).output != "json" else text)
+        if not watch:
+            return
+        time.sleep(WATCH_EVERY_S)
+
+
+@task_app.command("create")
+def task_create(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Option("--file", "-f", help="Task file, YAML or JSON; - is stdin.")],
+) -> None:
+    """Create and start a task from a file."""
+    from otus_core.task.config import read_task_file
+
+    result = _call(ctx, "task_create", {"config": read_task_file(file)}, timeout=90.0)
+    _show(ctx, result, f"task {result['task_id']} created")
+
+
+@task_app.command("delete")
+def task_delete(ctx: typer.Context, task_id: Annotated[str, typer.Argument(help="The task.")]) -> None:
+    """Stop a task and delete it."""
+    result = _call(ctx, "task_delete", {"task_id": task_id}, timeout=90.0)
+    _show(ctx, result, f"task {result['task_id']} deleted")
+
+
+@task_app.command("list")
+def task_list(ctx: typer.Context) -> None:
+    """List the tasks' ids."""
+    result = _call(ctx, "task_list")
+    _show(ctx, result, "\n".join(result["tasks"]) or "no tasks")
+
+
+@task_app.command("status")
+def task_status(
+    ctx: typer.Context, task_id: Annotated[str | None, typer.Argument(help="The task; all of them if not given.")] = None
+) -> None:
+    """Show one task's state and counters, or every task's."""
+    from otus_core.cli.tables import task_text, tasks_text
+
+    result = _call(ctx, "task_status", {} if task_id is None else {"task_id": task_id})
+    _show(ctx, result, tasks_text(result) if task_id is None else task_text(result))
+
+
+def _options(ctx: typer.Context) -> Any:
+    return ctx.obj
+
+
+def _call(ctx: typer.Context, method: str, params: dict[str, Any] | None = None, timeout: float = 30.0) -> Any:
+    """Call the daemon at the socket that the options, the environment or the configuration name."""
+    from otus_core.control.client import call
+    from otus_core.config.effective import socket_path
+
+    options = _options(ctx)
+    return call(options.socket or socket_path(options.config), method, params, timeout)
+
+
+def _show(ctx: typer.Context, result: Any, text: str) -> None:
+    if _options(ctx).output == "json":
+        import json
+
+        text = json.dumps(result, indent=1)
+    typer.echo(text)

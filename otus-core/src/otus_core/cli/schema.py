@@ -1,0 +1,24 @@
+"""``otus schema``: JSON Schemas, for editors and for whoever makes task files."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from otus_core.cli.session import session_of
+
+app = typer.Typer(no_args_is_help=True, help="Print a JSON Schema (draft 2020-12).")
+
+
+@app.callback()
+def _group() -> None:
+    """Print a JSON Schema (draft 2020-12)."""
+
+
+@app.command("task")
+def task(context: typer.Context) -> None:
+    """Print the schema of a task file, with the options of every installed plugin."""
+    from otus_core.task.schema import task_schema
+
+    typer.echo(json.dumps(task_schema(session_of(context).registry), indent=2))

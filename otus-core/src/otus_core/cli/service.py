@@ -1,0 +1,45 @@
+"""Starts the daemon, in the foreground or in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from otus_core.daemon import Daemon
+from otus_core.errors import OtusError
+
+READY_WITHIN_S = 60.0
+
+
+def run_daemon(
+    config: Path | None, socket: Path | None, no_plugin: tuple[str, ...], safe: bool, daemonize: bool
+) -> None:
+    """Run until the daemon is told to stop; with ``daemonize`` return when it is ready. Raises OtusError."""
+    if daemonize:
+        _to_background()
+    asyncio.run(_run(config, socket, no_plugin, safe))
+
+
+async def _run(config: Path | None, socket: Path | None, no_plugin: tuple[str, ...], safe: bool) -> None:
+    await Daemon(config, socket=socket, no_plugin=no_plugin, safe=safe).run()
+
+
+def _to_background() -> None:
+    """Leave the terminal: the parent waits until the child is ready or has failed, with its words on standard error."""
+    reader, writer = os.pipe()
+    if os.fork():
+        os.close(writer)
+        with os.fdopen(reader) as told:
+            word = told.read()
+        if word != "ready":
+            raise OtusError("the daemon did not start; see the messages above or its log file")
+        os._exit(0)
+    os.close(reader)
+    os.setsid()
+    os.environ["OTUS_READY_FD"] = str(writer)
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1):
+        os.dup2(null, descriptor)
+    sys.stdin = open(os.devnull)

@@ -1,0 +1,79 @@
+"""What the global options say, and what comes of them; every command finds it in ``typer.Context.obj``."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from otus_core.cli.commands import Entry
+    from otus_core.plugins.registry import Registry
+    from otus_core.plugins.selection import Selection
+
+
+class Session:
+    """One invocation of ``otus``."""
+
+    def __init__(
+        self,
+        *,
+        config: Path | None = None,
+        socket: Path | None = None,
+        json_output: bool = False,
+        no_plugin: tuple[str, ...] = (),
+        safe: bool = False,
+    ) -> None:
+        self.config = config
+        self.socket = socket
+        self.json_output = json_output
+        self.no_plugin = no_plugin
+        self.safe = safe
+
+    @cached_property
+    def selection(self) -> Selection:
+        """Which plugins are wanted: ``plugins`` of the configuration file where one is given, then the options and the environment."""
+        from otus_core.plugins.selection import selection_from
+
+        return selection_from(self._configured(), no_plugin=self.no_plugin, safe=self.safe)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The plugins, loaded at first use."""
+        from otus_core.plugins.loader import load
+
+        return load(self.selection)
+
+    @cached_property
+    def plugin_commands(self) -> dict[str, Entry]:
+        """The commands that plugins add."""
+        from otus_core.cli.commands import plugin_commands
+
+        return plugin_commands(self.registry)
+
+    def _configured(self) -> Selection | None:
+        if self.config is None:
+            return None
+        from otus_core.config.load import load_file
+        from otus_core.plugins.selection import Selection
+
+        data: Any = load_file(self.config)
+        plugins = data.get("otus", {}).get("plugins", {}) if isinstance(data, dict) else {}
+        known = {key: plugins[key] for key in ("disabled", "enabled", "prefer") if plugins.get(key) is not None}
+        return Selection(**known)
+
+
+def session_of(context: Any) -> Session:
+    """Give the session of a ``typer.Context``, made from the global options at first use."""
+    root = context.find_root()
+    if root.obj is None:
+        given = root.params
+        root.obj = Session(
+            config=given.get("config"),
+            socket=given.get("socket"),
+            json_output=given.get("output") == "json",
+            no_plugin=tuple(given.get("no_plugin") or ()),
+            safe=bool(given.get("safe")),
+        )
+    session: Session = root.obj
+    return session
