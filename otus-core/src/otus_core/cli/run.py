@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from otus_core.cli.session import session_of
 
 
 def run(
+    context: typer.Context,
     files: Annotated[
         list[str] | None, typer.Argument(metavar="[FILE]...", help="Capture files (pcap, pcapng, gzip); - is stdin.")
     ] = None,
@@ -47,6 +49,7 @@ def run(
     """
     from otus_core.cli.foreground import RunRequest, run_foreground
 
+    session = session_of(context)
     request = RunRequest(
         files=tuple(files or ()),
         interface=interface,
@@ -60,6 +63,8 @@ def run(
         speed=speed,
         summary_json=summary_json,
         quiet=quiet,
+        no_plugin=session.no_plugin,
+        safe=session.safe,
     )
     raise typer.Exit(run_foreground(request))
 

@@ -11,9 +11,11 @@ import pluggy
 
 from otus_core.declarations import Declaration
 from otus_core.errors import PluginNotFound
+from otus_core.model.text import printable
 from otus_core.plugins.records import ComponentRecord, PluginRecord
 from otus_core.plugins.selection import Selection
 
+ERROR_MAX = 300
 FIRST_PARTY_COMPONENTS = {
     ("capturer", "afpacket"): "otus-plugin-afpacket",
     ("capturer", "pcap"): "otus-plugin-pcap",
@@ -103,10 +105,15 @@ class Registry:
             try:
                 answers = getattr(one.manager.hook, hook)(**arguments)
             except (Exception, SystemExit) as error:
-                _log_hook_failure(one.record, hook, error)
+                self.log_hook_failure(one.record, hook, error)
                 continue
             for answer in answers:
                 yield one.record, answer
+
+    def log_hook_failure(self, record: PluginRecord, hook: str, error: BaseException) -> None:
+        """Log that a plugin's hook raised, or answered what cannot be used."""
+        told = printable(f"{type(error).__name__}: {error}", ERROR_MAX)
+        _logger().warning("plugin_hook_failed", plugin=record.plugin, version=record.version, hook=hook, error=told)
 
     def _why_missing(self, kind: str, name: str) -> str:
         known = FIRST_PARTY_COMPONENTS.get((kind, name))
@@ -139,16 +146,6 @@ def _not_ready(kind: str, name: str, record: PluginRecord, what: PluginRecord | 
 def _failures(record: PluginRecord) -> list[PluginRecord | ComponentRecord]:
     lost: list[PluginRecord | ComponentRecord] = [c for c in record.components if c.stage != "ready"]
     return lost or ([record] if record.state == "failed" else [])
-
-
-def _log_hook_failure(record: PluginRecord, hook: str, error: BaseException) -> None:
-    _logger().warning(
-        "plugin_hook_failed",
-        plugin=record.plugin,
-        version=record.version,
-        hook=hook,
-        error=f"{type(error).__name__}: {error}"[:300],
-    )
 
 
 def _logger() -> Any:
