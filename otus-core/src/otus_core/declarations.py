@@ -22,12 +22,12 @@ class NoConfig:
     """The configuration of a component that has none."""
 
 
-def _name(_instance: object, _attribute: object, value: object) -> None:
+def _name(_instance: object, _attribute: attrs.Attribute[str], value: str) -> None:
     if not isinstance(value, str) or not NAME.match(value):
         raise ValueError(f"name {value!r}: use 1 to 32 of a-z 0-9 _ -, a letter first")
 
 
-def _factory(_instance: object, _attribute: object, value: object) -> None:
+def _factory(_instance: object, _attribute: attrs.Attribute[Any], value: Any) -> None:
     if not callable(value) and not (isinstance(value, str) and value.count(":") == 1):
         raise ValueError(f"factory {value!r}: give a callable or 'package.module:name'")
 

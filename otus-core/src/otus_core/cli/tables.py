@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from otus_core.model.text import printable
@@ -46,7 +47,7 @@ def tasks_text(result: dict[str, Any]) -> str:
     return printable_lines(table(("TASK", "STATE", "STARTED", "RESTARTS", "REASON"), rows)) if rows else "no tasks"
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Align rows in columns."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]]

@@ -12,7 +12,7 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
@@ -31,6 +31,7 @@ SIOCGIFFLAGS = 0x8913
 IFF_UP, IFF_LOOPBACK = 0x1, 0x8
 
 Classes = Mapping[str, type]
+T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
@@ -159,15 +160,21 @@ def _expanded(value: Any, hostname: str) -> Any:
 def _inherit(config: DaemonConfig) -> DaemonConfig:
     """Give the kafka sections what they do not say themselves."""
     common = _given(config.kafka)
-    channel = attrs.evolve(config.command_channel, kafka={**common, **config.command_channel.kafka})
-    reporters = attrs.evolve(config.reporters, kafka={**common, **config.reporters.kafka})
-    return attrs.evolve(config, command_channel=channel, reporters=reporters)
+    channel = _evolved(config.command_channel, kafka={**common, **config.command_channel.kafka})
+    reporters = _evolved(config.reporters, kafka={**common, **config.reporters.kafka})
+    return _evolved(config, command_channel=channel, reporters=reporters)
 
 
-def _given(config: Any) -> dict[str, Any]:
+def _evolved(config: T, **changes: Any) -> T:
+    made: T = attrs.evolve(config, **changes)  # type: ignore[misc]
+    return made
+
+
+def _given(config: object) -> dict[str, Any]:
     """Give what of ``otus.kafka`` is worth inheriting: what is not at its default."""
     found: dict[str, Any] = {}
-    for field in fields_of(type(config)):
+    cls: type = type(config)
+    for field in fields_of(cls):
         value = getattr(config, field.key)
         if value == field.default:
             continue

@@ -91,7 +91,7 @@ class OtusCollector(Collector):
         yield _latency(view.tasks)
 
 
-def _info() -> Metric:
+def _info() -> GaugeMetricFamily:
     info = GaugeMetricFamily("otus_build_info", "The running version", labels=["version"])
     info.add_metric([otus_core.__version__], 1.0)
     return info
@@ -159,8 +159,10 @@ def _reporters(tasks: Iterable[TaskView]) -> Iterator[Metric]:
         total = _added(task.workers)
         for reporter, reasons in task.roster.reporters.items():
             where = [task.id, reporter]
-            for term, metric in (*counters.items(), *gauges.items()):
-                metric.add_metric(where, total.get(f"{reporter}.{term}", 0))
+            for term, counter in counters.items():
+                counter.add_metric(where, total.get(f"{reporter}.{term}", 0))
+            for term, gauge in gauges.items():
+                gauge.add_metric(where, total.get(f"{reporter}.{term}", 0))
             spent.add_metric(where, total.get(f"{reporter}.latency_ns", 0) / 1e9)
             blocked.add_metric(where, total.get(f"{reporter}.blocked_ns", 0) / 1e9)
             for term in reporter_terms(reasons):
@@ -183,7 +185,7 @@ def _components(tasks: Iterable[TaskView]) -> Iterator[Metric]:
     yield from (errors, states)
 
 
-def _latency(tasks: Iterable[TaskView]) -> Metric:
+def _latency(tasks: Iterable[TaskView]) -> HistogramMetricFamily:
     histogram = HistogramMetricFamily("otus_pipeline_latency_seconds", "Time a packet takes through the pipeline, sampled by slice", labels=["task", "stage"])
     for task in tasks:
         total = _added(task.workers)

@@ -312,7 +312,7 @@ def _pipeline(assembly: Assembly, node: Node, place: Place) -> Pipeline:
             accounts,
             part.spec.id,
             part.component,
-            part.spec.on_error == "pass",
+            getattr(part.spec, "on_error", "drop") == "pass",
             marks[f"processor:{part.spec.id}"],
         )
         for part in assembly.processors

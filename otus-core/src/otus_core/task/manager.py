@@ -15,7 +15,7 @@ import structlog
 
 from otus_core.errors import OtusError, TaskAlreadyExists, TaskNotFound, TaskStartFailed
 from otus_core.plugins.registry import Registry
-from otus_core.task.config import TaskConfig, load_task
+from otus_core.task.config import TaskConfig, TaskDefaults, load_task
 from otus_core.task.state import ENDED, State, may_follow
 from otus_core.task.store import StoredTask, TaskStore
 from otus_core.task.supervisor import Surroundings, TaskSupervisor
@@ -60,7 +60,7 @@ class TaskManager:
         store: TaskStore | None,
         surroundings: Callable[[], Surroundings],
         limits: Limits,
-        defaults: Callable[[], Mapping[str, Any]],
+        defaults: Callable[[], TaskDefaults],
     ) -> None:
         self.limits = limits
         self._registry = registry

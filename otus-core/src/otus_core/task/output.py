@@ -55,7 +55,7 @@ class PipeWriter:
 class LineMerger:
     """Copies whole lines from the workers' pipes to standard output, in a thread: a slow reader holds up neither parent nor capture."""
 
-    def __init__(self, descriptor: int = 1, on_closed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, descriptor: int = 1, on_closed: Callable[[], object] = lambda: None) -> None:
         self._out = descriptor
         self._on_closed = on_closed
         self._tails: dict[int, bytearray] = {}

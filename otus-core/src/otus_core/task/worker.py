@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import attrs
@@ -62,7 +62,7 @@ class Worker:
         self.open_circuits: Sequence[str] = ()
         self.on_started: Callable[[], None] = lambda: None
         self.on_fault: Callable[[CaptureError], None] = lambda _fault: None
-        self.on_want_descriptors: Callable[[], None] | None = None
+        self.on_want_descriptors: Callable[[], object] | None = None
 
     def stop(self) -> None:
         """End the run well, soon."""
@@ -195,9 +195,9 @@ class Worker:
         else:
             await asyncio.sleep(0)
 
-    async def _room(self, room: object) -> None:
+    async def _room(self, room: Coroutine[Any, Any, None]) -> None:
         """Wait for a reporter, unless the run is stopped first."""
-        waiting = asyncio.ensure_future(room)  # type: ignore[arg-type]
+        waiting = asyncio.ensure_future(room)
         stopped = asyncio.ensure_future(self._wake.wait())
         await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
         for task in (waiting, stopped):
