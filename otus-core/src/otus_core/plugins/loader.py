@@ -53,10 +53,11 @@ def load(selection: Selection | Mapping[str, Any] | None = None) -> Registry:
     return Registry(_settle(loaded, selection.prefer), selection)
 
 
-def find() -> list[PluginRecord]:
+def find(selection: Selection | None = None) -> list[PluginRecord]:
     """Give the records of what is installed, from metadata alone: nothing is imported."""
     entries, damaged = _find()
-    return [*damaged, *map(_found, entries)]
+    selection = selection or Selection()
+    return [*damaged, *(_disabled(_found(entry), selection) or _found(entry) for entry in entries)]
 
 
 def _find() -> tuple[list[importlib_metadata.EntryPoint], list[PluginRecord]]:
@@ -95,10 +96,14 @@ def _identity(dist: Any) -> tuple[str, str]:
 
 def _load_one(entry: importlib_metadata.EntryPoint, selection: Selection) -> Loaded:
     record = _found(entry)
+    disabled = _disabled(record, selection)
+    return _guarded(record, entry) if disabled is None else Loaded(record=disabled)
+
+
+def _disabled(record: PluginRecord, selection: Selection) -> PluginRecord | None:
+    """Give the record of a plugin that is not wanted, ``None`` for one that is."""
     why_not = selection.why_not(record.plugin, record.distribution)
-    if why_not:
-        return Loaded(record=attrs.evolve(record, stage="disabled", reason=why_not, remedy="enable it to use it"))
-    return _guarded(record, entry)
+    return attrs.evolve(record, stage="disabled", reason=why_not, remedy="enable it to use it") if why_not else None
 
 
 def _guarded(record: PluginRecord, entry: importlib_metadata.EntryPoint | None) -> Loaded:

@@ -1,0 +1,225 @@
+"""``otus plugins``: what is installed, what is broken and why; and the way to a plugin of one's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from otus_core.cli.session import Session, session_of
+from otus_core.declarations import KINDS
+from otus_core.errors import OtusError, PluginNotFound
+
+if TYPE_CHECKING:
+    from otus_core.plugins.records import PluginRecord
+    from otus_core.plugins.registry import Registered
+
+app = typer.Typer(no_args_is_help=True, help="List, show, check and create plugins.")
+
+TITLES = {
+    "capturer": "Capturers",
+    "parser": "Parsers",
+    "processor": "Processors",
+    "reporter": "Reporters",
+    "command_channel": "Command channels",
+}
+BOLD, RED, DIM, PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    kind: Annotated[str | None, typer.Option("--kind", help="Only components of this kind.", metavar="KIND")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array, an object a component.")] = False,
+    no_import: Annotated[bool, typer.Option("--no-import", help="Read metadata alone; import nothing.")] = False,
+) -> None:
+    """List plugins and their components; what is broken comes with the reason and what to do about it."""
+    session = session_of(context)
+    if kind is not None and kind not in KINDS:
+        raise typer.BadParameter(f"{kind!r} is not one of {', '.join(KINDS)}", param_hint="--kind")
+    rows = [row for record in _records(session, no_import) for row in record.rows()]
+    rows = [row for row in rows if kind is None or row["kind"] in (kind, None)]
+    if as_json or session.json_output:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        sys.stdout.write(_table(rows, _coloured()))
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Component, as NAME or KIND:NAME.", metavar="NAME")],
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of its configuration.")] = False,
+    sample: Annotated[bool, typer.Option("--sample", help="Print its configuration as commented YAML.")] = False,
+) -> None:
+    """Show a component: where it comes from, what it can do, and every option that it has."""
+    found = _named(session_of(context), name)
+    if schema:
+        from otus_core.config.schema import schema as schema_of
+
+        documents = [schema_of(one.declaration.config, f"{one.declaration.kind} {name}") for one in found]
+        typer.echo(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2))
+    elif sample:
+        from otus_core.config.sample import sample as sample_of
+
+        for one in found:
+            typer.echo(sample_of(one.declaration.config) or "{}\n", nl=False)
+    else:
+        typer.echo("\n".join(_description(one, _coloured()) for one in found), nl=False)
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Plugin, or folder of one that is not installed; all without.", metavar="[NAME|PATH]"),
+    ] = None,
+) -> None:
+    """Load each plugin in a process of its own and hold it to every rule that needs no data.
+
+    Exit status 1 when a rule is broken; warnings do not count.
+    """
+    from otus_core.plugins.check import check_all, check_path, check_plugin
+
+    session = session_of(context)
+    if name is None:
+        reports = check_all(session.selection)
+    elif os.sep in name or Path(name).is_dir():
+        reports = check_path(Path(name))
+    else:
+        reports = check_plugin(name)
+    if session.json_output:
+        typer.echo(json.dumps(reports, indent=2))
+    else:
+        sys.stdout.write("".join(_report(report, _coloured()) for report in reports))
+    if any(finding["status"] == "failed" for report in reports for finding in report["findings"]):
+        raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    kind: Annotated[str, typer.Argument(help="capturer, parser, processor or reporter.", metavar="KIND")],
+    name: Annotated[str, typer.Argument(help="Name of the component, as tasks will give it.", metavar="NAME")],
+    folder: Annotated[Path, typer.Option("--in", help="Where to put it.", metavar="FOLDER")] = Path(),
+) -> None:
+    """Write a complete plugin distribution, which works, passes its tests, and waits for your code."""
+    from otus_core.plugins.scaffold import create
+
+    made = create(kind, name, folder)
+    typer.echo(f"{made} is there. Next:\n")
+    typer.echo(f"  pip install -e {made}\n  otus plugins check {name}\n  pytest {made}")
+
+
+def _records(session: Session, no_import: bool) -> Sequence[PluginRecord]:
+    if no_import:
+        from otus_core.plugins.loader import find
+
+        return find(session.selection)
+    return session.registry.records
+
+
+def _named(session: Session, name: str) -> list[Registered]:
+    """Give the components of this name, of one kind or of all. Raises PluginNotFound."""
+    kind, _, bare = name.rpartition(":")
+    kinds = [kind] if kind else list(KINDS)
+    if kind and kind not in KINDS:
+        raise OtusError(f"{kind!r} is not a kind of component; there are: {', '.join(KINDS)}")
+    found, refusals = [], []
+    for one in kinds:
+        try:
+            found.append(session.registry.component(one, bare))
+        except PluginNotFound as error:
+            refusals.append((len(str(error)), error))
+    if found:
+        return found
+    named = [
+        error for _, error in refusals if "there are:" not in str(error)
+    ]  # those that know the name, or one like it
+    raise named[0] if named else PluginNotFound(f"no plugin offers {bare!r}; see otus plugins list")
+
+
+def _table(rows: Iterable[dict[str, Any]], coloured: bool) -> str:
+    rows = list(rows)
+    bold, red, dim, plain = (BOLD, RED, DIM, PLAIN) if coloured else ("", "", "", "")
+    good = [row for row in rows if row["state"] in ("ready", "found")]
+    widths = [max((len(_cell(row, i)) for row in rows), default=0) for i in range(3)]
+    lines: list[str] = []
+    for kind, title in (*TITLES.items(), (None, "Installed")):
+        chosen = [row for row in good if row["kind"] == kind]
+        if chosen:
+            lines.append(f"{bold}{title}{plain}")
+            lines += [f"  {_cells(row, widths)}  {dim}{_about(row)}{plain}".rstrip() for row in chosen]
+            lines.append("")
+    for state, title in (("failed", "Broken"), ("disabled", "Disabled")):
+        chosen = [row for row in rows if row["state"] == state]
+        if chosen:
+            lines.append(f"{bold}{red if state == 'failed' else ''}{title}{plain}")
+            for row in chosen:
+                what = f"{row['stage']}: {row['reason']}" if state == "failed" else row["reason"]
+                lines += [f"  {_cells(row, widths)}  {what}", f"  {dim}→ {row['remedy']}{plain}"]
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(row: dict[str, Any], i: int) -> str:
+    text: str = (row["name"], row["distribution"], row["version"])[i]
+    return text
+
+
+def _cells(row: dict[str, Any], widths: Sequence[int]) -> str:
+    return "  ".join(f"{_cell(row, i):<{widths[i]}}" for i in range(3))
+
+
+def _about(row: dict[str, Any]) -> str:
+    mark = f" ({row['stability']})" if row["stability"] in ("experimental", "deprecated") else ""
+    return f"{row['summary']}{mark}"
+
+
+def _description(one: Registered, coloured: bool) -> str:
+    """Write everything about one component."""
+    import attrs
+
+    from otus_core.config.sample import takes
+    from otus_core.config.shape import fields_of
+    from otus_core.config.unstructure import unstructure
+
+    bold, plain = (BOLD, PLAIN) if coloured else ("", "")
+    declared, record = one.declaration, one.record
+    lines = [f"{bold}{declared.kind} {declared.name}{plain}: {declared.summary or 'no summary'}"]
+    lines.append(f"  from {record.distribution} {record.version}, plugin {record.plugin}; {declared.stability}")
+    for attribute in attrs.fields(type(declared)):
+        value = getattr(declared, attribute.name)
+        if attribute.name not in ("name", "factory", "config", "summary", "stability") and value not in (
+            (),
+            None,
+            False,
+        ):
+            shown = ", ".join(map(str, value)) if isinstance(value, tuple) else value
+            lines.append(f"  {attribute.name.replace('_', ' ')}: {'yes' if shown is True else shown}")
+    fields = fields_of(declared.config)
+    lines += ["", f"{bold}options{plain}" if fields else "It has no options."]
+    for field in fields:
+        default = "required" if field.required else json.dumps(unstructure(field.default))
+        lines += [f"  {field.key} = {default}", f"      {field.option.help} ({takes(field)})"]
+    return "\n".join(lines) + "\n"
+
+
+def _report(report: dict[str, Any], coloured: bool) -> str:
+    bold, red, dim, plain = (BOLD, RED, DIM, PLAIN) if coloured else ("", "", "", "")
+    marks = {"passed": "✓", "warning": "!", "failed": "✗"}
+    lines = [f"{bold}{report['plugin']}{plain} ({report['distribution']} {report['version']})"]
+    for finding in report["findings"]:
+        colour = red if finding["status"] == "failed" else dim if finding["status"] == "passed" else ""
+        told = f"{finding['rule']}: {finding['message']}" if finding["message"] else finding["rule"]
+        lines.append(f"  {colour}{marks[finding['status']]} {told}{plain}")
+    return "\n".join(lines) + "\n\n"
+
+
+def _coloured() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
