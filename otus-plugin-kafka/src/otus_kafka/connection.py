@@ -1,0 +1,90 @@
+"""From the options to what the client library wants to know, and from its errors to words that say what to do."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from otus_core import PluginInitFailed
+
+from otus_kafka.settings import ClientConfig, SaslConfig, TlsConfig
+
+PASSWORD_FILE_MAX = 4096
+
+
+def client_options(config: ClientConfig) -> dict[str, Any]:
+    """Give the keyword arguments that producer and consumer share. Raises PluginInitFailed for files that cannot be used."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": list(config.brokers),
+        "client_id": config.client_id,
+        "request_timeout_ms": int(config.request_timeout * 1000),
+        "security_protocol": _protocol(config),
+    }
+    if config.tls.enabled:
+        options["ssl_context"] = _ssl_context(config.tls)
+    if config.sasl.enabled:
+        options["sasl_mechanism"] = config.sasl.mechanism
+        options["sasl_plain_username"] = config.sasl.username
+        options["sasl_plain_password"] = _password(config.sasl)
+    return options
+
+
+def is_compiled() -> bool:
+    """Whether the client library has its compiled parts; without them it falls back to slow Python, silently."""
+    return "_crecords" in DefaultRecordBatchBuilder.__module__
+
+
+def explained(line: str, config: ClientConfig) -> str:
+    """Add to a line of the client's log what the line leaves out."""
+    if line.endswith("closed"):
+        return f"{line}: the broker hung up; {_expectations(config)}"
+    if line.endswith(": "):
+        return f"{line}TLS could not be agreed on; does this port speak TLS?"
+    return line
+
+
+def is_auth(text: str) -> bool:
+    """Whether a reason is about who we are rather than about reaching anybody."""
+    return any(part in text for part in ("SaslAuthentication", "Authentication", "AuthorizationFailed", "KeyError: 'v'"))
+
+
+def _expectations(config: ClientConfig) -> str:
+    if not config.tls.enabled and not config.sasl.enabled:
+        return "does this port expect TLS or SASL?"
+    if config.tls.enabled and not config.tls.cert_file:
+        return "does it expect a client certificate?"
+    return "does it accept this login?"
+
+
+def _protocol(config: ClientConfig) -> str:
+    if config.sasl.enabled:
+        return "SASL_SSL" if config.tls.enabled else "SASL_PLAINTEXT"
+    return "SSL" if config.tls.enabled else "PLAINTEXT"
+
+
+def _password(sasl: SaslConfig) -> str:
+    return _read_secret(sasl.password_file, "sasl.password_file") if sasl.password_file else sasl.password
+
+
+def _read_secret(path: str, option: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read(PASSWORD_FILE_MAX).rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PluginInitFailed(f"kafka: {option}: {path} cannot be read: {error}") from None
+
+
+def _ssl_context(tls: TlsConfig) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file or None)
+        context.check_hostname = tls.verify_hostname
+        if tls.cert_file:
+            password = _read_secret(tls.password_file, "tls.password_file") if tls.password_file else None
+            # Never asks on the terminal: an unprotected key needs no password, and a wrong one is an error.
+            context.load_cert_chain(tls.cert_file, tls.key_file or None, password or "")
+    except (OSError, ValueError) as error:
+        files = ", ".join(str(Path(name)) for name in (tls.ca_file, tls.cert_file, tls.key_file) if name)
+        raise PluginInitFailed(f"kafka: tls: {files} cannot be used: {error}") from None
+    return context

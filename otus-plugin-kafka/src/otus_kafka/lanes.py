@@ -1,0 +1,275 @@
+"""The way of batches to one partition, one after the other, so that their order stays.
+
+A batch leaves when it is full, when it holds ``batch_size`` messages and nothing is under way, or when ``flush_interval`` has passed; while one is under way
+the next one grows. So batches are small when there is little to do, and large when brokers are slow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+
+import attrs
+import structlog
+
+from otus_kafka.link import ProducerLink
+from otus_kafka.outcome import Outcome
+from otus_kafka.records import HEADER_BYTES, RECORDS_MAX, BatchWriter, SealedBatch, compressor, seal
+from otus_kafka.settings import KafkaReporterConfig
+
+BACKOFF_S = (0.1, 1.0)
+SLOW_CODECS = ("gzip", "lz4", "zstd")
+BESIDE_BYTES = 32 * 1024
+"""Larger batches of the slow codecs are compressed in a thread: a megabyte takes gzip some 15 ms."""
+
+log = structlog.get_logger("otus.kafka")
+
+
+class Ticket:
+    """One call of ``report``: how many of its messages are still under way, and what became of the others."""
+
+    __slots__ = ("done", "failed", "left", "reported")
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+        self.reported = 0
+        self.failed: dict[str, int] = {}
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._check()
+
+    def settle(self, count: int, reason: str) -> None:
+        """Tell the fate of some messages; an empty reason means acknowledged."""
+        self.left -= count
+        if reason:
+            self.failed[reason] = self.failed.get(reason, 0) + count
+        else:
+            self.reported += count
+        self._check()
+
+    def _check(self) -> None:
+        if self.left <= 0 and not self.done.done():
+            self.done.set_result(None)
+
+
+class Room:
+    """How many encoded bytes are held, and the wait until there are fewer."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+        self._fewer = asyncio.Event()
+
+    def take(self, size: int) -> None:
+        self.held += size
+
+    def give(self, size: int) -> None:
+        self.held -= size
+        self._fewer.set()
+
+    async def wait(self) -> None:
+        """Wait until less than the limit is held."""
+        while self.held >= self.limit:
+            self._fewer.clear()
+            await self._fewer.wait()
+
+
+@attrs.define
+class _Parcel:
+    """A batch that nothing more is added to, until its fate is known."""
+
+    writer: BatchWriter
+    size: int
+    deadline: float
+    sealed: SealedBatch | None = None
+    attempts: int = 0
+    ambiguous: bool = False
+
+
+class Road:
+    """What all lanes of a reporter share."""
+
+    def __init__(self, config: KafkaReporterConfig, link: ProducerLink) -> None:
+        self.config = config
+        self.link = link
+        self.room = Room(config.max_buffer_bytes)
+        self.compress = compressor(config.compression, config.compression_level)
+        self.lanes: list[Lane] = []
+
+    def flush(self) -> None:
+        """Let everything go without waiting for more."""
+        for lane in self.lanes:
+            lane.flush()
+
+    async def stop(self) -> None:
+        """Give up what is left."""
+        for lane in self.lanes:
+            lane.abandon()
+        tasks = [lane.task for lane in self.lanes if lane.task is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def sealed(self, writer: BatchWriter) -> SealedBatch:
+        """Compress a batch: at once, or beside the loop where that takes long."""
+        codec = self.config.compression
+        if codec in SLOW_CODECS and writer.size > BESIDE_BYTES:
+            return await asyncio.to_thread(seal, writer, codec, self.compress)
+        return seal(writer, codec, self.compress)
+
+
+class Lane:
+    """One partition of one topic."""
+
+    def __init__(self, road: Road, topic: str, partition: int, limit: Limit) -> None:
+        self.writer: BatchWriter | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.limit = limit
+        self._road = road
+        self._topic = topic
+        self._partition = partition
+        self._ready: deque[_Parcel] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = False
+        self._batch_size = road.config.batch_size
+        road.lanes.append(self)
+
+    def writer_for(self, size: int, now_ms: int) -> BatchWriter:
+        """Give a batch that has room for a record of ``size`` bytes."""
+        writer = self.writer
+        if writer is not None and (writer.size + size > self.limit.bytes or writer.count >= RECORDS_MAX):
+            self._close()
+            writer = None
+        if writer is None:
+            writer = self.writer = BatchWriter(now_ms)
+        return writer
+
+    def poke(self) -> None:
+        """Look whether something can leave, after messages were added."""
+        writer = self.writer
+        if self.task is not None:
+            return
+        if self._ready or (writer is not None and writer.count >= self._batch_size):
+            self._go()
+        elif writer is not None and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._road.config.flush_interval, self._time_is_up)
+
+    def flush(self) -> None:
+        """Let what is here leave."""
+        if self.writer is not None:
+            self._due = True
+            if self.task is None:
+                self._go()
+
+    def abandon(self) -> None:
+        """Count everything as stopped."""
+        self._close()
+        if self.task is not None:
+            self.task.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._ready:
+            self._settle(self._ready.popleft(), "stopped")
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        self.flush()
+
+    def _close(self) -> None:
+        writer = self.writer
+        if writer is None:
+            return
+        writer.finish()
+        self.writer = None
+        self._due = False
+        deadline = asyncio.get_running_loop().time() + self._road.config.delivery_timeout
+        self._ready.append(_Parcel(writer, writer.size, deadline))
+        self._road.room.take(writer.size)
+
+    def _go(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.task = asyncio.create_task(self._carry(), name=f"kafka:{self._topic}:{self._partition}")
+
+    async def _carry(self) -> None:
+        """Deliver what is ready, then what has grown meanwhile."""
+        try:
+            while True:
+                writer = self.writer
+                if not self._ready and writer is not None and (self._due or writer.count >= self._batch_size):
+                    self._close()
+                if not self._ready:
+                    break
+                await self._deliver(self._ready[0])
+        finally:
+            self.task = None
+        self.poke()
+
+    async def _deliver(self, parcel: _Parcel) -> None:
+        """See the first batch to its end. It stays the first meanwhile, so that ``abandon`` finds it."""
+        parcel.sealed = parcel.sealed or await self._road.sealed(parcel.writer)
+        parcel.writer.parts = []
+        pause, longest = BACKOFF_S
+        while True:
+            outcome = await self._road.link.send(parcel.sealed, self._topic, self._partition, parcel.deadline)
+            if outcome.split and parcel.sealed.record_count() > 1:
+                self._split(parcel)
+                return
+            if self._final(parcel, outcome):
+                break
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, longest)
+        self._ready.popleft()
+        self._settle(parcel, "ambiguous" if outcome.reason and parcel.ambiguous else outcome.reason)
+
+    def _final(self, parcel: _Parcel, outcome: Outcome) -> bool:
+        parcel.ambiguous |= outcome.reason == "ambiguous"
+        if not outcome.again:
+            return True
+        parcel.attempts += not outcome.unreached
+        late = asyncio.get_running_loop().time() >= parcel.deadline
+        return late or parcel.attempts >= self._road.config.max_attempts
+
+    def _settle(self, parcel: _Parcel, reason: str) -> None:
+        for ticket, count in parcel.writer.shares:
+            assert isinstance(ticket, Ticket)
+            ticket.settle(count, reason)
+        self._road.room.give(parcel.size)
+
+    def _split(self, parcel: _Parcel) -> None:
+        """Put two batches in the place of one that is too large for the broker, and make smaller ones from now on."""
+        assert parcel.sealed is not None
+        self.limit.shrink(parcel.size, self._topic)
+        bodies = parcel.sealed.records()
+        owners = [ticket for ticket, count in parcel.writer.shares for _ in range(count)]
+        middle = len(bodies) // 2
+        now_ms = int(time.time() * 1000)
+        self._ready.popleft()
+        self._road.room.give(parcel.size)
+        for part in (slice(middle, None), slice(0, middle)):
+            writer = BatchWriter(now_ms)
+            for owner, body in zip(owners[part], bodies[part], strict=True):
+                if writer.owner is not owner:
+                    writer.give_to(owner, now_ms)
+                writer.append(body)
+            writer.finish()
+            self._ready.appendleft(_Parcel(writer, writer.size, parcel.deadline))
+            self._road.room.take(writer.size)
+
+
+class Limit:
+    """How large the batches of one topic may be."""
+
+    def __init__(self, size: int) -> None:
+        self.bytes = size - HEADER_BYTES
+
+    def shrink(self, size: int, topic: str) -> None:
+        """A batch of this size was refused."""
+        smaller = max(size // 2, 1024)
+        if smaller < self.bytes:
+            self.bytes = smaller
+            log.warning("kafka_batches_too_large", topic=topic, now_at_most=smaller, action=LARGE_ADVICE)
+
+
+LARGE_ADVICE = "set max_message_bytes to the topic's max.message.bytes"
+

@@ -1,0 +1,49 @@
+"""What this plugin offers. Light: the factories and the commands are imported when they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import otus_core
+
+from otus_kafka.settings import KafkaChannelConfig, KafkaReporterConfig
+
+if TYPE_CHECKING:
+    import typer
+
+MAX_IN_FLIGHT = 16
+"""Calls of ``report`` that are open at a time: enough to fill batches of several partitions while others are on their way."""
+FAILURES = ("ambiguous", "auth", "encode", "refused", "stopped", "too_large", "topic", "unavailable")
+
+
+@otus_core.hookimpl
+def otus_components() -> Iterator[otus_core.Declaration]:
+    """Declare the reporter and the command channel."""
+    yield otus_core.Reporter(
+        name="kafka",
+        factory="otus_kafka.reporter:KafkaReporter",
+        config=KafkaReporterConfig,
+        summary="Messages to Kafka topics, in batches",
+        stability="beta",
+        max_in_flight=MAX_IN_FLIGHT,
+        own_retries=True,
+        failure_reasons=FAILURES,
+        batch_size=500,
+        batch_timeout=0.05,
+    )
+    yield otus_core.CommandChannel(
+        name="kafka",
+        factory="otus_kafka.channel:KafkaChannel",
+        config=KafkaChannelConfig,
+        summary="Commands from a Kafka topic, answers to another",
+        stability="beta",
+    )
+
+
+@otus_core.hookimpl
+def otus_cli_commands() -> Mapping[str, typer.Typer]:
+    """Add ``otus fleet``."""
+    from otus_kafka.fleet import app
+
+    return {"fleet": app}
