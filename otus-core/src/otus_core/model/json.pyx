@@ -224,13 +224,14 @@ def _plain_value(value):
     return str(value)
 
 
-cdef int _payload(object payload) except -1:
+cdef bytes _payload(object payload):
+    """Give a payload as JSON; this may be foreign code, which may itself end up in ``encode_json``."""
     if payload is None:
-        return _raw(b"null")
+        return b"null"
     to_json = getattr(payload, "to_json", None)
     if to_json is not None:
-        return _raw(to_json())
-    return _raw(json.dumps(payload, default=_plain_value, separators=(",", ":")).encode("ascii"))
+        return to_json()
+    return json.dumps(payload, default=_plain_value, separators=(",", ":")).encode("ascii")
 
 
 cdef int _ip(bytes key, const uint8_t *address, int version) except -1:
@@ -278,16 +279,9 @@ def encode_json(OutputPacket output not None, timestamp="ms"):
 
     Raises what a payload's ``to_json`` raises, and TypeError or ValueError for a payload that JSON cannot hold.
     """
-    global _writer
-    _writer.used = 0
-    # The payload comes first: its encoder is foreign code and may itself end up here.
-    payload = output.payload
     cdef Layers *at = &output.at
-    cdef bytes encoded_payload = None
-    if payload is not None:
-        _payload(payload)
-        encoded_payload = PyBytes_FromStringAndSize(_writer.at, _writer.used)
-        _writer.used = 0
+    cdef bytes payload = _payload(output.payload)
+    _writer.used = 0
     _raw(b'{"task_id":')
     _string(output.task_id)
     _raw(b',"agent_id":')
@@ -314,7 +308,7 @@ def encode_json(OutputPacket output not None, timestamp="ms"):
     _raw(b',"payload_type":')
     _string(output.payload_type)
     _raw(b',"payload":')
-    _raw(b"null" if encoded_payload is None else encoded_payload)
+    _raw(payload)
     _raw(b',"raw_payload":')
     _base64(output.raw_payload)
     _raw(b"}")

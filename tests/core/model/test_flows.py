@@ -1,0 +1,146 @@
+"""Flow keys and the registry: bounded, timed by packets, last writer wins."""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otus_core import FlowContextRefused, FlowKey, FlowRegistry
+
+SECOND = 1_000_000_000
+
+
+def key(n: int = 0) -> FlowKey:
+    return FlowKey("192.0.2.1", n, "192.0.2.2", 5060, 17)
+
+
+@pytest.mark.parametrize("version", ["192.0.2.7", "2001:db8::7"])
+def test_a_key_is_the_same_however_its_addresses_are_given(version: str) -> None:
+    address = ip_address(version)
+    keys = {FlowKey(form, 1, form, 2, 17) for form in (version, address, address.packed)}
+    assert len(keys) == 1
+    assert next(iter(keys)).src_ip == address
+
+
+def test_a_key_has_a_direction() -> None:
+    assert key().reversed() != key()
+    assert key().reversed().reversed() == key()
+    assert pickle.loads(pickle.dumps(key(7))) == key(7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("192.0.2.1", 1, "2001:db8::1", 2, 17), "one IP version"),
+        (("192.0.2.1", 70000, "192.0.2.2", 2, 17), "out of range"),
+        ((b"\x01\x02", 1, "192.0.2.2", 2, 17), "4 or 16 bytes"),
+    ],
+    ids=["mixed versions", "port", "packed length"],
+)
+def test_a_key_that_cannot_be_is_refused(arguments: tuple[object, ...], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        FlowKey(*arguments)  # type: ignore[arg-type]
+
+
+def test_an_entry_ends_with_its_ttl_of_packet_time() -> None:
+    flows = FlowRegistry()
+    flows.advance(1000 * SECOND)
+    flows.register(key(), "call", ttl=60)
+    flows.advance(1059 * SECOND)
+    assert flows.get(key()) == "call"
+    flows.advance(1060 * SECOND)
+    assert flows.get(key()) is None
+    assert (len(flows), flows.expired) == (0, 1)
+
+
+def test_what_expired_goes_without_being_asked_for() -> None:
+    flows = FlowRegistry()
+    flows.advance(SECOND)
+    for n in range(100):
+        flows.register(key(n), n, ttl=10)
+    flows.register(key(1000), "long", ttl=48 * 3600)
+    flows.advance(200 * SECOND)
+    assert len(flows) == 1
+    flows.advance(47 * 3600 * SECOND)
+    assert flows.get(key(1000)) == "long"
+    flows.advance(100 * 3600 * SECOND)
+    assert len(flows) == 0
+
+
+def test_the_clock_does_not_go_back() -> None:
+    flows = FlowRegistry()
+    flows.advance(100 * SECOND)
+    flows.register(key(), 1, ttl=10)
+    flows.advance(SECOND)
+    flows.advance(111 * SECOND)
+    assert flows.get(key()) is None
+
+
+NESTED: object = ()
+for _ in range(6):
+    NESTED = (NESTED,)
+
+
+@pytest.mark.parametrize(
+    "context",
+    ["x" * 4097, b"x" * 4097, 1 << 40000, {"k": "x" * 4096}, tuple(range(5000)), [1], None, 1.5, {1: object()}, NESTED],
+    ids=["text", "bytes", "int", "dict", "tuple", "list", "None", "float", "object", "deep"],
+)
+def test_a_context_that_is_too_large_or_of_a_wrong_type_is_refused(context: object) -> None:
+    flows = FlowRegistry()
+    with pytest.raises(FlowContextRefused):
+        flows.register(key(), context)
+    assert len(flows) == 0
+
+
+def test_changes_reach_a_sibling() -> None:
+    ours, sibling = FlowRegistry(), FlowRegistry()
+    ours.on_change = sibling.apply
+    ours.register_many([key(1), key(1).reversed()], {"call_id": "a"}, 60)
+    assert sibling.get(key(1).reversed()) == {"call_id": "a"}
+    ours.remove(key(1))
+    assert key(1) not in sibling
+    assert len(sibling) == 1
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.tuples(st.sampled_from(["register", "get", "remove", "advance"]), st.integers(0, 12)), max_size=80),
+    st.integers(1, 6),
+)
+def test_the_registry_is_an_lru_of_its_capacity(steps: list[tuple[str, int]], capacity: int) -> None:
+    """An OrderedDict with expiry times is the oracle."""
+    flows = FlowRegistry(capacity)
+    oracle: OrderedDict[int, int] = OrderedDict()
+    now = 0
+    for step, n in steps:
+        if step == "register":
+            flows.register(key(n), n, ttl=100)
+            oracle.pop(n, None)
+            if len(oracle) >= capacity:
+                oracle.popitem(last=False)
+            oracle[n] = now + 100
+        elif step == "get":
+            alive = oracle.get(n, 0) > now
+            assert flows.get(key(n)) == (n if alive else None)
+            if alive:
+                oracle.move_to_end(n)
+            else:
+                oracle.pop(n, None)
+        elif step == "remove":
+            flows.remove(key(n))
+            oracle.pop(n, None)
+        else:
+            now += 40 * n
+            flows.advance(now * SECOND)
+            if now // 32:
+                expired = [k for k, until in oracle.items() if until // 32 < now // 32 and until <= now]
+                for k in expired:
+                    del oracle[k]
+    assert len(flows) <= capacity
+    assert {n for n in range(13) if key(n) in flows} == {n for n, until in oracle.items() if until > now}
