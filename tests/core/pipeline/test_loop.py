@@ -1,0 +1,294 @@
+"""The packet path: one chain of calls, in which nothing a component does costs more than its own packet, and every frame is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dpkt
+import pytest
+
+from otus_core import DecodedPacket, FrameBatch, OutputPacket, ParseError, Parsed
+from otus_core.decode.decoder import COUNTERS, Decoder
+from otus_core.decode.options import DecoderConfig
+from otus_core.model.accounts import Accounts
+from otus_core.pipeline.buffer import SendBuffer
+from otus_core.pipeline.counters import Roster, counter_names, unaccounted
+from otus_core.pipeline.loop import ParserSlot, Pipeline, ProcessorSlot
+
+ROSTER = Roster(("p",), ("f",), {"r": ("refused",)})
+
+
+def frame(payload: bytes, sport: int = 5060, dport: int = 5060) -> bytes:
+    """An Ethernet frame with one UDP datagram."""
+    udp = dpkt.udp.UDP(sport=sport, dport=dport, data=payload, ulen=8 + len(payload))
+    ip = dpkt.ip.IP(src=b"\xc0\x00\x02\x01", dst=b"\xc0\x00\x02\x02", p=17, data=udp, len=28 + len(payload))
+    return bytes(dpkt.ethernet.Ethernet(src=b"\x02" * 6, dst=b"\x04" * 6, data=ip))
+
+
+class Echo:
+    """A parser that does what it is told: ``answer`` is returned, called or raised."""
+
+    def __init__(self, answer: Any = None, accepts: Any = True) -> None:
+        self.answer = answer
+        self.accepts = accepts
+
+    def can_handle(self, packet: DecodedPacket) -> bool:
+        if isinstance(self.accepts, BaseException):
+            raise self.accepts
+        return bool(self.accepts)
+
+    def handle(self, packet: DecodedPacket) -> Any:
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        if callable(self.answer):
+            return self.answer(packet)
+        return Parsed(None, {"text": packet.payload.decode("latin-1")}) if self.answer is None else self.answer
+
+
+class Judge:
+    """A processor that does what it is told."""
+
+    def __init__(self, verdict: Any = True) -> None:
+        self.verdict = verdict
+
+    def process(self, output: OutputPacket) -> bool:
+        if isinstance(self.verdict, BaseException):
+            raise self.verdict
+        return bool(self.verdict)
+
+
+class Bench:
+    """A pipeline with one parser, one processor and one buffer."""
+
+    def __init__(self, parser: Any = None, processor: Any = None, **options: Any) -> None:
+        self.passes = options.pop("passes", False)
+        self.accounts = Accounts(counter_names(ROSTER, COUNTERS))
+        live = options.get("live", False)
+        self.buffer = SendBuffer(self.accounts, "r", options.pop("capacity", 1000), 1 << 30, not live)
+        self.errors: list[tuple[str, str, BaseException]] = []
+        accounts = self.accounts
+        self.pipeline = Pipeline(
+            accounts=accounts,
+            decoder=Decoder(accounts, DecoderConfig()),
+            parsers=[ParserSlot(accounts, "p", parser or Echo(), ("text", "other"), options.pop("transports", ("udp",)), 1)],
+            processors=[ProcessorSlot(accounts, "f", processor or Judge(), self.passes, 2)],
+            buffers=[self.buffer],
+            task_id="t",
+            agent_id="a",
+            pipeline_id=3,
+            on_error=lambda kind, name, error: self.errors.append((kind, name, error)),
+            **options,
+        )
+
+    def feed(self, payloads: Sequence[bytes]) -> list[OutputPacket]:
+        batch = FrameBatch.from_frames([(n, frame(payload)) for n, payload in enumerate(payloads, 1)])
+        at = 0
+        while at < len(batch):
+            at = self.pipeline.process(batch, at, 512, 10**9)
+        return self.buffer.take(10**6)
+
+    def counted(self) -> dict[str, int]:
+        """The counters that are not zero; the identity must close, what was taken from the buffer being in flight."""
+        counters = self.accounts.snapshot()
+        taken = counters["r.offered"] - counters["r.queued"] - counters["r.dropped{buffer_overflow}"]
+        assert unaccounted({**counters, "r.in_flight": taken}, ROSTER) == 0
+        return {name: n for name, n in counters.items() if n and not name.startswith(("latency", "r."))}
+
+
+def test_a_packet_becomes_an_output() -> None:
+    bench = Bench()
+    (output,) = bench.feed([b"hello"])
+    assert (output.task_id, output.agent_id, output.pipeline_id) == ("t", "a", 3)
+    assert (str(output.src_ip), output.src_port, output.protocol) == ("192.0.2.1", 5060, 17)
+    assert (output.labels, output.payload_type, output.raw_payload) == ({"text": "hello"}, "text", b"hello")
+    assert bench.counted() == {"frames_read": 1, "units": 1, "matched": 1, "kept": 1}
+
+
+@pytest.mark.parametrize(
+    ("parser", "counter"),
+    [
+        (Echo(accepts=False), "dropped{unmatched}"),
+        (Echo([]), "dropped{ignored:p}"),
+        (Echo(ParseError("no")), "dropped{parse_error:p}"),
+        (Echo(ValueError("x")), "dropped{parse_error:p}"),
+        (Echo(SystemExit(3)), "dropped{parse_error:p}"),
+        (Echo(accepts=RuntimeError("x")), "dropped{parse_error:p}"),
+        (Echo(42), "dropped{parse_error:p}"),
+        (Echo(Parsed(None, {}, payload_type="undeclared")), "dropped{parse_error:p}"),
+        (Echo(Parsed(None, {}, raw="text")), "dropped{parse_error:p}"),  # type: ignore[arg-type]
+        (Echo([Parsed(None, {})] * 5000), "dropped{parse_error:p}"),
+    ],
+    ids=[
+        "nobody's",
+        "nothing to report",
+        "ParseError",
+        "raises",
+        "exits",
+        "can_handle raises",
+        "not Parsed",
+        "undeclared type",
+        "raw is text",
+        "too many",
+    ],
+)
+def test_a_packet_ends_in_one_counter(parser: Echo, counter: str) -> None:
+    bench = Bench(parser)
+    assert bench.feed([b"x"] * 3) == []
+    counted = bench.counted()
+    assert counted.pop(counter) == 3
+    counted.pop("errors{parser:p}", None)
+    assert counted == {"frames_read": 3, "units": 3}
+
+
+def test_several_messages_of_one_packet_are_units_of_their_own() -> None:
+    bench = Bench(Echo([Parsed(1, {}), Parsed(2, {}, raw=b"own", payload_type="other"), "junk"]))
+    outputs = bench.feed([b"x"])
+    assert [(o.payload, o.raw_payload, o.payload_type) for o in outputs] == [(1, b"x", "text"), (2, b"own", "other")]
+    counted = bench.counted()
+    assert (counted["messages_added"], counted["units"], counted["dropped{parse_error:p}"]) == (2, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "passes", "counter"),
+    [
+        (False, False, "dropped{filtered:f}"),
+        (ValueError("x"), False, "dropped{processor_error:f}"),
+        (ValueError("x"), True, "kept"),
+    ],
+    ids=["filtered", "raises", "raises, passes on"],
+)
+def test_a_processor_decides(verdict: Any, passes: bool, counter: str) -> None:
+    bench = Bench(processor=Judge(verdict), passes=passes)
+    outputs = bench.feed([b"x"])
+    assert bench.counted()[counter] == 1
+    assert len(outputs) == (counter == "kept")
+
+
+def test_a_component_that_keeps_failing_is_cut_off() -> None:
+    """A parser that is cut off is as if it said no; the breaker opens after a hundred failures in a row."""
+    bench = Bench(Echo(ValueError("x")))
+    bench.feed([b"x"] * 150)
+    counted = bench.counted()
+    assert counted["dropped{parse_error:p}"] >= 100
+    assert counted["dropped{parse_error:p}"] + counted.get("dropped{unmatched}", 0) == 150
+    assert [breaker.state for breaker in bench.pipeline.breakers] == ["open", "closed"]
+    assert len(bench.errors) == counted["dropped{parse_error:p}"]
+
+
+def test_a_processor_that_is_cut_off_drops_and_says_so() -> None:
+    bench = Bench(processor=Judge(ValueError("x")))
+    bench.feed([b"x"] * 400)
+    counted = bench.counted()
+    assert counted["dropped{processor_error:f}"] + counted["dropped{circuit_open:f}"] == 400
+
+
+def test_errors_that_are_not_in_a_row_open_nothing() -> None:
+    answers = iter([True, False] * 500)
+
+    def sometimes(packet: DecodedPacket) -> Parsed:
+        if next(answers):
+            raise ValueError("x")
+        return Parsed(None, {})
+
+    bench = Bench(Echo(sometimes))
+    bench.feed([b"x"] * 600)
+    assert bench.pipeline.breakers[0].state == "closed"
+
+
+def test_an_unmatched_packet_is_forwarded_where_that_is_wanted() -> None:
+    bench = Bench(Echo(accepts=False), forward_unmatched=True)
+    (output,) = bench.feed([b"x"])
+    assert (output.payload_type, output.raw_payload, output.labels) == ("raw", b"x", {})
+
+
+def test_a_parser_is_not_asked_about_other_transports() -> None:
+    bench = Bench(transports=("tcp",))
+    assert bench.feed([b"x"]) == []
+    assert bench.counted()["dropped{unmatched}"] == 1
+
+
+def test_a_packet_that_somebody_keeps_stays_as_it_was() -> None:
+    kept: list[DecodedPacket] = []
+
+    def keep(packet: DecodedPacket) -> Parsed:
+        kept.append(packet)
+        return Parsed(None, {})
+
+    bench = Bench(Echo(keep))
+    data = bytearray(b"".join(frame(b"payload-%04d" % n) for n in range(600)))
+    size = len(data) // 600
+    import struct
+
+    from otus_core.model.frames import INDEX_FORMAT
+
+    index = b"".join(struct.pack(INDEX_FORMAT, n, n * size, size, size, 0, 1, 0) for n in range(600))
+    batch = FrameBatch(data, index)
+    at = 0
+    while at < 600:
+        at = bench.pipeline.process(batch, at, 512, 10**9)
+    data[:] = bytes(len(data))  # the capturer uses its buffer again
+    del batch
+    assert [p.payload for p in kept] == [b"payload-%04d" % n for n in range(600)]
+    assert [p.frame[-12:] for p in kept] == [b"payload-%04d" % n for n in range(600)]
+    assert len({id(p) for p in kept}) == 600
+    data.extend(b"resizable: nothing holds the buffer")
+
+
+def test_packets_that_nobody_keeps_are_made_once() -> None:
+    seen: set[int] = set()
+
+    def note(packet: DecodedPacket) -> Parsed:
+        seen.add(id(packet))
+        return Parsed(None, {})
+
+    Bench(Echo(note)).feed([b"x"] * 100)
+    assert len(seen) == 1
+
+
+def test_a_source_that_can_wait_is_stopped_by_a_full_buffer() -> None:
+    bench = Bench(capacity=10)
+    batch = FrameBatch.from_frames([(n, frame(b"x")) for n in range(100)])
+    assert bench.pipeline.process(batch, 0, 512, 10**9) == 10
+    assert bench.pipeline.full
+    assert len(bench.buffer.take(4)) == 4
+    assert bench.pipeline.process(batch, 10, 512, 10**9) == 14
+    assert bench.accounts["r.dropped{buffer_overflow}"] == 0
+
+
+def test_a_live_source_drops_the_oldest() -> None:
+    bench = Bench(capacity=10, live=True)
+    batch = FrameBatch.from_frames([(n, frame(b"%d" % n)) for n in range(100)])
+    assert bench.pipeline.process(batch, 0, 512, 10**9) == 100
+    assert [o.raw_payload for o in bench.buffer.take(99)] == [b"%d" % n for n in range(90, 100)]
+    assert bench.accounts["r.dropped{buffer_overflow}"] == 90
+
+
+def test_a_live_clock_does_not_believe_a_jump_of_more_than_an_hour() -> None:
+    hour = 3600 * 10**9
+    for live, clock in ((True, hour), (False, 10 * hour)):
+        bench = Bench(live=live)
+        batch = FrameBatch.from_frames([(1, frame(b"x")), (hour, frame(b"x")), (10 * hour, frame(b"x")), (5, frame(b"x"))])
+        bench.pipeline.process(batch, 0, 512, 10**9)
+        assert bench.pipeline.clock == clock
+
+
+def test_a_slice_ends_with_its_time() -> None:
+    import time
+
+    bench = Bench(Echo(lambda packet: time.sleep(0.002) or Parsed(None, {})))
+    batch = FrameBatch.from_frames([(n, frame(b"x")) for n in range(512)])
+    assert bench.pipeline.process(batch, 0, 512, 1_000_000) < 100
+
+
+def test_references_to_outputs_and_packets_are_given_back() -> None:
+    import gc
+    import sys
+
+    labels: dict[str, str] = {"a": "b"}
+    bench = Bench(Echo(lambda packet: Parsed(labels, {})))
+    before = sys.getrefcount(labels)
+    for _ in range(20):
+        bench.feed([b"x"] * 500)
+    gc.collect()
+    assert sys.getrefcount(labels) == before
