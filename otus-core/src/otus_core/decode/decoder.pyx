@@ -172,7 +172,7 @@ cdef class Decoder:
         if w.protocol == IP_UDP:
             udp(w, at)
             if self.tunnels.ports_count and at.transport:
-                step = over_udp(&self.tunnels, at.dst_port)
+                step = over_udp(&self.tunnels, at)
                 if step == STEP_VXLAN:
                     step = vxlan(w, at)
                 elif step == STEP_GENEVE:

@@ -306,7 +306,7 @@ cdef inline int first_step(Walk *w, uint32_t link_type) noexcept nogil:
         return STEP_PPP
     elif link_type == 11 or link_type == 100:           # ATM_RFC1483
         return STEP_LLC
-    elif link_type == 12 or link_type == 14 or link_type == 101:    # RAW
+    elif link_type == 12 or link_type == 14 or link_type == 101 or link_type == 228 or link_type == 229:    # RAW, IPV4, IPV6
         return STEP_IP
     elif link_type == 50:                               # PPP_HDLC
         return serial(w)
@@ -324,12 +324,8 @@ cdef inline int first_step(Walk *w, uint32_t link_type) noexcept nogil:
         return ethertype_at(w, 16, 18)
     elif link_type == 166 or link_type == 204:          # PPP_PPPD, PPP_WITH_DIR
         return skip(w, 1, STEP_PPP)
-    elif link_type == 228:                              # IPV4
-        return STEP_IPV4
-    elif link_type == 229:                              # IPV6
-        return STEP_IPV6
-    elif link_type == 242:                              # IPOIB: EtherType, 2 reserved bytes (RFC 4391 §6)
-        return ethertype_at(w, 0, 4)
+    elif link_type == 242:                              # IPOIB: route header, then EtherType and 2 reserved bytes (RFC 4391 §6)
+        return ethertype_at(w, 40, 44)
     elif link_type == 276:                              # LINUX_SLL2
         return cooked(w, 0, 20)
     return DROP_UNSUPPORTED_LINK

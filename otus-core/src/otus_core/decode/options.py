@@ -18,7 +18,7 @@ class ReassemblyConfig:
     max_datagrams: int = option(default=8192, ge=1, le=1_000_000, help="incomplete datagrams held at once")
     max_bytes: int = option(default=16 * 2**20, ge=2**17, le=2**30, help="bytes held at once")
     max_fragments_per_datagram: int = option(
-        default=128, ge=2, le=1024, help="fragments of one datagram; 65,535 bytes over Ethernet are 45"
+        default=1024, ge=2, le=8192, help="fragments of one datagram; 65,535 bytes over Ethernet are 45"
     )
     source_share: float = option(
         default=0.25, gt=0, le=1, help="share of the limits that one source address may take"

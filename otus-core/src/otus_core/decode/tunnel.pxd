@@ -16,6 +16,7 @@ from otus_core.model.packet cimport (
 
 cdef enum:
     PORTS_MAX = 8       # configured ports of one kind of tunnel
+    VXLAN_GPE_PORT = 4790
 
 
 # Which tunnels are looked into, and where those over UDP are found.
@@ -27,11 +28,11 @@ cdef struct Tunnels:
     uint8_t steps[3 * PORTS_MAX]
 
 
-cdef inline int over_udp(const Tunnels *tunnels, uint16_t port) noexcept nogil:
-    """Give the tunnel whose packets go to ``port``, or STEP_UNIT."""
+cdef inline int over_udp(const Tunnels *tunnels, const Layers *at) noexcept nogil:
+    """Give the tunnel that the destination port tells, or STEP_UNIT. Some GTP-U gateways answer from the port, not to it."""
     cdef int i
     for i in range(tunnels.ports_count):
-        if tunnels.ports[i] == port:
+        if tunnels.ports[i] == at.dst_port or (tunnels.ports[i] == at.src_port and tunnels.steps[i] == STEP_GTPU):
             return tunnels.steps[i]
     return STEP_UNIT
 
@@ -56,13 +57,13 @@ cdef inline int enter(Walk *w, Layers *at, uint8_t tunnel, uint32_t number, uint
 
 
 cdef inline int vxlan(Walk *w, Layers *at) noexcept nogil:
-    """Read a VXLAN header (RFC 7348 §5) or VXLAN-GPE, whose P flag announces another payload than Ethernet (draft-ietf-nvo3-vxlan-gpe §3)."""
+    """Read a VXLAN header (RFC 7348 §5), on its own port VXLAN-GPE, whose P flag announces what is inside (draft-ietf-nvo3-vxlan-gpe §3)."""
     cdef int inside = STEP_ETHERNET
     cdef int step
     cdef uint32_t vni
     if short_of(w, 8) or not w.p[0] & 0x08:
         return STEP_UNIT
-    if w.p[0] & 0x04:
+    if w.p[0] & 0x04 and at.dst_port == VXLAN_GPE_PORT:     # elsewhere a reserved bit, to be ignored
         if w.p[3] == 1:
             inside = STEP_IPV4
         elif w.p[3] == 2:
