@@ -122,8 +122,11 @@ class TaskStore:
                 continue
             if task.wanted == "running":
                 tasks.append(task)
-            else:
+                continue
+            try:
                 self._to_history(task)
+            except OSError as error:
+                log.error("task_not_moved_to_history", task=task.id, error=str(error))
         return tasks
 
     def history(self) -> list[StoredTask]:
