@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     )
     from otus_core.hookspecs import hookimpl
     from otus_core.model.flows import FlowKey, FlowRegistry
-    from otus_core.model.frames import FrameBatch, RawPacket
+    from otus_core.model.frames import FRAME_INDEX_FORMAT, FrameBatch, RawPacket
     from otus_core.model.json import encode_json
     from otus_core.model.output import OutputPacket, Parsed
     from otus_core.model.packet import DecodedPacket
@@ -81,7 +81,7 @@ _EXPORTS = {
     ),
     "hookspecs": ("hookimpl",),
     "model.flows": ("FlowKey", "FlowRegistry"),
-    "model.frames": ("FrameBatch", "RawPacket"),
+    "model.frames": ("FRAME_INDEX_FORMAT", "FrameBatch", "RawPacket"),
     "model.json": ("encode_json",),
     "model.output": ("OutputPacket", "Parsed"),
     "model.packet": ("DecodedPacket",),
@@ -90,6 +90,7 @@ _EXPORTS = {
 _WHERE = {name: module for module, names in _EXPORTS.items() for name in names}
 
 __all__ = [
+    "FRAME_INDEX_FORMAT",
     "BaseCapturer",
     "BaseCommandChannel",
     "BaseParser",

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otus_core import FrameBatch, RawPacket
-from otus_core.model.frames import INDEX_FORMAT, INDEX_SIZE
+from otus_core.model.frames import FRAME_INDEX_FORMAT, INDEX_SIZE
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**62), st.binary(max_size=50))))
@@ -29,13 +29,13 @@ def test_a_raw_packet_keeps_its_original_length() -> None:
     ("offset", "length"), [(0, 5), (5, 0), (2**63, 1), (3, 2), (4, 1)], ids=["long", "behind", "huge", "over", "at end"]
 )
 def test_a_record_outside_the_buffer_is_refused(offset: int, length: int) -> None:
-    record = struct.pack(INDEX_FORMAT, 0, offset, length, length, 0, 1, 0)
+    record = struct.pack(FRAME_INDEX_FORMAT, 0, offset, length, length, 0, 1, 0)
     with pytest.raises(ValueError, match="outside the buffer"):
         FrameBatch(b"abcd", record)
 
 
 def test_only_the_records_counted_are_looked_at() -> None:
-    good = struct.pack(INDEX_FORMAT, 9, 1, 2, 2, 0, 1, 0)
+    good = struct.pack(FRAME_INDEX_FORMAT, 9, 1, 2, 2, 0, 1, 0)
     batch = FrameBatch(b"abcd", good + b"\xff" * INDEX_SIZE, 1)
     assert [raw.data for raw in batch] == [b"bc"]
     with pytest.raises(ValueError, match="does not fit"):

@@ -220,9 +220,9 @@ def test_a_packet_that_somebody_keeps_stays_as_it_was() -> None:
     size = len(data) // 600
     import struct
 
-    from otus_core.model.frames import INDEX_FORMAT
+    from otus_core.model.frames import FRAME_INDEX_FORMAT
 
-    index = b"".join(struct.pack(INDEX_FORMAT, n, n * size, size, size, 0, 1, 0) for n in range(600))
+    index = b"".join(struct.pack(FRAME_INDEX_FORMAT, n, n * size, size, size, 0, 1, 0) for n in range(600))
     batch = FrameBatch(data, index)
     at = 0
     while at < 600:

@@ -10,6 +10,7 @@ import ctypes
 import ctypes.util
 import struct
 from collections.abc import Sequence
+from importlib import import_module
 
 from otus_core.errors import BpfInvalid
 
@@ -59,7 +60,7 @@ def _widened(expression: str, link_type: int) -> str:
 def _compile(expression: str, link_type: int) -> Sequence[tuple[int, int, int, int]]:
     dlt = DLT.get(link_type, link_type)
     try:
-        import cypcap
+        cypcap = import_module("cypcap")
     except ImportError:
         return _compile_with_system(expression, dlt)
     try:

@@ -1,7 +1,7 @@
 from collections.abc import Iterable, Iterator
 from typing import final
 
-INDEX_FORMAT: str
+FRAME_INDEX_FORMAT: str
 INDEX_SIZE: int
 
 @final

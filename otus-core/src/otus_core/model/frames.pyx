@@ -6,9 +6,9 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
-INDEX_FORMAT = "=qQIIiHH"
+FRAME_INDEX_FORMAT = "=qQIIiHH"
 """``struct`` format of one index record: timestamp (ns), offset in the buffer, capture_len, orig_len, interface_index, link_type, 0."""
-INDEX_SIZE = struct.calcsize(INDEX_FORMAT)
+INDEX_SIZE = struct.calcsize(FRAME_INDEX_FORMAT)
 
 assert INDEX_SIZE == sizeof(FrameRecord) == 32
 
@@ -41,7 +41,7 @@ cdef class RawPacket:
 
 @cython.final
 cdef class FrameBatch:
-    """Frames in one buffer, with an index of ``INDEX_FORMAT`` records. Every record is checked to lie inside the buffer.
+    """Frames in one buffer, with an index of ``FRAME_INDEX_FORMAT`` records. Every record is checked to lie inside the buffer.
 
     ``data`` and ``index`` are bytes-like; only the first ``count`` records count. The capturer may reuse both at its next ``read()``.
     """
@@ -85,7 +85,7 @@ cdef class FrameBatch:
             if not isinstance(frame, RawPacket):
                 frame = RawPacket(bytes(frame[1]), frame[0], None, interface_index, link_type)
             parts.append(frame.data)
-            index += struct.pack(INDEX_FORMAT, frame.timestamp, offset, len(frame.data), frame.orig_len, frame.interface_index, frame.link_type, 0)
+            index += struct.pack(FRAME_INDEX_FORMAT, frame.timestamp, offset, len(frame.data), frame.orig_len, frame.interface_index, frame.link_type, 0)
             offset += len(frame.data)
         return FrameBatch(b"".join(parts), bytes(index))
 
