@@ -1,0 +1,28 @@
+"""What the distribution declares: processors ``filter`` and ``label``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import otus_core
+
+from otus_filter.config import FilterConfig, LabelConfig
+
+
+@otus_core.hookimpl
+def otus_components() -> Iterable[otus_core.Declaration]:
+    """Declare both processors."""
+    yield otus_core.Processor(
+        name="filter",
+        factory="otus_filter.filter:Filter",
+        config=FilterConfig,
+        summary="Keeps or drops messages by rules and expressions over labels and addresses",
+        stability="beta",
+    )
+    yield otus_core.Processor(
+        name="label",
+        factory="otus_filter.label:Label",
+        config=LabelConfig,
+        summary="Adds static labels and the node's name, address and tags",
+        stability="beta",
+    )
