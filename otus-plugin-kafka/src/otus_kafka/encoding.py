@@ -12,7 +12,7 @@ from murmurhash2 import murmurhash2
 from otus_core import FlowKey, OutputPacket, encode_json
 
 from otus_kafka.lanes import Lane, Ticket
-from otus_kafka.records import NULL, RECORD_OVERHEAD, VARINTS, field, header, varint
+from otus_kafka.records import HEADER_BYTES, NULL, RECORD_OVERHEAD, RECORDS_MAX, VARINTS, field, header, varint
 from otus_kafka.settings import KafkaReporterConfig
 
 MURMUR_SEED = 0x9747B28C
@@ -23,8 +23,11 @@ CACHED_VALUES = 2048
 """Values kept of one label. Each cache is emptied when it is full: values come from packets and may all differ."""
 CACHED_LABELS = 512
 CACHED_VALUE_MAX = 256
+CACHED_KINDS = 64
 FIXED_HEADERS = 8
-DIGITS = b"\x1a"  # the length of 13 digits: a time in ms from 2001 to 2286
+
+Flow = tuple[bytes, bytes, int, bytes]
+"""The key of one direction, its fixed headers, and the hash and key that both directions share."""
 
 
 def partition_hash(key: bytes) -> int:
@@ -100,94 +103,96 @@ class Encoder:
         self._by_flow = config.partition_by != "none"
         self._key_is_partition = config.key == "partition"
         self._binary = config.serialization == "binary"
-        self._largest = config.max_message_bytes - RECORD_OVERHEAD - 100
+        self._largest = config.max_message_bytes - RECORD_OVERHEAD - HEADER_BYTES
         self._labels = _Labels()
-        self._flows: dict[FlowKey, tuple[bytes, bytes, int, bytes]] = {}
+        self._flows: dict[tuple[str, str, str], dict[FlowKey, Flow]] = {}
 
     def place(self, batch: Sequence[OutputPacket], lanes: Lanes, ticket: Ticket) -> None:
         """Encode each output and add it to a lane. One that cannot be encoded, or is too large, is settled at once."""
         now_ms = int(time.time() * 1000)
-        touched: set[Lane] = set()
-        flows, labels_of, calls = self._flows, self._labels, lanes.calls
+        touched: list[Lane] = []
+        labels_of, calls, call_key_only = self._labels, lanes.calls, self._key_is_partition
         encode: Callable[[OutputPacket], bytes] = _raw if self._binary else encode_json
         spread = None if self._by_flow else lanes.next()
-        payload_type: object = None
-        task = agent = None
-        fixed = stamp = b""
+        flows: dict[FlowKey, Flow] = {}
+        payload_type = task = agent = call_label = None
+        stamp = b""
         last_ms = -1
-        call_label: str | None = None
         for output in batch:
             try:
                 value = encode(output)
-                flow = output.flow
-                known = flows.get(flow)
-                key, endpoints, number, flow_key = self._new_flow(output, flow) if known is None else known
                 if output.payload_type is not payload_type or output.task_id is not task or output.agent_id is not agent:
                     payload_type, task, agent = output.payload_type, output.task_id, output.agent_id
-                    fixed = _fixed(output)
-                    call_label = self._call_labels.get(output.payload_type)
+                    flows = self._flows_of(output)
+                    call_label = self._call_labels.get(payload_type)
+                flow = output.flow
+                key, fixed, number, flow_key = flows.get(flow) or self._new_flow(flows, flow, output)
                 ms = output.timestamp // 1_000_000
                 if ms != last_ms:
                     last_ms = ms
-                    stamp = b"\x12timestamp%b%d" % (DIGITS, ms) if ms > 999_999_999_999 else header("timestamp", b"%d" % ms)
+                    stamp = header("timestamp", b"%d" % ms)
                 labels = output.labels
                 call = labels.get(call_label) if call_label is not None else None
                 if call is not None:
                     lane, call_key = calls.get(call) or lanes.of_call(call)
-                    if self._key_is_partition:
+                    if call_key_only:
                         key = call_key
                 elif spread is None:
                     lane = lanes.lanes[number % lanes.count]
-                    if self._key_is_partition:
+                    if call_key_only:
                         key = flow_key
                 else:
                     lane = spread
-                    if self._key_is_partition:
+                    if call_key_only:
                         key = NULL
                 n = len(value)
                 headers = [labels_of[name][text] for name, text in labels.items()]
-                size = VARINTS[n] if n < 16384 else varint(n)
-                body = b"".join((key, size, value, VARINTS[FIXED_HEADERS + len(headers)], fixed, endpoints, stamp, *headers))
+                size = VARINTS[n] if n < RECORDS_MAX else varint(n)
+                body = b"".join((key, size, value, VARINTS[FIXED_HEADERS + len(headers)], fixed, stamp, *headers))
             except Exception:  # a payload's own to_json, or a label that is no text: this message alone is lost
                 ticket.settle(1, "encode")
                 continue
-            if len(body) > self._largest:
+            n = len(body)
+            if n > self._largest:
                 ticket.settle(1, "too_large")
                 continue
             writer = lane.writer
-            if writer is None or writer.size + len(body) > lane.limit.bytes or writer.count >= 16383:
-                writer = lane.writer_for(len(body), now_ms)
+            if writer is None or writer.size + n > lane.limit.bytes or len(writer.bodies) >= RECORDS_MAX:
+                writer = lane.writer_for(n, now_ms)
             if writer.owner is not ticket:
-                writer.give_to(ticket, now_ms)
-                touched.add(lane)
-            writer.append(body)
+                writer.give_to(ticket)
+                touched.append(lane)
+            writer.bodies.append(body)
+            writer.size += n + RECORD_OVERHEAD
         for lane in touched:
             lane.poke()
 
-    def _new_flow(self, output: OutputPacket, flow: FlowKey) -> tuple[bytes, bytes, int, bytes]:
-        """Encode what is constant for a flow: the key, four headers, and the number and key that both directions share."""
+    def _flows_of(self, output: OutputPacket) -> dict[FlowKey, Flow]:
+        """Give the cache for outputs of one task and payload type."""
+        kind = (output.task_id, output.agent_id, output.payload_type)
+        if kind not in self._flows and len(self._flows) >= CACHED_KINDS:
+            self._flows.clear()
+        return self._flows.setdefault(kind, {})
+
+    def _new_flow(self, flows: dict[FlowKey, Flow], flow: FlowKey, output: OutputPacket) -> Flow:
+        """Encode what is constant for a flow: key, seven headers, and the number and key that both directions share."""
         src_ip, dst_ip = str(output.src_ip), str(output.dst_ip)
         src, dst = f"{src_ip}:{output.src_port}", f"{dst_ip}:{output.dst_port}"
-        endpoints = (
-            header("src_ip", src_ip.encode())
-            + header("dst_ip", dst_ip.encode())
-            + header("src_port", b"%d" % output.src_port)
-            + header("dst_port", b"%d" % output.dst_port)
+        fixed = (
+            header("task_id", encode_text(output.task_id)),
+            header("agent_id", encode_text(output.agent_id)),
+            header("payload_type", encode_text(output.payload_type)),
+            header("src_ip", src_ip.encode()),
+            header("dst_ip", dst_ip.encode()),
+            header("src_port", b"%d" % output.src_port),
+            header("dst_port", b"%d" % output.dst_port),
         )
         both = "-".join(sorted((src, dst))).encode()
-        if len(self._flows) >= CACHED_FLOWS:
-            self._flows.clear()
-        made = self._flows[flow] = (field(f"{src}-{dst}".encode()), endpoints, partition_hash(both), field(both))
+        if len(flows) >= CACHED_FLOWS:
+            flows.clear()
+        made = flows[flow] = (field(f"{src}-{dst}".encode()), b"".join(fixed), partition_hash(both), field(both))
         return made
 
 
 def _raw(output: OutputPacket) -> bytes:
     return output.raw_payload
-
-
-def _fixed(output: OutputPacket) -> bytes:
-    return (
-        header("task_id", encode_text(output.task_id))
-        + header("agent_id", encode_text(output.agent_id))
-        + header("payload_type", encode_text(output.payload_type))
-    )

@@ -15,7 +15,7 @@ import structlog
 
 from otus_kafka.link import ProducerLink
 from otus_kafka.outcome import Outcome
-from otus_kafka.records import HEADER_BYTES, RECORDS_MAX, BatchWriter, SealedBatch, compressor, seal
+from otus_kafka.records import HEADER_BYTES, RECORD_OVERHEAD, RECORDS_MAX, BatchWriter, SealedBatch, compressor, seal
 from otus_kafka.settings import KafkaReporterConfig
 
 BACKOFF_S = (0.1, 1.0)
@@ -135,7 +135,7 @@ class Lane:
     def writer_for(self, size: int, now_ms: int) -> BatchWriter:
         """Give a batch that has room for a record of ``size`` bytes."""
         writer = self.writer
-        if writer is not None and (writer.size + size > self.limit.bytes or writer.count >= RECORDS_MAX):
+        if writer is not None and (writer.size + size > self.limit.bytes or len(writer.bodies) >= RECORDS_MAX):
             self._close()
             writer = None
         if writer is None:
@@ -147,7 +147,7 @@ class Lane:
         writer = self.writer
         if self.task is not None:
             return
-        if self._ready or (writer is not None and writer.count >= self._batch_size):
+        if self._ready or (writer is not None and len(writer.bodies) >= self._batch_size):
             self._go()
         elif writer is not None and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._road.config.flush_interval, self._time_is_up)
@@ -196,7 +196,7 @@ class Lane:
         try:
             while True:
                 writer = self.writer
-                if not self._ready and writer is not None and (self._due or writer.count >= self._batch_size):
+                if not self._ready and writer is not None and (self._due or len(writer.bodies) >= self._batch_size):
                     self._close()
                 if not self._ready:
                     break
@@ -208,7 +208,7 @@ class Lane:
     async def _deliver(self, parcel: _Parcel) -> None:
         """See the first batch to its end. It stays the first meanwhile, so that ``abandon`` finds it."""
         parcel.sealed = parcel.sealed or await self._road.sealed(parcel.writer)
-        parcel.writer.parts = []
+        parcel.writer.bodies = []
         pause, longest = BACKOFF_S
         while True:
             outcome = await self._road.link.send(parcel.sealed, self._topic, self._partition, parcel.deadline)
@@ -250,8 +250,9 @@ class Lane:
             writer = BatchWriter(now_ms)
             for owner, body in zip(owners[part], bodies[part], strict=True):
                 if writer.owner is not owner:
-                    writer.give_to(owner, now_ms)
-                writer.append(body)
+                    writer.give_to(owner)
+                writer.bodies.append(body)
+                writer.size += len(body) + RECORD_OVERHEAD
             writer.finish()
             self._ready.appendleft(_Parcel(writer, writer.size, parcel.deadline))
             self._road.room.take(writer.size)

@@ -42,8 +42,6 @@ def otus_components() -> Iterator[otus_core.Declaration]:
 
 
 @otus_core.hookimpl
-def otus_cli_commands() -> Mapping[str, typer.Typer]:
+def otus_cli_commands() -> Mapping[str, otus_core.CommandGroup]:
     """Add ``otus fleet``."""
-    from otus_kafka.fleet import app
-
-    return {"fleet": app}
+    return {"fleet": otus_core.CommandGroup(app="otus_kafka.fleet:app", summary="Command many nodes, through Kafka")}

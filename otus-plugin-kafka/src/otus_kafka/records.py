@@ -16,8 +16,8 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.util import calc_crc32c
 
 HEADER_BYTES = 61
-RECORD_OVERHEAD = 24
-"""At most: length, attributes, time and offset deltas of one record."""
+RECORD_OVERHEAD = 10
+"""At most: length, attributes, time and offset of one record in its batch."""
 RECORDS_MAX = 16384
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 NULL = b"\x01"  # a length of -1
@@ -37,6 +37,8 @@ def _varint(value: int) -> bytes:
 
 
 VARINTS = tuple(_varint(n) for n in range(RECORDS_MAX))
+_HEADS = tuple(b"\x00\x00" + offset for offset in VARINTS)
+"""What follows a record's length: no attributes, the time of the batch, its place in the batch."""
 
 
 def varint(value: int) -> bytes:
@@ -55,50 +57,40 @@ def header(name: str, value: bytes) -> bytes:
 
 
 class BatchWriter:
-    """Takes records until somebody thinks that they are enough. ``shares`` says how many in a row belong to which owner."""
+    """Takes the bodies of records until somebody thinks that they are enough. ``shares`` says how many in a row belong to which owner.
 
-    __slots__ = ("_prefix", "_shared", "_stamp", "count", "first_ms", "owner", "parts", "shares", "size")
+    Whoever appends to ``bodies`` adds to ``size`` what it appended and ``RECORD_OVERHEAD``.
+    """
+
+    __slots__ = ("_shared", "bodies", "made_ms", "owner", "shares", "size")
 
     def __init__(self, now_ms: int) -> None:
-        self.parts: list[bytes] = []
-        self.count = 0
+        self.bodies: list[bytes] = []
         self.size = 0
-        self.first_ms = now_ms
+        self.made_ms = now_ms
         self.owner: object = None
         self.shares: list[tuple[object, int]] = []
         self._shared = 0
-        self._stamp = now_ms
-        self._prefix = b"\x00\x00"
 
-    def give_to(self, owner: object, now_ms: int) -> None:
+    def give_to(self, owner: object) -> None:
         """Say whose the records are that follow."""
-        self._close_share()
+        count = len(self.bodies)
+        if count > self._shared:
+            self.shares.append((self.owner, count - self._shared))
+            self._shared = count
         self.owner = owner
-        self._stamp = max(now_ms, self.first_ms)
-        self._prefix = b"\x00" + varint(self._stamp - self.first_ms)
-
-    def append(self, body: bytes) -> None:
-        """Take one record: its key, value and headers as bytes."""
-        offset = varint(self.count)
-        prefix = self._prefix
-        length = len(prefix) + len(offset) + len(body)
-        self.parts += (varint(length), prefix, offset, body)
-        self.count += 1
-        self.size += length + 4
 
     def finish(self) -> None:
         """Take no more."""
-        self._close_share()
-        self.owner = None
+        self.give_to(None)
 
-    @property
-    def last_ms(self) -> int:
-        return self._stamp
-
-    def _close_share(self) -> None:
-        if self.count > self._shared:
-            self.shares.append((self.owner, self.count - self._shared))
-            self._shared = self.count
+    def records(self) -> bytes:
+        """Give all records, one after the other. They bear the time of the batch, which is at most a flush interval off."""
+        parts: list[bytes] = []
+        for head, body in zip(_HEADS, self.bodies, strict=False):
+            length = len(head) + len(body)
+            parts += (VARINTS[length] if length < RECORDS_MAX else _varint(length), head, body)
+        return b"".join(parts)
 
 
 class SealedBatch:
@@ -158,15 +150,14 @@ def _lz4(data: bytes, level: int) -> bytes:
 
 def seal(writer: BatchWriter, codec: str, compress: Callable[[bytes], bytes] | None) -> SealedBatch:
     """Make the batch of what the writer holds."""
-    records = b"".join(writer.parts)
+    records = writer.records()
     attributes = 0
     if compress is not None:
         smaller = compress(records)
         if len(smaller) < len(records):
             records, attributes = smaller, CODECS[codec]
-    count = writer.count
+    count = len(writer.bodies)
     # no producer id, epoch or sequence: the producer is not idempotent
-    checked = _CHECKED.pack(attributes, count - 1, writer.first_ms, writer.last_ms, -1, -1, -1, count)
-    checked += records
+    checked = _CHECKED.pack(attributes, count - 1, writer.made_ms, writer.made_ms, -1, -1, -1, count) + records
     front = _FRONT.pack(0, len(checked) + 9, -1, 2)
     return SealedBatch(b"".join((front, struct.pack(">I", calc_crc32c(checked)), checked)), count)
