@@ -46,7 +46,7 @@ class LokiPusher:
                 self._lines.popleft()
                 self.lost += 1
             self._lines.append((time.time_ns(), line))
-            if len(self._lines) >= self._batch_size:
+            if len(self._lines) == 1 or len(self._lines) >= self._batch_size:
                 self._changed.notify()
 
     def close(self, within: float = 3.0) -> None:

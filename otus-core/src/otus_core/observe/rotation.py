@@ -33,6 +33,7 @@ class RotatingFile:
         self._file: int | None = None
         self._size = 0
         self._tried_at = float("-inf")
+        self._compressing: threading.Thread | None = None
 
     def write(self, line: str) -> None:
         """Append a line, putting the file away first when it would grow too large."""
@@ -78,6 +79,8 @@ class RotatingFile:
     def _rotate(self) -> None:
         """Move each old file one number up, and the current one to the first."""
         self._close()
+        if self._compressing is not None:  # it works on a name that is about to change
+            self._compressing.join()
         for number, path in sorted(self._old(), reverse=True):
             if number >= self._max_backups or self._is_aged(path):
                 path.unlink(missing_ok=True)
@@ -89,7 +92,8 @@ class RotatingFile:
         first = self._numbered(1, False)
         self._path.rename(first)
         if self._compress:
-            threading.Thread(target=_compress, args=(first,), name="otus-log-gzip", daemon=True).start()
+            self._compressing = threading.Thread(target=_compress, args=(first,), name="otus-log-gzip", daemon=True)
+            self._compressing.start()
 
     def _old(self) -> list[tuple[int, Path]]:
         found = ((OLD.search(path.name), path) for path in self._path.parent.glob(self._path.name + ".*"))

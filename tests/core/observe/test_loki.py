@@ -1,0 +1,120 @@
+"""Pushing to Loki, against a real HTTP server that fails and recovers."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from otus_core.observe import loki
+from otus_core.observe.loki import LokiPusher
+
+
+class Loki:
+    """What it received, and the statuses that it answers next; 204 when there are no more."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.streams: list[dict[str, str]] = []
+        self.statuses: list[int] = []
+        self.times: list[int] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = gzip.decompress(self.rfile.read(int(self.headers["Content-Length"])))
+                status = outer.statuses.pop(0) if outer.statuses else 204
+                if status == 204:
+                    for stream in json.loads(body)["streams"]:
+                        outer.streams.append(stream["stream"])
+                        outer.times += [int(ns) for ns, _ in stream["values"]]
+                        outer.lines += [line for _, line in stream["values"]]
+                self.send_response(status)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/loki/api/v1/push"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def server() -> Iterator[Loki]:
+    made = Loki()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loki, "PAUSE_FIRST_S", 0.02)
+    monkeypatch.setattr(loki, "PAUSE_MOST_S", 0.05)
+
+
+def wait(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def test_lines_arrive_in_order_with_their_labels(server: Loki) -> None:
+    pusher = LokiPusher(server.url, {"app": "otus"}, 10, 0.05)
+    lines = [f"line {n}" for n in range(35)]
+    for line in lines:
+        pusher.write(line)
+    wait(lambda: len(server.lines) == 35)
+    assert server.lines == lines
+    assert server.times == sorted(server.times)
+    assert server.streams[0] == {"app": "otus"}
+    pusher.close()
+
+
+def test_an_outage_loses_nothing_that_fits_the_buffer(server: Loki) -> None:
+    server.statuses = [500, 503, 429, 500]
+    pusher = LokiPusher(server.url, {}, 5, 0.01)
+    for n in range(12):
+        pusher.write(str(n))
+    wait(lambda: len(server.lines) == 12)
+    assert server.lines == [str(n) for n in range(12)]
+    assert pusher.lost == 0
+    pusher.close()
+
+
+def test_what_loki_refuses_for_good_is_counted_and_not_tried_again(server: Loki) -> None:
+    server.statuses = [400]
+    pusher = LokiPusher(server.url, {}, 2, 0.01)
+    pusher.write("bad")
+    wait(lambda: pusher.lost == 1)
+    pusher.write("good")
+    wait(lambda: server.lines == ["good"])
+    pusher.close()
+
+
+def test_a_loki_that_is_not_there_costs_bounded_memory_and_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loki, "BUFFER_MAX", 100)
+    pusher = LokiPusher("http://127.0.0.1:9/loki/api/v1/push", {}, 10, 0.01)
+    begun = time.monotonic()
+    for n in range(5000):
+        pusher.write(str(n))
+    assert time.monotonic() - begun < 1
+    wait(lambda: pusher.lost >= 4800)
+    begun = time.monotonic()
+    pusher.close(1.0)
+    assert time.monotonic() - begun < 2
+
+
+def test_closing_pushes_what_is_left(server: Loki) -> None:
+    pusher = LokiPusher(server.url, {}, 1000, 30.0)
+    pusher.write("last words")
+    pusher.close()
+    assert server.lines == ["last words"]
