@@ -15,11 +15,10 @@ FAILED, INTERRUPTED = 1, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``otus`` with these arguments, ``sys.argv``'s unless given; returns the exit status. Errors are told in a line each on stderr."""
-    from otus_core.cli.app import run_app
     from otus_core.errors import OtusError
 
     try:
-        status = run_app(list(sys.argv[1:] if arguments is None else arguments))
+        status = _run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # the reader has had enough: `| head`
@@ -37,6 +36,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"otus: internal error: {type(error).__name__}: {error}\n")
         sys.stderr.write(f"otus: this is a bug; {DEBUG}=1 shows where it happened\n")
         return FAILED
+
+
+def _run(arguments: list[str]) -> int:
+    """Run a command. Two are wanted at once and need no options parsed: for them typer, half of the time they take, is left alone."""
+    if "_OTUS_COMPLETE" not in os.environ:
+        if arguments in ([], ["-h"], ["--help"]):
+            from otus_core.cli.help import help_page
+            from otus_core.cli.session import Session
+
+            sys.stdout.write(help_page(Session().plugin_commands))
+            return 0
+        if arguments in (["plugins", "list"], ["plugins", "list", "--json"]):
+            from otus_core.cli.listing import listing
+            from otus_core.cli.session import Session
+
+            sys.stdout.write(listing(Session(), as_json=arguments[-1] == "--json"))
+            return 0
+    from otus_core.cli.app import run_app
+
+    return run_app(arguments)
 
 
 def _raise_if_debugging() -> None:

@@ -1,10 +1,8 @@
-"""The application: global options, commands looked up when they are used, and a help page made from the table of commands."""
+"""The application: global options, commands looked up when they are used, and answers of one shape."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +13,8 @@ import typer.core
 import typer.main
 
 import otus_core
-from otus_core.cli.commands import COMMANDS, SECTIONS, Entry, plugin_commands
+from otus_core.cli.commands import COMMANDS, Entry
+from otus_core.cli.help import help_page
 from otus_core.cli.session import session_of
 from otus_core.errors import OtusError
 
@@ -23,23 +22,6 @@ PROGRAM = "otus"
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # click's own; newer typers carry their own click
 VALUED = ("--config", "-c", "--socket", "--output", "--no-plugin")
 FLAGS = ("--safe",)
-
-OPTIONS = (
-    ("-c, --config FILE", "configuration of the daemon"),
-    ("--socket PATH", "control socket of the daemon"),
-    ("--output text|json", "how answers are printed"),
-    ("--no-plugin NAME", "leave a plugin out; may be repeated"),
-    ("--safe", "load first-party plugins only"),
-    ("--version", "print the version"),
-    ("--install-completion", "complete commands and options in this shell"),
-    ("-h, --help", "this page; otus COMMAND --help tells more"),
-)
-EXAMPLES = (
-    ("otus run call.pcap", "a line for each SIP message"),
-    ("otus run call.pcap --format json", "for machines"),
-    ('sudo otus run -i eth0 --bpf "udp port 5060"', "the same, live"),
-    ("otus plugins list", "what is installed, what is broken and why"),
-)
 
 
 class OtusGroup(typer.core.TyperGroup):
@@ -60,11 +42,11 @@ class OtusGroup(typer.core.TyperGroup):
             close = get_close_matches(args[0], self.list_commands(ctx), n=1)
             hint = f"did you mean {close[0]!r}?" if close else "otus --help lists them all"
             ctx.fail(f"there is no command {args[0]!r}; {hint}")
-        return super().resolve_command(ctx, args)  # type: ignore[arg-type]
+        return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """Write the help page, without importing a command and without rich, which takes longer than all the rest."""
-        formatter.write(_help(_plugin_commands(ctx), _coloured(sys.stdout)))
+        formatter.write(help_page(_plugin_commands(ctx)))
 
 
 app = typer.Typer(
@@ -152,26 +134,3 @@ def _imported(name: str, entry: Entry) -> Any:
     command.name = name
     command.context_settings = {"help_option_names": ["-h", "--help"]}
     return command
-
-
-def _coloured(stream: Any) -> bool:
-    return bool(stream.isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def _help(from_plugins: Mapping[str, Entry], coloured: bool) -> str:
-    """Write the help page."""
-    bold, plain = ("\x1b[1m", "\x1b[0m") if coloured else ("", "")
-    lines = [f"{bold}otus{plain} captures packets, understands SIP, and reports what it saw.", ""]
-    lines += [f"{bold}Usage{plain}", "  otus COMMAND [OPTIONS] [ARGUMENTS]", ""]
-    sections = {**SECTIONS, "From plugins": from_plugins} if from_plugins else SECTIONS
-    width = max(len(name) for entries in sections.values() for name in entries) + 2
-    for title, entries in sections.items():
-        lines.append(f"{bold}{title}{plain}")
-        lines += [f"  {name:<{width}}{entry.summary}" for name, entry in entries.items()]
-        lines.append("")
-    for title, table in (("Options", OPTIONS), ("Examples", EXAMPLES)):
-        width = max(len(left) for left, _ in table) + 2
-        lines.append(f"{bold}{title}{plain}")
-        lines += [f"  {left:<{width}}{right}" for left, right in table]
-        lines.append("")
-    return "\n".join(lines[:-1]) + "\n"

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 
-@attrs.frozen
-class Entry:
+class Entry(NamedTuple):
     """A command: ``target`` names a function or a ``typer.Typer``."""
 
     target: str

@@ -5,30 +5,20 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from otus_core.cli.listing import BOLD, DIM, PLAIN, RED, coloured, listing
 from otus_core.cli.session import Session, session_of
 from otus_core.declarations import KINDS
 from otus_core.errors import OtusError, PluginNotFound
 
 if TYPE_CHECKING:
-    from otus_core.plugins.records import PluginRecord
     from otus_core.plugins.registry import Registered
 
 app = typer.Typer(no_args_is_help=True, help="List, show, check and create plugins.")
-
-TITLES = {
-    "capturer": "Capturers",
-    "parser": "Parsers",
-    "processor": "Processors",
-    "reporter": "Reporters",
-    "command_channel": "Command channels",
-}
-BOLD, RED, DIM, PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
 
 
 @app.command("list")
@@ -39,15 +29,10 @@ def list_(
     no_import: Annotated[bool, typer.Option("--no-import", help="Read metadata alone; import nothing.")] = False,
 ) -> None:
     """List plugins and their components; what is broken comes with the reason and what to do about it."""
-    session = session_of(context)
     if kind is not None and kind not in KINDS:
         raise typer.BadParameter(f"{kind!r} is not one of {', '.join(KINDS)}", param_hint="--kind")
-    rows = [row for record in _records(session, no_import) for row in record.rows()]
-    rows = [row for row in rows if kind is None or row["kind"] in (kind, None)]
-    if as_json or session.json_output:
-        typer.echo(json.dumps(rows, indent=2))
-    else:
-        sys.stdout.write(_table(rows, _coloured()))
+    session = session_of(context)
+    sys.stdout.write(listing(session, kind, as_json=as_json or session.json_output, no_import=no_import))
 
 
 @app.command()
@@ -70,7 +55,7 @@ def show(
         for one in found:
             typer.echo(sample_of(one.declaration.config) or "{}\n", nl=False)
     else:
-        typer.echo("\n".join(_description(one, _coloured()) for one in found), nl=False)
+        typer.echo("\n".join(_description(one, coloured()) for one in found), nl=False)
 
 
 @app.command()
@@ -97,7 +82,7 @@ def check(
     if session.json_output:
         typer.echo(json.dumps(reports, indent=2))
     else:
-        sys.stdout.write("".join(_report(report, _coloured()) for report in reports))
+        sys.stdout.write("".join(_report(report, coloured()) for report in reports))
     if any(finding["status"] == "failed" for report in reports for finding in report["findings"]):
         raise typer.Exit(1)
 
@@ -114,14 +99,6 @@ def new(
     made = create(kind, name, folder)
     typer.echo(f"{made} is there. Next:\n")
     typer.echo(f"  pip install -e {made}\n  otus plugins check {name}\n  pytest {made}")
-
-
-def _records(session: Session, no_import: bool) -> Sequence[PluginRecord]:
-    if no_import:
-        from otus_core.plugins.loader import find
-
-        return find(session.selection)
-    return session.registry.records
 
 
 def _named(session: Session, name: str) -> list[Registered]:
@@ -142,43 +119,6 @@ def _named(session: Session, name: str) -> list[Registered]:
         error for _, error in refusals if "there are:" not in str(error)
     ]  # those that know the name, or one like it
     raise named[0] if named else PluginNotFound(f"no plugin offers {bare!r}; see otus plugins list")
-
-
-def _table(rows: Iterable[dict[str, Any]], coloured: bool) -> str:
-    rows = list(rows)
-    bold, red, dim, plain = (BOLD, RED, DIM, PLAIN) if coloured else ("", "", "", "")
-    good = [row for row in rows if row["state"] in ("ready", "found")]
-    widths = [max((len(_cell(row, i)) for row in rows), default=0) for i in range(3)]
-    lines: list[str] = []
-    for kind, title in (*TITLES.items(), (None, "Installed")):
-        chosen = [row for row in good if row["kind"] == kind]
-        if chosen:
-            lines.append(f"{bold}{title}{plain}")
-            lines += [f"  {_cells(row, widths)}  {dim}{_about(row)}{plain}".rstrip() for row in chosen]
-            lines.append("")
-    for state, title in (("failed", "Broken"), ("disabled", "Disabled")):
-        chosen = [row for row in rows if row["state"] == state]
-        if chosen:
-            lines.append(f"{bold}{red if state == 'failed' else ''}{title}{plain}")
-            for row in chosen:
-                what = f"{row['stage']}: {row['reason']}" if state == "failed" else row["reason"]
-                lines += [f"  {_cells(row, widths)}  {what}", f"  {dim}→ {row['remedy']}{plain}"]
-            lines.append("")
-    return "\n".join(lines)
-
-
-def _cell(row: dict[str, Any], i: int) -> str:
-    text: str = (row["name"], row["distribution"], row["version"])[i]
-    return text
-
-
-def _cells(row: dict[str, Any], widths: Sequence[int]) -> str:
-    return "  ".join(f"{_cell(row, i):<{widths[i]}}" for i in range(3))
-
-
-def _about(row: dict[str, Any]) -> str:
-    mark = f" ({row['stability']})" if row["stability"] in ("experimental", "deprecated") else ""
-    return f"{row['summary']}{mark}"
 
 
 def _description(one: Registered, coloured: bool) -> str:
@@ -219,7 +159,3 @@ def _report(report: dict[str, Any], coloured: bool) -> str:
         told = f"{finding['rule']}: {finding['message']}" if finding["message"] else finding["rule"]
         lines.append(f"  {colour}{marks[finding['status']]} {told}{plain}")
     return "\n".join(lines) + "\n\n"
-
-
-def _coloured() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

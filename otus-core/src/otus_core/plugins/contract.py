@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import attrs
 import importlib_metadata
 
 import otus_core
@@ -175,7 +174,7 @@ def _configures(declared: Declaration) -> Complaints:
     for field in fields:
         if not field.option.help:
             yield Warned(f"option {field.key} has no help")
-    if fields and cls.__setattr__ is object.__setattr__ or not attrs.has(cls):
+    if fields and "__setattr__" not in vars(cls):
         yield Warned("its configuration class is not frozen: make it with @otus_core.configuration")
 
 

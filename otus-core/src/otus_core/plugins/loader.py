@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import operator
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -31,6 +33,10 @@ CORE = "otus-core"
 REASON_MAX = 300
 """Characters of an error that are kept: it goes into logs and answers."""
 COMPONENTS_MAX = 64
+PLAIN_BOUND = re.compile(r"(>=|<=|<|>)\s*([0-9]{1,9}(?:\.[0-9]{1,9}){0,3})")
+PLAIN_REQUIREMENT = re.compile(rf"otus-core\s*\(?((?:{PLAIN_BOUND.pattern}\s*,?\s*)+)\)?\s*\Z")
+"""The form of requirement that everybody is told to write; other forms are left to packaging."""
+COMPARE = {">=": operator.ge, "<=": operator.le, "<": operator.lt, ">": operator.gt}
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("otus_"))
 
 
@@ -46,21 +52,21 @@ def load(selection: Selection | Mapping[str, Any] | None = None) -> Registry:
     """Load every installed plugin that the selection (or its ``plain()``) wants. Never raises for a plugin's sake."""
     if not isinstance(selection, Selection):
         selection = Selection(**(selection or {}))
-    entries, damaged = _find()
+    found, damaged = _find()
     core = PluginRecord(plugin="core", distribution=CORE, version=otus_core.__version__)
     loaded = [_guarded(core, None), *(Loaded(record=record) for record in damaged)]
-    loaded += [_load_one(entry, selection) for entry in entries]
+    loaded += [_load_one(record, entry, selection) for record, entry in found]
     return Registry(_settle(loaded, selection.prefer), selection)
 
 
 def find(selection: Selection | None = None) -> list[PluginRecord]:
     """Give the records of what is installed, from metadata alone: nothing is imported."""
-    entries, damaged = _find()
+    found, damaged = _find()
     selection = selection or Selection()
-    return [*damaged, *(_disabled(_found(entry), selection) or _found(entry) for entry in entries)]
+    return [*damaged, *(_disabled(record, selection) or record for record, _ in found)]
 
 
-def _find() -> tuple[list[importlib_metadata.EntryPoint], list[PluginRecord]]:
+def _find() -> tuple[list[tuple[PluginRecord, importlib_metadata.EntryPoint]], list[PluginRecord]]:
     """Give the group's entry points by name, then distribution, and a record of each distribution whose metadata cannot be read."""
     damaged: list[PluginRecord] = []
     try:
@@ -72,7 +78,8 @@ def _find() -> tuple[list[importlib_metadata.EntryPoint], list[PluginRecord]]:
                 found += dist.entry_points.select(group=ENTRY_POINT_GROUP)
             except Exception as error:
                 damaged.append(_damaged(dist, error))
-    return sorted(found, key=lambda entry: (entry.name, _found(entry).distribution)), damaged
+    records = [(_found(entry), entry) for entry in found]
+    return sorted(records, key=lambda pair: (pair[0].plugin, pair[0].distribution)), damaged
 
 
 def _damaged(dist: Any, error: Exception) -> PluginRecord:
@@ -94,8 +101,7 @@ def _identity(dist: Any) -> tuple[str, str]:
         return "unknown", "unknown"
 
 
-def _load_one(entry: importlib_metadata.EntryPoint, selection: Selection) -> Loaded:
-    record = _found(entry)
+def _load_one(record: PluginRecord, entry: importlib_metadata.EntryPoint, selection: Selection) -> Loaded:
     disabled = _disabled(record, selection)
     return _guarded(record, entry) if disabled is None else Loaded(record=disabled)
 
@@ -154,25 +160,40 @@ def _remedy(stage: Stage, error: BaseException, record: PluginRecord) -> str:
 
 def _check_version(entry: importlib_metadata.EntryPoint) -> None:
     """Compare what the distribution requires of otus-core with what is here. Raises _Refused."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
     for text in (entry.dist.requires if entry.dist is not None else None) or ():
-        if not normalized(text).startswith(CORE):
-            continue
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement as error:
-            reason = f"its requirement {text!r} cannot be read: {' '.join(str(error).split())}"
-            raise _Refused(reason, "ask its authors to correct it") from None
-        if normalized(requirement.name) != CORE or not (
-            requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        ):
-            continue
-        if not requirement.specifier.contains(otus_core.__version__, prereleases=True):
-            reason = f"it needs {CORE}{requirement.specifier}, and this is {CORE} {otus_core.__version__}"
+        if normalized(text).startswith(CORE) and not _is_met(text):
             name = entry.dist.name if entry.dist is not None else entry.name
+            wanted = normalized(text.partition(";")[0]).strip()
             remedy = f"install a version of {name} made for {CORE} {otus_core.__version__}, or that {CORE}"
-            raise _Refused(reason, remedy)
+            raise _Refused(f"it needs {wanted}, and this is {CORE} {otus_core.__version__}", remedy)
+
+
+def _is_met(text: str) -> bool:
+    """Whether a requirement that begins with our name is met, or is not for us. Raises _Refused when it cannot be read."""
+    plain = PLAIN_REQUIREMENT.match(text)
+    if plain is not None and otus_core.__version__.replace(".", "").isdigit():
+        ours = _release(otus_core.__version__)
+        return all(COMPARE[how](ours, _release(version)) for how, version in PLAIN_BOUND.findall(plain[1]))
+    from packaging.requirements import InvalidRequirement, Requirement  # takes as long as loading five plugins
+
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        reason = f"its requirement {text!r} cannot be read: {' '.join(str(error).split())}"
+        raise _Refused(reason, "ask its authors to correct it") from None
+    if normalized(requirement.name) != CORE:
+        return True
+    if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+        return True
+    return requirement.specifier.contains(otus_core.__version__, prereleases=True)
+
+
+def _release(version: str) -> list[int]:
+    """Give a plain version's numbers; trailing zeros mean nothing."""
+    numbers = [int(part) for part in version.split(".")]
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return numbers
 
 
 def _register(plugin: object, name: str) -> pluggy.PluginManager:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -151,4 +152,6 @@ def _failures(record: PluginRecord) -> list[PluginRecord | ComponentRecord]:
 def _logger() -> Any:
     import structlog  # a fifth of a second to import, and rarely wanted
 
+    if not structlog.is_configured():  # standard output is for answers
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     return structlog.get_logger("otus.plugins")

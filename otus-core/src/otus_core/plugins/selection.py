@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -31,14 +31,15 @@ class Selection:
     ``prefer`` settles who gets a name that two claim: ``{"parser:sip": "otus-plugin-sip"}``. ``safe`` loads first-party plugins only.
     """
 
-    disabled: tuple[str, ...] = attrs.field(default=(), converter=tuple)
-    enabled: tuple[str, ...] | None = attrs.field(default=None, converter=attrs.converters.optional(tuple))
-    prefer: Mapping[str, str] = attrs.field(factory=dict, converter=dict)
+    disabled: Sequence[str] = ()
+    enabled: Sequence[str] | None = None
+    prefer: Mapping[str, str] = attrs.field(factory=dict)
     safe: bool = False
 
     def plain(self) -> dict[str, Any]:
         """Give the selection as plain values, for another process; ``Selection(**plain)`` is the same again."""
-        return {"disabled": self.disabled, "enabled": self.enabled, "prefer": dict(self.prefer), "safe": self.safe}
+        enabled = None if self.enabled is None else list(self.enabled)
+        return {"disabled": list(self.disabled), "enabled": enabled, "prefer": dict(self.prefer), "safe": self.safe}
 
     def why_not(self, plugin: str, distribution: str) -> str:
         """Say why this plugin is not to be loaded; empty when it is."""

@@ -1,0 +1,269 @@
+"""Each way in which a plugin can be broken: it alone suffers, and its record says where, why, who and which version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.core.plugins.distributions import Site, good
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(folder=tmp_path)
+    site.install("otus-plugin-fine", good("fine"))
+    return site
+
+
+BROKEN = {
+    "fails to import": (
+        dict(source="import nowhere_to_be_found"),
+        "import",
+        "ModuleNotFoundError: No module named 'nowhere_to_be_found'",
+    ),
+    "raises at import": (dict(source="raise RuntimeError('\\x1b[31mred\\n' + 'x' * 5000)"), "import", "RuntimeError: \\x1b[31mred xxx"),
+    "calls sys.exit at import": (dict(source="import sys; sys.exit('enough')"), "import", "SystemExit: enough"),
+    "misspells a hook": (
+        dict(
+            source="""
+            import otus_core
+            @otus_core.hookimpl
+            def otus_component():
+                return []
+            """
+        ),
+        "validate",
+        "there is no hook 'otus_component'",
+    ),
+    "forgets the mark": (dict(source="def otus_components():\n    return []\n"), "validate", "otus_components is not marked as a hook"),
+    "implements nothing": (dict(source="x = 1"), "validate", "otus_plugin_broken implements no hook"),
+    "has a wrong hook signature": (
+        dict(
+            source="""
+            import otus_core
+            @otus_core.hookimpl
+            def otus_components(registry):
+                return []
+            """
+        ),
+        "register",
+        "Argument(s) {'registry'} are declared in the hookimpl but can not be found in the hookspec",
+    ),
+    "raises in its hook": (
+        dict(
+            source="""
+            import otus_core
+            @otus_core.hookimpl
+            def otus_components():
+                yield otus_core.Parser(name="Not A Name", factory="x:Y", payload_types=("x",))
+            """
+        ),
+        "validate",
+        "ValueError: name 'Not A Name': use 1 to 32 of a-z 0-9 _ -, a letter first",
+    ),
+    "declares something else": (
+        dict(
+            source="""
+            import otus_core
+            @otus_core.hookimpl
+            def otus_components():
+                return ["sip"]
+            """
+        ),
+        "validate",
+        "otus_components gave 'sip', not a declaration",
+    ),
+    "declares a name twice": (dict(source=good("twice") + "    " + good("twice").strip().splitlines()[-1].strip() + "\n"), "validate", "it declares parser 'twice' twice"),
+    "has a configuration that is none": (
+        dict(
+            source="""
+            import otus_core
+            @otus_core.hookimpl
+            def otus_components():
+                yield otus_core.Parser(name="c", factory="x:Y", payload_types=("x",), config=dict)
+            """
+        ),
+        "validate",
+        "parser 'c': config <class 'dict'> is not a configuration class",
+    ),
+    "needs another core": (
+        dict(source="raise AssertionError('imported')", requires=("Otus_Core>=9",)),
+        "version",
+        "it needs otus-core>=9, and this is otus-core 0.1.0",
+    ),
+    "requires what cannot be read": (
+        dict(source="raise AssertionError('imported')", requires=("otus-core >= banana",)),
+        "version",
+        "its requirement 'otus-core >= banana' cannot be read",
+    ),
+}
+
+
+@pytest.mark.parametrize(("about", "stage", "reason"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_plugin_suffers_alone(site: Site, about: dict, stage: str, reason: str) -> None:
+    site.install("otus-plugin-broken", version="4.5", **about)
+    row = site.row("otus-plugin-broken")
+    assert (row["name"], row["kind"], row["version"], row["state"], row["stage"]) == ("broken", None, "4.5", "failed", stage)
+    assert reason in row["reason"]
+    assert row["reason"].isprintable() and len(row["reason"]) <= 400
+    assert row["remedy"]
+    assert site.row("otus-plugin-fine")["state"] == "ready"
+
+
+def test_a_misspelt_hook_gets_a_suggestion(site: Site) -> None:
+    site.install("otus-plugin-broken", **BROKEN["misspells a hook"][0])
+    assert site.row("otus-plugin-broken")["remedy"] == "did you mean otus_components?"
+
+
+def test_an_extra_may_want_another_core(site: Site) -> None:
+    site.install("otus-plugin-extra", good("extra"), requires=("otus-core>=9; extra == 'future'", "otus-core-tools>=7"))
+    assert site.row("otus-plugin-extra")["state"] == "ready"
+
+
+def test_two_that_claim_one_name_both_lose_it(site: Site) -> None:
+    site.install("otus-plugin-one", good("same"), version="1.1")
+    site.install("acme-two", good("same"), version="2.2", entry_point="two")
+    for mine, other in (("otus-plugin-one", "two (acme-two 2.2)"), ("acme-two", "one (otus-plugin-one 1.1)")):
+        row = site.row(mine)
+        assert (row["name"], row["kind"], row["state"], row["stage"]) == ("same", "parser", "failed", "conflict")
+        assert row["reason"] == f"parser 'same' is claimed by {other} too"
+        assert f'plugins.prefer: {{"parser:same": {mine}}}' in row["remedy"]
+    assert site.row("otus-plugin-fine")["state"] == "ready"
+
+
+def test_prefer_settles_a_conflict(site: Site, tmp_path: Path) -> None:
+    site.install("otus-plugin-one", good("same"))
+    site.install("acme-two", good("same"), entry_point="two")
+    config = tmp_path / "config.yml"
+    config.write_text('otus: {plugins: {prefer: {"parser:same": Acme_Two}}}')
+    assert site.row("acme-two", "--config", str(config))["state"] == "ready"
+    lost = site.row("otus-plugin-one", "--config", str(config))
+    assert (lost["stage"], lost["reason"]) == ("conflict", "parser 'same' is given to acme-two by plugins.prefer")
+
+
+def test_one_entry_point_name_in_two_distributions_loads_both(site: Site) -> None:
+    site.install("acme-fine", good("other"), entry_point="fine")
+    assert site.row("otus-plugin-fine")["state"] == site.row("acme-fine")["state"] == "ready"
+
+
+DISABLED = {
+    "--no-plugin": (("--no-plugin", "quiet"), {}),
+    "OTUS_DISABLED_PLUGINS": ((), {"OTUS_DISABLED_PLUGINS": "other, quiet"}),
+    "--safe": (("--safe",), {}),
+    "after the command": (("plugins", "list", "--no-plugin", "quiet"), {}),
+}
+
+
+@pytest.mark.parametrize(("arguments", "environment"), DISABLED.values(), ids=DISABLED)
+def test_a_disabled_plugin_is_not_imported(site: Site, arguments: tuple, environment: dict) -> None:
+    mark = site.folder / "imported"
+    site.install("otus-plugin-quiet", f"open({str(mark)!r}, 'w')\n" + good("quiet"))
+    row = site.row("otus-plugin-quiet", *(a for a in arguments if a not in ("plugins", "list")), **environment)
+    assert (row["name"], row["kind"], row["state"], row["stage"]) == ("quiet", None, "disabled", "disabled")
+    assert not mark.exists()
+    assert site.row("otus-plugin-quiet")["state"] == "ready"
+    assert mark.exists()
+
+
+@pytest.mark.parametrize(("plugins", "expected"), [("disabled: [quiet]", "ready"), ("enabled: [quiet]", "disabled")])
+def test_the_configuration_disables_and_allows(site: Site, tmp_path: Path, plugins: str, expected: str) -> None:
+    site.install("otus-plugin-quiet", good("quiet"))
+    config = tmp_path / "config.yml"
+    config.write_text(f"otus: {{plugins: {{{plugins}}}}}")
+    states = {expected, site.row("otus-plugin-fine", "-c", str(config))["state"]}
+    assert states == {expected}
+    assert site.row("otus-plugin-quiet", "-c", str(config))["state"] == ("ready" if expected == "disabled" else "disabled")
+
+
+def test_listing_without_import_reads_metadata_alone(site: Site) -> None:
+    mark = site.folder / "imported"
+    site.install("otus-plugin-quiet", f"open({str(mark)!r}, 'w')\n" + good("quiet"))
+    done = site.otus("plugins", "list", "--no-import", "--json")
+    assert '"name": "quiet"' in done.stdout and '"stage": "found"' in done.stdout
+    assert not mark.exists()
+
+
+def test_listing_imports_no_factory(site: Site) -> None:
+    site.install("otus-plugin-quiet", good("quiet"), modules={"quiet_parts": "raise AssertionError('imported')"})
+    assert site.row("otus-plugin-quiet")["state"] == "ready"
+
+
+def test_a_damaged_entry_points_file_costs_nobody_else(site: Site) -> None:
+    site.install("otus-plugin-torn", good("torn"))
+    (site.folder / "otus_plugin_torn-1.0.dist-info" / "entry_points.txt").write_text("[otus.plugins]\ntorn\n")
+    assert site.row("otus-plugin-fine")["state"] == "ready"
+    torn = site.row("otus-plugin-torn")
+    assert (torn["state"], torn["stage"]) == ("failed", "found")
+    assert "entry_points.txt" in torn["reason"]
+
+
+def test_the_core_itself_offers_discard(site: Site) -> None:
+    row = site.row("otus-core")
+    assert (row["name"], row["kind"], row["state"], row["stage"]) == ("discard", "reporter", "ready", "ready")
+
+
+TASK = """
+id: t
+capture: {{type: {capturer}}}
+parsers: [{parser}]
+reporters: [{reporter}]
+"""
+
+
+def told(site: Site, tmp_path: Path, **names: str) -> str:
+    file = tmp_path / "task.yaml"
+    file.write_text(TASK.format(**{"capturer": "nothing", "parser": "fine", "reporter": "discard", **names}))
+    done = site.otus("--safe" if names.get("safe") else "--no-plugin=-", "validate", "-f", str(file))
+    assert done.returncode == 2
+    return done.stderr
+
+
+def test_a_task_that_names_a_broken_plugin_says_why_it_is_broken(site: Site, tmp_path: Path) -> None:
+    site.install("otus-plugin-broken", "import nowhere", version="4.5")
+    assert (
+        "parsers[0]: parser 'broken' cannot be used: plugin broken (otus-plugin-broken 4.5) failed at import: "
+        "ModuleNotFoundError: No module named 'nowhere'" in told(site, tmp_path, parser="broken")
+    )
+
+
+def test_a_misspelt_component_gets_a_suggestion(site: Site, tmp_path: Path) -> None:
+    assert "parsers[0]: there is no parser 'fien'; did you mean 'fine'?" in told(site, tmp_path, parser="fien")
+
+
+def test_a_command_of_a_plugin_is_listed_but_not_imported(site: Site) -> None:
+    site.install(
+        "otus-plugin-fleet",
+        """
+        import otus_core
+        @otus_core.hookimpl
+        def otus_cli_commands():
+            return {
+                "ships": otus_core.CommandGroup(app="fleet_cli:app", summary="Many nodes"),
+                "run": otus_core.CommandGroup(app="fleet_cli:app", summary="Taken"),
+            }
+        """,
+        modules={"fleet_cli": "import typer\napp = typer.Typer()\n@app.command()\ndef sail():\n    print('sailing')\n"},
+    )
+    page = site.otus("--help")
+    assert page.returncode == 0
+    assert "  ships     Many nodes (otus-plugin-fleet)" in page.stdout
+    assert "Taken" not in page.stdout
+    assert site.otus("ships", "sail").stdout == "sailing\n"
+
+
+def test_a_command_that_cannot_be_imported_is_one_line(site: Site) -> None:
+    site.install(
+        "otus-plugin-fleet",
+        """
+        import otus_core
+        @otus_core.hookimpl
+        def otus_cli_commands():
+            return {"ships": otus_core.CommandGroup(app="nowhere:app", summary="Many nodes")}
+        """,
+    )
+    done = site.otus("ships", "sail")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "otus: the command ships cannot be used: ModuleNotFoundError: No module named 'nowhere'\n",
+    )
