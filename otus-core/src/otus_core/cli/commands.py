@@ -17,6 +17,14 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     "Capture": {
         "run": Entry("otus_core.cli.run:run", "Read capture files or an interface, and print what is in them"),
     },
+    "Daemon": {
+        "daemon": Entry("otus_core.cli.operate:daemon", "Run the daemon"),
+        "stop": Entry("otus_core.cli.operate:stop", "Stop it; its tasks come back when it is started again"),
+        "reload": Entry("otus_core.cli.operate:reload", "Let it read its configuration again"),
+        "status": Entry("otus_core.cli.operate:status", "Show its version, uptime, tasks and plugins"),
+        "stats": Entry("otus_core.cli.operate:stats", "Show rates, drops and queue levels of each task"),
+        "task": Entry("otus_core.cli.operate:task_app", "Create, look at and delete its tasks"),
+    },
     "Plugins": {
         "plugins": Entry("otus_core.cli.plugins:app", "List, show, check and create plugins"),
     },

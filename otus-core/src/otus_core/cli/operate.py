@@ -15,16 +15,16 @@ WATCH_EVERY_S = 1.0
 
 def daemon(
     ctx: typer.Context,
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="Configuration file.")] = None,
     daemonize: Annotated[bool, typer.Option("--daemonize", help="Go to the background once it is ready.")] = False,
-    no_plugin: Annotated[list[str] | None, typer.Option("--no-plugin", help="Do not load this plugin.")] = None,
-    safe: Annotated[bool, typer.Option("--safe", help="Load first-party plugins only.")] = False,
 ) -> None:
-    """Run the daemon, in the foreground unless told otherwise."""
+    """Run the daemon, in the foreground unless told otherwise.
+
+    The global options --config FILE, --socket PATH, --no-plugin NAME and --safe are its own.
+    """
     from otus_core.cli.service import run_daemon
 
     options = _options(ctx)
-    run_daemon(config or options.config, options.socket, tuple(no_plugin or ()), safe, daemonize)
+    run_daemon(options.config, options.socket, options.no_plugin, options.safe, daemonize)
 
 
 def stop(ctx: typer.Context) -> None:

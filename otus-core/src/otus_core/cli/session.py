@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from otus_core.cli.commands import Entry
@@ -20,15 +20,20 @@ class Session:
         *,
         config: Path | None = None,
         socket: Path | None = None,
-        json_output: bool = False,
+        output: Literal["text", "json"] = "text",
         no_plugin: tuple[str, ...] = (),
         safe: bool = False,
     ) -> None:
         self.config = config
         self.socket = socket
-        self.json_output = json_output
+        self.output = output
         self.no_plugin = no_plugin
         self.safe = safe
+
+    @property
+    def json_output(self) -> bool:
+        """Whether answers are wanted as JSON."""
+        return self.output == "json"
 
     @cached_property
     def selection(self) -> Selection:
@@ -71,7 +76,7 @@ def session_of(context: Any) -> Session:
         root.obj = Session(
             config=given.get("config"),
             socket=given.get("socket"),
-            json_output=given.get("output") == "json",
+            output=given.get("output") or "text",
             no_plugin=tuple(given.get("no_plugin") or ()),
             safe=bool(given.get("safe")),
         )
