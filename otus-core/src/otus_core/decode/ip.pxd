@@ -73,20 +73,18 @@ cdef inline int ipv4(Walk *w, Layers *at) noexcept nogil:
 
 cdef inline uint32_t jumbo_length(const Walk *w) noexcept nogil:
     """Find the jumbo payload option (RFC 2675 §2) in the hop-by-hop header after the fixed header at ``w.p``; 0 when there is none."""
-    cdef const uint8_t *p = w.p + 42
-    cdef const uint8_t *end
+    cdef uint32_t at = 42
+    cdef uint32_t end
     if short_of(w, 48):
         return 0
-    end = w.p + 48 + (<uint32_t>w.p[41] << 3)
-    if end > w.end:
-        end = w.end
-    while end - p >= 2:
-        if p[0] == 0:                           # Pad1
-            p += 1
-        elif p[0] == 0xC2 and p[1] == 4 and end - p >= 6:
-            return be32(p + 2)
+    end = min(48 + (<uint32_t>w.p[41] << 3), <uint32_t>(w.end - w.p))
+    while at + 2 <= end:
+        if w.p[at] == 0:                        # Pad1
+            at += 1
+        elif w.p[at] == 0xC2 and w.p[at + 1] == 4 and at + 6 <= end:
+            return be32(w.p + at + 2)
         else:
-            p += 2 + p[1]
+            at += 2 + w.p[at + 1]
     return 0
 
 

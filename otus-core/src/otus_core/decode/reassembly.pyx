@@ -100,7 +100,7 @@ cdef class Reassembly:
         cdef Fragment *next
         if piece.length == 0 or (piece.more and piece.length & 7):
             return self._refuse(BAD_FRAGMENT)
-        if end + piece.head > DATAGRAM_MAX:
+        if piece.length > DATAGRAM_MAX or end + piece.head > DATAGRAM_MAX:
             return self._refuse(TOO_LARGE)
         hashed = self._hash(&piece.key)
         group = self._find(&piece.key, hashed & self.mask)
@@ -211,6 +211,8 @@ cdef class Reassembly:
         """Keep a copy of a fragment, behind ``after`` in its group."""
         cdef Fragment *fragment = <Fragment *>malloc(sizeof(Fragment) + piece.length)
         if fragment == NULL:
+            if group.first == NULL:
+                self._close(group)
             raise MemoryError
         fragment.offset = piece.offset
         fragment.length = piece.length
