@@ -1,0 +1,71 @@
+"""The reporter: encodes a batch and writes it at once.
+
+A closed standard output leaves ``report`` as BrokenPipeError, from which the core knows that nobody reads any more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import structlog
+from otus_core import BaseReporter, Context, LineWriter, OutputPacket, PluginInitFailed, ReportResult, encode_json
+
+from otus_console.config import ConsoleConfig
+from otus_console.text import TextLines
+
+log = structlog.get_logger("otus.console")
+T = TypeVar("T")
+
+
+class ConsoleReporter(BaseReporter):
+    """Prints one line a message."""
+
+    def __init__(self, config: ConsoleConfig) -> None:
+        self._config = config
+        self._stdout: LineWriter | None = None
+        self._text: TextLines | None = None
+        self._told = False
+
+    def wire(self, context: Context) -> None:
+        """Take standard output. Raises PluginInitFailed where there is none."""
+        if context.stdout is None:
+            raise PluginInitFailed("console: there is no standard output here; use a file or network reporter")
+        self._stdout = context.stdout
+        if self._config.format == "text":
+            colour = wants_colour(self._config.color, context.stdout.isatty)
+            self._text = TextLines(colour=colour, utc=self._config.time == "utc")
+
+    async def report(self, batch: Sequence[OutputPacket]) -> ReportResult:
+        """Write the batch. A message whose payload cannot be encoded fails alone. Raises BrokenPipeError."""
+        assert self._stdout is not None  # wired before anything is reported
+        text = self._text
+        lines = self._each(batch, _json) if text is None else text.lines(self._each(batch, text.row))
+        if lines:
+            await self._stdout.write(b"\n".join(lines) + b"\n")
+        failed = len(batch) - len(lines)
+        return ReportResult(len(lines), {"encode": failed} if failed else {})
+
+    def _each(self, batch: Sequence[OutputPacket], encode: Callable[[OutputPacket], T]) -> list[T]:
+        """Encode each message. A payload is a parser's own class, whose errors are of any kind: the first is logged, all count."""
+        encoded = []
+        for output in batch:
+            try:
+                encoded.append(encode(output))
+            except Exception as error:  # noqa: BLE001 - a fault boundary
+                if not self._told:
+                    self._told = True
+                    log.warning("message_not_encoded", payload_type=output.payload_type, error=repr(error))
+        return encoded
+
+
+def wants_colour(setting: str, isatty: bool) -> bool:
+    """Say whether to colour; what the user configured goes before the environment (no-color.org)."""
+    if setting != "auto":
+        return setting == "always"
+    return isatty and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _json(output: OutputPacket) -> bytes:
+    return encode_json(output, "rfc3339")
