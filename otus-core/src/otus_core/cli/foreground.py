@@ -25,7 +25,6 @@ from otus_core.plugins.selection import selection_from
 from otus_core.task.assembly import Node, Place, assemble, origins
 from otus_core.task.config import TaskConfig, load_task, read_task_file
 from otus_core.task.output import LineMerger, StdoutWriter
-from otus_core.task.supervisor import Surroundings, TaskSupervisor
 from otus_core.task.worker import Worker
 
 FORMATS = ("text", "json", "none")
@@ -162,6 +161,8 @@ async def _run_here(config: TaskConfig, node: Node, request: RunRequest) -> Resu
 
 
 async def _run_workers(config: TaskConfig, node: Node, registry: Registry, request: RunRequest) -> Result:
+    from otus_core.task.supervisor import Surroundings, TaskSupervisor
+
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
     interrupted = False

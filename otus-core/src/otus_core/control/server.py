@@ -15,12 +15,20 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import structlog
-
-from otus_core.control.protocol import INTERNAL_ERROR, PARSE_ERROR, REQUEST_MAX, Request, RpcError, answer, parse, refusal
+from otus_core.control.protocol import (
+    INTERNAL_ERROR,
+    PARSE_ERROR,
+    REQUEST_MAX,
+    Request,
+    RpcError,
+    answer,
+    parse,
+    refusal,
+)
 from otus_core.errors import OtusError
+from otus_core.log import Logger
 
-log = structlog.get_logger("otus.control")
+log = Logger("otus.control")
 
 CONNECTIONS_MAX = 1024
 """Open at a time; beyond, the one that has been silent for longest goes."""

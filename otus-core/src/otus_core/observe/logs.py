@@ -10,8 +10,7 @@ import sys
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
-import structlog
-
+from otus_core.log import on_first_use
 from otus_core.model.text import printable
 
 VALUE_MAX = 1000
@@ -33,6 +32,12 @@ def escape(_logger: Any, _method: str, event: Event) -> Event:
 
 def setup_stderr(level: str = "info") -> None:
     """Log readable lines to standard error, for commands in the foreground."""
+    on_first_use(lambda: _configure_stderr(level))
+
+
+def _configure_stderr(level: str) -> None:
+    import structlog
+
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -48,9 +53,13 @@ def setup_stderr(level: str = "info") -> None:
 def setup_forwarding(level: str, send: Callable[[str, dict[str, Any]], None]) -> None:
     """Hand every event to ``send(level, event)``, for a worker whose parent writes the log."""
 
+    from structlog import DropEvent
+
     def forward(_logger: Any, method: str, event: Event) -> Event:
         send(method, {key: _simple(value) for key, value in event.items()})
-        raise structlog.DropEvent
+        raise DropEvent
+
+    import structlog
 
     structlog.configure(
         processors=[escape, forward],

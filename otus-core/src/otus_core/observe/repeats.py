@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import structlog
+from otus_core.log import Logger
 
-log = structlog.get_logger("otus.component")
+log = Logger("otus.component")
 
 QUIET_S = 10.0
 KINDS_MAX = 256

@@ -12,11 +12,14 @@ import pluggy
 
 from otus_core.declarations import Declaration
 from otus_core.errors import PluginNotFound
+from otus_core.log import Logger
 from otus_core.model.text import printable
 from otus_core.plugins.records import ComponentRecord, PluginRecord
 from otus_core.plugins.selection import Selection
 
 ERROR_MAX = 300
+log = Logger("otus.plugins")
+
 FIRST_PARTY_COMPONENTS = {
     ("capturer", "afpacket"): "otus-plugin-afpacket",
     ("capturer", "pcap"): "otus-plugin-pcap",
@@ -81,7 +84,6 @@ class Registry:
         failures = [(record, what) for record in self.records for what in _failures(record)]
         if not failures:
             return
-        log = _logger()
         for record, what in failures:
             log.warning(
                 "plugin_failed",
@@ -114,7 +116,7 @@ class Registry:
     def log_hook_failure(self, record: PluginRecord, hook: str, error: BaseException) -> None:
         """Log that a plugin's hook raised, or answered what cannot be used."""
         told = printable(f"{type(error).__name__}: {error}", ERROR_MAX)
-        _logger().warning("plugin_hook_failed", plugin=record.plugin, version=record.version, hook=hook, error=told)
+        log.warning("plugin_hook_failed", plugin=record.plugin, version=record.version, hook=hook, error=told)
 
     def _why_missing(self, kind: str, name: str) -> str:
         known = FIRST_PARTY_COMPONENTS.get((kind, name))
@@ -147,11 +149,3 @@ def _not_ready(kind: str, name: str, record: PluginRecord, what: PluginRecord | 
 def _failures(record: PluginRecord) -> list[PluginRecord | ComponentRecord]:
     lost: list[PluginRecord | ComponentRecord] = [c for c in record.components if c.stage != "ready"]
     return lost or ([record] if record.state == "failed" else [])
-
-
-def _logger() -> Any:
-    import structlog  # a fifth of a second to import, and rarely wanted
-
-    if not structlog.is_configured():  # standard output is for answers
-        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    return structlog.get_logger("otus.plugins")

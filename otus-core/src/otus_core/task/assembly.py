@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
-import structlog
 
 from otus_core.components import BaseCapturer, Context, LineWriter
 from otus_core.decode.decoder import COUNTERS as DECODER_COUNTERS
 from otus_core.decode.decoder import Decoder
 from otus_core.errors import TaskStartFailed
+from otus_core.log import Logger
 from otus_core.model.accounts import Accounts
 from otus_core.model.flows import FlowRegistry
 from otus_core.pipeline.buffer import SendBuffer
@@ -26,7 +26,7 @@ from otus_core.pipeline.delivery import Delivery, DeliveryLimits
 from otus_core.pipeline.loop import ParserSlot, Pipeline, ProcessorSlot
 from otus_core.task.config import ComponentSpec, ReporterSpec, TaskConfig
 
-log = structlog.get_logger("otus.task")
+log = Logger("otus.task")
 
 RETRY_FIRST_S = 0.5
 RETRY_MOST_S = 30.0

@@ -11,16 +11,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
-import structlog
 
 from otus_core.errors import OtusError, TaskAlreadyExists, TaskNotFound, TaskStartFailed
+from otus_core.log import Logger
 from otus_core.plugins.registry import Registry
 from otus_core.task.config import TaskConfig, TaskDefaults, load_task
 from otus_core.task.state import ENDED, State, may_follow
 from otus_core.task.store import StoredTask, TaskStore
 from otus_core.task.supervisor import Surroundings, TaskSupervisor
 
-log = structlog.get_logger("otus.task")
+log = Logger("otus.task")
 
 HISTORY_SHOWN = 100
 

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import structlog
 
+from otus_core.log import Logger
 from otus_core.task.state import STATES, TASK_ID, State
 
-log = structlog.get_logger("otus.store")
+log = Logger("otus.store")
 
 VERSION = 1
 FILE_MAX = 2 << 20

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
-import structlog
 
 from otus_core.errors import CaptureError, TaskStartFailed
+from otus_core.log import Logger
 from otus_core.model.accounts import Accounts
 from otus_core.pipeline.counters import book_crash, summary
 from otus_core.task.acquire import Acquirer
@@ -26,7 +26,7 @@ from otus_core.task.output import LineMerger
 from otus_core.task.slot import WorkerSlot
 from otus_core.task.spawn import spawn
 
-log = structlog.get_logger("otus.supervisor")
+log = Logger("otus.supervisor")
 
 WATCH_EVERY_S = 0.1
 HUNG_AFTER_S = 3.0

@@ -12,16 +12,16 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import attrs
-import structlog
 
 from otus_core.components import CaptureStats
 from otus_core.errors import CaptureError
+from otus_core.log import Logger
 from otus_core.model.frames import FrameBatch
 from otus_core.pipeline.counters import CIRCUIT_STATES
 from otus_core.task import assembly as phases
 from otus_core.task.assembly import Assembly, Node, Place
 
-log = structlog.get_logger("otus.worker")
+log = Logger("otus.worker")
 
 SLICE_FRAMES = 512
 SLICE_NS = 2_000_000
@@ -239,7 +239,7 @@ class Worker:
 
     def _book_stats(self, stats: CaptureStats) -> None:
         """Add what the source counted since the last look: the counters outlive this worker, its source does not."""
-        accounts, last = self.assembly.accounts, self._booked
+        accounts, last = self.assembly.accounts, self._booked if self._live else stats
         self._booked = stats
         accounts.add("kernel_rx", stats.received - last.received)
         accounts.add("kernel_drop", stats.dropped - last.dropped)

@@ -1,0 +1,50 @@
+"""Loggers that cost nothing until something is logged: importing structlog takes longer than reading a small capture."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+_setup: list[Callable[[], None]] = []
+
+
+def on_first_use(setup: Callable[[], None]) -> None:
+    """Have ``setup`` configure structlog before the first event is logged."""
+    _setup[:] = [setup]
+
+
+class Logger:
+    """``log.warning("plugin_failed", plugin=name)``: an event's name and its fields."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Log what only a developer wants."""
+        self._log("debug", event, fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Log what an operator may want."""
+        self._log("info", event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Log what an operator should look at."""
+        self._log("warning", event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Log what does not work."""
+        self._log("error", event, fields)
+
+    def exception(self, event: str, **fields: Any) -> None:
+        """Log an error with the traceback of the exception that is being handled."""
+        self._log("error", event, {**fields, "exc_info": True})
+
+    def _log(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        import structlog
+
+        while _setup:
+            _setup.pop()()
+        if not structlog.is_configured():  # standard output is for answers
+            structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+        getattr(structlog.get_logger(self._name), level)(event, **fields)
