@@ -3,6 +3,8 @@
 A program is checked when it is loaded: jumps lead forward and stay inside, so every run ends; loads outside the frame end it with 0, reject.
 """
 
+cimport cython
+
 cdef enum:
     INSTRUCTIONS_MAX = 65536
     MEMORY_WORDS = 16       # BPF_MEMWORDS
@@ -65,15 +67,16 @@ cdef frozenset _KNOWN = frozenset((
 ))
 
 
+@cython.final
 cdef class Program:
     """A checked program, from packed ``struct sock_filter``s as ``otus_core.compile_bpf`` gives them. Raises ValueError."""
 
     def __init__(self, bytes packed not None):
-        if len(packed) % sizeof(Instruction) or not 0 < len(packed) <= INSTRUCTIONS_MAX * sizeof(Instruction):
+        self._count = len(packed) // <Py_ssize_t>sizeof(Instruction)
+        if len(packed) != self._count * <Py_ssize_t>sizeof(Instruction) or not 0 < self._count <= INSTRUCTIONS_MAX:
             raise ValueError(f"a program has 1 to {INSTRUCTIONS_MAX} instructions of {sizeof(Instruction)} bytes")
         self._packed = packed
         self._instructions = <const Instruction *><const void *><const char *>packed
-        self._count = len(packed) // sizeof(Instruction)
         self._check()
 
     cdef int _check(self) except -1:
@@ -93,7 +96,7 @@ cdef class Program:
                 raise ValueError(f"instruction {i}: shifts too far")
             if at.code in (LD_MEM, LDX_MEM, ST, STX) and at.k >= MEMORY_WORDS:
                 raise ValueError(f"instruction {i}: no memory word {at.k}")
-        if at.code != RET_K and at.code != RET_A:
+        if self._instructions[self._count - 1].code not in (RET_K, RET_A):
             raise ValueError("a program ends with a return")
         return 0
 

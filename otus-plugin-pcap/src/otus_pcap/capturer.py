@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 import otus_core
 from otus_core import CaptureError, CaptureStats, FrameBatch
-
 from otus_pcap.chunk import Chunk
 from otus_pcap.config import PcapConfig
 from otus_pcap.pace import Pace
@@ -19,14 +18,17 @@ from otus_pcap.source import size_of
 
 CHUNK_SIZE = 256 * 1024
 """Bytes read at a time: few enough to be in the processor's second-level cache still when the decoder comes to them."""
-CHUNKS_A_READ = 16
+CHUNKS_A_READ = 4
 """Chunks that one ``read`` may go through without a frame to give, before others get their turn."""
 RECORD_SIZE = 32
 """Bytes of one index record, of which the first eight are the time."""
 
 
 class PcapCapturer(otus_core.BaseCapturer):
-    """Gives the frames of capture files. ``stats().received`` counts those given: of this shard, and accepted by the filter."""
+    """Gives the frames of capture files.
+
+    ``stats().received`` counts what was given: frames of this shard that the filter accepted.
+    """
 
     def __init__(self, config: PcapConfig) -> None:
         self._config = config
@@ -88,7 +90,7 @@ class PcapCapturer(otus_core.BaseCapturer):
             if self._reports:
                 raise
             return
-        self._waiting = step is Step.WAITING
+        self._waiting = step is Step.WAITING and self._reading.source.waits
         if step is Step.ENDED:
             self._leave()
 

@@ -1,4 +1,5 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 
 cdef inline uint16_t swap16(uint16_t value) noexcept nogil:
@@ -7,6 +8,13 @@ cdef inline uint16_t swap16(uint16_t value) noexcept nogil:
 
 cdef inline uint32_t swap32(uint32_t value) noexcept nogil:
     return (value << 24) | ((value & 0xFF00) << 8) | ((value >> 8) & 0xFF00) | (value >> 24)
+
+
+cdef inline uint32_t load32(const uint8_t *at, bint swapped) noexcept nogil:
+    """Read four bytes that are known to be there."""
+    cdef uint32_t value
+    memcpy(&value, at, 4)
+    return swap32(value) if swapped else value
 
 
 cdef class Chunk:

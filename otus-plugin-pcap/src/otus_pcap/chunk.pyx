@@ -3,9 +3,12 @@
 ``room`` gives the memory to read into, ``filled`` says how much came. What a batch points into stays as it is until the next ``room``.
 """
 
+cimport cython
+
 from libc.string cimport memcpy, memmove
 
 
+@cython.final
 cdef class Chunk:
     """A buffer of ``size`` bytes that grows only for a record that does not fit; ``start`` to ``end`` is what has been read and not taken."""
 

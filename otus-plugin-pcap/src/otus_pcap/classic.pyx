@@ -3,6 +3,8 @@
 The format is draft-ietf-opsawg-pcap. In: a chunk. Out: frames in the selection, or a fault with its place.
 """
 
+from otus_core import BpfInvalid
+
 cimport cython
 
 from otus_pcap.bpf cimport Program
@@ -50,7 +52,7 @@ cdef class PcapWalker:
         self._selection = selection
 
     def walk(self):
-        """Take what whole records there are, as far as the selection has room. Raises what the filter's compiler raises."""
+        """Take what whole records there are, as far as the selection has room."""
         if self.fault is None and (self.begun or self._begin()):
             self._records()
 
@@ -90,7 +92,11 @@ cdef class PcapWalker:
         self._record_size = MODIFIED_RECORD_SIZE if magic == MAGIC_MODIFIED else RECORD_SIZE
         # The upper half tells of a frame check sequence and is reserved (draft-ietf-opsawg-pcap §4); the decoder cuts frames by the IP length.
         self.link_type = chunk.u32(at + 20, self._foreign) & 0xFFFF
-        self._program = self._selection.program(<uint16_t>self.link_type)
+        try:
+            self._program = self._selection.program(<uint16_t>self.link_type)
+        except BpfInvalid as error:
+            self.fault = (str(error), chunk.offset + 20)
+            return False
         chunk.start += HEADER_SIZE
         self.begun = True
         return True

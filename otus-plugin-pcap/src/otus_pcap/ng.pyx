@@ -3,15 +3,16 @@
 The format is draft-ietf-opsawg-pcapng. In: a chunk. Out: frames in the selection, or a fault with its place. Blocks of other types are skipped.
 """
 
+from otus_core import BpfInvalid
+
 cimport cython
 
 from otus_pcap.bpf cimport Program
-from otus_pcap.chunk cimport Chunk, swap32
+from otus_pcap.chunk cimport Chunk, load32, swap32
 from otus_pcap.limits cimport BLOCK_MAX, FRAME_MAX, INTERFACES_MAX, SECOND_NS
 from otus_pcap.select cimport Selection
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 
 cdef extern from *:
     ctypedef unsigned long long wide_t "unsigned __int128"
@@ -40,7 +41,8 @@ cdef class Interface:
     cdef uint16_t link_type
     cdef uint32_t snaplen
     cdef uint64_t units         # of its clock in a second
-    cdef uint64_t factor        # ns in a unit, or 0 where that is no whole number
+    cdef uint64_t factor        # ns in a unit, for times below `plain`: what can be converted by this alone
+    cdef uint64_t plain
     cdef int64_t offset         # seconds
     cdef Program program
 
@@ -48,7 +50,7 @@ cdef class Interface:
         """Convert a time to ns since 1970, clamped to what can be a time."""
         cdef uint64_t seconds
         cdef uint64_t rest
-        if self.factor and not self.offset and ticks <= <uint64_t>TIMESTAMP_MAX // self.factor:
+        if ticks < self.plain:
             return <int64_t>(ticks * self.factor)
         seconds = ticks // self.units
         rest = ticks % self.units
@@ -84,9 +86,10 @@ cdef class PcapngWalker:
         self._interfaces = []
 
     def walk(self):
-        """Take what whole blocks there are, as far as the selection has room. Raises what the filter's compiler raises."""
-        while self.fault is None and not self._selection.full() and self._block():
-            pass
+        """Take what whole blocks there are, as far as the selection has room."""
+        if self.fault is None:
+            while not self._selection.full() and self._block():
+                pass
 
     def end(self):
         """Say that no more bytes come; a block that was begun is a fault."""
@@ -103,37 +106,45 @@ cdef class PcapngWalker:
         cdef Chunk chunk = self._chunk
         cdef Py_ssize_t at = chunk.start
         cdef Py_ssize_t left = chunk.end - at
+        cdef const uint8_t *block = chunk.at + at
         cdef uint32_t kind
         cdef uint32_t size
+        cdef uint32_t trailer
         chunk.needed = BLOCK_MIN
         if left < BLOCK_MIN:
             return False
-        kind = chunk.u32(at, self._foreign)
+        kind = load32(block, self._foreign)
         if kind == SECTION_HEADER and not self._section():
             return False
         if not self.begun:
             return self._damaged("the file does not begin with a section header", 0)
-        size = chunk.u32(at + 4, self._foreign)
+        size = load32(block + 4, self._foreign)
         if size < BLOCK_MIN or size > BLOCK_MAX or size & 3:
             return self._damaged(f"a block claims a length of {size}, which is not a multiple of 4 from {BLOCK_MIN} to {BLOCK_MAX}", 4)
         if left < <Py_ssize_t>size:
             chunk.needed = size
             return False
-        if chunk.u32(at + size - 4, self._foreign) != size:
-            return self._damaged(f"a block's two lengths differ: {size} and {chunk.u32(at + size - 4, self._foreign)}", size - 4)
-        if kind == ENHANCED_PACKET:
-            self._enhanced(at, size)
-        elif kind == SIMPLE_PACKET:
-            self._simple(at, size)
-        elif kind == PACKET:
-            self._obsolete(at, size)
-        elif kind == INTERFACE:
-            self._describe(at, size)
-        elif kind == SECTION_HEADER:
-            self._open_section(at, size)
-        if self.fault is not None:
+        # From here on the whole block, `size` bytes from `block`, is there.
+        trailer = load32(block + size - 4, self._foreign)
+        if trailer != size:
+            return self._damaged(f"a block's two lengths differ: {size} and {trailer}", size - 4)
+        if not self._content(kind, at, size):
             return False
         chunk.start = at + size
+        return True
+
+    cdef bint _content(self, uint32_t kind, Py_ssize_t at, uint32_t size) except -1:
+        """Take what a whole block holds; false when it is damaged."""
+        if kind == ENHANCED_PACKET:
+            return self._enhanced(at, size)
+        elif kind == SIMPLE_PACKET:
+            return self._simple(at, size)
+        elif kind == PACKET:
+            return self._obsolete(at, size)
+        elif kind == INTERFACE:
+            return self._describe(at, size)
+        elif kind == SECTION_HEADER:
+            return self._open_section(at, size)
         return True
 
     cdef bint _damaged(self, str reason, Py_ssize_t place) except -1:
@@ -175,9 +186,13 @@ cdef class PcapngWalker:
         interface.units = 1_000_000
         if not self._options(interface, at, 16, size - 4):
             return False
-        if SECOND_NS % interface.units == 0:
+        if SECOND_NS % interface.units == 0 and interface.offset == 0:
             interface.factor = SECOND_NS // interface.units
-        interface.program = self._selection.program(interface.link_type)
+            interface.plain = <uint64_t>TIMESTAMP_MAX // interface.factor
+        try:
+            interface.program = self._selection.program(interface.link_type)
+        except BpfInvalid as error:
+            return self._damaged(str(error), 8)
         self._interfaces.append(interface)
         return True
 
@@ -225,15 +240,12 @@ cdef class PcapngWalker:
         return True
 
     cdef bint _enhanced(self, Py_ssize_t at, uint32_t size) except -1:
-        cdef uint32_t words[5]
-        cdef int i
+        cdef const uint8_t *block = self._chunk.at + at
+        cdef bint foreign = self._foreign
         if size < 32:
             return self._damaged(f"a packet block of {size} bytes is too short", 4)
-        memcpy(words, self._chunk.at + at + 8, 20)
-        if self._foreign:
-            for i in range(5):
-                words[i] = swap32(words[i])
-        return self._frame(at, size, 28, words[0], words[1], words[2], words[3], words[4])
+        return self._frame(at, size, 28, load32(block + 8, foreign), load32(block + 12, foreign), load32(block + 16, foreign),
+                           load32(block + 20, foreign), load32(block + 24, foreign))
 
     cdef bint _obsolete(self, Py_ssize_t at, uint32_t size) except -1:
         """Read the packet block of old drafts: a 16-bit interface, a count of drops, then as today."""

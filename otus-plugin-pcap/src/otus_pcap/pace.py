@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 
 GAP_MAX_NS = 3600 * 10**9
-"""A recording that stands still for longer, or a wrong clock, is not waited for: the frame after the gap is due at once."""
+"""What stands still for longer, or has a wrong clock, is not waited for: the frame after the gap is due at once."""
 BACK_MAX_NS = 10**9
-"""Frames out of order are due at once; what lies further back is another recording, and the pace begins anew with it."""
+"""Frames out of order are due at once; what lies further back is another recording, with which the pace begins anew."""
 
 
 class Pace:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import otus_core
-
 from otus_pcap.config import PcapConfig
 
 

@@ -1,6 +1,7 @@
 """One file on its way: bytes from the source into the chunk, records from the chunk into the selection.
 
-In: a name. Out: ``advance``, again and again; what it finds is in the selection. Raises CaptureError, with the place, when the file is damaged.
+In: a name. Out: ``advance``, again and again; what it finds is in the selection. Raises CaptureError, with the place,
+when the file is damaged.
 """
 
 from __future__ import annotations
@@ -8,9 +9,7 @@ from __future__ import annotations
 import enum
 import os
 
-import otus_core
 from otus_core import CaptureError, printable
-
 from otus_pcap.chunk import Chunk
 from otus_pcap.formats import MAGIC_SIZE, Walker, walker_for, why_not
 from otus_pcap.select import Selection
@@ -60,8 +59,6 @@ class Reading:
             raise CaptureError(shown(self._name), error.reason, error.offset, fatal=False) from None
         except OSError as error:
             raise self._refused(error) from None
-        except otus_core.BpfInvalid as error:
-            raise CaptureError(shown(self._name), str(error), fatal=False) from None
         if count is None:
             return Step.WAITING
         self._chunk.filled(count)

@@ -3,6 +3,8 @@
 A frame is given when it belongs to this shard and the filter accepts it. Filters are compiled once for each link type.
 """
 
+cimport cython
+
 import struct
 
 from otus_core import FRAME_INDEX_FORMAT
@@ -13,6 +15,7 @@ from otus_pcap.peek cimport shard_of
 assert struct.calcsize(FRAME_INDEX_FORMAT) == sizeof(Record) == 32
 
 
+@cython.final
 cdef class Selection:
     """The index of one batch, filled by a walker. ``compile`` gives the filter's program for a link type, or is ``None``."""
 
@@ -31,7 +34,7 @@ cdef class Selection:
         self.count = 0
 
     cdef Program program(self, uint16_t link_type):
-        """Give the filter for a link type. Raises what the compiler raises."""
+        """Give the filter for a link type. Raises BpfInvalid where libpcap knows no filter for it."""
         if self._compile is None:
             return None
         if link_type not in self._programs:

@@ -1,6 +1,7 @@
 """Opens what is to be read and gives its bytes, decompressed: plain files, gzip, pipes and standard input.
 
-In: names. Out: ``fill(room)``, which puts bytes into a buffer. Raises OSError for what the system refuses and ``Damaged`` for bad gzip data.
+In: names. Out: ``fill(room)``, which puts bytes into a buffer. Raises OSError for what the system refuses and
+``Damaged`` for bad gzip data.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from pathlib import Path
 
 STDIN = "-"
 GZIP_MAGIC = b"\x1f\x8b"
-COMPRESSED_READ = 65536
+COMPRESSED_READ = 16384
 """Bytes of compressed input taken at a time; what they become is bounded by the room, so a bomb is only a long file."""
+EMPTY_MEMBERS_A_FILL = 256
+"""Gzip members may hold nothing; after so many of them others get their turn."""
 
 
 class Damaged(Exception):
@@ -53,27 +56,30 @@ class Source:
         return self._file.fileno()
 
     def fill(self, room: memoryview) -> int | None:
-        """Put the next bytes into ``room``; gives how many, 0 at the end, ``None`` when none are there yet. Raises OSError and Damaged."""
+        """Put the next bytes into ``room``; gives how many, 0 at the end, ``None`` when none are there yet.
+
+        Raises OSError and Damaged.
+        """
         if not self._begun and not self._begin():
             return None
         if self._gzip is not None:
             return self._gzip.fill(room)
-        if self._head:
-            count = min(len(room), len(self._head))
-            room[:count], self._head = self._head[:count], self._head[count:]
-            return count
-        return self.read_into(room)
+        if not self._head:
+            return self.read_into(room)
+        count = min(len(room), len(self._head))
+        room[:count], self._head = self._head[:count], self._head[count:]
+        return count
 
     def _begin(self) -> bool:
         """Find out whether it is compressed, which the first two bytes tell."""
-        buffer = bytearray(2)
-        while len(self._head) < 2:
-            count = self.read_into(memoryview(buffer)[len(self._head) :])
+        while len(self._head) < len(GZIP_MAGIC):
+            buffer = bytearray(len(GZIP_MAGIC) - len(self._head))
+            count = self.read_into(memoryview(buffer))
             if count is None:
                 return False
-            self._head = bytes(buffer[: len(self._head) + count]) if not self._head else self._head + buffer[1 : 1 + count]
-            if not count:
+            if count == 0:
                 break
+            self._head += buffer[:count]
         self._begun = True
         if self._head == GZIP_MAGIC:
             self._gzip = _Gzip(self, self._head)
@@ -98,25 +104,27 @@ class _Gzip:
     def __init__(self, source: Source, head: bytes) -> None:
         self._source = source
         self._pending = head
+        self._kept = b""
         self._member = zlib.decompressobj(wbits=31)
         self._buffer = bytearray(COMPRESSED_READ)
         self._ended = False
 
     def fill(self, room: memoryview) -> int | None:
-        while True:
-            if self._pending:
-                made = self._decompress(len(room))
-                if made:
-                    room[: len(made)] = made
-                    return len(made)
-                if self._pending:
-                    continue
-            count = self._source.read_into(memoryview(self._buffer))
-            if count is None:
-                return None
-            if count == 0:
-                return self._end()
-            self._pending += self._buffer[:count]
+        """Put the next decompressed bytes into ``room``, as ``Source.fill`` does."""
+        for _ in range(EMPTY_MEMBERS_A_FILL):
+            if not self._pending:
+                count = self._source.read_into(memoryview(self._buffer))
+                if count is None:
+                    return None
+                if count == 0:
+                    return self._end()
+                self._pending = self._kept + self._buffer[:count]
+                self._kept = b""
+            made = self._decompress(len(room))
+            if made:
+                room[: len(made)] = made
+                return len(made)
+        return None
 
     def _decompress(self, limit: int) -> bytes:
         """Take from what is pending; gives up to ``limit`` bytes."""
@@ -132,7 +140,8 @@ class _Gzip:
     def _next_member(self) -> bool:
         """Begin the next member, past the zeros that may pad the last one (as gzip itself does)."""
         self._pending = self._pending.lstrip(b"\0")
-        if not self._pending or self._pending == GZIP_MAGIC[:1]:
+        if len(self._pending) < len(GZIP_MAGIC):
+            self._pending, self._kept = b"", self._pending
             return False
         if not self._pending.startswith(GZIP_MAGIC):
             raise Damaged("something else follows the gzip data", self._offset())
@@ -143,7 +152,7 @@ class _Gzip:
         return self._source.consumed - len(self._pending)
 
     def _end(self) -> int:
-        if self._pending or not self._member.eof:
+        if self._kept or not self._member.eof:
             raise Damaged("the gzip data ends too early", self._source.consumed)
         return 0
 

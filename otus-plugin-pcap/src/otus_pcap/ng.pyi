@@ -1,0 +1,13 @@
+from typing import final
+
+from otus_pcap.chunk import Chunk
+from otus_pcap.select import Selection
+
+@final
+class PcapngWalker:
+    begun: bool
+    def __init__(self, chunk: Chunk, selection: Selection) -> None: ...
+    @property
+    def fault(self) -> tuple[str, int] | None: ...
+    def walk(self) -> None: ...
+    def end(self) -> None: ...
