@@ -1,0 +1,167 @@
+"""What a developer and CI run: ``nox -s demo | tests | lint | types | wheels | bench | docs | fuzz | dev``.
+
+Every session builds what it needs: wheels of the distributions, once for each state of their sources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+WHEELS = ROOT / ".cache" / "wheels"
+CONSTRAINTS = str(ROOT / "constraints.txt")
+DISTRIBUTIONS = tuple(sorted(path.parent.name for path in ROOT.glob("otus-*/pyproject.toml")))
+READERS = tuple(name for name in DISTRIBUTIONS if not name.endswith(("afpacket", "kafka")))
+IMPORTS = tuple(path.name for path in sorted(ROOT.glob("otus-*/src/otus_*")) if path.is_dir() and path.suffix == "")
+SOURCES = os.pathsep.join(str(ROOT / name / "src") for name in DISTRIBUTIONS)
+SOURCE_SUFFIXES = {".py", ".pyx", ".pxd", ".pyi", ".toml", ".md", ".typed"}
+BUILD_TOOLS = ("setuptools", "Cython", "wheel")
+TEST_TOOLS = ("pytest", "pytest-timeout", "hypothesis", "dpkt", "jsonschema", "confluent-kafka", "setuptools", "wheel")
+
+nox.needs_version = ">=2024.10"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "types", "tests"]
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Install what reads captures, and read the examples."""
+    install(session, READERS)
+    session.run("otus", "plugins", "list")
+    session.run("otus", "run", "examples/call.pcap")
+    session.run("otus", "run", "examples/register.pcap", "--format", "json", "--filter", "sip.status_code == 401")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the whole suite; arguments go to pytest."""
+    install(session, DISTRIBUTIONS, *TEST_TOOLS)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the suite and tell which lines it never reached; compiled modules are not measured."""
+    install(session, DISTRIBUTIONS, *TEST_TOOLS, "coverage")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "report")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check format, style and the direction of imports."""
+    session.install("-q", "-c", CONSTRAINTS, "ruff", "import-linter")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("lint-imports", "--no-cache", env={"PYTHONPATH": SOURCES})
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, and the stubs of compiled modules against what was compiled."""
+    install(session, DISTRIBUTIONS, "mypy", "types-PyYAML", "nox", "dpkt", "pytest", "hypothesis")
+    session.run("mypy", *(word for package in IMPORTS for word in ("-p", package)), env={"MYPYPATH": SOURCES})
+    session.run("mypy", "noxfile.py", "examples/make.py", "tests/bench")
+    compiled = [stub_name(path) for path in sorted(ROOT.glob("otus-*/src/**/*.pyi"))]
+    session.run("stubtest", "--mypy-config-file", "pyproject.toml", "--ignore-missing-stub", *compiled)
+
+
+@nox.session(reuse_venv=False)
+def wheels(session: nox.Session) -> None:
+    """Install nothing but wheels in a fresh environment, without a compiler, and run the suite on them."""
+    install(session, DISTRIBUTIONS, *TEST_TOOLS)
+    session.run("pip", "check")
+    session.run("otus", "plugins", "list")
+    session.run("pytest", "-m", "not slow and not kafka and not live", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure; ``nox -s bench -- ROW...`` measures some rows. Nothing else should be running."""
+    install(session, DISTRIBUTIONS, "dpkt")
+    session.run("python", "-m", "tests.bench", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Check that the documentation's links lead somewhere and that its examples are true."""
+    install(session, DISTRIBUTIONS, *TEST_TOOLS)
+    session.run("pytest", "-q", "tests/house", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Feed seeds, mutations and captures to a sanitizer build of the compiled modules: ``nox -s fuzz -- SECONDS``."""
+    session.install("-q", "-c", CONSTRAINTS, *BUILD_TOOLS, *TEST_TOOLS)
+    session.run("python", "-m", "tests.fuzz", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def dev(session: nox.Session) -> None:
+    """Make ``.venv`` with every distribution editable, and all tools."""
+    python = str(ROOT / ".venv" / "bin" / "python")
+    if not Path(python).exists():
+        session.run(sys.executable, "-m", "venv", ".venv")
+    pip = (python, "-m", "pip", "install", "-q", "-c", CONSTRAINTS)
+    session.run(*pip, *BUILD_TOOLS, *TEST_TOOLS, "nox", "ruff", "mypy", "types-PyYAML", "import-linter", external=True)
+    editable = [word for name in DISTRIBUTIONS for word in ("-e", str(ROOT / name))]
+    session.run(*pip, "--no-build-isolation", *editable, env=build_environment(), external=True)
+    session.log("ready: . .venv/bin/activate; after a change to a .pyx run nox -s dev again")
+
+
+def install(session: nox.Session, distributions: tuple[str, ...], *tools: str) -> None:
+    """Install wheels of our distributions, built if they are not there yet, and tools, all at the pinned versions."""
+    built = [str(wheel(session, name)) for name in distributions]
+    session.install("-q", "-c", CONSTRAINTS, *tools, *built)
+    session.run("pip", "install", "-q", "--force-reinstall", "--no-deps", *built, silent=True)
+
+
+def wheel(session: nox.Session, name: str) -> Path:
+    """Give the wheel of a distribution. It is built from a copy, so that nothing stale gets in."""
+    folder = WHEELS / f"{name}-{digest(ROOT / name)}"
+    made = sorted(folder.glob("*.whl"))
+    if made:
+        return made[0]
+    session.install("-q", "-c", CONSTRAINTS, *BUILD_TOOLS)
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / name
+        shutil.copytree(
+            ROOT / name, copy, ignore=shutil.ignore_patterns("build", "*.egg-info", "*.so", "*.c", "__pycache__", ".*")
+        )
+        options = ("--no-deps", "--no-build-isolation", "-q", "-w", scratch)
+        session.run("pip", "wheel", *options, str(copy), env=build_environment())
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.move(next(Path(scratch).glob("*.whl")), folder)
+    return next(folder.glob("*.whl"))
+
+
+def digest(folder: Path) -> str:
+    """Name the state of a distribution's sources, for this Python."""
+    state = hashlib.sha256(f"{sys.implementation.cache_tag} {os.uname().machine}".encode())
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.suffix in SOURCE_SUFFIXES and not {"build", "__pycache__"}.intersection(name.parts):
+            state.update(f"{name}\0".encode() + path.read_bytes())
+    return state.hexdigest()[:16]
+
+
+def build_environment() -> dict[str, str]:
+    """Give the environment in which setuptools compiles as many modules at a time as there are cores."""
+    options = ROOT / ".cache" / "build.cfg"
+    options.parent.mkdir(exist_ok=True)
+    options.write_text(f"[build_ext]\nparallel = {os.cpu_count() or 1}\n")
+    return {"DIST_EXTRA_CONFIG": str(options)}
+
+
+def stub_name(stub: Path) -> str:
+    """Give the module that a stub file describes."""
+    parts = stub.with_suffix("").parts
+    return ".".join(parts[parts.index("src") + 1 :])

@@ -1,0 +1,34 @@
+"""Fixtures for every folder of tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import needs
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """The folder of captures that are not ours to publish: ``OTUS_CORPORA``, else ``../shared/corpora``."""
+    return needs.corpora()
+
+
+@pytest.fixture(scope="session")
+def require_tool() -> Callable[[str], str]:
+    """Call it with a program's name to get its path; without the program the test is skipped, and fails in CI."""
+    return needs.tool
+
+
+@pytest.fixture(scope="session")
+def require_root() -> None:
+    """Skip unless root; fail in CI."""
+    needs.root()
+
+
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    """The captures of ``examples/``."""
+    return needs.ROOT / "examples"
