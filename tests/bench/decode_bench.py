@@ -77,7 +77,8 @@ def main() -> None:
             begun = time.process_time_ns()
             units = loop.run(decoder, frames, rounds)
             times.append((time.process_time_ns() - begun) / (rounds * len(frames)))
-        print(f"{name:22} {statistics.median(times):7.1f} ns a frame, best {min(times):.1f}, {units} units of {rounds * len(frames)}")
+        median, of = statistics.median(times), rounds * len(frames)
+        print(f"{name:22} {median:7.1f} ns a frame, best {min(times):.1f}, {units} units of {of} frames")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Fuzz target: any bytes as a frame of any link type. Each costs exactly one counter, and a packet's fields can all be read.
+"""Fuzz target: any bytes as a frame of any link type. Each costs one counter, and a packet's fields can be read.
 
-``python -m tests.fuzz.decode_target`` runs the seeds and mutations of them; with ``--fuzz`` and atheris installed it fuzzes.
+``python -m tests.fuzz.decode_target`` runs seeds and mutations; with ``--fuzz`` and atheris installed it fuzzes.
 Input: two bytes of link type, one of how much the capture cut off, then the frame.
 """
 
@@ -30,7 +30,18 @@ def one_input(data: bytes) -> None:
     if packet is None:
         return
     assert packet.payload_len <= len(data)
-    for name in ("src_ip", "dst_ip", "flow", "payload", "frame", "ethernet", "ip", "transport", "outer_src_ip", "vlans"):
+    for name in (
+        "src_ip",
+        "dst_ip",
+        "flow",
+        "payload",
+        "frame",
+        "ethernet",
+        "ip",
+        "transport",
+        "outer_src_ip",
+        "vlans",
+    ):
         repr(getattr(packet, name))
 
 

@@ -1,4 +1,4 @@
-"""Runs a fuzz target: under atheris with ``--fuzz``, else over its seeds, every prefix of them and seeded random mutations."""
+"""Runs a fuzz target: under atheris with ``--fuzz``, else over its seeds, their prefixes and random mutations."""
 
 from __future__ import annotations
 

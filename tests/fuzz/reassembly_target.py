@@ -1,6 +1,6 @@
-"""Fuzz target: any sequence of fragments fares as in the plain-Python reassembler, byte for byte and counter for counter.
+"""Fuzz target: any sequence of fragments fares as in the plain-Python reassembler, byte for byte.
 
-``python -m tests.fuzz.reassembly_target`` runs the seeds and mutations of them; with ``--fuzz`` and atheris installed it fuzzes.
+``python -m tests.fuzz.reassembly_target`` runs seeds and mutations; with ``--fuzz`` and atheris installed it fuzzes.
 Input: five bytes a fragment: which datagram and IP version, offset, length, flags, seconds since the one before.
 """
 

@@ -1,4 +1,4 @@
-"""A plain reader of capture files, so that these tests need no plugin: frames with link type and lengths, and nothing else."""
+"""A plain reader of capture files, so that these tests need no plugin: frames with link type and lengths."""
 
 from __future__ import annotations
 
@@ -66,10 +66,14 @@ def _pcapng(data: bytes) -> Iterator[Frame]:
             interfaces.append((link_type, snaplen))
         elif kind == 6:
             interface, high, low, captured, orig_len = struct.unpack_from(order + "IIIII", body)
-            yield Frame(body[20 : 20 + captured], min((high << 32 | low) * 1000, 2**62), orig_len, interfaces[interface][0])
+            yield Frame(
+                body[20 : 20 + captured], min((high << 32 | low) * 1000, 2**62), orig_len, interfaces[interface][0]
+            )
         elif kind == 2:
             interface, _, high, low, captured, orig_len = struct.unpack_from(order + "HHIIII", body)
-            yield Frame(body[20 : 20 + captured], min((high << 32 | low) * 1000, 2**62), orig_len, interfaces[interface][0])
+            yield Frame(
+                body[20 : 20 + captured], min((high << 32 | low) * 1000, 2**62), orig_len, interfaces[interface][0]
+            )
         elif kind == 3:
             (orig_len,) = struct.unpack_from(order + "I", body)
             captured = min(orig_len, interfaces[0][1] or orig_len)

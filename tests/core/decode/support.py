@@ -59,3 +59,11 @@ def fragment6(data: bytes, offset: int, more: bool, *, identification: int = 1, 
     """Give a frame with one IPv6 fragment; ``offset`` in bytes, a multiple of 8."""
     fixed = struct.pack("!IHBB", 6 << 28, 8 + len(data), 44, 64) + bytes(15) + b"\1" + bytes(15) + b"\2"
     return b"\2" * 12 + b"\x86\xdd" + fixed + struct.pack("!BBHI", protocol, 0, offset | more, identification) + data
+
+
+def unit(frame: bytes, options: DecoderConfig = ALL_TUNNELS, **about: int) -> DecodedPacket:
+    """Give the packet of a frame that must be one, decoded on its own."""
+    bench = Bench.of(options)
+    packet = bench.give(frame, **about)
+    assert packet is not None, bench.counted()
+    return packet

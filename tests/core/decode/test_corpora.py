@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 UNSUPPORTED_LINKS = {6, 127, 178, 192, 239, 258}
-"""Token ring, 802.11, Juniper, PPI, NFLOG, PKTAP: link types that hold TCP or UDP in the corpora and are not ours to read."""
+"""Token ring, 802.11, Juniper, PPI, NFLOG, PKTAP: link types with TCP or UDP in the corpora that are not ours to read."""
 
 UNREAD = {
     "macsec": "MACsec is not read: not_ip",
@@ -43,8 +43,14 @@ FRAMES_THAT_DIFFER = {
     ("zeek__tunnels__vxlan-triple-v2.pcap", 1): "tshark lists all three VNIs; ours is the innermost",
     ("pcapplusplus__null_loopback.pcap", 3): "an address family that no system has: not_ip",
     ("wireshark-wiki__crack-traces__teardrop.cap", 9): "overlapping fragments are discarded; tshark joins them",
-    ("zeek__ipv6-reassembly-state-leak.pcap", 46): "payload of 65,536 bytes with its hop-by-hop header: too_large, RFC 8200 §4.5",
-    ("zeek__ipv6-reassembly-state-leak.pcap", 92): "payload of 65,536 bytes with its hop-by-hop header: too_large, RFC 8200 §4.5",
+    (
+        "zeek__ipv6-reassembly-state-leak.pcap",
+        46,
+    ): "payload of 65,536 bytes with its hop-by-hop header: too_large, RFC 8200 §4.5",
+    (
+        "zeek__ipv6-reassembly-state-leak.pcap",
+        92,
+    ): "payload of 65,536 bytes with its hop-by-hop header: too_large, RFC 8200 §4.5",
     ("ndpi__fuzz-2006-09-29-28586.pcap", 111): "the TCP header is not whole in the IP packet; tshark shows its ports",
     ("suricata__decode-too-small__test.pcap", 3): "the UDP header is not whole; tshark shows its ports",
     ("suricata__decode-too-small__test.pcap", 5): "the TCP header is not whole",
@@ -161,7 +167,9 @@ def test_fields_are_those_that_tshark_reads() -> None:
         truth = {row.get("frame.number"): row for row in rows(oracle)}
         bench = Bench.of()
         for number, frame in enumerate(read_capture(CORPORA / name), 1):
-            packet = bench.give(frame.data, timestamp=frame.timestamp, link_type=frame.link_type, orig_len=frame.orig_len)
+            packet = bench.give(
+                frame.data, timestamp=frame.timestamp, link_type=frame.link_type, orig_len=frame.orig_len
+            )
             row = truth.get(number)
             want = expected(row) if row else None
             if row is None or want is None or excused(name, number, row) or frame.link_type in UNSUPPORTED_LINKS:

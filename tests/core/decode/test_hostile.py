@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otus_core.testing import packets
+from tests.core.decode.frames import FRAME, FRAME6, LINKS, PACKET, eth, ipv6, llc
 from tests.core.decode.support import Bench, fragment4, fragment6
-from tests.core.decode.test_layers import FRAME, FRAME6, LINKS, PACKET, TUNNELLED, eth, ipv6, llc
+from tests.core.decode.test_tunnels import CASES as TUNNELLED
 
 LINK_TYPES = sorted({link_type for _, link_type, _ in LINKS})
 SEEDS = [
     *((link_type, frame) for _, link_type, frame in LINKS),
-    *((1, wrap(frame)) for _, _, wrap, _, _ in TUNNELLED for frame in (FRAME, FRAME6)),
+    *((1, case.wrap(frame)) for case in TUNNELLED for frame in (FRAME, FRAME6)),
     (1, packets.vlan(FRAME, 1, 2)),
     (1, packets.mpls(FRAME6, 1, 2, 3)),
     (1, fragment4(b"x" * 64, 64, True, options=b"\1" * 8)),
@@ -55,7 +56,7 @@ def nest(count: int, wrap: str) -> bytes:
         pytest.param(packets.vlan(FRAME, *range(500)), id="tags x 500"),
         pytest.param(packets.mpls(FRAME, *range(500)), id="labels x 500"),
         pytest.param(eth(0x6558, eth(0x6558, b"") * 500), id="bridged ethernet x 500"),
-        pytest.param(llc(b"")[:12] + struct.pack("!H", 1400) + (b"\xaa\xaa\x03\0\x80\xc2\0\7" + FRAME[:12] + b"\5\0") * 70, id="llc x 70"),
+        pytest.param(FRAME[:12] + (b"\5\0\xaa\xaa\x03\0\x80\xc2\0\7" + FRAME[:12]) * 70, id="bridged llc x 70"),
         pytest.param(eth(0x8847, (struct.pack("!I", 1 << 8) + FRAME[:12] + b"\x88\x47") * 500), id="pseudowires x 500"),
     ],
 )  # fmt: skip

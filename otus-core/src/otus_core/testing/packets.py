@@ -1,6 +1,7 @@
-"""Frames for tests, made with dpkt: UDP and TCP packets, tags, tunnels, fragments; and the packet that Otus makes of a frame.
+"""Frames for tests: UDP and TCP packets, tags, tunnels, fragments; and the packet that Otus makes of a frame.
 
-Each function gives the bytes of an Ethernet frame. Those that wrap take such a frame: ``vxlan(vlan(udp(b"..."), 7), vni=42)``.
+Each function gives the bytes of an Ethernet frame. Those that wrap take such a frame:
+``vxlan(vlan(udp(b"..."), 7), vni=42)``.
 """
 
 from __future__ import annotations
@@ -54,9 +55,7 @@ def tcp(
     return ip(6, bytes(segment), src=src, dst=dst, ttl=ttl)
 
 
-def ip(
-    protocol: int, body: bytes, *, src: str = SRC, dst: str = DST, ttl: int = 64, identification: int = 0
-) -> bytes:
+def ip(protocol: int, body: bytes, *, src: str = SRC, dst: str = DST, ttl: int = 64, identification: int = 0) -> bytes:
     """Give an IP packet with any ``body``; IPv4 or IPv6 as the addresses are."""
     source, destination = ip_address(src), ip_address(dst)
     if source.version != destination.version:
@@ -115,7 +114,9 @@ def ipip(frame: bytes, *, src: str = SRC, dst: str = DST) -> bytes:
 def gtpu(frame: bytes, *, teid: int = 1, src: str = SRC, dst: str = DST) -> bytes:
     """Put the IP packet of a frame into GTP-U."""
     packet = frame[_ip_offset(frame) :]
-    return udp(struct.pack("!BBHI", 0x30, 255, len(packet), teid) + packet, src=src, dst=dst, src_port=2152, dst_port=2152)
+    return udp(
+        struct.pack("!BBHI", 0x30, 255, len(packet), teid) + packet, src=src, dst=dst, src_port=2152, dst_port=2152
+    )
 
 
 def pppoe(frame: bytes, *, session: int = 1) -> bytes:
