@@ -81,8 +81,8 @@ class Reassembler:
         self.counters["fragments_merged"] += len(pieces) - 1
         return b"".join(piece.data for piece in pieces)
 
-    def _discard(self, key: Hashable, outcome: str, more: int) -> None:
-        self._drop(outcome, self._forget(key) + more)
+    def _discard(self, key: Hashable, outcome: str, more: int) -> bytes | None:
+        return self._drop(outcome, self._forget(key) + more)
 
     def _forget(self, key: Hashable) -> int:
         frames = len(self.held.pop(key))
@@ -90,5 +90,6 @@ class Reassembler:
         self.counters["fragments_held"] -= frames
         return frames
 
-    def _drop(self, outcome: str, frames: int) -> None:
+    def _drop(self, outcome: str, frames: int) -> bytes | None:
         self.counters[f"dropped{{reassembly:{outcome}}}"] += frames
+        return None

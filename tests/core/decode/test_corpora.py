@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 UNSUPPORTED_LINKS = {6, 127, 178, 192, 239, 258}
-"""Token ring, 802.11, Juniper, PPI, NFLOG, PKTAP: link types with TCP or UDP in the corpora that are not ours to read."""
+"""Token ring, 802.11, Juniper, PPI, NFLOG, PKTAP: link types of the corpora that are not ours to read."""
 
 UNREAD = {
     "macsec": "MACsec is not read: not_ip",

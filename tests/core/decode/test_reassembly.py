@@ -8,6 +8,7 @@ import resource
 import struct
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -200,7 +201,7 @@ def test_options_of_the_first_fragment_count_in_the_datagrams_length() -> None:
         pytest.param({"protocol": 200}, {"protocol": 201}, id="protocol"),
     ],
 )
-def test_fragments_of_other_datagrams_do_not_mix(one: dict[str, int], other: dict[str, int]) -> None:
+def test_fragments_of_other_datagrams_do_not_mix(one: dict[str, Any], other: dict[str, Any]) -> None:
     bench = Bench.of()
     assert bench.give(fragment4(BODY[:8], 0, True, **one)) is None
     assert bench.give(fragment4(BODY[8:9], 8, False, **other)) is None
@@ -237,7 +238,7 @@ def test_the_same_addresses_in_another_network_are_another_datagram(
 
 def test_a_tunnel_inside_a_reassembled_datagram_and_fragments_inside_that() -> None:
     bench = Bench.of()
-    frames = []
+    frames: list[bytes] = []
     for inner in packets.fragments(packets.udp(BODY, src="10.9.9.9", identification=3), 1480):
         frames += packets.fragments(packets.vxlan(inner, vni=7), 400, identification=len(frames) + 1)
     made = [bench.give(frame) for frame in frames]

@@ -13,8 +13,8 @@ from otus_core.testing import packets
 from tests.core.decode.frames import FRAME, FRAME6, PACKET, PACKET6, label
 from tests.core.decode.support import unit
 
-INNER = {"src": "10.0.0.8", "dst": "10.0.0.9"}
-OUTER6 = {"src": "fd00::1", "dst": "fd00::2"}
+INNER = ("10.0.0.8", "10.0.0.9")
+OUTER6 = ("fd00::1", "fd00::2")
 
 
 def in_gre(header: str, body: bytes) -> bytes:
@@ -45,7 +45,7 @@ class Case:
 ERSPAN3 = "1000 22eb 00000001 2000 0001 00000000 0000"
 CASES = [
     Case("vxlan", "vxlan", lambda f: packets.vxlan(f, vni=77), 77),
-    Case("vxlan over ipv6", "vxlan", lambda f: packets.vxlan(f, vni=77, **OUTER6), 77, ("fd00::1", "fd00::2")),
+    Case("vxlan over ipv6", "vxlan", lambda f: packets.vxlan(f, vni=77, src=OUTER6[0], dst=OUTER6[1]), 77, OUTER6),
     Case("geneve", "geneve", lambda f: packets.geneve(f, vni=78), 78),
     Case("geneve with options", "geneve", lambda f: packets.geneve(f, vni=78, options=bytes(124)), 78),
     Case("gre", "gre", packets.gre),
@@ -60,14 +60,19 @@ CASES = [
     Case("erspan iii platform", "erspan", lambda f: in_gre(ERSPAN3 + "0001" + "00" * 8, f)),
     Case("erspan iii ip", "erspan", lambda f: in_gre(ERSPAN3 + "0800", f[14:])),
     Case("ip in ipv4", "ipip", packets.ipip),
-    Case("ip in ipv6", "ipip", lambda f: packets.ipip(f, **OUTER6), None, ("fd00::1", "fd00::2")),
+    Case("ip in ipv6", "ipip", lambda f: packets.ipip(f, src=OUTER6[0], dst=OUTER6[1]), None, OUTER6),
     Case("gtp-u", "gtpu", packets.gtpu),
     Case("gtp-u sequence", "gtpu", lambda f: in_gtpu("32ff 0000 00000001 0001 00 00", f)),
     Case("gtp-u extensions", "gtpu", lambda f: in_gtpu("34ff 0000 00000001 0000 00 85 01100185 02000000 00000000", f)),
     Case("gtp-u from the port", "gtpu", lambda f: in_gtpu("30ff 0000 00000001", f, dst_port=1024)),
-    Case("vxlan in vxlan", "vxlan", lambda f: packets.vxlan(packets.vxlan(f, vni=2, **INNER), vni=1), 2),
-    Case("vxlan in gre", "vxlan", lambda f: packets.gre(packets.vxlan(f, vni=2, **INNER)), 2),
-    Case("ipip in vxlan", "ipip", lambda f: packets.vxlan(packets.ipip(f, **INNER), vni=1)),
+    Case(
+        "vxlan in vxlan",
+        "vxlan",
+        lambda f: packets.vxlan(packets.vxlan(f, vni=2, src=INNER[0], dst=INNER[1]), vni=1),
+        2,
+    ),
+    Case("vxlan in gre", "vxlan", lambda f: packets.gre(packets.vxlan(f, vni=2, src=INNER[0], dst=INNER[1])), 2),
+    Case("ipip in vxlan", "ipip", lambda f: packets.vxlan(packets.ipip(f, src=INNER[0], dst=INNER[1]), vni=1)),
 ]
 
 
