@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import structlog
-from otus_core import BaseReporter, Context, LineWriter, OutputPacket, PluginInitFailed, ReportResult, encode_json
 
 from otus_console.config import ConsoleConfig
 from otus_console.text import TextLines
+from otus_core import BaseReporter, Context, LineWriter, OutputPacket, PluginInitFailed, ReportResult, encode_json
 
 log = structlog.get_logger("otus.console")
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class ConsoleReporter(BaseReporter):
         return ReportResult(len(lines), {"encode": failed} if failed else {})
 
     def _each(self, batch: Sequence[OutputPacket], encode: Callable[[OutputPacket], T]) -> list[T]:
-        """Encode each message. A payload is a parser's own class, whose errors are of any kind: the first is logged, all count."""
+        """Encode each message. A payload is a parser's own and raises what it likes: the first is logged, all count."""
         encoded = []
         for output in batch:
             try:

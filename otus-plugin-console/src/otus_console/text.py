@@ -1,8 +1,8 @@
 """Messages as aligned lines of text.
 
-In: ``OutputPacket``s. Out: a ``Row`` for each, which holds nothing but printable text, and UTF-8 lines made of rows. Columns
-grow with what has been seen, each up to a bound. SIP is known by its labels; what its payload adds (``reason``, ``sdp``) is taken
-if it is there.
+In: ``OutputPacket``s. Out: a ``Row`` for each, which holds nothing but printable text, and UTF-8 lines made of rows.
+Columns grow with what has been seen, each up to a bound. SIP is known by its labels; what its payload adds (``reason``,
+``sdp``) is taken if it is there.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from otus_core import FlowKey, OutputPacket, printable
-
 from otus_console.sdp import media_summary
+from otus_core import FlowKey, OutputPacket, printable
 
 ADDRESS_WIDTH = 47
 """``[IPv6]:port`` at its longest."""
@@ -77,7 +76,7 @@ class TextLines:
         code = labels.get("sip.status_code")
         if code is not None:
             reason = getattr(output.payload, "reason", None) or ""
-            what = _status(code, reason[:SCANNED_MAX], labels.get("sip.cseq_method", "")[:METHOD_MAX])
+            what = _status(code[:METHOD_MAX], reason[:SCANNED_MAX], labels.get("sip.cseq_method", "")[:METHOD_MAX])
             return self._sip_row(output, what, STATUS.get(code[:1], ""))
         what = printable(output.payload_type, WHAT_WIDTH)
         return Row(*self._head(output), what, "", "", "", _generic(output))

@@ -1,7 +1,8 @@
 """A filter's tree into one Python function.
 
-The function is put together from a closed set of ``ast`` nodes: what the user wrote ends up in it as constants, nowhere as code or as
-the name of an attribute. A label that is missing is ``None`` there; ``==`` and ``in`` are false of ``None`` by themselves, the others are guarded.
+The function is put together from a closed set of ``ast`` nodes: what the user wrote ends up in it as constants, nowhere
+as code or as the name of an attribute. A label that is missing is ``None`` there; ``==`` and ``in`` are false of it by
+themselves, the others are guarded.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 import attrs
-from otus_core import OutputPacket
 
+from otus_core import OutputPacket
 from otus_filter.grammar import TEXTUAL, Comparison, Field, Junction, Kind, Membership, Network, Node, Not, Value, parse
 from otus_filter.tokens import DIGITS_MAX
 
@@ -100,7 +101,7 @@ class _Writer:
         definition = ast.FunctionDef("process", arguments, body, [])
         module = ast.fix_missing_locations(ast.Module([definition], []))
         scope: dict[str, Any] = {"__builtins__": {}, **self._names}
-        exec(compile(module, "<otus filter>", "exec"), scope)  # noqa: S102 - the nodes are ours, see the module's docstring
+        exec(compile(module, "<otus filter>", "exec"), scope)
         process: Predicate = scope["process"]
         return process
 
@@ -146,7 +147,7 @@ class _Writer:
         absent = ast.UnaryOp(ast.Not(), found)
         if not term.left.is_label:
             return absent
-        # Like !=, it is false of what cannot be compared: a missing label, and text that is no number among numbers alone.
+        # Like !=, false of what cannot be compared: a missing label, and text that is no number among numbers alone.
         kind: Kind = "number" if set(sets) == {"number"} else "text"
         return ast.BoolOp(ast.And(), [_is_there(self._as(term.left, kind)), absent])
 

@@ -28,7 +28,7 @@ class Rule:
 
 @configuration
 class FilterConfig:
-    """Rules first, of which the first that matches decides; then ``drop_if``, then ``keep_if``; what is left is kept unless there is a ``keep_if``."""
+    """Rules, then ``drop_if``, then ``keep_if``; what none of them decides is kept, unless there is a ``keep_if``."""
 
     rules: tuple[Rule, ...] = option(default=(), help="Rules; the first that matches decides", max_length=RULES_MAX)
     drop_if: str | None = option(

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from otus_core import BaseProcessor
-
 from otus_filter.compiler import Predicate, Verdict, compile_verdicts
 from otus_filter.config import FilterConfig
 from otus_filter.grammar import Field, Membership, parse
 
 
 class Filter(BaseProcessor):
-    """One function is made of the whole configuration; it *is* the method ``process``, so that a packet costs one call."""
+    """One function is made of the whole configuration and *is* the method ``process``: a packet costs one call."""
 
     def __init__(self, config: FilterConfig) -> None:
         process: Predicate = compile_verdicts(_verdicts(config), default=config.keep_if is None)

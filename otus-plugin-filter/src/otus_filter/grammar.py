@@ -22,6 +22,7 @@ from typing import Literal
 
 import attrs
 
+from otus_core import printable
 from otus_filter.tokens import KEYWORDS, FilterSyntaxError, Token, tokenize
 
 TERMS_MAX = 64
@@ -29,6 +30,8 @@ TERMS_MAX = 64
 DEPTH_MAX = 32
 """Parentheses and ``not`` inside each other: bounds the recursion here and in Python's own compiler."""
 LABEL_MAX = 128
+SHOWN_MAX = 40
+"""Characters of a name that an error shows."""
 
 Kind = Literal["text", "number", "address"]
 FIELDS: dict[str, Kind] = {
@@ -51,11 +54,16 @@ Value = str | float | Address
 
 @attrs.frozen
 class Field:
-    """A label, or one of ``FIELDS``. A label is text and may be missing; it is converted when what it meets is something else."""
+    """A label, or one of ``FIELDS``. A label is text, may be missing, and is converted to what it is compared with."""
 
     name: str
     is_label: bool
     kind: Kind
+
+    @property
+    def shown(self) -> str:
+        """The name as an error shows it."""
+        return printable(self.name, SHOWN_MAX)
 
 
 @attrs.frozen
@@ -188,7 +196,7 @@ class _Reader:
         if operator.kind == "keyword" and operator.value == "not" and self._take("in"):
             return self._membership("not in", left)
         raise self._error(
-            f"expected an operator after {left.name}, found {_told(operator)}; there are "
+            f"expected an operator after {left.shown}, found {_told(operator)}; there are "
             "== != < <= > >= in contains startswith endswith cidr",
             operator,
         )
@@ -235,22 +243,22 @@ class _Reader:
             right = self._fitting(left, self._literal(), token)
         address = left.kind == "address" or (isinstance(right, Field) and right.kind == "address")
         if sign not in ("==", "!=") and (address or (left.name == "protocol" and token.kind == "string")):
-            raise self._error(f"{left.name} has no order here: use == or !=, in, or cidr", operator)
+            raise self._error(f"{left.shown} has no order here: use == or !=, in, or cidr", operator)
         return Comparison(sign, left, right)
 
     def _check_fields(self, left: Field, right: Field, token: Token) -> None:
         if left.kind != right.kind and not (left.is_label or right.is_label):
-            raise self._error(f"{left.name} is {_spoken(left)} and {right.name} is {_spoken(right)}", token)
+            raise self._error(f"{left.shown} is {_spoken(left)} and {right.shown} is {_spoken(right)}", token)
 
     def _textual(self, left: Field, operator: Token) -> Comparison:
         token = self._now
         if left.kind == "number":
-            raise self._error(f"{left.name} is a number: {operator.value} needs text", operator)
+            raise self._error(f"{left.shown} is a number: {operator.value} needs text", operator)
         if token.kind == "number":
             raise self._error(f"{operator.value} needs text: put the number in quotes", token)
         right: Field | Value = self._field() if token.kind == "name" else self._literal()
         if isinstance(right, Field) and right.kind == "number":
-            raise self._error(f"{right.name} is a number: {operator.value} needs text", token)
+            raise self._error(f"{right.shown} is a number: {operator.value} needs text", token)
         return Comparison(str(operator.value), left, right)
 
     def _membership(self, operator: Literal["in", "not in"], left: Field) -> Membership:
@@ -261,7 +269,7 @@ class _Reader:
 
     def _cidr(self, left: Field, operator: Token) -> Membership:
         if left.kind != "address" and not left.is_label:
-            raise self._error(f"{left.name} is not an address: cidr needs src_ip, dst_ip or a label", operator)
+            raise self._error(f"{left.shown} is not an address: cidr needs src_ip, dst_ip or a label", operator)
         token = self._now
         values = self._list() if self._is("(") else [(self._literal(), token)]
         return Membership("cidr", left, tuple(self._network(value, token) for value, token in values))
@@ -294,9 +302,9 @@ class _Reader:
         if left.name == "protocol" and is_text:
             return self._protocol(str(value), token)
         if left.kind == "number" and is_text:
-            raise self._error(f"{left.name} is a number: write it without quotes", token)
+            raise self._error(f"{left.shown} is a number: write it without quotes", token)
         if left.kind == "text" and not left.is_label and not is_text:
-            raise self._error(f"{left.name} is text: write it in quotes", token)
+            raise self._error(f"{left.shown} is text: write it in quotes", token)
         return value
 
     def _address(self, text: str, token: Token) -> Address:
@@ -326,8 +334,7 @@ def _unknown(name: str) -> str:
     """Say that a name without a dot is no field, and what may have been meant."""
     close = difflib.get_close_matches(name[:LABEL_MAX].lower(), (*FIELDS, *KEYWORDS), n=1)
     hint = f"perhaps {close[0]}" if close else f"there are {', '.join(FIELDS)}"
-    shown = name if len(name) <= LABEL_MAX // 4 else name[: LABEL_MAX // 4] + "…"
-    return f"unknown field {shown}; {hint}; a label without a dot is written label('NAME')"
+    return f"unknown field {printable(name, SHOWN_MAX)}; {hint}; a label without a dot is written label('NAME')"
 
 
 def _spoken(field: Field) -> str:
@@ -339,5 +346,4 @@ def _told(token: Token) -> str:
         return "the end"
     if token.kind in ("string", "number"):
         return f"a {token.kind}"
-    word = str(token.value)
-    return word if len(word) <= 32 else word[:32] + "…"
+    return printable(str(token.value), SHOWN_MAX)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from otus_core import BaseProcessor, Context, OutputPacket
-
 from otus_filter.config import LabelConfig
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import otus_core
-
 from otus_filter.config import FilterConfig, LabelConfig
 
 

@@ -1,6 +1,6 @@
 """Filter text into tokens: one pass, linear, every token with its offset.
 
-In: str of at most ``BYTES_MAX`` bytes of UTF-8. Out: a list of ``Token`` that ends with one of kind ``end``. Raises FilterSyntaxError.
+In: text of at most ``BYTES_MAX`` bytes of UTF-8. Out: ``Token``s, the last of kind ``end``. Raises FilterSyntaxError.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import re
 from typing import Literal, NoReturn
 
 import attrs
+
 from otus_core import printable
 
 BYTES_MAX = 2048
@@ -19,7 +20,7 @@ SHOWN_MAX = 64
 KEYWORDS = frozenset({"and", "or", "not", "in", "contains", "startswith", "endswith", "cidr"})
 HINTS = {"=": "equality is written ==", "&&": "write and", "||": "write or", "!": "write not", "<>": "write !="}
 
-# A name may hold dots and dashes but no part begins with an underscore: nothing that looks like Python's insides is a label by accident.
+# No part of a name begins with an underscore: nothing that looks like Python's insides is a label by accident.
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n]+)
       | (?P<number>-?[0-9]+(?:\.[0-9]+)?)(?![A-Za-z0-9_.])
@@ -40,7 +41,7 @@ Kind = Literal["name", "keyword", "operator", "punctuation", "string", "number",
 
 
 class FilterSyntaxError(ValueError):
-    """Filter text is refused: ``reason``, and ``offset`` into the text. As str: the position, the reason, and the place marked with a caret."""
+    """Filter text is refused: ``reason``, at ``offset`` of the text. As str: position, reason, and the place marked."""
 
     def __init__(self, text: str, offset: int, reason: str) -> None:
         self.offset = offset
