@@ -147,7 +147,8 @@ def fragments(frame: bytes, size: int = 1480, identification: int | None = None)
 def decode(frame: bytes, *, tunnels: tuple[str, ...] = TUNNELS, **about: int) -> DecodedPacket:
     """Give the packet that the decoder makes of a frame, all tunnels looked into.
 
-    ``about``: ``timestamp`` (ns), ``link_type``, ``orig_len``, ``interface_index``. Raises ValueError when it is no packet.
+    ``about``: ``timestamp`` (ns), ``link_type``, ``orig_len``, ``interface_index``.
+    Raises ValueError when it is no packet.
     """
     accounts = Accounts(COUNTERS)
     packet = Decoder(accounts, DecoderConfig(tunnels=tunnels)).decode_one(frame, **about)
