@@ -125,11 +125,20 @@ cdef int after_link(Cursor *at, uint16_t link_type) noexcept nogil:
     return after_ethertype(at, ethertype)
 
 
-cdef inline uint64_t folded(const uint8_t *address, uint32_t size) noexcept nogil:
+cdef inline uint64_t mixed(uint64_t h) noexcept nogil:
+    """MurmurHash3's finalizer: every bit of the input moves half of the output."""
+    h ^= h >> 33
+    h *= <uint64_t>0xFF51AFD7ED558CCD
+    h ^= h >> 33
+    h *= <uint64_t>0xC4CEB9FE1A85EC53
+    return h ^ (h >> 33)
+
+
+cdef inline uint64_t hashed(const uint8_t *address, uint32_t size) noexcept nogil:
     cdef uint64_t words[2]
     words[0] = words[1] = 0
     memcpy(words, address, size)
-    return words[0] ^ (words[1] * <uint64_t>0x9E3779B97F4A7C15)
+    return mixed(words[0] ^ mixed(words[1]) if words[1] else words[0])
 
 
 cdef uint32_t shard_of(const uint8_t *frame, uint32_t size, uint16_t link_type, uint32_t shards) noexcept nogil:
@@ -143,17 +152,12 @@ cdef uint32_t shard_of(const uint8_t *frame, uint32_t size, uint16_t link_type, 
     if version == IP_UNTOLD:
         version = at.p[0] >> 4 if at.left else NOT_IP
     if version == IPV4 and at.left >= 20:
-        a, b = folded(at.p + 12, 4), folded(at.p + 16, 4)
+        a, b = hashed(at.p + 12, 4), hashed(at.p + 16, 4)
     elif version == IPV6 and at.left >= 40:
-        a, b = folded(at.p + 8, 16), folded(at.p + 24, 16)
+        a, b = hashed(at.p + 8, 16), hashed(at.p + 24, 16)
     else:
         return 0
-    # Sum and product are the same in both directions; multiplying mixes them (MurmurHash3's finalizer).
-    a = (a + b) ^ ((a ^ b) * <uint64_t>0xFF51AFD7ED558CCD)
-    a ^= a >> 33
-    a *= <uint64_t>0xC4CEB9FE1A85EC53
-    a ^= a >> 33
-    return <uint32_t>(a % shards)
+    return <uint32_t>((a + b) % shards)     # a sum is the same in both directions
 
 
 def shard_of_frame(const uint8_t[::1] frame, int link_type, int shards):

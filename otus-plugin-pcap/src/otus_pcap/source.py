@@ -174,6 +174,6 @@ def size_of(name: str) -> int | None:
         return None
     try:
         status = Path(name).stat()
-    except OSError:
+    except (OSError, ValueError):  # what cannot be opened has its error when its turn comes
         return 0
     return status.st_size if stat.S_ISREG(status.st_mode) else None
