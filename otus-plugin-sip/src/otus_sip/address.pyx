@@ -1,0 +1,159 @@
+"""Addresses and lists in header values: quoted text, angle brackets, parameters, commas (RFC 3261 §20, §25.1).
+
+In: a header's value as it stands in the message, folds included. Out: pointers into it. Every step goes forward.
+"""
+
+from libc.string cimport memchr
+
+from otus_sip.scan cimport same_text
+
+
+cdef inline bint _blank(uint8_t c) noexcept nogil:
+    return c == 32 or c == 9 or c == 13 or c == 10
+
+
+cdef inline Py_ssize_t _quoted_end(const uint8_t *text, Py_ssize_t at, Py_ssize_t size) noexcept nogil:
+    """Give where the quoted string that begins at ``at`` ends, after its quote, or -1."""
+    at += 1
+    while at < size:
+        if text[at] == 92:
+            at += 2
+            continue
+        if text[at] == 34:
+            return at + 1
+        at += 1
+    return -1
+
+
+cdef void read_address(const uint8_t *text, Py_ssize_t size, Address *found) noexcept nogil:
+    """Take one address apart: ``"Display" <uri>;parameters`` or ``uri;parameters``."""
+    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t end
+    found.display = NULL
+    found.display_len = 0
+    found.uri = NULL
+    found.uri_len = 0
+    found.parameters = NULL
+    found.parameters_len = 0
+    found.error = NULL
+    while at < size and _blank(text[at]):
+        at += 1
+    if at < size and text[at] == 34:
+        end = _quoted_end(text, at, size)
+        if end < 0:
+            found.error = b"unterminated quoted string"
+            return
+        found.display = text + at + 1
+        found.display_len = end - at - 2
+        at = end
+        while at < size and _blank(text[at]):
+            at += 1
+        if at >= size or text[at] != c"<":
+            found.error = b"display name without an address"
+            return
+    else:
+        end = at
+        while end < size and text[end] != c"<" and text[end] != c";" and text[end] != c">":
+            end += 1
+        if end < size and text[end] == c"<":
+            found.display = text + at
+            found.display_len = _trimmed(text + at, end - at)
+            at = end
+        else:
+            _plain_address(text, at, end, size, found)
+            return
+    at += 1
+    end = at
+    while end < size and text[end] != c">":
+        end += 1
+    if end >= size:
+        found.error = b"angle bracket is not closed"
+        return
+    found.uri = text + at
+    found.uri_len = end - at
+    _set_parameters(text, end + 1, size, found)
+
+
+cdef void _plain_address(const uint8_t *text, Py_ssize_t at, Py_ssize_t end, Py_ssize_t size, Address *found) noexcept nogil:
+    """An address without brackets: what follows the first ``;`` belongs to the header (RFC 3261 §20.10)."""
+    found.uri = text + at
+    found.uri_len = _trimmed(text + at, end - at)
+    if found.uri_len == 0:
+        found.error = b"no address"
+    _set_parameters(text, end, size, found)
+
+
+cdef inline Py_ssize_t _trimmed(const uint8_t *text, Py_ssize_t size) noexcept nogil:
+    while size and _blank(text[size - 1]):
+        size -= 1
+    return size
+
+
+cdef inline void _set_parameters(const uint8_t *text, Py_ssize_t at, Py_ssize_t size, Address *found) noexcept nogil:
+    while at < size and _blank(text[at]):
+        at += 1
+    found.parameters = text + at
+    found.parameters_len = size - at
+
+
+cdef bint find_parameter(const uint8_t *text, Py_ssize_t size, const char *name, Py_ssize_t name_len,
+                         const uint8_t **value, Py_ssize_t *value_len) noexcept nogil:
+    """Find ``;name=value`` (the name in lower case); a parameter without a value gives length 0."""
+    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t start
+    cdef Py_ssize_t end
+    while at < size:
+        if text[at] == 34:
+            end = _quoted_end(text, at, size)
+            at = size if end < 0 else end
+            continue
+        if text[at] != c";":
+            at += 1
+            continue
+        at += 1
+        while at < size and _blank(text[at]):
+            at += 1
+        if size - at < name_len or not same_text(text + at, name, name_len):
+            continue
+        start = at + name_len
+        while start < size and _blank(text[start]):
+            start += 1
+        if start < size and text[start] != c"=" and text[start] != c";":
+            continue
+        value[0] = text + start
+        value_len[0] = 0
+        if start < size and text[start] == c"=":
+            start += 1
+            while start < size and _blank(text[start]):
+                start += 1
+            end = start
+            while end < size and text[end] != c";" and text[end] != c"," and not _blank(text[end]):
+                end += 1
+            value[0] = text + start
+            value_len[0] = end - start
+        return True
+    return False
+
+
+cdef Py_ssize_t value_end(const uint8_t *text, Py_ssize_t size) noexcept nogil:
+    """Give where the first value of a comma list ends: commas in quotes and in angle brackets do not count."""
+    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t end
+    cdef bint bracket = False
+    if memchr(text, c",", size) == NULL:
+        return size
+    while at < size:
+        if text[at] == 34 and not bracket:
+            end = _quoted_end(text, at, size)
+            if end < 0:
+                return size
+            at = end
+            continue
+        if text[at] == c"<":
+            bracket = True
+        elif text[at] == c">":
+            bracket = False
+        elif text[at] == c"," and not bracket:
+            return at
+        at += 1
+    return size

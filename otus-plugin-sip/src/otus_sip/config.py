@@ -1,0 +1,24 @@
+"""Options of the parser ``sip``."""
+
+from __future__ import annotations
+
+import otus_core
+
+
+@otus_core.configuration
+class SipConfig:
+    """Where SIP is expected, and how much is remembered of calls."""
+
+    ports: tuple[int, ...] = otus_core.option(
+        default=(5060, 5061),
+        ge=1,
+        le=65535,
+        max_length=64,
+        help="Ports on which unknown methods and malformed start lines count as SIP too",
+    )
+    max_sessions: int = otus_core.option(
+        default=65536, ge=1, le=10_000_000, help="Calls whose offers are remembered; the oldest goes first"
+    )
+    session_ttl: otus_core.Duration = otus_core.option(
+        default=86400.0, gt=0, le=7 * 86400, help="How long a call and its media flows are remembered, by packet time"
+    )

@@ -1,0 +1,475 @@
+"""A SIP message: scanned once into offsets, everything else made when it is asked for.
+
+In: the bytes of one message, start line to end of body. Header names are compared without regard to case, compact forms are known, folded lines are joined with one blank
+(RFC 3261 §7.3.1). Both CRLF and a bare LF end a line.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.string cimport memchr, memcpy
+
+from otus_core import ParseError
+
+from otus_sip.address cimport Address, find_parameter, read_address, value_end
+from otus_sip.json cimport message_json
+from otus_sip.scan cimport (
+    CALL_ID, CONTACT, CONTENT_LENGTH, CONTENT_TYPE, CSEQ, FROM, HEADER_IDS, MALFORMED, NOT_SIP, OTHER, REQUEST, TO, VIA,
+    classify, header_id, is_token, number, same_text, skip_crlf,
+)
+from otus_sip.sdp cimport read_sdp
+from otus_sip.verdict cimport verdict
+
+LONG_NAMES = {
+    "a": "accept-contact", "b": "referred-by", "c": "content-type", "d": "request-disposition", "e": "content-encoding", "f": "from",
+    "i": "call-id", "j": "reject-contact", "k": "supported", "l": "content-length", "m": "contact", "n": "identity-info", "o": "event",
+    "r": "refer-to", "s": "subject", "t": "to", "u": "allow-events", "v": "via", "x": "session-expires", "y": "identity",
+}
+"""Compact forms and what they stand for, as IANA's registry of SIP header fields has them."""
+
+PARTS_MAX = 64
+"""Parts of a multipart body that are looked at; calls have two or three."""
+
+
+cdef inline bint _blank(uint8_t c) noexcept nogil:
+    return c == 32 or c == 9
+
+
+cdef Py_ssize_t message_size(const uint8_t *data, Py_ssize_t size, bint stream) noexcept nogil:
+    """Give the length of the message that begins at ``data``, or -1 when a stream does not hold all of it yet.
+
+    In a datagram the body ends with it; what Content-Length leaves over is not part of the message (RFC 3261 §18.3).
+    """
+    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t end
+    cdef Py_ssize_t length
+    cdef Py_ssize_t declared = -1
+    cdef const uint8_t *newline
+    cdef const uint8_t *colon
+    while at < size:
+        newline = <const uint8_t *>memchr(data + at, 10, size - at)
+        if newline == NULL:
+            return -1 if stream else size
+        end = newline - data
+        length = end - at
+        if length and data[end - 1] == 13:
+            length -= 1
+        if length == 0:
+            end += 1
+            if declared < 0:
+                return end if stream else size
+            if declared > size - end:
+                return -1 if stream else size
+            return end + declared
+        if declared == -1 and (data[at] | 32) in (99, 108) and not _blank(data[at]):  # c, l
+            declared = _declared(data + at, length)
+        at = end + 1
+    return -1 if stream else size
+
+
+cdef inline Py_ssize_t _declared(const uint8_t *line, Py_ssize_t length) noexcept nogil:
+    """Give what a Content-Length line says, or -1 when it is another line or no number."""
+    cdef Py_ssize_t name = 1 if line[0] | 32 == c"l" else 14
+    cdef Py_ssize_t at
+    if length <= name or (name == 14 and not same_text(line, b"content-length", 14)):
+        return -1
+    at = name
+    while at < length and _blank(line[at]):
+        at += 1
+    if at >= length or line[at] != c":":
+        return -1
+    at += 1
+    while at < length and _blank(line[at]):
+        at += 1
+    while length > at and _blank(line[length - 1]):
+        length -= 1
+    return number(line + at, length - at)
+
+
+cdef SipMessage scan_message(bytes raw, Line *line):
+    """Find the header fields of a message whose start line is known."""
+    cdef SipMessage message = SipMessage.__new__(SipMessage)
+    cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(raw)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(raw)
+    cdef Py_ssize_t at = line.end
+    cdef Py_ssize_t end
+    cdef Py_ssize_t stop
+    cdef Py_ssize_t start
+    cdef const uint8_t *newline
+    cdef const uint8_t *colon
+    cdef Field field
+    message.raw = raw
+    message.data = data
+    message.size = size
+    message.line = line[0]
+    message.body_start = size
+    while at < size:
+        newline = <const uint8_t *>memchr(data + at, 10, size - at)
+        end = size if newline == NULL else newline - data
+        stop = end - 1 if end > at and data[end - 1] == 13 else end
+        if stop == at:
+            message.body_start = min(end + 1, size)
+            break
+        start = at
+        at = end + 1
+        if _blank(data[start]):
+            _fold(message, stop)
+            continue
+        colon = <const uint8_t *>memchr(data + start, c":", stop - start)
+        if colon == NULL:
+            if message.trouble == NULL:
+                message.trouble = b"header line without a colon"
+            continue
+        field.name = <uint32_t>start
+        end = colon - data
+        while end > start and _blank(data[end - 1]):
+            end -= 1
+        if end == start or end - start > 65535:
+            if message.trouble == NULL:
+                message.trouble = b"header field without a name"
+            continue
+        field.name_len = <unsigned short>(end - start)
+        end = colon - data + 1
+        while end < stop and _blank(data[end]):
+            end += 1
+        while stop > end and _blank(data[stop - 1]):
+            stop -= 1
+        field.value = <uint32_t>end
+        field.value_len = <uint32_t>(stop - end)
+        field.id = header_id(data + start, field.name_len)
+        field.folded = 0
+        if field.id and message.first[field.id] < 0:
+            message.first[field.id] = <int>message.count
+        message.add(&field)
+    _read_cseq(message)
+    return message
+
+
+cdef void _fold(SipMessage message, Py_ssize_t stop) noexcept:
+    """Add a continuation line to the field before it."""
+    cdef Field *last
+    if message.count == 0:
+        message.trouble = b"continuation line before any header field"
+        return
+    last = &message.fields[message.count - 1]
+    while stop > last.value and _blank(message.data[stop - 1]):
+        stop -= 1
+    if stop > last.value + last.value_len:
+        last.value_len = <uint32_t>(stop - last.value)
+    last.folded = 1
+
+
+cdef inline bint _white(uint8_t c) noexcept nogil:
+    return c == 32 or c == 9 or c == 13 or c == 10
+
+
+cdef void _read_cseq(SipMessage message) noexcept:
+    """Read ``314159 INVITE``; folds may stand between the two."""
+    cdef const uint8_t *value = NULL
+    cdef Py_ssize_t length = 0
+    cdef Py_ssize_t at = 0
+    message.cseq_number = -1
+    message.cseq_method = NULL
+    message.cseq_method_len = 0
+    if not message.value_of(CSEQ, &value, &length):
+        return
+    while at < length and _white(value[at]):
+        at += 1
+    cdef Py_ssize_t digits = at
+    while at < length and 48 <= value[at] <= 57:
+        at += 1
+    message.cseq_number = number(value + digits, at - digits)
+    if message.cseq_number > 0xFFFFFFFF:
+        message.cseq_number = -1
+    while at < length and _white(value[at]):
+        at += 1
+    if is_token(value + at, length - at):
+        message.cseq_method = value + at
+        message.cseq_method_len = length - at
+
+
+@cython.final
+@cython.freelist(64)
+cdef class SipMessage:
+    """One SIP message. ``raw`` are its own bytes. Text is UTF-8; what is not becomes U+FFFD."""
+
+    def __cinit__(self):
+        cdef int i
+        self.fields = self.inline_fields
+        self.room = INLINE_FIELDS
+        for i in range(HEADER_IDS):
+            self.first[i] = -1
+
+    def __init__(self):
+        raise TypeError("use otus_sip.parse(data)")
+
+    def __dealloc__(self):
+        if self.fields != self.inline_fields:
+            PyMem_Free(self.fields)
+
+    cdef int add(self, Field *field) except -1:
+        cdef Field *grown
+        if self.count == self.room:
+            grown = <Field *>PyMem_Malloc(2 * self.room * sizeof(Field))
+            if grown == NULL:
+                raise MemoryError
+            memcpy(grown, self.fields, self.count * sizeof(Field))
+            if self.fields != self.inline_fields:
+                PyMem_Free(self.fields)
+            self.fields = grown
+            self.room *= 2
+        self.fields[self.count] = field[0]
+        self.count += 1
+        return 0
+
+    cdef inline str text(self, const uint8_t *start, Py_ssize_t length):
+        return PyUnicode_DecodeUTF8(<const char *>start, length, b"replace")
+
+    cdef str value_text(self, Field *field):
+        """Give a field's value, folds joined with one blank."""
+        cdef str value = self.text(self.data + field.value, field.value_len)
+        if not field.folded:
+            return value
+        return " ".join([part.strip(" \t\r") for part in value.split("\n")]).strip()
+
+    cdef bint value_of(self, int header, const uint8_t **value, Py_ssize_t *length) noexcept nogil:
+        cdef int i = self.first[header]
+        if i < 0:
+            return False
+        value[0] = self.data + self.fields[i].value
+        length[0] = self.fields[i].value_len
+        return True
+
+    cdef bint holds_sdp(self) noexcept nogil:
+        """Whether there is a body that says it is SDP, or holds one among its parts."""
+        cdef const uint8_t *value = NULL
+        cdef Py_ssize_t length = 0
+        if self.body_start >= self.size or not self.value_of(CONTENT_TYPE, &value, &length):
+            return False
+        if length >= 15 and same_text(value, b"application/sdp", 15):
+            return True
+        return length >= 10 and same_text(value, b"multipart/", 10)
+
+    @property
+    def is_request(self):
+        return self.line.kind == REQUEST
+
+    @property
+    def method(self):
+        """The method of a request, ``None`` for a response."""
+        return self.text(self.data, self.line.method_len) if self.line.kind == REQUEST else None
+
+    @property
+    def request_uri(self):
+        return self.text(self.data + self.line.uri, self.line.uri_len) if self.line.kind == REQUEST else None
+
+    @property
+    def status_code(self):
+        """The status code of a response, ``None`` for a request."""
+        return self.line.status if self.line.kind != REQUEST else None
+
+    @property
+    def reason(self):
+        return self.text(self.data + self.line.reason, self.line.reason_len) if self.line.kind != REQUEST else None
+
+    @property
+    def version(self):
+        return "SIP/2.0"
+
+    @property
+    def headers(self):
+        """All header fields in order, as ``(name, value)``; names as they were written."""
+        cdef Py_ssize_t i
+        return [
+            (self.text(self.data + self.fields[i].name, self.fields[i].name_len), self.value_text(&self.fields[i]))
+            for i in range(self.count)
+        ]
+
+    def header_all(self, str name not None):
+        """Give every value of a header field, compact forms included."""
+        wanted = name.lower()
+        wanted = LONG_NAMES.get(wanted, wanted)
+        return [value for its_name, value in self.headers if LONG_NAMES.get(its_name.lower(), its_name.lower()) == wanted]
+
+    def header(self, str name not None, default=None):
+        """Give the first value of a header field, or ``default``."""
+        values = self.header_all(name)
+        return values[0] if values else default
+
+    @property
+    def call_id(self):
+        return self.text(self.data + self.fields[self.first[CALL_ID]].value, self.fields[self.first[CALL_ID]].value_len) \
+            if self.first[CALL_ID] >= 0 else None
+
+    @property
+    def cseq(self):
+        """``(number, method)``, or ``None`` where there is no sound CSeq."""
+        if self.cseq_number < 0 or self.cseq_method == NULL:
+            return None
+        return self.cseq_number, self.text(self.cseq_method, self.cseq_method_len)
+
+    @property
+    def from_(self):
+        return self._party(FROM)
+
+    @property
+    def to(self):
+        return self._party(TO)
+
+    @property
+    def contact(self):
+        """Every Contact, as ``NameAddress``; ``*`` is one whose URI is ``*``."""
+        return [_name_address(self, self.data + start, length) for start, length in self._values(CONTACT)]
+
+    @property
+    def via(self):
+        """Every Via hop, comma lists split, the newest first."""
+        return [self.text(self.data + start, length).strip() for start, length in self._values(VIA)]
+
+    @property
+    def content_type(self):
+        return self.value_text(&self.fields[self.first[CONTENT_TYPE]]) if self.first[CONTENT_TYPE] >= 0 else None
+
+    @property
+    def content_length(self):
+        """What Content-Length says, ``None`` where it is missing or no number."""
+        cdef const uint8_t *value = NULL
+        cdef Py_ssize_t length = 0
+        if not self.value_of(CONTENT_LENGTH, &value, &length):
+            return None
+        length = number(value, length)
+        return None if length < 0 else length
+
+    @property
+    def body(self):
+        return self.raw[self.body_start:]
+
+    @property
+    def parts(self):
+        """The parts of a multipart body (RFC 2046 §5.1) as ``(content type, body)``; of another body, that one."""
+        return body_parts(self.content_type or "", self.body)
+
+    @property
+    def sdp(self):
+        """The session description, ``None`` where there is none."""
+        if self._sdp is None and self.holds_sdp():
+            for kind, body in self.parts:
+                if kind.lower().startswith("application/sdp"):
+                    self._sdp = read_sdp(body)
+                    break
+        return self._sdp
+
+    @property
+    def malformed(self):
+        """What is wrong with the message, as short texts; empty for a sound one."""
+        found = verdict(self)
+        return [] if found is None else [found]
+
+    def to_json(self):
+        """Give the message as one JSON object, in ASCII."""
+        return message_json(self)
+
+    def __repr__(self):
+        what = self.method or f"{self.status_code} {self.reason}"
+        return f"<SipMessage {what!r}, {len(self.raw)} bytes>"
+
+    def _party(self, int header):
+        cdef const uint8_t *value = NULL
+        cdef Py_ssize_t length = 0
+        if not self.value_of(header, &value, &length):
+            return None
+        return _name_address(self, value, length)
+
+    def _values(self, int header):
+        """Give start and length of each value of a header field, comma lists split."""
+        cdef Py_ssize_t i
+        cdef Py_ssize_t at
+        cdef Py_ssize_t end
+        cdef Py_ssize_t step
+        cdef list found = []
+        for i in range(self.count):
+            if self.fields[i].id != header:
+                continue
+            at = self.fields[i].value
+            end = at + self.fields[i].value_len
+            while at <= end:
+                step = value_end(self.data + at, end - at)
+                while step and _white(self.data[at]):
+                    at += 1
+                    step -= 1
+                found.append((at, step))
+                at += step + 1
+        return found
+
+
+@cython.final
+cdef class NameAddress:
+    """A party: ``display`` (empty where there is none), ``uri``, ``tag`` (or ``None``)."""
+
+    cdef readonly str display
+    cdef readonly str uri
+    cdef readonly object tag
+
+    def __repr__(self):
+        return f"NameAddress(display={self.display!r}, uri={self.uri!r}, tag={self.tag!r})"
+
+
+cdef NameAddress _name_address(SipMessage message, const uint8_t *value, Py_ssize_t length):
+    cdef NameAddress party = NameAddress.__new__(NameAddress)
+    cdef Address found
+    cdef const uint8_t *tag = NULL
+    cdef Py_ssize_t tag_len = 0
+    read_address(value, length, &found)
+    party.display = message.text(found.display, found.display_len).replace("\\\"", '"') if found.display_len > 0 else ""
+    party.uri = message.text(found.uri, found.uri_len) if found.uri_len > 0 else ""
+    party.tag = None
+    if find_parameter(found.parameters, found.parameters_len, b"tag", 3, &tag, &tag_len):
+        party.tag = message.text(tag, tag_len)
+    return party
+
+
+def body_parts(str content_type, bytes body):
+    """Split a multipart body; bounded by ``PARTS_MAX``, linear in its size."""
+    if not content_type.lower().startswith("multipart/"):
+        return [(content_type, body)]
+    _, found, boundary = content_type.partition("boundary=")
+    boundary = boundary.split(";")[0].strip().strip('"')
+    if not found or not boundary:
+        return []
+    parts = []
+    for piece in body.split(b"--" + boundary.encode("utf-8", "replace"), PARTS_MAX + 1)[1:]:
+        if piece.startswith(b"--"):
+            break
+        head, separator, content = piece.lstrip(b" \t").partition(b"\r\n\r\n")
+        if not separator:
+            head, separator, content = piece.partition(b"\n\n")
+        kind = ""
+        for line in head.splitlines():
+            name, _, value = line.partition(b":")
+            if name.strip().lower() in (b"content-type", b"c"):
+                kind = value.strip().decode("utf-8", "replace")
+        parts.append((kind, content.removesuffix(b"\n").removesuffix(b"\r")))
+    return parts
+
+
+def parse(data):
+    """Parse one SIP message, as a datagram holds it. Raises ParseError for what is not SIP and for what RFC 4475 calls invalid."""
+    cdef bytes raw = bytes(data)
+    cdef SipMessage message = _parse(raw)
+    found = verdict(message)
+    if found is not None:
+        raise ParseError(found)
+    return message
+
+
+cdef SipMessage _parse(bytes raw):
+    cdef const uint8_t *start = <const uint8_t *>PyBytes_AS_STRING(raw)
+    cdef Py_ssize_t begin = skip_crlf(start, PyBytes_GET_SIZE(raw))
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(raw) - begin
+    cdef Line line
+    cdef int kind = classify(start + begin, size, True, &line)
+    if kind == NOT_SIP or kind == MALFORMED:
+        raise ParseError("not a SIP start line" if kind == NOT_SIP else "malformed start line")
+    size = message_size(start + begin, size, False)
+    return scan_message(raw[begin:begin + size], &line)

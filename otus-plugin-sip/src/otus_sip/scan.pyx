@@ -1,0 +1,233 @@
+"""Finds the parts of a SIP message: what kind of start line it has, and where each header field lies.
+
+In: bytes. Out: offsets into them. Nothing is allocated and nothing raised; every step goes forward, so the cost is linear in the size of the message.
+"""
+
+from libc.string cimport memchr, memcmp, memset
+
+cdef enum:
+    METHOD_MAX = 64     # RFC 3261 sets no limit; RFC 4475's longest has 32
+    NUMBER_DIGITS = 9   # what fits 32 bits whatever the digits
+
+# RFC 3261 and its extensions: RFC 3262 PRACK, 6665 SUBSCRIBE NOTIFY, 3311 UPDATE, 3428 MESSAGE, 3515 REFER, 3903 PUBLISH, 6086 INFO
+METHODS = ("", "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "PRACK", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO", "REFER", "MESSAGE", "UPDATE")
+
+# RFC 3261 §25.1 token: letters, digits and -.!%*_+`'~
+cdef uint8_t _token[256]
+
+
+cdef void _fill() noexcept:
+    cdef bytes others = b"-.!%*_+`'~"
+    cdef int c
+    memset(_token, 0, 256)
+    for c in range(256):
+        if 48 <= c <= 57 or 65 <= c <= 90 or 97 <= c <= 122:
+            _token[c] = 1
+    for c in others:
+        _token[c] = 1
+
+
+_fill()
+
+
+cdef bint is_token(const uint8_t *text, Py_ssize_t size) noexcept nogil:
+    """Whether this is a token, not empty."""
+    cdef Py_ssize_t i
+    for i in range(size):
+        if not _token[text[i]]:
+            return False
+    return size > 0
+
+
+cdef bint same_text(const uint8_t *a, const char *lower, Py_ssize_t size) noexcept nogil:
+    """Compare with a text in lower case, ASCII letters without regard to case."""
+    cdef Py_ssize_t i
+    cdef uint8_t c
+    for i in range(size):
+        c = a[i]
+        if 65 <= c <= 90:
+            c |= 32
+        if c != <uint8_t>lower[i]:
+            return False
+    return True
+
+
+cdef Py_ssize_t number(const uint8_t *text, Py_ssize_t size) noexcept nogil:
+    """Give a decimal number of one to nine digits after any leading zeros, or -1."""
+    cdef Py_ssize_t value = 0
+    cdef Py_ssize_t i = 0
+    if size == 0:
+        return -1
+    while i < size - 1 and text[i] == 48:
+        i += 1
+    if size - i > NUMBER_DIGITS + 1:
+        return -1
+    while i < size:
+        if not 48 <= text[i] <= 57:
+            return -1
+        value = value * 10 + (text[i] - 48)
+        i += 1
+    return value
+
+
+cdef int method_id(const uint8_t *name, Py_ssize_t size) noexcept nogil:
+    """Give the index in ``METHODS`` of a known method, 0 for others. Methods are case-sensitive (RFC 3261 §7.1)."""
+    if size == 3:
+        if memcmp(name, b"ACK", 3) == 0:
+            return 2
+        return 3 if memcmp(name, b"BYE", 3) == 0 else 0
+    if size == 4:
+        return 11 if memcmp(name, b"INFO", 4) == 0 else 0
+    if size == 5:
+        if memcmp(name, b"PRACK", 5) == 0:
+            return 7
+        return 12 if memcmp(name, b"REFER", 5) == 0 else 0
+    if size == 6:
+        if memcmp(name, b"INVITE", 6) == 0:
+            return 1
+        if memcmp(name, b"CANCEL", 6) == 0:
+            return 4
+        if memcmp(name, b"NOTIFY", 6) == 0:
+            return 9
+        return 14 if memcmp(name, b"UPDATE", 6) == 0 else 0
+    if size == 7:
+        if memcmp(name, b"OPTIONS", 7) == 0:
+            return 5
+        if memcmp(name, b"MESSAGE", 7) == 0:
+            return 13
+        return 10 if memcmp(name, b"PUBLISH", 7) == 0 else 0
+    if size == 8:
+        return 6 if memcmp(name, b"REGISTER", 8) == 0 else 0
+    if size == 9:
+        return 8 if memcmp(name, b"SUBSCRIBE", 9) == 0 else 0
+    return 0
+
+
+cdef int header_id(const uint8_t *name, Py_ssize_t size) noexcept nogil:
+    """Give the ``HeaderId`` of a field name, compact forms included (RFC 3261 §7.3.3, §20)."""
+    cdef uint8_t first = name[0] | 32
+    if size == 1:
+        if first == c"v":
+            return VIA
+        if first == c"f":
+            return FROM
+        if first == c"t":
+            return TO
+        if first == c"i":
+            return CALL_ID
+        if first == c"m":
+            return CONTACT
+        if first == c"l":
+            return CONTENT_LENGTH
+        return CONTENT_TYPE if first == c"c" else OTHER
+    if size == 2:
+        return TO if first == c"t" and name[1] | 32 == c"o" else OTHER
+    if size == 3:
+        return VIA if first == c"v" and same_text(name, b"via", 3) else OTHER
+    if size == 4:
+        if first == c"f":
+            return FROM if same_text(name, b"from", 4) else OTHER
+        if first == c"c":
+            return CSEQ if same_text(name, b"cseq", 4) else OTHER
+        return DATE if first == c"d" and same_text(name, b"date", 4) else OTHER
+    if size == 7:
+        if first != c"c":
+            return OTHER
+        if same_text(name, b"call-id", 7):
+            return CALL_ID
+        return CONTACT if same_text(name, b"contact", 7) else OTHER
+    if size == 12:
+        if first == c"c":
+            return CONTENT_TYPE if same_text(name, b"content-type", 12) else OTHER
+        return MAX_FORWARDS if first == c"m" and same_text(name, b"max-forwards", 12) else OTHER
+    if size == 14:
+        return CONTENT_LENGTH if first == c"c" and same_text(name, b"content-length", 14) else OTHER
+    return OTHER
+
+
+cdef Py_ssize_t skip_crlf(const uint8_t *data, Py_ssize_t size) noexcept nogil:
+    """Give where a message begins: RFC 3261 §7.5 has leading CRLFs ignored."""
+    cdef Py_ssize_t at = 0
+    while at < size and (data[at] == 13 or data[at] == 10):
+        at += 1
+    return at
+
+
+cdef int classify(const uint8_t *data, Py_ssize_t size, bint on_port, Line *line) noexcept nogil:
+    """Look at the first line; ``data`` begins with it. Off the configured ports only known methods and sound lines are SIP."""
+    cdef const uint8_t *newline
+    cdef const uint8_t *space
+    cdef Py_ssize_t length
+    line.kind = NOT_SIP
+    if size < 8:
+        return NOT_SIP
+    # Most foreign payloads end here: RTP, DNS and TLS do not begin with a letter, digit or token mark.
+    if not _token[data[0]] and not on_port:
+        return NOT_SIP
+    newline = <const uint8_t *>memchr(data, 10, size)
+    if newline == NULL:
+        return NOT_SIP
+    length = newline - data
+    line.end = <uint32_t>(length + 1)
+    if length and data[length - 1] == 13:
+        length -= 1
+    if data[0] == c"S" and length >= 11 and memcmp(data, b"SIP/2.0 ", 8) == 0 and _status(data, length, line):
+        line.kind = RESPONSE
+        return RESPONSE
+    if length >= 14 and memcmp(data + length - 8, b" SIP/2.0", 8) == 0:
+        space = <const uint8_t *>memchr(data, 32, length)
+        if _request(data, length, space - data, on_port, line):
+            line.kind = REQUEST
+            return REQUEST
+    if on_port and _holds_sip(data, length):
+        line.kind = MALFORMED
+    return line.kind
+
+
+cdef bint _status(const uint8_t *data, Py_ssize_t length, Line *line) noexcept nogil:
+    """Read ``SIP/2.0 200 OK``; the reason may be empty, and some leave out the blank before it too."""
+    cdef int i
+    for i in range(8, 11):
+        if not 48 <= data[i] <= 57:
+            return False
+    line.status = (data[8] - 48) * 100 + (data[9] - 48) * 10 + (data[10] - 48)
+    if not 100 <= line.status <= 699:
+        return False
+    if length == 11:
+        line.reason = 11
+        line.reason_len = 0
+        return True
+    if data[11] != 32:
+        return False
+    line.reason = 12
+    line.reason_len = <uint32_t>(length - 12)
+    return True
+
+
+cdef bint _request(const uint8_t *data, Py_ssize_t length, Py_ssize_t method_len, bint on_port, Line *line) noexcept nogil:
+    """Read ``INVITE sip:a@b SIP/2.0``: one method, one blank, one address without blanks, one blank (RFC 3261 §7.1)."""
+    cdef Py_ssize_t uri_len = length - method_len - 9
+    if uri_len < 1 or method_len > METHOD_MAX or not is_token(data, method_len):
+        return False
+    if memchr(data + method_len + 1, 32, uri_len) != NULL or memchr(data + method_len + 1, 9, uri_len) != NULL:
+        return False
+    if not on_port and not method_id(data, method_len):
+        return False
+    line.method_len = <uint32_t>method_len
+    line.uri = <uint32_t>(method_len + 1)
+    line.uri_len = <uint32_t>uri_len
+    return True
+
+
+cdef bint _holds_sip(const uint8_t *data, Py_ssize_t length) noexcept nogil:
+    """Whether the line holds ``SIP/``."""
+    cdef const uint8_t *at = data
+    cdef const uint8_t *end = data + length
+    while end - at >= 4:
+        at = <const uint8_t *>memchr(at, c"S", end - at - 3)
+        if at == NULL:
+            return False
+        if memcmp(at, b"SIP/", 4) == 0:
+            return True
+        at += 1
+    return False

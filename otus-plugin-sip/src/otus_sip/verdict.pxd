@@ -1,0 +1,4 @@
+from otus_sip.message cimport SipMessage
+
+
+cdef object verdict(SipMessage message)

@@ -1,0 +1,200 @@
+"""What RFC 4475 calls invalid: faults of syntax that a SIP element answers with 400 rather than guess.
+
+In: a scanned message. Out: the first fault as a constant text, or ``None``. Semantics, such as a missing header field, are not syntax (RFC 4475 §3.3).
+"""
+
+from libc.stdint cimport uint8_t
+from libc.string cimport memchr, memcmp
+
+from otus_sip.address cimport Address, read_address, value_end
+from otus_sip.message cimport SipMessage
+from otus_sip.scan cimport (
+    CONTACT, CONTENT_LENGTH, CSEQ, DATE, FROM, MAX_FORWARDS, REQUEST, TO, VIA, Field, is_token, number, same_text,
+)
+
+cdef enum:
+    CSEQ_MAX = 0x7FFFFFFF       # RFC 3261 §8.1.1.5: less than 2**31
+    HOPS_MAX = 255              # RFC 3261 §20.22
+
+
+cdef inline bint _white(uint8_t c) noexcept nogil:
+    return c == 32 or c == 9 or c == 13 or c == 10
+
+
+cdef object verdict(SipMessage message):
+    """Give the first thing that is wrong, or ``None``."""
+    cdef const char *fault = message.trouble
+    cdef Py_ssize_t i
+    if fault == NULL and message.line.kind == REQUEST:
+        fault = _request_uri(message.data + message.line.uri, message.line.uri_len)
+    if fault == NULL:
+        fault = _cseq(message)
+    if fault == NULL:
+        fault = _lengths(message)
+    i = 0
+    while fault == NULL and i < message.count:
+        fault = _field(message.data, &message.fields[i])
+        i += 1
+    return None if fault == NULL else fault.decode("ascii")
+
+
+cdef const char *_request_uri(const uint8_t *uri, Py_ssize_t size) noexcept nogil:
+    cdef const uint8_t *at
+    cdef const uint8_t *end = uri + size
+    cdef int colons = 0
+    cdef bint sip = (size > 4 and same_text(uri, b"sip:", 4)) or (size > 5 and same_text(uri, b"sips:", 5))
+    if uri[0] == c"<" or memchr(uri, c">", size) != NULL:
+        return b"Request-URI in angle brackets"      # RFC 4475 §3.1.2.7
+    if memchr(uri, c":", size) == NULL:
+        return b"Request-URI without a scheme"
+    if not sip:
+        return NULL
+    if memchr(uri, c"?", size) != NULL:
+        return b"headers in the Request-URI"         # RFC 4475 §3.1.2.11
+    at = <const uint8_t *>memchr(uri, c"@", size)
+    at = <const uint8_t *>memchr(uri, c":", size) + 1 if at == NULL else at + 1
+    if at < end and at[0] == c"[":
+        return NULL
+    while at < end and at[0] != c";":
+        colons += at[0] == c":"
+        at += 1
+    if colons > 1:
+        return b"IPv6 address without brackets"      # RFC 5118 §4.1
+    return NULL
+
+
+cdef const char *_cseq(SipMessage message) noexcept nogil:
+    if message.first[CSEQ] < 0:
+        return NULL
+    if message.cseq_method == NULL:
+        return b"malformed CSeq"
+    if message.cseq_number < 0 or message.cseq_number > CSEQ_MAX:
+        return b"CSeq number out of range"
+    if message.line.kind == REQUEST and (
+        message.cseq_method_len != message.line.method_len
+        or memcmp(message.cseq_method, message.data, message.line.method_len) != 0
+    ):
+        return b"CSeq method is not the request's"   # RFC 4475 §3.1.2.17
+    return NULL
+
+
+cdef const char *_lengths(SipMessage message) noexcept nogil:
+    """Content-Length, the last one where there are several; Max-Forwards."""
+    cdef const uint8_t *value = NULL
+    cdef Py_ssize_t length = 0
+    cdef Py_ssize_t n
+    if message.value_of(CONTENT_LENGTH, &value, &length):
+        n = number(value, length)
+        if n < 0:
+            return b"Content-Length is no number"    # RFC 4475 §3.1.2.3
+        if n > message.size - message.body_start:
+            return b"Content-Length beyond the datagram"     # RFC 4475 §3.1.2.2
+    if message.value_of(MAX_FORWARDS, &value, &length):
+        n = number(value, length)
+        if n < 0 or n > HOPS_MAX:
+            return b"Max-Forwards out of range"
+    return NULL
+
+
+cdef const char *_field(const uint8_t *data, Field *field) noexcept nogil:
+    cdef const uint8_t *value = data + field.value
+    cdef Py_ssize_t length = field.value_len
+    if field.id == FROM or field.id == TO:
+        return _address(value, length)
+    if field.id == CONTACT:
+        return _contacts(value, length)
+    if field.id == VIA:
+        return _vias(value, length)
+    if field.id == DATE and (length < 3 or memcmp(value + length - 3, b"GMT", 3) != 0):
+        return b"Date is not in GMT"                 # RFC 4475 §3.1.2.12
+    return NULL
+
+
+cdef const char *_address(const uint8_t *value, Py_ssize_t length) noexcept nogil:
+    """From, To, or one Contact."""
+    cdef Address found
+    cdef Py_ssize_t i
+    cdef bint bracketed
+    read_address(value, length, &found)
+    if found.error != NULL:
+        return found.error
+    bracketed = found.uri > value and (found.uri - 1)[0] == c"<"
+    if bracketed and found.display_len > 0 and (found.display - 1)[0] != 34:
+        for i in range(found.display_len):
+            if not _white(found.display[i]) and not is_token(found.display + i, 1):
+                return b"display name needs quotes"  # RFC 4475 §3.1.2.15
+    for i in range(found.uri_len):
+        if _white(found.uri[i]):
+            return b"blank within an address"        # RFC 4475 §3.1.2.14
+    if not bracketed and memchr(found.uri, c"?", found.uri_len) != NULL:
+        return b"address with headers needs angle brackets"      # RFC 4475 §3.1.2.13
+    if found.parameters_len > 0 and found.parameters[0] != c";":
+        return b"text after an address"
+    return _parameters(found.parameters, found.parameters_len)
+
+
+cdef const char *_contacts(const uint8_t *value, Py_ssize_t length) noexcept nogil:
+    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t step
+    cdef const char *fault
+    if length == 1 and value[0] == c"*":
+        return NULL
+    while at <= length:
+        step = value_end(value + at, length - at)
+        fault = _address(value + at, step)
+        if fault != NULL:
+            return fault
+        at += step + 1
+    return NULL
+
+
+cdef const char *_vias(const uint8_t *value, Py_ssize_t length) noexcept nogil:
+    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t step
+    cdef const uint8_t *semicolon
+    cdef const char *fault
+    while at <= length:
+        step = value_end(value + at, length - at)
+        semicolon = <const uint8_t *>memchr(value + at, c";", step)
+        if semicolon == value + at or _is_blank(value + at, step):
+            return b"empty Via"                      # RFC 4475 §3.1.2.1
+        if semicolon != NULL:
+            fault = _parameters(semicolon, value + at + step - semicolon)
+            if fault != NULL:
+                return fault
+        at += step + 1
+    return NULL
+
+
+cdef bint _is_blank(const uint8_t *text, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(size):
+        if not _white(text[i]):
+            return False
+    return True
+
+
+cdef const char *_parameters(const uint8_t *text, Py_ssize_t size) noexcept nogil:
+    """No parameter may be empty: ``;;`` (RFC 4475 §3.1.2.1)."""
+    cdef Py_ssize_t at = 0
+    cdef bint empty = False
+    cdef bint quoted = False
+    while at < size:
+        if quoted:
+            if text[at] == 92:
+                at += 1
+            elif text[at] == 34:
+                quoted = False
+        elif text[at] == 34:
+            quoted = True
+            empty = False
+        elif text[at] == c";":
+            if empty:
+                return b"empty parameter"
+            empty = True
+        elif not _white(text[at]):
+            empty = False
+        at += 1
+    if empty:
+        return b"empty parameter"
+    return NULL
