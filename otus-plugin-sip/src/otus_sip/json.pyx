@@ -265,7 +265,7 @@ cdef int _sdp(Out out, Sdp sdp) except -1:
             out.raw(b",", 1)
         first = False
         about = {
-            "type": media.kind, "address": media.address, "port": media.port, "protocol": media.protocol, "formats": media.formats,
+            "type": media.media, "address": media.address, "port": media.port, "protocol": media.protocol, "formats": media.formats,
             "rtpmap": media.rtpmap, "direction": media.direction, "rtcp_mux": media.rtcp_mux,
         }
         if media.rtcp_port:

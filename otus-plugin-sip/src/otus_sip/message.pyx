@@ -320,12 +320,12 @@ cdef class SipMessage:
     @property
     def contact(self):
         """Every Contact, as ``NameAddress``; ``*`` is one whose URI is ``*``."""
-        return [_name_address(self, self.data + start, length) for start, length in self._values(CONTACT)]
+        return [_name_address(self, self.data + <Py_ssize_t>start, length) for start, length in self._values(CONTACT)]
 
     @property
     def via(self):
         """Every Via hop, comma lists split, the newest first."""
-        return [self.text(self.data + start, length).strip() for start, length in self._values(VIA)]
+        return [self.text(self.data + <Py_ssize_t>start, length).strip() for start, length in self._values(VIA)]
 
     @property
     def content_type(self):

@@ -13,7 +13,7 @@ from otus_core import ParseError, Parsed
 
 from otus_sip.address cimport Address, find_parameter, read_address
 from otus_sip.message cimport SipMessage, message_size, scan_message
-from otus_sip.scan cimport CALL_ID, FROM, MALFORMED, NOT_SIP, REQUEST, TO, VIA, Line, classify, method_id, skip_crlf
+from otus_sip.scan cimport CALL_ID, FROM, MALFORMED, NOT_SIP, REQUEST, TO, VIA, Line, classify, has_sip_field, method_id, skip_crlf
 from otus_sip.scan import METHODS
 from otus_sip.sessions cimport Sessions
 from otus_sip.sessions import media_of
@@ -142,6 +142,8 @@ cdef class SipParser:
         begin = skip_crlf(data, size)
         on_port = ports[<int>packet.dst_port] or ports[<int>packet.src_port]
         if classify(data + begin, size - begin, on_port, &line) == NOT_SIP:
+            return False
+        if not on_port and not has_sip_field(data + begin + line.end, size - begin - line.end):
             return False
         if packet.protocol != TCP:
             return True

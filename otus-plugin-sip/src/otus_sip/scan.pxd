@@ -50,6 +50,7 @@ cdef Py_ssize_t skip_crlf(const uint8_t *data, Py_ssize_t size) noexcept nogil
 cdef int classify(const uint8_t *data, Py_ssize_t size, bint on_port, Line *line) noexcept nogil
 cdef int method_id(const uint8_t *name, Py_ssize_t size) noexcept nogil
 cdef int header_id(const uint8_t *name, Py_ssize_t size) noexcept nogil
+cdef bint has_sip_field(const uint8_t *data, Py_ssize_t size) noexcept nogil
 cdef bint same_text(const uint8_t *a, const char *lower, Py_ssize_t size) noexcept nogil
 cdef bint is_token(const uint8_t *text, Py_ssize_t size) noexcept nogil
 cdef Py_ssize_t number(const uint8_t *text, Py_ssize_t size) noexcept nogil

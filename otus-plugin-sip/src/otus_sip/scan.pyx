@@ -6,6 +6,7 @@ In: bytes. Out: offsets into them. Nothing is allocated and nothing raised; ever
 from libc.string cimport memchr, memcmp, memset
 
 cdef enum:
+    FIELDS_LOOKED_AT = 64
     METHOD_MAX = 64     # RFC 3261 sets no limit; RFC 4475's longest has 32
     NUMBER_DIGITS = 9   # what fits 32 bits whatever the digits
 
@@ -143,6 +144,26 @@ cdef int header_id(const uint8_t *name, Py_ssize_t size) noexcept nogil:
     if size == 14:
         return CONTENT_LENGTH if first == c"c" and same_text(name, b"content-length", 14) else OTHER
     return OTHER
+
+
+cdef bint has_sip_field(const uint8_t *data, Py_ssize_t size) noexcept nogil:
+    """Whether one of the first lines is a field that every SIP message has: an HTTP server may well answer ``SIP/2.0 200 OK``."""
+    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t end
+    cdef int lines = FIELDS_LOOKED_AT
+    cdef const uint8_t *newline
+    while at < size and lines:
+        newline = <const uint8_t *>memchr(data + at, 10, size - at)
+        if newline == NULL:
+            return False
+        end = at
+        while end < size and _token[data[end]]:
+            end += 1
+        if end > at and end < size and (data[end] == c":" or data[end] == 32) and VIA <= header_id(data + at, end - at) <= CSEQ:
+            return True
+        at = newline - data + 1
+        lines -= 1
+    return False
 
 
 cdef Py_ssize_t skip_crlf(const uint8_t *data, Py_ssize_t size) noexcept nogil:

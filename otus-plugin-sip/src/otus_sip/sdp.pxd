@@ -2,7 +2,7 @@ from libc.stdint cimport uint8_t
 
 
 cdef class Media:
-    cdef readonly str kind
+    cdef readonly str media             # audio, video …
     cdef readonly int port
     cdef readonly str protocol
     cdef readonly list formats

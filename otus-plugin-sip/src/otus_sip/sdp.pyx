@@ -14,6 +14,11 @@ cdef enum:
     MEDIA_MAX = 64          # m= lines of one description; conferences have a dozen
     FORMATS_MAX = 64        # formats of one m= line, and its rtpmap lines
 
+# RFC 3551 §6: payload types with a fixed meaning
+STATIC_CODECS = {
+    "0": "PCMU/8000", "3": "GSM/8000", "4": "G723/8000", "8": "PCMA/8000", "9": "G722/8000", "13": "CN/8000", "18": "G729/8000",
+    "26": "JPEG/90000", "31": "H261/90000", "34": "H263/90000",
+}
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 
 
@@ -22,8 +27,17 @@ DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 cdef class Media:
     """One m= line. ``port`` 0 means refused (RFC 3264 §6)."""
 
+    @property
+    def codecs(self):
+        """The formats' names, in order of preference; a format without one stays a number."""
+        names = {}
+        for line in self.rtpmap:
+            payload_type, _, name = (<str>line).partition(" ")
+            names[payload_type] = name.partition("/")[0]
+        return [names.get(one) or STATIC_CODECS.get(one, one).partition("/")[0] for one in self.formats]
+
     def __repr__(self):
-        return f"Media({self.kind!r}, {self.address}:{self.port}, {self.protocol}, {self.formats})"
+        return f"Media({self.media!r}, {self.address}:{self.port}, {self.protocol}, {self.formats})"
 
 
 @cython.final
@@ -96,7 +110,7 @@ cdef Media _media(const uint8_t *value, Py_ssize_t length, Sdp sdp):
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
         return None
     media = Media.__new__(Media)
-    media.kind = words[0]
+    media.media = words[0]
     media.port = int(port)
     media.protocol = words[2]
     media.formats = words[3:3 + FORMATS_MAX]

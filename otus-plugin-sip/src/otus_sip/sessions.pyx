@@ -10,6 +10,8 @@ from libc.stdint cimport int64_t, uint8_t
 
 from otus_core import FlowKey
 
+from otus_sip.sdp import STATIC_CODECS
+
 cdef extern from "arpa/inet.h":
     int inet_pton(int family, const char *text, void *address) nogil
 
@@ -24,9 +26,6 @@ cdef enum:
 REQUEST_EVENT, RESPONSE_EVENT = 1, 2
 
 cdef int64_t SECOND = 1_000_000_000
-
-# RFC 3551 §6: payload types with a fixed meaning
-STATIC_CODECS = {"0": "PCMU/8000", "3": "GSM/8000", "4": "G723/8000", "8": "PCMA/8000", "9": "G722/8000", "13": "CN/8000", "18": "G729/8000", "34": "H263/90000"}
 
 
 @cython.final
@@ -184,7 +183,7 @@ def media_of(sdp):
             continue
         rtcp = packed(media.rtcp_address) or address
         codec = _codec(media)
-        found.append((media.kind[:32], address, port, rtcp, media.rtcp_port or min(port + 1, 65535), media.rtcp_mux, codec))
+        found.append((media.media[:32], address, port, rtcp, media.rtcp_port or min(port + 1, 65535), media.rtcp_mux, codec))
     return tuple(found)
 
 
