@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from .broker import Broker, missing_tools
-
-_numbers = itertools.count()
+from .client import make_topic
 
 
 @pytest.fixture(scope="package")
@@ -39,10 +38,18 @@ def own_broker(broker: Broker) -> Broker:
 
 
 @pytest.fixture
-def new_topic() -> Callable[[str], str]:
-    """Give names of topics that nobody has used."""
-    run = os.urandom(4).hex()
-    return lambda stem="otus": f"{stem}-{run}-{next(_numbers)}"
+def topic(broker: Broker) -> str:
+    """A topic with four partitions that nobody has used."""
+    return make_topic(broker)
+
+
+@pytest.fixture(autouse=True)
+def quiet_logs() -> None:
+    """Log lines go to the standard library, where pytest shows them when a test fails."""
+    structlog.configure(
+        processors=[structlog.stdlib.add_log_level, structlog.processors.KeyValueRenderer(key_order=["event"])],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
 
 
 def _need_tools() -> None:

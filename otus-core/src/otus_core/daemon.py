@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import structlog
 
 from otus_core.components import BaseCommandChannel, Context
 from otus_core.config.changes import changes
@@ -26,6 +25,7 @@ from otus_core.control.handler import CommandHandler, Rates
 from otus_core.control.protocol import INTERNAL_ERROR, Request, RpcError, error_object
 from otus_core.control.server import ControlServer
 from otus_core.errors import ConfigInvalid, OtusError
+from otus_core.log import Logger
 from otus_core.observe.daemon_logs import DaemonLogs
 from otus_core.observe.metrics import MetricsServer, TaskView, View
 from otus_core.observe.systemd import Notifier
@@ -39,7 +39,7 @@ from otus_core.task.output import LineMerger
 from otus_core.task.store import TaskStore
 from otus_core.task.supervisor import Surroundings
 
-log = structlog.get_logger("otus.daemon")
+log = Logger("otus.daemon")
 
 STOP_WITHIN_S = 30.0
 CHANNEL_STOP_WITHIN_S = 5.0
@@ -233,7 +233,7 @@ class Daemon:
             "command_clock_skew": config.command_channel.command_clock_skew,
             **config.command_channel.kafka,
         }
-        settings = structure(declaration.config, given, f"otus.command_channel.{name}")
+        settings: Any = structure(declaration.config, given, f"otus.command_channel.{name}")
         channel: BaseCommandChannel = declaration.load_factory()(settings)
         channel.wire(
             Context(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 GAP_MAX_NS = 3600 * 10**9
 """What stands still for longer, or has a wrong clock, is not waited for: the frame after the gap is due at once."""
@@ -12,16 +12,17 @@ BACK_MAX_NS = 10**9
 
 
 class Pace:
-    """Says when frames are due. Times are ns since 1970 as recorded."""
+    """Says when frames are due. Times are ns since 1970 as recorded; the clock counts seconds."""
 
-    def __init__(self, speed: float) -> None:
+    def __init__(self, speed: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._speed = speed
+        self._clock = clock
         self._origin: tuple[int, float] | None = None
         self._last = 0
 
     def due(self, times: Sequence[int], begin: int, end: int) -> int:
         """Say how many of the frames ``begin`` to ``end`` are due by now."""
-        now = time.monotonic()
+        now = self._clock()
         for i in range(begin, end):
             if self._wait(times[i], now) > 0:
                 return i - begin
@@ -30,7 +31,7 @@ class Pace:
 
     def wait(self, frame_time: int) -> float:
         """Seconds until a frame is due."""
-        return max(0.0, self._wait(frame_time, time.monotonic()))
+        return max(0.0, self._wait(frame_time, self._clock()))
 
     def _wait(self, frame_time: int, now: float) -> float:
         gap = frame_time - self._last

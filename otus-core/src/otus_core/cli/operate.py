@@ -106,8 +106,8 @@ def _options(ctx: typer.Context) -> Any:
 
 def _call(ctx: typer.Context, method: str, params: dict[str, Any] | None = None, timeout: float = 30.0) -> Any:
     """Call the daemon at the socket that the options, the environment or the configuration name."""
-    from otus_core.control.client import call
     from otus_core.config.effective import socket_path
+    from otus_core.control.client import call
 
     options = _options(ctx)
     return call(options.socket or socket_path(options.config), method, params, timeout)

@@ -6,7 +6,16 @@ from typing import Any
 
 import attrs
 
-AT_ONCE = ("log.level", "metrics.interval", "backpressure", "core.decoder", "reporters", "resources", "task_persistence.gc_interval", "task_persistence.max_task_history")
+AT_ONCE = (
+    "log.level",
+    "metrics.interval",
+    "backpressure",
+    "core.decoder",
+    "reporters",
+    "resources",
+    "task_persistence.gc_interval",
+    "task_persistence.max_task_history",
+)
 """Keys, with all below them, that take effect at a reload: for new tasks where they are defaults of tasks."""
 
 

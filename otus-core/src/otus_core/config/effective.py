@@ -18,7 +18,7 @@ import attrs
 
 from otus_core.config.daemon import DaemonConfig
 from otus_core.config.load import load_file, load_text
-from otus_core.config.shape import Entries, Either, Field, Items, Nested, Scalar, Shape, fields_of
+from otus_core.config.shape import Either, Entries, Field, Items, Nested, Scalar, Shape, fields_of
 from otus_core.config.structure import structure
 from otus_core.errors import ConfigInvalid, ConfigProblem
 

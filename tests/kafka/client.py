@@ -1,0 +1,89 @@
+"""The independent clients: kcat reads, confluent-kafka (librdkafka) administers and writes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+from typing import Any
+
+import attrs
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from .broker import Broker
+
+_run = os.urandom(4).hex()
+_numbers = itertools.count()
+
+
+@attrs.frozen
+class Record:
+    """One record as kcat saw it."""
+
+    partition: int
+    offset: int
+    key: str | None
+    value: str
+    headers: dict[str, str]
+    timestamp: int
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.value)
+
+
+def make_topic(broker: Broker, partitions: int = 4, name: str = "", **settings: str) -> str:
+    """Create a topic and give its name."""
+    name = name or f"otus-{_run}-{next(_numbers)}"
+    new = NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings)
+    for future in admin(broker).create_topics([new], operation_timeout=10).values():
+        future.result(20)
+    return name
+
+
+def admin(broker: Broker) -> AdminClient:
+    return AdminClient({"bootstrap.servers": broker.bootstrap})
+
+
+def consume(broker: Broker, topic: str) -> list[Record]:
+    """Read a topic from its beginning to its end."""
+    command = ["kcat", "-b", broker.bootstrap, "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-J"]
+    lines = subprocess.run(command, capture_output=True, timeout=60, check=True).stdout.splitlines()
+    return [_record(json.loads(line)) for line in lines]
+
+
+def consume_raw(broker: Broker, topic: str) -> list[bytes]:
+    """Read the values of a topic as bytes, hex on the way."""
+    command = ["kcat", "-b", broker.bootstrap, "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-f", "%R%s"]
+    out = subprocess.run(command, capture_output=True, timeout=60, check=True).stdout
+    values = []
+    while out:
+        size = int.from_bytes(out[:4], "big")
+        values.append(out[4 : 4 + size])
+        out = out[4 + size :]
+    return values
+
+
+def produce(broker: Broker, topic: str, value: bytes, key: bytes | None = None, headers: dict[str, bytes] | None = None) -> int:
+    """Write one record with Kafka's own partitioner and give its partition."""
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "partitioner": "murmur2_random"})
+    written: list[int] = []
+    producer.produce(
+        topic, value=value, key=key, headers=list((headers or {}).items()), on_delivery=lambda _e, m: written.append(m.partition())
+    )
+    producer.flush(20)
+    return written[0]
+
+
+def _record(data: dict[str, Any]) -> Record:
+    headers = data.get("headers", [])
+    return Record(
+        partition=data["partition"],
+        offset=data["offset"],
+        key=data.get("key"),
+        value=data["payload"],
+        headers=dict(zip(headers[::2], headers[1::2], strict=True)),
+        timestamp=data["ts"],
+    )

@@ -1,0 +1,60 @@
+"""Outputs as the pipeline makes them, and a reporter to send them with."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from otus_core import Context, OutputPacket
+from otus_kafka.reporter import KafkaReporter
+from otus_kafka.settings import KafkaReporterConfig
+
+T0_MS = 1_771_668_600_123
+CALLER, CALLEE = "192.0.2.10", "198.51.100.20"
+
+
+def sip(n: int, call: str | None = "call-1@example", reply: bool = False, **fields: Any) -> OutputPacket:
+    """One SIP message; ``reply`` goes the other way."""
+    src, dst = (CALLEE, CALLER) if reply else (CALLER, CALLEE)
+    labels = {"sip.method": "INVITE"} if call is None else {"sip.method": "INVITE", "sip.call_id": call}
+    given = {
+        "task_id": "sip-1",
+        "agent_id": "edge-1",
+        "pipeline_id": 2,
+        "timestamp": (T0_MS + n) * 1_000_000 + 789,
+        "src_ip": src,
+        "dst_ip": dst,
+        "src_port": 5062 if reply else 5060,
+        "dst_port": 5060 if reply else 5062,
+        "labels": labels,
+        "payload_type": "sip",
+        "payload": {"n": n},
+        "raw_payload": b"INVITE sip:bob@example SIP/2.0\r\n\r\n",
+    }
+    return OutputPacket(**(given | fields))
+
+
+@contextlib.asynccontextmanager
+async def reporter(brokers: str, **options: Any) -> AsyncIterator[KafkaReporter]:
+    """A started reporter with short times; always stopped."""
+    times = {"flush_interval": 0.02, "request_timeout": 2.0, "delivery_timeout": 5.0}
+    made = KafkaReporter(KafkaReporterConfig(brokers=[brokers], **(times | options)))
+    made.wire(Context(task_id="sip-1", agent_id="edge-1", call_labels={"sip": "sip.call_id"}))
+    await made.start()
+    try:
+        yield made
+    finally:
+        await made.stop()
+
+
+def send_all(brokers: str, outputs: Sequence[OutputPacket], **options: Any) -> tuple[int, dict[str, int]]:
+    """Report once; gives how many were reported, and the failures."""
+
+    async def run() -> tuple[int, dict[str, int]]:
+        async with reporter(brokers, **options) as made:
+            result = await made.report(outputs)
+            return result.reported, dict(result.failed)
+
+    return asyncio.run(run())
