@@ -69,18 +69,24 @@ def test_shards_partition_every_capture(captures: list[Capture], shards: int) ->
         assert sum(len(each.errors) for each in shared) == len(alone.errors)
 
 
+PCAPNG = b"\x0a\x0d\x0d\x0a"
+NOT_DPKT_S = {"pkts__cool.pcap", "libpcap__pcap-invalid-version-1.pcap", "libpcap__pcap-invalid-version-2.pcap"}  # the first claims frames of 587 MB; dpkt takes what there is, tshark and tcpdump refuse it as we do
+
+
 def test_frames_are_dpkt_s(captures: list[Capture]) -> None:
     """Bytes of every frame, and times to the microsecond (dpkt gives floats), wherever dpkt reads the file."""
     compared = 0
     for capture in captures:
         expected = _by_dpkt(capture.path)
-        if expected is None:
+        if expected is None or capture.path.name in NOT_DPKT_S:
             continue
         found = read_files(capture.path)
         assert found.data[: len(expected)] == [data for _, data in expected], capture.path.name
+        compared += len(expected)
+        if capture.path.read_bytes()[:4] == PCAPNG:  # dpkt has one resolution for all interfaces of a file
+            continue
         for frame, (seconds, _) in zip(found.frames, expected, strict=False):
             assert abs(frame.timestamp - float(seconds) * 1e9) < 2000, capture.path.name
-        compared += len(expected)
     assert compared > 30_000
 
 
