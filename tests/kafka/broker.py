@@ -120,7 +120,9 @@ class Broker:
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         scram = [f"SCRAM-SHA-{bits}=[name={USER},password={PASSWORD}]" for bits in (256, 512)]
         users = [argument for user in scram for argument in ("--add-scram", user)]
-        self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties", *users).check_returncode()
+        self._java(
+            "kafka.tools.StorageTool", "format", "-t", cluster, "-c", "server.properties", *users
+        ).check_returncode()
 
     def start(self) -> None:
         """Start, and wait until it takes connections."""
@@ -260,7 +262,9 @@ def _make_certificates(folder: Path) -> None:
 
     new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     for ca in ("ca", "other"):
-        openssl("req", "-x509", *new_key, "-keyout", f"{ca}.key", "-out", f"{ca}.pem", "-days", "2", "-subj", f"/CN={ca}")
+        openssl(
+            "req", "-x509", *new_key, "-keyout", f"{ca}.key", "-out", f"{ca}.pem", "-days", "2", "-subj", f"/CN={ca}"
+        )
     for name in ("server", "client"):
         (folder / f"{name}.ext").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
         openssl("req", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")

@@ -66,12 +66,18 @@ def consume_raw(broker: Broker, topic: str) -> list[bytes]:
     return values
 
 
-def produce(broker: Broker, topic: str, value: bytes, key: bytes | None = None, headers: dict[str, bytes] | None = None) -> int:
+def produce(
+    broker: Broker, topic: str, value: bytes, key: bytes | None = None, headers: dict[str, bytes] | None = None
+) -> int:
     """Write one record with Kafka's own partitioner and give its partition."""
     producer = Producer({"bootstrap.servers": broker.bootstrap, "partitioner": "murmur2_random"})
     written: list[int] = []
     producer.produce(
-        topic, value=value, key=key, headers=list((headers or {}).items()), on_delivery=lambda _e, m: written.append(m.partition())
+        topic,
+        value=value,
+        key=key,
+        headers=list((headers or {}).items()),
+        on_delivery=lambda _e, m: written.append(m.partition()),
     )
     producer.flush(20)
     return written[0]

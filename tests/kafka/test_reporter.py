@@ -8,6 +8,7 @@ import random
 from typing import Any
 
 import pytest
+
 from otus_core import encode_json
 
 from .broker import PASSWORD, USER, Broker
@@ -31,7 +32,16 @@ def test_a_message_has_the_documented_key_headers_and_value(broker: Broker, topi
         "l.sip.method": "INVITE",
         "l.sip.call_id": "call-1@example",
     }
-    assert list(record.headers)[:8] == "task_id agent_id payload_type src_ip dst_ip src_port dst_port timestamp".split()
+    assert list(record.headers)[:8] == [
+        "task_id",
+        "agent_id",
+        "payload_type",
+        "src_ip",
+        "dst_ip",
+        "src_port",
+        "dst_port",
+        "timestamp",
+    ]
     assert record.json == {
         "task_id": "sip-1",
         "agent_id": "edge-1",
@@ -64,7 +74,16 @@ def test_binary_values_are_the_raw_payload_alone(broker: Broker, topic: str) -> 
 
 @pytest.mark.parametrize(
     ("compression", "level"),
-    [("none", None), ("gzip", None), ("gzip", 9), ("snappy", None), ("lz4", None), ("lz4", 12), ("zstd", None), ("zstd", 1)],
+    [
+        ("none", None),
+        ("gzip", None),
+        ("gzip", 9),
+        ("snappy", None),
+        ("lz4", None),
+        ("lz4", 12),
+        ("zstd", None),
+        ("zstd", 1),
+    ],
 )
 def test_every_compression_is_understood(broker: Broker, compression: str, level: int | None) -> None:
     topic = make_topic(broker)
@@ -78,7 +97,13 @@ def test_every_compression_is_understood(broker: Broker, compression: str, level
 
 def test_what_does_not_get_smaller_is_sent_as_it_is(broker: Broker, topic: str) -> None:
     noise = random.Random(2).randbytes(300)
-    send_all(broker.bootstrap, [sip(0, raw_payload=noise, labels={})], topic=topic, serialization="binary", compression="gzip")
+    send_all(
+        broker.bootstrap,
+        [sip(0, raw_payload=noise, labels={})],
+        topic=topic,
+        serialization="binary",
+        compression="gzip",
+    )
     assert consume_raw(broker, topic) == [noise]
 
 
@@ -211,7 +236,9 @@ LOGINS = {
 
 
 @pytest.mark.parametrize(("listener", "sasl", "tls"), LOGINS.values(), ids=LOGINS)
-def test_logins(own_broker: Broker, topic: str, listener: str, sasl: dict[str, str] | None, tls: bool, tmp_path: Any) -> None:
+def test_logins(
+    own_broker: Broker, topic: str, listener: str, sasl: dict[str, str] | None, tls: bool, tmp_path: Any
+) -> None:
     from otus_kafka.settings import SaslConfig, TlsConfig
 
     secret = tmp_path / "password"
@@ -229,5 +256,7 @@ def test_a_client_certificate(own_broker: Broker, topic: str) -> None:
     from otus_kafka.settings import TlsConfig
 
     files = own_broker.certificates
-    tls = TlsConfig(enabled=True, ca_file=str(files.ca), cert_file=str(files.client_cert), key_file=str(files.client_key))
+    tls = TlsConfig(
+        enabled=True, ca_file=str(files.ca), cert_file=str(files.client_cert), key_file=str(files.client_key)
+    )
     assert send_all(own_broker.servers["MTLS"], [sip(0)], topic=topic, tls=tls) == (1, {})

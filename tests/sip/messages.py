@@ -45,13 +45,13 @@ def sdp(address: str, *media: str, session: tuple[str, ...] = ()) -> bytes:
 _accounts = Accounts(("frames_read", *COUNTERS))
 
 
-def packet(payload: bytes, sport: int = 5060, dport: int = 5060, tcp: bool = False, timestamp: int = 10**18) -> DecodedPacket:
+def packet(
+    payload: bytes, sport: int = 5060, dport: int = 5060, tcp: bool = False, timestamp: int = 10**18
+) -> DecodedPacket:
     """A decoded packet with this payload, from 192.0.2.1 to 192.0.2.2."""
-    transport: Any
-    if tcp:
-        transport = dpkt.tcp.TCP(sport=sport, dport=dport, data=payload, flags=24)
-    else:
-        transport = dpkt.udp.UDP(sport=sport, dport=dport, data=payload, ulen=8 + len(payload))
+    segment = dpkt.tcp.TCP(sport=sport, dport=dport, data=payload, flags=24)
+    datagram = dpkt.udp.UDP(sport=sport, dport=dport, data=payload, ulen=8 + len(payload))
+    transport = segment if tcp else datagram
     size = 20 + len(bytes(transport))
     ip = dpkt.ip.IP(src=b"\xc0\x00\x02\x01", dst=b"\xc0\x00\x02\x02", p=6 if tcp else 17, data=transport, len=size)
     frame = bytes(dpkt.ethernet.Ethernet(src=b"\x02" * 6, dst=b"\x04" * 6, data=ip))

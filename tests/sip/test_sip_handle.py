@@ -102,7 +102,11 @@ def test_a_message_with_a_fault_is_shown_with_it() -> None:
 
 def test_raw_is_the_message_s_own_bytes() -> None:
     assert parser().handle(packet(b"\r\n" + message())).raw == message()
-    assert parser().handle(packet(message("OPTIONS sip:a@b SIP/2.0", "Content-Length: 1", body=b"abc"))).raw.endswith(b"\r\na")
+    assert (
+        parser()
+        .handle(packet(message("OPTIONS sip:a@b SIP/2.0", "Content-Length: 1", body=b"abc")))
+        .raw.endswith(b"\r\na")
+    )
 
 
 def test_a_segment_holds_several_messages() -> None:

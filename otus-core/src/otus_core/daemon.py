@@ -1,6 +1,6 @@
 """The daemon: puts configuration, logs, tasks, metrics and control together, and takes them apart in order.
 
-Start: configuration → logs → plugins → tasks → metrics → control socket → command channels → READY. Stop: command channels → tasks (capturers, pipelines, buffers flushed, reporters)
+Start: configuration → logs → plugins → tasks → metrics → control socket → command channels → READY. Stop: command channels → tasks (buffers flushed)
 → metrics → socket → logs. Everything runs on one event loop; packets are the workers' business.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import os
 import signal
 from collections.abc import Mapping
@@ -30,7 +31,6 @@ from otus_core.observe.daemon_logs import DaemonLogs
 from otus_core.observe.metrics import MetricsServer, TaskView, View
 from otus_core.observe.systemd import Notifier
 from otus_core.plugins.loader import load
-from otus_core.plugins.registry import Registry
 from otus_core.plugins.selection import Selection, selection_from
 from otus_core.task.assembly import Node
 from otus_core.task.config import TaskDefaults
@@ -51,8 +51,13 @@ class Daemon:
     """One daemon. ``run`` returns when it has been told to stop and has stopped."""
 
     def __init__(
-        self, path: Path | None, environment: Mapping[str, str] = os.environ, *, socket: Path | None = None,
-        no_plugin: tuple[str, ...] = (), safe: bool = False,
+        self,
+        path: Path | None,
+        environment: Mapping[str, str] = os.environ,
+        *,
+        socket: Path | None = None,
+        no_plugin: tuple[str, ...] = (),
+        safe: bool = False,
     ) -> None:
         self._path = path
         self._environment = environment
@@ -168,10 +173,8 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
 
     def _hang_up(self) -> None:
-        try:
+        with contextlib.suppress(ConfigInvalid):  # has been logged and counted
             self.reload()
-        except ConfigInvalid:
-            pass  # has been logged and counted
 
     def _surroundings(self) -> Surroundings:
         config = self._effective.config

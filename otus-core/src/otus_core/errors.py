@@ -1,21 +1,21 @@
 """Every error that Otus raises on purpose.
 
-    OtusError
-    ├── ConfigInvalid            a configuration is refused; holds every problem with its path
-    ├── PluginError
-    │   ├── PluginNotFound       no ready plugin offers the component; says what to install
-    │   └── PluginInitFailed     a component could not be built, wired or started
-    ├── TaskError
-    │   ├── TaskNotFound
-    │   ├── TaskAlreadyExists
-    │   └── TaskStartFailed
-    ├── CaptureError             a source is damaged or gone; says where
-    ├── BpfInvalid               a capture filter is refused; says why, in libpcap's words
-    ├── FlowContextRefused       a flow context is too large or of a wrong type
-    ├── PipelineStopped
-    ├── DaemonNotRunning
-    └── ParseError               the one error that a parser may raise: not part of the tree's
-                                 user-facing side, it costs one packet and is counted
+OtusError
+├── ConfigInvalid            a configuration is refused; holds every problem with its path
+├── PluginError
+│   ├── PluginNotFound       no ready plugin offers the component; says what to install
+│   └── PluginInitFailed     a component could not be built, wired or started
+├── TaskError
+│   ├── TaskNotFound
+│   ├── TaskAlreadyExists
+│   └── TaskStartFailed
+├── CaptureError             a source is damaged or gone; says where
+├── BpfInvalid               a capture filter is refused; says why, in libpcap's words
+├── FlowContextRefused       a flow context is too large or of a wrong type
+├── PipelineStopped
+├── DaemonNotRunning
+└── ParseError               the one error that a parser may raise: not part of the tree's
+                             user-facing side, it costs one packet and is counted
 """
 
 from __future__ import annotations

@@ -51,9 +51,9 @@ def otus_components() -> Iterable[Declaration]:
 def otus_cli_commands() -> Mapping[str, CommandGroup] | None:
     """Add command groups to ``otus``, by name. A name that the core or another plugin has is refused::
 
-        @otus_core.hookimpl
-        def otus_cli_commands():
-            return {"fleet": otus_core.CommandGroup(app="otus_fleet.cli:app", summary="Command many nodes")}
+    @otus_core.hookimpl
+    def otus_cli_commands():
+        return {"fleet": otus_core.CommandGroup(app="otus_fleet.cli:app", summary="Command many nodes")}
     """
 
 
@@ -61,9 +61,9 @@ def otus_cli_commands() -> Mapping[str, CommandGroup] | None:
 def otus_startup(node: Mapping[str, Any]) -> None:
     """The daemon is about to start its tasks. ``node`` has ``hostname``, ``ip`` and ``tags``::
 
-        @otus_core.hookimpl
-        def otus_startup(node):
-            announce(node["hostname"])
+    @otus_core.hookimpl
+    def otus_startup(node):
+        announce(node["hostname"])
     """
 
 
@@ -71,9 +71,9 @@ def otus_startup(node: Mapping[str, Any]) -> None:
 def otus_shutdown() -> None:
     """The daemon has stopped its tasks and is about to end::
 
-        @otus_core.hookimpl
-        def otus_shutdown():
-            close_announcements()
+    @otus_core.hookimpl
+    def otus_shutdown():
+        close_announcements()
     """
 
 
@@ -81,8 +81,8 @@ def otus_shutdown() -> None:
 def otus_task_state_changed(task_id: str, old: str, new: str, reason: str) -> None:
     """A task went from one state to another; ``reason`` is empty unless it failed::
 
-        @otus_core.hookimpl
-        def otus_task_state_changed(task_id, old, new, reason):
-            if new == "failed":
-                page_somebody(task_id, reason)
+    @otus_core.hookimpl
+    def otus_task_state_changed(task_id, old, new, reason):
+        if new == "failed":
+            page_somebody(task_id, reason)
     """

@@ -11,6 +11,7 @@ import time
 from contextvars import ContextVar
 
 import structlog
+
 from otus_core import printable
 
 LINE_MAX = 300

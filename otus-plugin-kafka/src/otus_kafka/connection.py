@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from otus_core import PluginInitFailed
 
+from otus_core import PluginInitFailed
 from otus_kafka.settings import ClientConfig, SaslConfig, TlsConfig
 
 PASSWORD_FILE_MAX = 4096
@@ -47,7 +47,9 @@ def explained(line: str, config: ClientConfig) -> str:
 
 def is_auth(text: str) -> bool:
     """Whether a reason is about who we are rather than about reaching anybody."""
-    return any(part in text for part in ("SaslAuthentication", "Authentication", "AuthorizationFailed", "KeyError: 'v'"))
+    return any(
+        part in text for part in ("SaslAuthentication", "Authentication", "AuthorizationFailed", "KeyError: 'v'")
+    )
 
 
 def _expectations(config: ClientConfig) -> str:

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from murmurhash2 import murmurhash2
-from otus_core import FlowKey, OutputPacket, encode_json
 
+from otus_core import FlowKey, OutputPacket, encode_json
 from otus_kafka.lanes import Lane, Ticket
 from otus_kafka.records import HEADER_BYTES, NULL, RECORD_OVERHEAD, RECORDS_MAX, VARINTS, field, header, varint
 from otus_kafka.settings import KafkaReporterConfig
@@ -121,7 +121,11 @@ class Encoder:
         for output in batch:
             try:
                 value = encode(output)
-                if output.payload_type is not payload_type or output.task_id is not task or output.agent_id is not agent:
+                if (
+                    output.payload_type is not payload_type
+                    or output.task_id is not task
+                    or output.agent_id is not agent
+                ):
                     payload_type, task, agent = output.payload_type, output.task_id, output.agent_id
                     flows = self._flows_of(output)
                     call_label = self._call_labels.get(payload_type)

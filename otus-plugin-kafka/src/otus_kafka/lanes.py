@@ -61,9 +61,11 @@ class Room:
         self._fewer = asyncio.Event()
 
     def take(self, size: int) -> None:
+        """Count bytes that are held now."""
         self.held += size
 
     def give(self, size: int) -> None:
+        """Count bytes that are let go."""
         self.held -= size
         self._fewer.set()
 
@@ -273,4 +275,3 @@ class Limit:
 
 
 LARGE_ADVICE = "set max_message_bytes to the topic's max.message.bytes"
-

@@ -14,8 +14,8 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from otus_core import printable
 
+from otus_core import printable
 from otus_kafka.client_log import LastLine, capture_client_log
 from otus_kafka.connection import client_options, explained, is_compiled
 from otus_kafka.outcome import SENT, Outcome, judge

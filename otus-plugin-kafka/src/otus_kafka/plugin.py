@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import otus_core
-
 from otus_kafka.settings import KafkaChannelConfig, KafkaReporterConfig
 
 if TYPE_CHECKING:
-    import typer
+    pass
 
 MAX_IN_FLIGHT = 16
 """Calls of ``report`` that are open at a time: enough to fill batches of several partitions while others are on their way."""

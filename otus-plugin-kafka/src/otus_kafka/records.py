@@ -103,12 +103,15 @@ class SealedBatch:
         self._count = count
 
     def record_count(self) -> int:
+        """Give the number of records."""
         return self._count
 
     def size(self) -> int:
+        """Give the size in bytes."""
         return len(self._data)
 
     def closed(self) -> bool:
+        """Tell that nothing can be added."""
         return True
 
     def close(self) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from otus_core import BaseReporter, Context, OutputPacket, ReportResult
-
 from otus_kafka.encoding import Encoder, Lanes
 from otus_kafka.lanes import Lane, Limit, Road, Ticket
 from otus_kafka.link import ProducerLink

@@ -132,7 +132,8 @@ class SigningConfig:
 
     required: bool = option(default=False, help="Refuse commands without a valid signature.")
     keys_file: str = option(
-        default="", help='File with a line "TARGET KEY-IN-HEX" for each host name, and for * where broadcasts are taken.'
+        default="",
+        help='File with a line "TARGET KEY-IN-HEX" for each host name, and for * where broadcasts are taken.',
     )
 
     def __attrs_post_init__(self) -> None:

@@ -34,7 +34,13 @@ def test_everything_that_is_wrong_is_told_at_once(file: Path) -> None:
     with pytest.raises(ConfigInvalid) as caught:
         load_effective(file, {**NODE, "OTUS_RESOURCES_MAX_WORKERS": "many"})
     paths = {problem.path for problem in caught.value.problems}
-    assert paths == {"otus.log.levle", "otus.log.format", "otus.metrics.listen", "otus.nodes", "OTUS_RESOURCES_MAX_WORKERS"} or paths >= {
+    assert paths == {
+        "otus.log.levle",
+        "otus.log.format",
+        "otus.metrics.listen",
+        "otus.nodes",
+        "OTUS_RESOURCES_MAX_WORKERS",
+    } or paths >= {
         "otus.log.levle",
         "otus.log.format",
         "otus.metrics.listen",
@@ -91,7 +97,9 @@ def test_kafka_sections_inherit_and_override(file: Path) -> None:
 
 
 def test_the_node_s_name_is_expanded_everywhere(file: Path) -> None:
-    file.write_text("otus:\n  node: {hostname: edge-1}\n  command_channel: {kafka: {group_id: 'otus-${node.hostname}'}}\n")
+    file.write_text(
+        "otus:\n  node: {hostname: edge-1}\n  command_channel: {kafka: {group_id: 'otus-${node.hostname}'}}\n"
+    )
     found = load_effective(file, NODE)
     assert found.hostname == "edge-1"
     assert found.config.command_channel.kafka["group_id"] == "otus-edge-1"
@@ -126,7 +134,9 @@ def test_the_cli_finds_the_socket_without_a_node_address(file: Path) -> None:
 
 def test_a_reload_tells_what_waits_for_a_restart() -> None:
     old = DaemonConfig()
-    new = structure(DaemonConfig, {"log": {"level": "debug"}, "metrics": {"listen": ":1", "interval": 2}, "data_dir": "/x"})
+    new = structure(
+        DaemonConfig, {"log": {"level": "debug"}, "metrics": {"listen": ":1", "interval": 2}, "data_dir": "/x"}
+    )
     assert changes(old, new) == (["metrics.interval", "log.level"], ["data_dir", "metrics.listen"])
     assert changes(old, old) == ([], [])
 

@@ -140,7 +140,7 @@ def test_the_shutdown_begins_after_its_answer(path: Path) -> None:
 
 def test_the_socket_is_for_its_owner_alone(path: Path) -> None:
     async def scenario(_server: ControlServer) -> None:
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
 
     run(path, scenario)
     assert not path.exists()

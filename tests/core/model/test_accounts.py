@@ -22,9 +22,7 @@ def test_a_counter_that_was_not_named_cannot_be_added() -> None:
     assert "packet's own name" not in accounts
 
 
-@pytest.mark.parametrize(
-    ("names", "size"), [(["a", "a"], 64), (["a", "b"], 15)], ids=["twice", "too small a buffer"]
-)
+@pytest.mark.parametrize(("names", "size"), [(["a", "a"], 64), (["a", "b"], 15)], ids=["twice", "too small a buffer"])
 def test_what_cannot_work_is_refused(names: list[str], size: int) -> None:
-    with pytest.raises(ValueError, match="twice|need"):
+    with pytest.raises(ValueError, match=r"twice|need"):
         Accounts(names, bytearray(size))

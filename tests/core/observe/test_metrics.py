@@ -27,7 +27,13 @@ def counters(**values: int) -> dict[str, int]:
 
 WORKERS = (
     {**counters(frames_read=10, units=9, matched=9, kept=9, kernel_rx=12), "kernel_drop": 2, "latency_bucket{1}": 10},
-    {**counters(frames_read=5), "dropped{decode:not_ip}": 5, "state{parser:sip}": 2, "kafka.queued": 3, "latency_bucket{9}": 5},
+    {
+        **counters(frames_read=5),
+        "dropped{decode:not_ip}": 5,
+        "state{parser:sip}": 2,
+        "kafka.queued": 3,
+        "latency_bucket{9}": 5,
+    },
 )
 PLUGINS = (
     PluginRecord(plugin="sip", distribution="otus-plugin-sip", version="0.1.0", stage="ready"),
@@ -91,4 +97,8 @@ def test_only_the_path_that_is_configured_answers(url: str) -> None:
 
 def test_a_port_that_is_taken_is_an_error(url: str) -> None:
     with pytest.raises(OSError, match="in use"):
-        MetricsServer(url.removeprefix("http://"), "/metrics", lambda: View(tasks=(), plugins=(), reload_failures=0, log_lines_dropped=0))
+        MetricsServer(
+            url.removeprefix("http://"),
+            "/metrics",
+            lambda: View(tasks=(), plugins=(), reload_failures=0, log_lines_dropped=0),
+        )

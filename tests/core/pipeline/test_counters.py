@@ -40,7 +40,11 @@ def test_one_count_too_many_shows(name: str) -> None:
     assert unaccounted({**dict.fromkeys(NAMES, 0), name: 1}, ROSTER) > 0
 
 
-@given(st.dictionaries(st.sampled_from([n for n in NAMES if not n.startswith(("latency", "state", "errors"))]), st.integers(0, 50)))
+@given(
+    st.dictionaries(
+        st.sampled_from([n for n in NAMES if not n.startswith(("latency", "state", "errors"))]), st.integers(0, 50)
+    )
+)
 def test_whatever_a_worker_leaves_behind_is_booked(left: dict[str, int]) -> None:
     """A crash can end anywhere between frames; the terms of frames and of each reporter then close again."""
     accounts = Accounts(NAMES)
@@ -56,7 +60,9 @@ def test_whatever_a_worker_leaves_behind_is_booked(left: dict[str, int]) -> None
 
 def test_a_fallback_is_offered_what_it_is_given() -> None:
     counters = dict.fromkeys(NAMES, 0)
-    counters.update({"frames_read": 5, "units": 5, "matched": 5, "kept": 5, "kafka.offered": 5, "kafka.moved_to_fallback": 5})
+    counters.update(
+        {"frames_read": 5, "units": 5, "matched": 5, "kept": 5, "kafka.offered": 5, "kafka.moved_to_fallback": 5}
+    )
     counters.update({"spare.offered": 5, "spare.reported": 5})
     assert unaccounted(counters, ROSTER) == 0
 

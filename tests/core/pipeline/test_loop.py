@@ -8,7 +8,7 @@ from typing import Any
 import dpkt
 import pytest
 
-from otus_core import DecodedPacket, FrameBatch, OutputPacket, ParseError, Parsed
+from otus_core import DecodedPacket, FrameBatch, OutputPacket, Parsed, ParseError
 from otus_core.decode.decoder import COUNTERS, Decoder
 from otus_core.decode.options import DecoderConfig
 from otus_core.model.accounts import Accounts
@@ -71,7 +71,9 @@ class Bench:
         self.pipeline = Pipeline(
             accounts=accounts,
             decoder=Decoder(accounts, DecoderConfig()),
-            parsers=[ParserSlot(accounts, "p", parser or Echo(), ("text", "other"), options.pop("transports", ("udp",)), 1)],
+            parsers=[
+                ParserSlot(accounts, "p", parser or Echo(), ("text", "other"), options.pop("transports", ("udp",)), 1)
+            ],
             processors=[ProcessorSlot(accounts, "f", processor or Judge(), self.passes, 2)],
             buffers=[self.buffer],
             task_id="t",
@@ -268,7 +270,9 @@ def test_a_live_clock_does_not_believe_a_jump_of_more_than_an_hour() -> None:
     hour = 3600 * 10**9
     for live, clock in ((True, hour), (False, 10 * hour)):
         bench = Bench(live=live)
-        batch = FrameBatch.from_frames([(1, frame(b"x")), (hour, frame(b"x")), (10 * hour, frame(b"x")), (5, frame(b"x"))])
+        batch = FrameBatch.from_frames(
+            [(1, frame(b"x")), (hour, frame(b"x")), (10 * hour, frame(b"x")), (5, frame(b"x"))]
+        )
         bench.pipeline.process(batch, 0, 512, 10**9)
         assert bench.pipeline.clock == clock
 

@@ -22,7 +22,11 @@ BROKEN = {
         "import",
         "ModuleNotFoundError: No module named 'nowhere_to_be_found'",
     ),
-    "raises at import": (dict(source="raise RuntimeError('\\x1b[31mred\\n' + 'x' * 5000)"), "import", "RuntimeError: \\x1b[31mred xxx"),
+    "raises at import": (
+        dict(source="raise RuntimeError('\\x1b[31mred\\n' + 'x' * 5000)"),
+        "import",
+        "RuntimeError: \\x1b[31mred xxx",
+    ),
     "calls sys.exit at import": (dict(source="import sys; sys.exit('enough')"), "import", "SystemExit: enough"),
     "misspells a hook": (
         dict(
@@ -36,7 +40,11 @@ BROKEN = {
         "validate",
         "there is no hook 'otus_component'",
     ),
-    "forgets the mark": (dict(source="def otus_components():\n    return []\n"), "validate", "otus_components is not marked as a hook"),
+    "forgets the mark": (
+        dict(source="def otus_components():\n    return []\n"),
+        "validate",
+        "otus_components is not marked as a hook",
+    ),
     "implements nothing": (dict(source="x = 1"), "validate", "otus_plugin_broken implements no hook"),
     "has a wrong hook signature": (
         dict(
@@ -74,7 +82,11 @@ BROKEN = {
         "validate",
         "otus_components gave 'sip', not a declaration",
     ),
-    "declares a name twice": (dict(source=good("twice") + "    " + good("twice").strip().splitlines()[-1].strip() + "\n"), "validate", "it declares parser 'twice' twice"),
+    "declares a name twice": (
+        dict(source=good("twice") + "    " + good("twice").strip().splitlines()[-1].strip() + "\n"),
+        "validate",
+        "it declares parser 'twice' twice",
+    ),
     "has a configuration that is none": (
         dict(
             source="""
@@ -104,7 +116,13 @@ BROKEN = {
 def test_a_broken_plugin_suffers_alone(site: Site, about: dict, stage: str, reason: str) -> None:
     site.install("otus-plugin-broken", version="4.5", **about)
     row = site.row("otus-plugin-broken")
-    assert (row["name"], row["kind"], row["version"], row["state"], row["stage"]) == ("broken", None, "4.5", "failed", stage)
+    assert (row["name"], row["kind"], row["version"], row["state"], row["stage"]) == (
+        "broken",
+        None,
+        "4.5",
+        "failed",
+        stage,
+    )
     assert reason in row["reason"]
     assert row["reason"].isprintable() and len(row["reason"]) <= 400
     assert row["remedy"]
@@ -173,7 +191,9 @@ def test_the_configuration_disables_and_allows(site: Site, tmp_path: Path, plugi
     config.write_text(f"otus: {{plugins: {{{plugins}}}}}")
     states = {expected, site.row("otus-plugin-fine", "-c", str(config))["state"]}
     assert states == {expected}
-    assert site.row("otus-plugin-quiet", "-c", str(config))["state"] == ("ready" if expected == "disabled" else "disabled")
+    assert site.row("otus-plugin-quiet", "-c", str(config))["state"] == (
+        "ready" if expected == "disabled" else "disabled"
+    )
 
 
 def test_listing_without_import_reads_metadata_alone(site: Site) -> None:

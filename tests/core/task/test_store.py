@@ -170,7 +170,9 @@ class StoreMachine(RuleBasedStateMachine):
     ids = st.sampled_from(["a", "b", "c-1"])
     failures = st.tuples(st.integers(-1, 4), st.booleans())
 
-    def _attempt(self, task_id: str, after: StoredTask | None, failure: tuple[int, bool], act: Callable[[], None]) -> None:
+    def _attempt(
+        self, task_id: str, after: StoredTask | None, failure: tuple[int, bool], act: Callable[[], None]
+    ) -> None:
         before = self.model.get(task_id, [None])
         self.disk.steps_left, self.disk.crashes = failure
         try:

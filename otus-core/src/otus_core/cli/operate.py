@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -91,7 +90,8 @@ def task_list(ctx: typer.Context) -> None:
 
 @task_app.command("status")
 def task_status(
-    ctx: typer.Context, task_id: Annotated[str | None, typer.Argument(help="The task; all of them if not given.")] = None
+    ctx: typer.Context,
+    task_id: Annotated[str | None, typer.Argument(help="The task; all of them if not given.")] = None,
 ) -> None:
     """Show one task's state and counters, or every task's."""
     from otus_core.cli.tables import task_text, tasks_text

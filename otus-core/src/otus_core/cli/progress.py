@@ -37,7 +37,9 @@ class Progress:
             self._task = asyncio.create_task(self._run())
         return self
 
-    def __exit__(self, _type: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None) -> None:
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
+    ) -> None:
         if self._task is not None:
             self._task.cancel()
             sys.stderr.write("\r\x1b[K")
@@ -73,7 +75,11 @@ def _lost(counters: dict[str, int]) -> int:
 def summary_text(summary: dict[str, Any]) -> str:
     """Give the summary as a few aligned lines; what is zero is left out."""
     rows = [("frames read", summary["frames_read"])]
-    rows += [(name, summary[key]) for name, key in (("kernel received", "kernel_rx"), ("kernel dropped", "kernel_drop")) if summary.get(key)]
+    rows += [
+        (name, summary[key])
+        for name, key in (("kernel received", "kernel_rx"), ("kernel dropped", "kernel_drop"))
+        if summary.get(key)
+    ]
     rows += [(name, summary[key]) for name, key in _MIDDLE if summary[key]]
     rows += [(f"dropped {reason}", n) for reason, n in summary["dropped"].items()]
     rows += [("matched", summary["matched"]), ("kept", summary["kept"])]

@@ -67,5 +67,3 @@ def run(
         safe=session.safe,
     )
     raise typer.Exit(run_foreground(request))
-
-

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from pathlib import Path
 
 from otus_core.daemon import Daemon
@@ -42,4 +41,3 @@ def _to_background() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1):
         os.dup2(null, descriptor)
-    sys.stdin = open(os.devnull)

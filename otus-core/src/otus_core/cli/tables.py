@@ -34,14 +34,22 @@ def task_text(result: dict[str, Any]) -> str:
         lines += ["", *_counter_lines(result["counters"])]
     for worker in result.get("workers", ()):
         reason = f" ({worker['reason']})" if worker["reason"] else ""
-        lines.append(f"worker {worker['worker']}: {worker['state']}{reason}, pid {worker['pid']}, {worker['restarts']} restarts")
+        lines.append(
+            f"worker {worker['worker']}: {worker['state']}{reason}, pid {worker['pid']}, {worker['restarts']} restarts"
+        )
     return printable_lines(lines)
 
 
 def tasks_text(result: dict[str, Any]) -> str:
     """Render ``task_status`` of all tasks."""
     rows = [
-        (t["task_id"], t["state"] + (" degraded" if t.get("degraded") else ""), t["started_at"] or "-", str(t["restart_count"]), t["reason"])
+        (
+            t["task_id"],
+            t["state"] + (" degraded" if t.get("degraded") else ""),
+            t["started_at"] or "-",
+            str(t["restart_count"]),
+            t["reason"],
+        )
         for t in [*result["tasks"], *result["ended"]]
     ]
     return printable_lines(table(("TASK", "STATE", "STARTED", "RESTARTS", "REASON"), rows)) if rows else "no tasks"
@@ -50,7 +58,9 @@ def tasks_text(result: dict[str, Any]) -> str:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Align rows in columns."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+    ]
 
 
 def printable_lines(lines: list[str]) -> str:
@@ -101,8 +111,15 @@ def _counter_lines(counters: dict[str, Any]) -> list[str]:
             lines += [f"dropped {reason:<26} {n:>14,}" for reason, n in value.items()]
         elif name == "reporters":
             for reporter, terms in value.items():
-                flat = {**{k: v for k, v in terms.items() if k != "dropped"}, **{f"dropped {k}": v for k, v in terms["dropped"].items()}}
-                lines += [f"{reporter} {term:<{33 - len(reporter)}} {n:>14,}" for term, n in flat.items() if n or term == "reported"]
+                flat = {
+                    **{k: v for k, v in terms.items() if k != "dropped"},
+                    **{f"dropped {k}": v for k, v in terms["dropped"].items()},
+                }
+                lines += [
+                    f"{reporter} {term:<{33 - len(reporter)}} {n:>14,}"
+                    for term, n in flat.items()
+                    if n or term == "reported"
+                ]
     return lines
 
 

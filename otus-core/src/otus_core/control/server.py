@@ -67,9 +67,7 @@ class ControlServer:
             listener.bind(str(self._path))
         finally:
             os.umask(before)
-        self._server = await asyncio.start_unix_server(
-            self._accept, sock=listener, limit=REQUEST_MAX, backlog=BACKLOG
-        )
+        self._server = await asyncio.start_unix_server(self._accept, sock=listener, limit=REQUEST_MAX, backlog=BACKLOG)
 
     async def stop(self) -> None:
         """Close the socket and every connection, and remove what is ours."""
@@ -109,7 +107,9 @@ class ControlServer:
         log.warning("control_peer_refused", uid=uid)
         return False
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, task: asyncio.Task[None]) -> None:
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, task: asyncio.Task[None]
+    ) -> None:
         """Answer one caller's requests, one after the other, until it goes or does something wrong."""
         writer.transport.set_write_buffer_limits(high=WRITE_BUFFER_MAX)
         while True:

@@ -20,7 +20,9 @@ class RawPacket:
 @final
 class FrameBatch:
     count: int
-    def __init__(self, data: bytes | bytearray | memoryview, index: bytes | bytearray | memoryview, count: int | None = None) -> None: ...
+    def __init__(
+        self, data: bytes | bytearray | memoryview, index: bytes | bytearray | memoryview, count: int | None = None
+    ) -> None: ...
     @staticmethod
     def from_frames(
         frames: Iterable[RawPacket | tuple[int, bytes]], link_type: int = 1, interface_index: int = 0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 def printable(text: str | bytes, limit: int = 0) -> str:
-    """Escape what is not printable, so that it can reach a terminal or a log line.
+    r"""Escape what is not printable, so that it can reach a terminal or a log line.
 
     Control characters, C1, line and paragraph separators, bidirectional marks and other format characters, lone surrogates and invalid UTF-8
-    become ``\\xNN`` or ``\\uNNNN``, and a backslash is doubled. With ``limit`` the text is cut to that many characters, ending in ``…``.
+    become ``\xNN`` or ``\uNNNN``, and a backslash is doubled. With ``limit`` the text is cut to that many characters, ending in ``…``.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "backslashreplace") if text.isascii() else text.decode("utf-8", "surrogateescape")

@@ -70,6 +70,7 @@ def setup_forwarding(level: str, send: Callable[[str, dict[str, Any]], None]) ->
 
 
 def level_number(level: str) -> int:
+    """Give the number of a level's name."""
     return int(logging.getLevelName(level.upper()))
 
 

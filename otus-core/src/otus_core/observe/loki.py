@@ -83,7 +83,9 @@ class LokiPusher:
         with self._changed:
             self._changed.wait_for(lambda: self._closing or bool(self._lines))
             if not self._closing:
-                self._changed.wait_for(lambda: self._closing or len(self._lines) >= self._batch_size, self._batch_timeout)
+                self._changed.wait_for(
+                    lambda: self._closing or len(self._lines) >= self._batch_size, self._batch_timeout
+                )
             return [self._lines.popleft() for _ in range(min(self._batch_size, len(self._lines)))]
 
     def _give_back(self, batch: list[tuple[int, str]]) -> None:

@@ -103,7 +103,9 @@ def _plain(name: str, text: str, value: int) -> Metric:
 
 def _plugins(records: Iterable[PluginRecord]) -> Metric:
     up = GaugeMetricFamily(
-        "otus_plugin_up", "1 for a plugin that is ready, else 0 and the stage where it stopped", labels=["plugin", "version", "stage"]
+        "otus_plugin_up",
+        "1 for a plugin that is ready, else 0 and the stage where it stopped",
+        labels=["plugin", "version", "stage"],
     )
     for record in records:
         up.add_metric([record.plugin, record.version, record.stage], float(record.state == "ready"))
@@ -114,7 +116,9 @@ def _tasks(tasks: Iterable[TaskView]) -> Iterator[Metric]:
     status = GaugeMetricFamily("otus_task_status", "1 for the state that a task is in", labels=["task", "status"])
     degraded = GaugeMetricFamily("otus_task_degraded", "1 while a task's buffers are too full", labels=["task"])
     restarts = CounterMetricFamily("otus_worker_restarts", "Workers that had to be started again", labels=["task"])
-    off = GaugeMetricFamily("otus_unaccounted", "How far the accounting identity is from closing; 0 within 2 s of quiet", labels=["task"])
+    off = GaugeMetricFamily(
+        "otus_unaccounted", "How far the accounting identity is from closing; 0 within 2 s of quiet", labels=["task"]
+    )
     for task in tasks:
         for state in STATES:
             status.add_metric([task.id, state], float(task.state == state))
@@ -126,11 +130,15 @@ def _tasks(tasks: Iterable[TaskView]) -> Iterator[Metric]:
 
 def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:
     """Give what happens to frames: the plan's names, and each drop by its reason."""
-    captured = CounterMetricFamily("otus_capture_packets", "Frames that the kernel offered, or a file held", labels=["task", "interface"])
+    captured = CounterMetricFamily(
+        "otus_capture_packets", "Frames that the kernel offered, or a file held", labels=["task", "interface"]
+    )
     lost = CounterMetricFamily("otus_capture_drops", "Frames lost before they could be read", labels=["task", "stage"])
     stages = CounterMetricFamily("otus_pipeline_packets", "Packets by stage", labels=["task", "pipeline", "stage"])
     drops = CounterMetricFamily("otus_dropped", "Packets dropped, by reason", labels=["task", "pipeline", "reason"])
-    fragments = GaugeMetricFamily("otus_reassembly_active_fragments", "Fragments that wait for the rest of their datagram", labels=["task"])
+    fragments = GaugeMetricFamily(
+        "otus_reassembly_active_fragments", "Fragments that wait for the rest of their datagram", labels=["task"]
+    )
     flows = GaugeMetricFamily("otus_flow_registry_size", "Flows in a worker's registry", labels=["task", "pipeline"])
     for task in tasks:
         total = _added(task.workers)
@@ -150,11 +158,20 @@ def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:
 
 def _reporters(tasks: Iterable[TaskView]) -> Iterator[Metric]:
     labels = ["task", "reporter"]
-    counters = {term: CounterMetricFamily(f"otus_reporter_{term}", text, labels=labels) for term, text in REPORTER_COUNTERS.items()}
-    gauges = {term: GaugeMetricFamily(f"otus_reporter_{term}", text, labels=labels) for term, text in REPORTER_GAUGES.items()}
-    dropped = CounterMetricFamily("otus_reporter_dropped", "Messages that a reporter lost, by reason", labels=[*labels, "reason"])
+    counters = {
+        term: CounterMetricFamily(f"otus_reporter_{term}", text, labels=labels)
+        for term, text in REPORTER_COUNTERS.items()
+    }
+    gauges = {
+        term: GaugeMetricFamily(f"otus_reporter_{term}", text, labels=labels) for term, text in REPORTER_GAUGES.items()
+    }
+    dropped = CounterMetricFamily(
+        "otus_reporter_dropped", "Messages that a reporter lost, by reason", labels=[*labels, "reason"]
+    )
     spent = CounterMetricFamily("otus_reporter_seconds", "Time that batches took, added", labels=labels)
-    blocked = CounterMetricFamily("otus_reporter_blocked_seconds", "Time that a reporter kept the packet thread", labels=labels)
+    blocked = CounterMetricFamily(
+        "otus_reporter_blocked_seconds", "Time that a reporter kept the packet thread", labels=labels
+    )
     for task in tasks:
         total = _added(task.workers)
         for reporter, reasons in task.roster.reporters.items():
@@ -173,7 +190,11 @@ def _reporters(tasks: Iterable[TaskView]) -> Iterator[Metric]:
 
 def _components(tasks: Iterable[TaskView]) -> Iterator[Metric]:
     errors = CounterMetricFamily("otus_component_errors", "Exceptions of a component", labels=["task", "component"])
-    states = GaugeMetricFamily("otus_component_state", "1 for the state of a component's circuit", labels=["task", "pipeline", "component", "state"])
+    states = GaugeMetricFamily(
+        "otus_component_state",
+        "1 for the state of a component's circuit",
+        labels=["task", "pipeline", "component", "state"],
+    )
     for task in tasks:
         total = _added(task.workers)
         for component in task.roster.components:
@@ -186,7 +207,11 @@ def _components(tasks: Iterable[TaskView]) -> Iterator[Metric]:
 
 
 def _latency(tasks: Iterable[TaskView]) -> HistogramMetricFamily:
-    histogram = HistogramMetricFamily("otus_pipeline_latency_seconds", "Time a packet takes through the pipeline, sampled by slice", labels=["task", "stage"])
+    histogram = HistogramMetricFamily(
+        "otus_pipeline_latency_seconds",
+        "Time a packet takes through the pipeline, sampled by slice",
+        labels=["task", "stage"],
+    )
     for task in tasks:
         total = _added(task.workers)
         buckets, count = [], 0

@@ -273,4 +273,4 @@ def _timed(call: Coroutine[Any, Any, T], spent: Callable[[int], None]) -> Genera
             step = lambda: call.send(None)  # noqa: E731
         except BaseException as error:
             thrown = error
-            step = lambda: call.throw(thrown)  # noqa: E731
+            step = lambda thrown=thrown: call.throw(thrown)  # type: ignore[misc]  # noqa: E731

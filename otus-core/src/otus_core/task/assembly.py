@@ -217,9 +217,7 @@ async def _stop(part: Part) -> None:
         if inspect.isawaitable(waiting):
             await waiting
     except (Exception, SystemExit) as error:
-        log.warning(
-            "component_stop_failed", kind=part.spec.declaration.kind, component=part.spec.id, error=str(error)
-        )
+        log.warning("component_stop_failed", kind=part.spec.declaration.kind, component=part.spec.id, error=str(error))
 
 
 def _failed(spec: ComponentSpec, what: str, error: BaseException) -> TaskStartFailed:

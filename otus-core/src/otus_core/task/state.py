@@ -1,8 +1,8 @@
 """A task's states, and which may follow which.
 
-    created → starting → running → stopping → stopped
-                 ↘          ↘          ↘
-                  failed     failed     failed
+created → starting → running → stopping → stopped
+             ↘          ↘          ↘
+              failed     failed     failed
 """
 
 from __future__ import annotations

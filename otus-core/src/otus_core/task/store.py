@@ -202,6 +202,10 @@ def _read(path: Path, name: str) -> StoredTask:
     texts = [fields[key] for key in ("id", "state", "wanted", "reason")]
     if not all(type(fields[key]) is int for key in numbers) or not all(type(text) is str for text in texts):
         raise ValueError("a value is not of its type")
-    if fields["state"] not in STATES or fields["wanted"] not in ("running", "stopped") or not isinstance(fields["config"], dict):
+    if (
+        fields["state"] not in STATES
+        or fields["wanted"] not in ("running", "stopped")
+        or not isinstance(fields["config"], dict)
+    ):
         raise ValueError("a value is out of range")
     return StoredTask(**fields)

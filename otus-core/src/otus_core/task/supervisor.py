@@ -88,7 +88,9 @@ class TaskSupervisor:
     def is_stuck(self) -> bool:
         """Whether a worker that should run is silent and nothing has been done about it yet."""
         now = time.monotonic()
-        return any(slot.state == "running" and slot.alive and slot.silent_for(now) > 2 * HUNG_AFTER_S for slot in self.slots)
+        return any(
+            slot.state == "running" and slot.alive and slot.silent_for(now) > 2 * HUNG_AFTER_S for slot in self.slots
+        )
 
     def counters(self, shard: int | None = None) -> dict[str, int]:
         """Give the counters of one worker, or of all of them added."""
@@ -219,6 +221,8 @@ class TaskSupervisor:
         elif kind == "fault":
             source, reason, offset, fatal = message[1]
             self.faults.append(CaptureError(source, reason, offset, fatal=fatal))
+            if self._live:
+                log.error("capture_fault", task=self.config.id, worker=slot.shard, source=source, reason=reason)
         elif kind == "want_descriptors":
             slot.renewing = True
         elif kind == "error":
@@ -310,5 +314,3 @@ class TaskSupervisor:
             slot.replace_descriptors([])
         os.close(self._memory_fd)
         self._around.on_change()
-
-

@@ -162,7 +162,6 @@ class Worker:
     def _fault(self, error: CaptureError) -> None:
         if len(self.outcome.faults) < FAULTS_MAX:
             self.outcome.faults.append(error)
-        log.error("capture_fault", source=error.source, offset=error.offset, reason=error.reason)
         self.on_fault(error)
 
     async def _take(self, batch: FrameBatch) -> None:
@@ -276,6 +275,4 @@ class Worker:
         deadline = DRAIN_LIVE_S if self._live or self._stopping else None
         fallbacks = assembly.roster.fallbacks
         for group in (False, True):
-            await asyncio.gather(
-                *(d.drain(deadline) for d in assembly.deliveries if (d.name in fallbacks) is group)
-            )
+            await asyncio.gather(*(d.drain(deadline) for d in assembly.deliveries if (d.name in fallbacks) is group))

@@ -1,0 +1,22 @@
+from collections.abc import Callable
+from typing import Any, final
+
+from otus_core import FlowRegistry
+from otus_sip.sdp import Sdp
+
+REQUEST_EVENT: int
+RESPONSE_EVENT: int
+
+@final
+class Sessions:
+    capacity: int
+    ttl: float
+    evicted: int
+    def __init__(
+        self, flows: FlowRegistry | None, publish: Callable[[Any], None] | None, capacity: int, ttl: float
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def take(self, message: Any) -> None: ...
+
+def media_of(sdp: Sdp) -> tuple[Any, ...]: ...
+def packed(address: str | None) -> bytes | None: ...
