@@ -56,7 +56,19 @@ def record(target: Path, caller: str, called: str, transport: str) -> None:
     """Run one call and keep what passed on the wire."""
     with tempfile.TemporaryDirectory() as scratch:
         raw = Path(scratch) / "raw.pcap"
-        listen = ("tcpdump", "-i", "otus-veth-b", "-n", "-U", "--time-stamp-precision", "micro", "-w", str(raw), "ip")
+        listen = (
+            "tcpdump",
+            "-i",
+            "otus-veth-b",
+            "-n",
+            "-U",
+            "--immediate-mode",
+            "--time-stamp-precision",
+            "micro",
+            "-w",
+            str(raw),
+            "ip",
+        )
         recorder = subprocess.Popen(inside("b", *listen), stderr=subprocess.DEVNULL)
         phone = ("-m", "1", "-t", transport, "-nostdin", "-timeout", "20s", "-p", "5060")
         answerer = subprocess.Popen(

@@ -38,7 +38,8 @@ def make_topic(broker: Broker, partitions: int = 4, name: str = "", **settings: 
     """Create a topic and give its name."""
     name = name or f"otus-{_run}-{next(_numbers)}"
     new = NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings)
-    for future in admin(broker).create_topics([new], operation_timeout=10).values():
+    client = admin(broker)  # its futures end with it
+    for future in client.create_topics([new], operation_timeout=10).values():
         future.result(20)
     return name
 

@@ -169,7 +169,8 @@ class TestPartitions:
         async def run() -> None:
             async with reporter(own_broker.bootstrap, topic=topic, partition_by="none") as made:
                 await made.report([sip(0)])
-                for future in admin(own_broker).create_partitions([NewPartitions(topic, 8)]).values():
+                client = admin(own_broker)  # its futures end with it
+                for future in client.create_partitions([NewPartitions(topic, 8)]).values():
                     future.result(20)
                 assert made._link is not None and made._link.producer is not None
                 await made._link.producer.client.force_metadata_update()

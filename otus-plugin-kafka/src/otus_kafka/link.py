@@ -161,6 +161,6 @@ class ProducerLink:
 
 def _one_attempt(producer: AIOKafkaProducer) -> None:
     """Make the library send a batch once and tell us: its own repetitions would hide whether an earlier one may have arrived."""
-    accumulator = getattr(producer, "_message_accumulator", None)
+    accumulator: Any = getattr(producer, "_message_accumulator", None)
     if hasattr(accumulator, "_batch_ttl"):
         accumulator._batch_ttl = 0

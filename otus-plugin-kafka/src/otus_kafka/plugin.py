@@ -1,15 +1,11 @@
-"""What this plugin offers. Light: the factories and the commands are imported when they are used."""
+"""What this plugin offers. Light: the factory is imported when it is used."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 import otus_core
-from otus_kafka.settings import KafkaChannelConfig, KafkaReporterConfig
-
-if TYPE_CHECKING:
-    pass
+from otus_kafka.settings import KafkaReporterConfig
 
 MAX_IN_FLIGHT = 16
 """Calls of ``report`` that are open at a time: enough to fill batches of several partitions while others are on their way."""
@@ -18,7 +14,7 @@ FAILURES = ("ambiguous", "auth", "encode", "refused", "stopped", "too_large", "t
 
 @otus_core.hookimpl
 def otus_components() -> Iterator[otus_core.Declaration]:
-    """Declare the reporter and the command channel."""
+    """Declare the reporter."""
     yield otus_core.Reporter(
         name="kafka",
         factory="otus_kafka.reporter:KafkaReporter",
@@ -31,16 +27,3 @@ def otus_components() -> Iterator[otus_core.Declaration]:
         batch_size=500,
         batch_timeout=0.05,
     )
-    yield otus_core.CommandChannel(
-        name="kafka",
-        factory="otus_kafka.channel:KafkaChannel",
-        config=KafkaChannelConfig,
-        summary="Commands from a Kafka topic, answers to another",
-        stability="beta",
-    )
-
-
-@otus_core.hookimpl
-def otus_cli_commands() -> Mapping[str, otus_core.CommandGroup]:
-    """Add ``otus fleet``."""
-    return {"fleet": otus_core.CommandGroup(app="otus_kafka.fleet:app", summary="Command many nodes, through Kafka")}

@@ -136,7 +136,8 @@ def compressor(codec: str, level: int | None) -> Callable[[bytes], bytes] | None
     if codec == "gzip":
         return lambda data: gzip.compress(data, compresslevel=level or 1, mtime=0)
     if codec == "snappy":
-        return snappy_encode
+        encode: Callable[[bytes], bytes] = snappy_encode
+        return encode
     if codec == "lz4":
         return lambda data: _lz4(data, level or 1)
     if codec == "zstd":

@@ -18,7 +18,7 @@ from otus_core.errors import OtusError, PluginNotFound
 if TYPE_CHECKING:
     from otus_core.plugins.registry import Registered
 
-app = typer.Typer(no_args_is_help=True, help="List, show, check and create plugins.")
+app = typer.Typer(no_args_is_help=True, help="List, show and check plugins.")
 
 
 @app.command("list")
@@ -85,20 +85,6 @@ def check(
         sys.stdout.write("".join(_report(report, coloured()) for report in reports))
     if any(finding["status"] == "failed" for report in reports for finding in report["findings"]):
         raise typer.Exit(1)
-
-
-@app.command()
-def new(
-    kind: Annotated[str, typer.Argument(help="capturer, parser, processor or reporter.", metavar="KIND")],
-    name: Annotated[str, typer.Argument(help="Name of the component, as tasks will give it.", metavar="NAME")],
-    folder: Annotated[Path, typer.Option("--in", help="Where to put it.", metavar="FOLDER")] = Path(),
-) -> None:
-    """Write a complete plugin distribution, which works, passes its tests, and waits for your code."""
-    from otus_core.plugins.scaffold import create
-
-    made = create(kind, name, folder)
-    typer.echo(f"{made} is there. Next:\n")
-    typer.echo(f"  pip install -e {made}\n  otus plugins check {name}\n  pytest {made}")
 
 
 def _named(session: Session, name: str) -> list[Registered]:
