@@ -171,7 +171,7 @@ def vxlan(frame: bytes, vni: int = 4096) -> bytes:
 
 def checksum(header: bytes) -> int:
     """Give the Internet checksum (RFC 1071)."""
-    total = sum(struct.unpack(f"!{len(header) // 2}H", header))
+    total: int = sum(struct.unpack(f"!{len(header) // 2}H", header))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

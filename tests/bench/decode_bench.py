@@ -25,13 +25,13 @@ PAYLOAD = b"INVITE sip:bob@example.org SIP/2.0\r\n" + b"x" * 584
 
 def compile_loop() -> ModuleType:
     """Compile decode_loop.pyx into a temporary folder and import it."""
-    import pyximport
+    import pyximport  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     pyximport.install(build_dir=tempfile.mkdtemp(prefix="otus-bench-"), language_level=3)
     sys.path.insert(0, str(Path(__file__).parent))
-    import decode_loop
+    from importlib import import_module
 
-    return decode_loop
+    return import_module("decode_loop")
 
 
 def many(make: Callable[[int], Sequence[bytes]]) -> list[bytes]:

@@ -82,7 +82,9 @@ def test_the_summary_is_the_identity(examples: Path, tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "s.json").read_text())
     assert summary["unaccounted"] == 0
     assert summary["kept"] == summary["reporters"]["discard"]["reported"] > 0
-    keys = "frames_read messages_added units fragments_merged fragments_held segments_merged segments_held dropped matched"
+    keys = (
+        "frames_read messages_added units fragments_merged fragments_held segments_merged segments_held dropped matched"
+    )
     assert set(keys.split()) <= set(summary)
     assert summary["elapsed_s"] > 0 < summary["cpu_s"]
 

@@ -33,6 +33,10 @@ def test_old_files_are_numbered_and_bounded(tmp_path: Path) -> None:
     assert log.lost == 0
 
 
+def _unpacked(folder: Path) -> bool:
+    return any(path.suffix in (".1", ".tmp") for path in folder.iterdir())
+
+
 def test_old_files_are_compressed(tmp_path: Path) -> None:
     log = opened(tmp_path / "otus.log", compress=True)
     for n in range(3):

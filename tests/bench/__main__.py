@@ -1,0 +1,152 @@
+"""Measures the packet path: ``nox -s bench``, or ``python -m tests.bench ROW...``.
+
+Each row is run several times in turn with a dpkt loop over the same packets; CPU time, medians and ratios are printed. The ratios decide: machines differ and are shared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import dpkt
+
+from otus_core.cli import foreground
+from otus_core.plugins.loader import load
+from otus_core.task.config import load_task
+from tests.bench.generate import capture
+
+FOLDER = Path(".cache") / "bench"
+RUNS = 5
+DPKT_PACKETS = 20_000
+OTUS = str(Path(sys.executable).with_name("otus"))
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """What is measured: a capture, the arguments, and the most µs of CPU time a frame may take."""
+
+    name: str
+    capture: str
+    target: float
+    format: str = "none"
+    keep: bool = True
+    tunnels: str = ""
+
+
+ROWS = (
+    Row(name="whole chain", capture="sip", target=1.25),
+    Row(name="busy: 3,000 calls up", capture="busy", target=1.375),
+    Row(name="JSON lines", capture="sip", target=2.9, format="json"),
+    Row(name="fragments, a frame", capture="fragments", target=1.7),
+    Row(name="QinQ", capture="qinq", target=1.56),
+    Row(name="VXLAN", capture="vxlan", target=1.56, tunnels="vxlan"),
+)
+
+
+def dpkt_loop(path: Path) -> float:
+    """Give the CPU time a packet of dpkt: file, Ethernet, IP, UDP, SIP request or response with its headers; in µs."""
+    count, begun = 0, time.process_time()
+    with path.open("rb") as file:
+        for _, data in dpkt.pcap.Reader(file):
+            payload = dpkt.ethernet.Ethernet(data).data.data.data
+            kind = dpkt.sip.Response if payload.startswith(b"SIP/") else dpkt.sip.Request
+            kind(payload)
+            count += 1
+            if count == DPKT_PACKETS:
+                break
+    return (time.process_time() - begun) / count * 1e6
+
+
+def chain(row: Row, path: Path) -> float:
+    """Give the CPU time a frame of our chain, pcap to reporter, with a filter; in µs."""
+    request = foreground.RunRequest(
+        files=(str(path),), format=row.format, parsers=("sip",), tunnels=row.tunnels, quiet=True
+    )
+    data = foreground.task_data(request)
+    data["processors"] = [{"type": "filter", "config": {"drop_if": "sip.method == 'OPTIONS'"}}]
+    registry = load()
+    config = load_task(data, registry)
+    shown, null = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    begun = time.process_time()
+    try:
+        result = foreground.run_task(config, registry, request)
+    finally:
+        took = time.process_time() - begun
+        os.dup2(shown, 1)
+        os.close(shown)
+        os.close(null)
+    if result.summary["unaccounted"] or not result.summary["kept"]:
+        raise SystemExit(f"{row.name}: the identity does not hold: {result.summary}")
+    return took / int(result.summary["frames_read"]) * 1e6
+
+
+def process(*command: str) -> tuple[float, int]:
+    """Give CPU seconds and peak memory (KiB) of a whole process."""
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, _, used = os.wait4(child.pid, 0)
+    child.returncode = 0
+    return used.ru_utime + used.ru_stime, used.ru_maxrss
+
+
+def median(measure: Callable[[], float]) -> float:
+    """Give the median of some runs."""
+    return statistics.median(measure() for _ in range(RUNS))
+
+
+def report(name: str, value: float, target: float, unit: str, note: str = "") -> None:
+    """Print one row: what was measured, what was to be reached."""
+    verdict = "PASS" if value <= target else "MISS"
+    sys.stdout.write(f"{name:<28} {value:>9.3f} {unit:<4} target {target:>7.3f}  {verdict}  {note}\n")
+    sys.stdout.flush()
+
+
+def main(names: list[str]) -> None:
+    """Measure the rows asked for, or all."""
+    plain = capture(FOLDER, "sip")
+    for row in ROWS:
+        if names and row.name not in names:
+            continue
+        path = capture(FOLDER, row.capture)
+        reference = median(lambda: dpkt_loop(plain))
+        value = median(lambda row=row, path=path: chain(row, path))  # type: ignore[misc]
+        report(row.name, value, row.target, "µs", f"{reference / value:.1f} x dpkt ({reference:.1f} µs)")
+    if not names:
+        whole(plain)
+
+
+def whole(plain: Path) -> None:
+    """Measure whole processes."""
+    with tempfile.TemporaryDirectory() as scratch:
+        summary = Path(scratch) / "s.json"
+        runs = [
+            process(OTUS, "run", str(plain), "--format", "none", "-q", "--summary-json", str(summary))
+            for _ in range(RUNS)
+        ]
+        assert json.loads(summary.read_text())["unaccounted"] == 0
+    cpu, memory = statistics.median(run[0] for run in runs), max(run[1] for run in runs)
+    report("otus run, peak memory", memory / 1024, 96, "MiB")
+    if shutil.which("tcpdump"):
+        other = statistics.median(process("tcpdump", "-nn", "-v", "-r", str(plain))[0] for _ in range(3))
+        report(
+            "otus run / tcpdump -nn -v",
+            cpu / other,
+            0.25,
+            "",
+            f"{other / cpu:.1f} x tcpdump ({cpu:.2f} s, {other:.2f} s)",
+        )
+    for command in (("--help",), ("plugins", "list")):
+        report("otus " + " ".join(command), median(lambda c=command: process(OTUS, *c)[0]), 0.25, "s")  # type: ignore[misc]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
