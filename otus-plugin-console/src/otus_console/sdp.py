@@ -12,7 +12,7 @@ from otus_core import printable
 
 MEDIA_MAX = 3
 CODECS_MAX = 3
-NAME_MAX = 12
+NAME_MAX = 16
 
 
 def media_summary(sdp: Any) -> str:
