@@ -52,9 +52,11 @@ class RotatingFile:
             self.lost += 1
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, and see the last compression to its end."""
         with self._lock:
             self._close()
+            if self._compressing is not None:
+                self._compressing.join()
 
     def _open(self) -> bool:
         """Have the file open, trying every few seconds when it cannot be."""
