@@ -28,6 +28,7 @@ cdef class SipMessage:
     cdef str value_text(self, Field *field)
     cdef bint value_of(self, int header, const uint8_t **value, Py_ssize_t *length) noexcept nogil
     cdef bint holds_sdp(self) noexcept nogil
+    cdef bint is_plain_sdp(self) noexcept nogil
 
 
 cdef Py_ssize_t message_size(const uint8_t *data, Py_ssize_t size, bint stream) noexcept nogil

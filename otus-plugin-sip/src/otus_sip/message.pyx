@@ -251,6 +251,12 @@ cdef class SipMessage:
             return True
         return length >= 10 and same_text(value, b"multipart/", 10)
 
+    cdef bint is_plain_sdp(self) noexcept nogil:
+        """Whether the whole body is SDP."""
+        cdef const uint8_t *value = NULL
+        cdef Py_ssize_t length = 0
+        return self.value_of(CONTENT_TYPE, &value, &length) and length >= 15 and same_text(value, b"application/sdp", 15)
+
     @property
     def is_request(self):
         return self.line.kind == REQUEST

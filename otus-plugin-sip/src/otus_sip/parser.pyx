@@ -15,7 +15,7 @@ from otus_sip.address cimport Address, find_parameter, read_address
 from otus_sip.message cimport SipMessage, message_size, scan_message
 from otus_sip.scan cimport CALL_ID, FROM, MALFORMED, NOT_SIP, REQUEST, TO, VIA, Line, classify, has_sip_field, method_id, skip_crlf
 from otus_sip.scan import METHODS
-from otus_sip.sessions cimport Sessions
+from otus_sip.sessions cimport Sessions, scan_media
 from otus_sip.sessions import media_of
 
 cdef enum:
@@ -240,7 +240,9 @@ cdef class SipParser:
             return 0
         if not sdp and not request and status < 200:
             return 0
-        if sdp:
+        if sdp and message.is_plain_sdp():
+            media = scan_media(message.data + message.body_start, message.size - message.body_start)
+        elif sdp:
             description = message.sdp
             if description is not None:
                 media = media_of(description)

@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t
 
 
 cdef class Sessions:
@@ -25,3 +25,6 @@ cdef class Call:
     cdef object late_offer      # an offer made in a response; ACK or PRACK carries its answer
     cdef bint confirmed
     cdef int64_t touched
+
+
+cdef tuple scan_media(const uint8_t *data, Py_ssize_t size)

@@ -6,9 +6,14 @@ earlier. BYE ends its dialog, CANCEL and a final failure an early call. All of i
 """
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memchr, memcmp, memset
 
 from otus_core import FlowKey
+
+from otus_sip.scan cimport number
 
 from otus_sip.sdp import STATIC_CODECS
 
@@ -21,6 +26,7 @@ cdef enum:
     OFFERS_MAX = 8          # transactions of one call under way; more is nobody's call
     DIALOGS_MAX = 16        # forks of one call whose flows are kept
     UDP = 17
+    MEDIA_MAX = 64
 
 # What an event is.
 REQUEST_EVENT, RESPONSE_EVENT = 1, 2
@@ -233,3 +239,163 @@ cdef int _register(object flows, object call_id, object one, object other, doubl
     flows.register_many(rtcp, {**context, "protocol": "rtcp"}, ttl)
     keys += rtcp
     return 0
+
+
+# One m= line while its attributes are read; pointers into the body.
+cdef struct Line:
+    const uint8_t *kind
+    Py_ssize_t kind_len
+    const uint8_t *format
+    Py_ssize_t format_len
+    const uint8_t *codec
+    Py_ssize_t codec_len
+    Py_ssize_t port
+    Py_ssize_t rtcp_port
+    bint rtp
+    bint mux
+
+
+cdef inline str _text(const uint8_t *start, Py_ssize_t size):
+    return PyUnicode_DecodeUTF8(<const char *>start, size, b"replace")
+
+
+cdef object _connection(const uint8_t *value, Py_ssize_t length):
+    """Give the packed address of ``IN IP4 192.0.2.1``, or ``None``."""
+    cdef char text[48]
+    cdef uint8_t out[16]
+    cdef Py_ssize_t n = 0
+    cdef int size = 4
+    if length < 8 or memcmp(value, b"IN IP", 5) != 0 or value[6] != 32:
+        return None
+    value += 7
+    length -= 7
+    while n < length and n < 47 and value[n] > 32 and value[n] != c"/":
+        text[n] = value[n]
+        n += 1
+    text[n] = 0
+    if inet_pton(AF_INET, text, out) != 1:
+        if inet_pton(AF_INET6, text, out) != 1:
+            return None
+        size = 16
+    found = PyBytes_FromStringAndSize(<const char *>out, size)
+    return found if any(found) else None
+
+
+cdef bint _read_line(const uint8_t *value, Py_ssize_t length, Line *line) noexcept nogil:
+    """Read ``audio 49170 RTP/AVP 0 8``; false when it is none."""
+    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t start
+    cdef Py_ssize_t i
+    memset(line, 0, sizeof(Line))
+    while at < length and value[at] != 32:
+        at += 1
+    line.kind = value
+    line.kind_len = min(at, 32)
+    start = at + 1
+    at = start
+    while at < length and value[at] != 32 and value[at] != c"/":
+        at += 1
+    if at - start > 5:
+        return False
+    line.port = number(value + start, at - start)
+    if line.port < 0 or line.port > 65535:
+        return False
+    while at < length and value[at] != 32:
+        at += 1
+    start = at + 1
+    at = start
+    while at < length and value[at] != 32:
+        at += 1
+    if at <= start:
+        return False
+    for i in range(start, at - 3):
+        if memcmp(value + i, b"RTP/", 4) == 0:
+            line.rtp = True
+    start = at + 1
+    at = start
+    while at < length and value[at] != 32:
+        at += 1
+    if at > start:
+        line.format = value + start
+        line.format_len = at - start
+    return True
+
+
+cdef object _finish(Line *line, object address, object rtcp_address):
+    """Give what ``media_of`` gives for one line."""
+    cdef str codec
+    if address is None or not line.port or not line.rtp:
+        return None
+    if line.codec_len:
+        codec = _text(line.codec, line.codec_len).strip()[:64]
+    else:
+        codec = _text(line.format, line.format_len) if line.format_len else ""
+        codec = STATIC_CODECS.get(codec, codec)[:64]
+    return (_text(line.kind, line.kind_len), address, line.port, rtcp_address or address, line.rtcp_port or min(line.port + 1, 65535),
+            bool(line.mux), codec)
+
+
+cdef tuple scan_media(const uint8_t *data, Py_ssize_t size):
+    """Give what ``media_of`` gives, straight from the bytes of a description: this runs for every call."""
+    cdef list found = []
+    cdef Line line
+    cdef bint open_line = False
+    cdef Py_ssize_t at = 0
+    cdef Py_ssize_t end
+    cdef Py_ssize_t length
+    cdef Py_ssize_t digits
+    cdef const uint8_t *newline
+    cdef const uint8_t *value
+    cdef object session_address = None
+    cdef object address = None
+    cdef object rtcp_address = None
+    while at < size:
+        newline = <const uint8_t *>memchr(data + at, 10, size - at)
+        end = size if newline == NULL else newline - data
+        length = end - at
+        if length and data[at + length - 1] == 13:
+            length -= 1
+        value = data + at
+        at = end + 1
+        if length < 2 or value[1] != c"=":
+            continue
+        length -= 2
+        if value[0] == c"m":
+            if open_line:
+                found.append(_finish(&line, address, rtcp_address))
+            if len(found) == MEDIA_MAX:
+                open_line = False
+                break
+            open_line = _read_line(value + 2, length, &line)
+            address = session_address
+            rtcp_address = None
+        elif value[0] == c"c":
+            if open_line:
+                address = _connection(value + 2, length)
+            elif not found:
+                session_address = _connection(value + 2, length)
+        elif value[0] == c"a" and open_line:
+            value += 2
+            if length == 8 and memcmp(value, b"rtcp-mux", 8) == 0:
+                line.mux = True
+            elif length > 7 + line.format_len and line.format_len and not line.codec_len and memcmp(value, b"rtpmap:", 7) == 0:
+                if memcmp(value + 7, line.format, line.format_len) == 0 and value[7 + line.format_len] == 32:
+                    line.codec = value + 8 + line.format_len
+                    line.codec_len = length - 8 - line.format_len
+            elif length > 5 and memcmp(value, b"rtcp:", 5) == 0:
+                digits = 0
+                while 5 + digits < length and 48 <= value[5 + digits] <= 57:
+                    digits += 1
+                end = number(value + 5, digits)
+                if 0 < end <= 65535:
+                    line.rtcp_port = end
+                    if length > 6 + digits:
+                        rtcp_address = _connection(value + 6 + digits, length - 6 - digits)
+    if open_line:
+        found.append(_finish(&line, address, rtcp_address))
+    return tuple(found)
+
+
+def media_in(bytes body not None):
+    """Give ``scan_media`` of a description, for tests and tools."""
+    return scan_media(<const uint8_t *>PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
