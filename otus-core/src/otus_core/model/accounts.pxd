@@ -2,8 +2,7 @@ from libc.stdint cimport int64_t
 
 
 cdef class Accounts:
-    cdef Py_buffer _view
-    cdef bint _open
+    cdef object _owner
     cdef int64_t *at
     cdef readonly tuple names
     cdef dict _slots

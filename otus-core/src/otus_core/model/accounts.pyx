@@ -11,23 +11,21 @@ from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 cdef class Accounts:
     """Named counters in ``buffer`` (writable, 8 bytes a name), or in memory of their own."""
 
-    def __cinit__(self):
-        self._open = False
-
     def __init__(self, names, buffer=None):
+        cdef Py_buffer view
+        cdef Py_ssize_t size
         self.names = tuple(names)
         self._slots = {name: i for i, name in enumerate(self.names)}
         if len(self._slots) != len(self.names):
             raise ValueError("a counter is named twice")
-        PyObject_GetBuffer(bytearray(8 * len(self.names)) if buffer is None else buffer, &self._view, PyBUF_WRITABLE)
-        self._open = True
-        if self._view.len < 8 * <Py_ssize_t>len(self.names):
-            raise ValueError(f"{len(self.names)} counters need {8 * len(self.names)} bytes, not {self._view.len}")
-        self.at = <int64_t *>self._view.buf
-
-    def __dealloc__(self):
-        if self._open:
-            PyBuffer_Release(&self._view)
+        # The memory is held by its owner alone, which is never resized: a view of our own could not be let go of in any order at exit.
+        self._owner = bytearray(8 * len(self.names)) if buffer is None else buffer
+        PyObject_GetBuffer(self._owner, &view, PyBUF_WRITABLE)
+        self.at = <int64_t *>view.buf
+        size = view.len
+        PyBuffer_Release(&view)
+        if size < 8 * <Py_ssize_t>len(self.names):
+            raise ValueError(f"{len(self.names)} counters need {8 * len(self.names)} bytes, not {size}")
 
     cdef int slot(self, str name) except -1:
         """Give a counter's place in the array. Raises KeyError."""
