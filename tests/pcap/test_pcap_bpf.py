@@ -192,6 +192,12 @@ def test_a_wrong_filter_is_refused_at_open_in_the_user_s_words() -> None:
     assert caught.value.exit_status == 2
 
 
+def test_a_filter_with_a_loop_is_refused_at_open() -> None:
+    """libpcap's ``protochain`` jumps back; the kernel refuses that too."""
+    with pytest.raises(otus_core.BpfInvalid, match="it needs a loop"):
+        PcapCapturer(PcapConfig(files=["x"], bpf_filter="ip6 protochain 17")).open()
+
+
 def test_filter_and_shards_together_partition_what_matches(tmp_path: Path) -> None:
     frames = [ethernet(bytes([10, 0, n, 1]), B, _udp(5060 if n % 3 else 53)) for n in range(200)]
     alone = read_bytes(tmp_path, pcap(frames), bpf_filter="udp port 5060")

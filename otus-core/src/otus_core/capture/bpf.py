@@ -18,6 +18,8 @@ INSTRUCTION_FORMAT = "=HBBI"
 """``struct`` format of one instruction: code, jt, jf, k (linux/filter.h, ``struct sock_filter``)."""
 EXPRESSION_MAX = 8192
 """libpcap's parser recurses and its optimizer is quadratic: a filter that a person wrote is far below this."""
+JUMP_ALWAYS = 0x05
+"""BPF_JMP | BPF_JA, the one jump that is long enough to lead back."""
 SNAPLEN = 262144
 """What an accepting program returns: libpcap's MAXIMUM_SNAPLEN."""
 NETMASK_UNKNOWN = 0xFFFFFFFF
@@ -39,6 +41,7 @@ def compile_bpf(expression: str, link_type: int = 1, *, widen: bool = False) -> 
     compiled = _compile(expression, link_type)  # as given first, so that an error speaks of what the user wrote
     if widen and expression.strip():
         compiled = _compile(_widened(expression, link_type), link_type)
+    _check_loops(expression, compiled)
     return b"".join(struct.pack(INSTRUCTION_FORMAT, *instruction) for instruction in compiled)
 
 
@@ -47,6 +50,12 @@ def _check(expression: str) -> None:
         raise BpfInvalid(expression, f"it is longer than {EXPRESSION_MAX} characters")
     if not expression.isascii() or not expression.isprintable():
         raise BpfInvalid(expression, "only printable ASCII characters are allowed")
+
+
+def _check_loops(expression: str, compiled: Sequence[tuple[int, int, int, int]]) -> None:
+    # `protochain` jumps back (pcap-filter(7)), by an offset that wraps around. The kernel refuses that, and nothing would bound it.
+    if any(code == JUMP_ALWAYS and k >= len(compiled) for code, _, _, k in compiled):
+        raise BpfInvalid(expression, "it needs a loop (`protochain` does), which a filter cannot have")
 
 
 def _widened(expression: str, link_type: int) -> str:
