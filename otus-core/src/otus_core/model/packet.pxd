@@ -18,7 +18,7 @@ cdef struct Layers:
     uint32_t orig_len
     int32_t interface_index
     uint16_t link_type          # LINKTYPE_ number
-    uint16_t ethertype          # innermost, after tags
+    uint16_t ethertype          # after tags; of the outermost Ethernet header
     uint16_t vlans[2]           # outermost first; of the outermost Ethernet header
     uint8_t vlan_count          # 0 to 2
     uint8_t has_ethernet
