@@ -76,12 +76,21 @@ class BaseCapturer(_Lifecycle):
     """
 
     @classmethod
-    def acquire(cls, config: Any, shard: int, shards: int) -> list[int]:
-        """Open what needs privilege and return the descriptors. Raises OSError or CaptureError."""
+    def acquire(cls, config: Any, shard: int, shards: int, state: dict[str, Any]) -> list[int]:
+        """Open what needs privilege and return the descriptors. Raises OSError or CaptureError; unless that is fatal, it is tried again.
+
+        Runs in the opener process. ``state`` is empty at first and kept from one call to the next, of all the task's shards.
+        """
         return []
 
+    def resume(self, taken: int, stats: CaptureStats) -> None:
+        """Called before ``open`` when an earlier worker of this shard died: it had taken ``taken`` frames in all, the last of which killed it.
+
+        ``stats`` are the totals that it had told. What is left in ``fds`` is to be given, the frames already taken not again.
+        """
+
     def open(self, shard: int = 0, shards: int = 1, fds: Sequence[int] = ()) -> None:
-        """Open the source, or this worker's share of it. Raises CaptureError."""
+        """Open the source, or this worker's share of it. ``fds`` are the capturer's to close. Raises CaptureError."""
 
     def read(self) -> FrameBatch | None:
         """Give the next frames: an empty batch when nothing is ready, ``None`` when the source has ended.
@@ -109,8 +118,15 @@ class BaseCapturer(_Lifecycle):
     def reopen(self, fds: Sequence[int]) -> None:
         """Go on with new descriptors. Raises CaptureError."""
 
+    def trouble(self) -> str:
+        """Why nothing comes in at the moment although nothing failed (a link that is down), or empty. Asked about twice a second."""
+        return ""
+
+    def exclude(self, connections: Sequence[tuple[str, int, str, int]]) -> None:
+        """Leave out Otus's own TCP connections from now on: local address and port, remote address and port, where "" or 0 stands for any."""
+
     def halt(self) -> None:
-        """Take in nothing more; what has been taken in can still be read."""
+        """Take in nothing more; what has been taken in can still be read, until ``read`` gives ``None`` or an empty batch."""
 
     def stats(self) -> CaptureStats:
         """Totals since ``open``."""

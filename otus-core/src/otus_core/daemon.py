@@ -34,6 +34,7 @@ from otus_core.plugins.loader import load
 from otus_core.plugins.selection import Selection, selection_from
 from otus_core.task.assembly import Node
 from otus_core.task.config import TaskDefaults
+from otus_core.task.connections import Gathered
 from otus_core.task.manager import Limits, Task, TaskManager
 from otus_core.task.output import LineMerger
 from otus_core.task.store import TaskStore
@@ -72,6 +73,7 @@ class Daemon:
         self._stopping = asyncio.Event()
         self._reload_failures = 0
         self._channels: list[BaseCommandChannel] = []
+        self._connections = Gathered()
         self._merger = LineMerger()
         self._rates = Rates()
         self._notifier = Notifier(environment)
@@ -180,7 +182,11 @@ class Daemon:
         config = self._effective.config
         node = Node(hostname=self._effective.hostname, ip=self._effective.ip, tags=config.node.tags)
         return Surroundings(
-            node=node, plugins=self._registry.selection.plain(), merger=self._merger, log_level=config.log.level
+            node=node,
+            plugins=self._registry.selection.plain(),
+            merger=self._merger,
+            log_level=config.log.level,
+            connections=self._connections,
         )
 
     def _node_facts(self) -> dict[str, Any]:

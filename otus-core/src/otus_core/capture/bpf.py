@@ -23,6 +23,8 @@ JUMP_ALWAYS = 0x05
 SNAPLEN = 262144
 """What an accepting program returns: libpcap's MAXIMUM_SNAPLEN."""
 NETMASK_UNKNOWN = 0xFFFFFFFF
+ERRBUF_SIZE = 256
+"""PCAP_ERRBUF_SIZE (pcap.h)."""
 DLT = {100: 11, 101: 12, 102: 15, 103: 16, 106: 19}
 """LINKTYPE_ numbers that the DLT_ numbers of libpcap on Linux differ from (pcap/dlt.h): LINKTYPE_RAW is DLT_RAW, 12."""
 TAGGED_LINK_TYPES = frozenset({1})
@@ -31,16 +33,17 @@ TAGGED_LINK_TYPES = frozenset({1})
 _FRAGMENT = "(ip[6:2] & 0x1fff != 0) or (ip6[6] = 44)"
 
 
-def compile_bpf(expression: str, link_type: int = 1, *, widen: bool = False) -> bytes:
+def compile_bpf(expression: str, link_type: int = 1, *, widen: bool = False, interface: str = "") -> bytes:
     """Compile an expression for frames of a link type; gives packed ``sock_filter``s. Raises BpfInvalid.
 
     ``widen`` also lets later IP fragments through, which hold no ports, and what matches inside one or two VLAN tags. Names of hosts in the expression
-    are looked up, so use addresses where that must not wait.
+    are looked up, so use addresses where that must not wait. ``interface`` makes a program for sockets, which finds the VLAN tags that the kernel has
+    taken out of frames; it needs CAP_NET_RAW and an interface that is up, and raises OSError otherwise.
     """
     _check(expression)
-    compiled = _compile(expression, link_type)  # as given first, so that an error speaks of what the user wrote
+    compiled = _compile(expression, link_type, interface)  # as given first: an error speaks of what the user wrote
     if widen and expression.strip():
-        compiled = _compile(_widened(expression, link_type), link_type)
+        compiled = _compile(_widened(expression, link_type), link_type, interface)
     _check_loops(expression, compiled)
     return b"".join(struct.pack(INSTRUCTION_FORMAT, *instruction) for instruction in compiled)
 
@@ -66,17 +69,22 @@ def _widened(expression: str, link_type: int) -> str:
     return f"{plain} or (vlan and ({plain} or (vlan and {plain})))"
 
 
-def _compile(expression: str, link_type: int) -> Sequence[tuple[int, int, int, int]]:
+def _compile(expression: str, link_type: int, interface: str) -> Sequence[tuple[int, int, int, int]]:
     dlt = DLT.get(link_type, link_type)
     try:
         cypcap = import_module("cypcap")
     except ImportError:
-        return _compile_with_system(expression, dlt)
-    try:
-        with cypcap.open_dead(dlt, SNAPLEN) as handle:
+        return _compile_with_system(expression, dlt, interface)
+    with cypcap.create(interface) if interface else cypcap.open_dead(dlt, SNAPLEN) as handle:
+        if interface:
+            try:
+                handle.activate()
+            except cypcap.Error as error:
+                raise OSError(f"{interface}: {error.args[-1]}") from None
+        try:
             return list(handle.compile(expression, True, NETMASK_UNKNOWN))
-    except cypcap.Error as error:
-        raise BpfInvalid(expression, str(error.args[-1])) from None
+        except cypcap.Error as error:
+            raise BpfInvalid(expression, str(error.args[-1])) from None
 
 
 class _Instruction(ctypes.Structure):
@@ -87,11 +95,16 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_uint), ("instructions", ctypes.POINTER(_Instruction)))
 
 
-def _compile_with_system(expression: str, dlt: int) -> Sequence[tuple[int, int, int, int]]:
+def _compile_with_system(expression: str, dlt: int, interface: str) -> Sequence[tuple[int, int, int, int]]:
     pcap = _system_libpcap()
-    handle = pcap.pcap_open_dead(dlt, SNAPLEN)
+    reason = ctypes.create_string_buffer(ERRBUF_SIZE)
+    handle = pcap.pcap_create(interface.encode(), reason) if interface else pcap.pcap_open_dead(dlt, SNAPLEN)
+    if not handle:
+        raise OSError(f"{interface}: {reason.value.decode(errors='replace')}")
     program = _Program()
     try:
+        if interface and pcap.pcap_activate(handle) < 0:
+            raise OSError(f"{interface}: {pcap.pcap_geterr(handle).decode(errors='replace')}")
         if pcap.pcap_compile(handle, ctypes.byref(program), expression.encode(), 1, NETMASK_UNKNOWN) != 0:
             raise BpfInvalid(expression, pcap.pcap_geterr(handle).decode(errors="replace"))
         compiled = program.instructions[: program.length]
@@ -109,6 +122,9 @@ def _system_libpcap() -> ctypes.CDLL:
     pcap = ctypes.CDLL(name)
     pcap.pcap_open_dead.restype = ctypes.c_void_p
     pcap.pcap_open_dead.argtypes = (ctypes.c_int, ctypes.c_int)
+    pcap.pcap_create.restype = ctypes.c_void_p
+    pcap.pcap_create.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
+    pcap.pcap_activate.argtypes = (ctypes.c_void_p,)
     pcap.pcap_compile.argtypes = (
         ctypes.c_void_p,
         ctypes.POINTER(_Program),

@@ -75,11 +75,7 @@ def _lost(counters: dict[str, int]) -> int:
 def summary_text(summary: dict[str, Any]) -> str:
     """Give the summary as a few aligned lines; what is zero is left out."""
     rows = [("frames read", summary["frames_read"])]
-    rows += [
-        (name, summary[key])
-        for name, key in (("kernel received", "kernel_rx"), ("kernel dropped", "kernel_drop"))
-        if summary.get(key)
-    ]
+    rows += [(name, summary[key]) for name, key in _KERNEL if summary.get(key)]
     rows += [(name, summary[key]) for name, key in _MIDDLE if summary[key]]
     rows += [(f"dropped {reason}", n) for reason, n in summary["dropped"].items()]
     rows += [("matched", summary["matched"]), ("kept", summary["kept"])]
@@ -96,6 +92,12 @@ def summary_text(summary: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+_KERNEL = (
+    ("kernel received", "kernel_rx"),
+    ("kernel dropped", "kernel_drop"),
+    ("interface dropped", "interface_drop"),
+    ("left in the ring", "in_ring"),
+)
 _MIDDLE = (
     ("messages added", "messages_added"),
     ("fragments merged", "fragments_merged"),

@@ -122,7 +122,10 @@ def book_crash(counters: Mapping[str, int], roster: Roster) -> dict[str, int]:
 
 
 def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
-    """Give the identity's terms as the summary and the control plane show them."""
+    """Give the identity's terms as the summary and the control plane show them.
+
+    ``in_ring`` are the frames that the kernel has handed over and nobody has read yet, as far as has been counted: 0 once all is quiet.
+    """
     terms: dict[str, object] = {name: counters[name] for name in FRAME_COUNTERS if not name.startswith("dropped{")}
     terms["dropped"] = _drops(counters)
     reporters: dict[str, object] = {}
@@ -133,6 +136,8 @@ def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
     terms["reporters"] = reporters
     if counters["kernel_rx"]:
         terms["kernel_rx"], terms["kernel_drop"] = counters["kernel_rx"], counters["kernel_drop"]
+        terms["interface_drop"] = counters["interface_drop"]
+        terms["in_ring"] = counters["kernel_rx"] - counters["kernel_drop"] - counters["frames_read"]
     terms["unaccounted"] = unaccounted(counters, roster)
     return terms
 

@@ -2,8 +2,8 @@
 
     python -m otus_core.task.child CHANNEL_FD
 
-From the parent: ``init`` (with the counters' and the output's descriptor, then the capture's), ``publish``, ``descriptors``, ``stop``. To the parent: ``started``, ``publish``,
-``fault``, ``log``, ``error``, ``want_descriptors``, ``ended``.
+From the parent: ``init`` (with the counters' and the output's descriptor, then the capture's), ``publish``, ``descriptors``, ``exclude``, ``stop``. To the parent: ``started``,
+``publish``, ``fault``, ``log``, ``error``, ``want_descriptors``, ``trouble``, ``connections``, ``ended``.
 """
 
 from __future__ import annotations
@@ -91,6 +91,8 @@ class Child:
         worker.on_started = lambda: self._started(worker)
         worker.on_fault = self._fault
         worker.on_want_descriptors = lambda: self._channel.send(("want_descriptors",))
+        worker.on_trouble = lambda trouble: self._channel.send(("trouble", trouble))
+        worker.on_connections = lambda connections: self._channel.send(("connections", connections))
         return worker
 
     def _started(self, worker: Worker) -> None:
@@ -117,6 +119,8 @@ class Child:
             self._worker.take_peer_message(message[1], message[2])
         elif kind == "descriptors" and self._worker is not None:
             self._worker.take_descriptors(descriptors)
+        elif kind == "exclude" and self._worker is not None:
+            self._worker.exclude(message[1])
 
 
 async def _main(descriptor: int) -> int:

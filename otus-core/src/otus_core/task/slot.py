@@ -23,13 +23,18 @@ PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 
 @attrs.define(kw_only=True)
 class WorkerSlot:
-    """``state``: starting, running, waiting (for its interface), restarting, ended, failed; ``reason`` says why it is not running."""
+    """``state``: starting, running, waiting (for its interface), restarting, ended, failed; ``reason`` says why it is not running.
+
+    ``trouble`` says why nothing comes in although it runs; ``told`` is the version of our own connections that it was told to leave out.
+    """
 
     shard: int
     accounts: Accounts
     roster: Roster
     state: str = "starting"
     reason: str = ""
+    trouble: str = ""
+    told: int = -1
     process: subprocess.Popen[bytes] | None = None
     channel: Channel | None = None
     descriptors: list[int] = attrs.field(factory=list)
@@ -61,6 +66,7 @@ class WorkerSlot:
         self.process, self.channel = process, channel
         self.state, self.reason, self.kill_reason = "starting", "", ""
         self.said_end, self.said_error, self.was_running = False, "", self.restarts > 0
+        self.trouble, self.told = "", -1
         self._begun = time.monotonic()
 
     def started(self, reporters: Sequence[str]) -> None:
@@ -74,11 +80,12 @@ class WorkerSlot:
         return now - max(self.accounts["heartbeat_ns"] / 1e9, self._begun)
 
     def rss(self) -> int:
-        """Resident memory in bytes, 0 when the process is gone."""
+        """Resident memory in bytes that is the worker's own: not files, not the ring. 0 when the process is gone."""
         try:
             with open(f"/proc/{self.pid}/statm", "rb") as statm:
-                return int(statm.read().split()[1]) * PAGE_BYTES
-        except (OSError, IndexError):
+                _size, resident, shared, *_ = statm.read().split()
+                return (int(resident) - int(shared)) * PAGE_BYTES
+        except (OSError, ValueError):
             return 0
 
     def kill(self, reason: str = "") -> None:

@@ -22,6 +22,7 @@ from otus_core.pipeline.counters import book_crash, summary
 from otus_core.task.acquire import Acquirer
 from otus_core.task.assembly import Node, names_of, roster_of
 from otus_core.task.config import TaskConfig
+from otus_core.task.connections import LOOK_EVERY_S, Gathered, own_connections
 from otus_core.task.output import LineMerger
 from otus_core.task.slot import WorkerSlot
 from otus_core.task.spawn import spawn
@@ -46,6 +47,7 @@ class Surroundings:
     isatty: bool = False
     log_level: str = "info"
     on_change: Callable[[], None] = lambda: None
+    connections: Gathered = attrs.field(factory=Gathered)
 
 
 class TaskSupervisor:
@@ -82,7 +84,8 @@ class TaskSupervisor:
     @property
     def waiting_for(self) -> str:
         """Why the task is not capturing everywhere, or empty."""
-        return next((slot.reason for slot in self.slots if slot.state in ("waiting", "restarting")), "")
+        reasons = (slot.reason if slot.state in ("waiting", "restarting") else slot.trouble for slot in self.slots)
+        return next((reason for reason in reasons if reason), "")
 
     @property
     def is_stuck(self) -> bool:
@@ -155,7 +158,7 @@ class TaskSupervisor:
     async def _launch(self, slot: WorkerSlot) -> None:
         """Get a worker's descriptors if it needs any, and start its process."""
         if self._acquirer is not None and not slot.descriptors:
-            slot.state = "waiting"
+            slot.state = "starting"  # not waiting any more: nobody else is to launch it
             descriptors, refusal = await self._acquirer.acquire(slot.shard, self.config.workers)
             if refusal is not None:
                 self._refused(slot, refusal)
@@ -225,18 +228,43 @@ class TaskSupervisor:
                 log.error("capture_fault", task=self.config.id, worker=slot.shard, source=source, reason=reason)
         elif kind == "want_descriptors":
             slot.renewing = True
+        elif kind == "trouble":
+            self._troubled(slot, message[1])
+        elif kind == "connections":
+            self._around.connections.tell((self, slot.shard), map(tuple, message[1]))
         elif kind == "error":
             slot.said_error = message[1]
         elif kind == "ended":
             slot.said_end = True
             self.closed = self.closed or message[1]["closed"]
 
+    def _troubled(self, slot: WorkerSlot, trouble: str) -> None:
+        slot.trouble = trouble
+        if trouble:
+            log.warning("capture_trouble", task=self.config.id, worker=slot.shard, reason=trouble)
+        else:
+            log.info("capture_resumed", task=self.config.id, worker=slot.shard)
+        self._around.on_change()
+
     async def _watch(self) -> None:
+        looked_at = 0.0
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
             self._look()
             for slot in self.slots:
                 await self._mend(slot)
+            if self._live and time.monotonic() - looked_at >= LOOK_EVERY_S:
+                looked_at = time.monotonic()
+                self._around.connections.tell("parent", own_connections())
+            self._tell_connections()
+
+    def _tell_connections(self) -> None:
+        """Have the workers leave out what is Otus's own, all tasks' connections included."""
+        gathered = self._around.connections
+        for slot in self.slots:
+            if self._live and slot.state == "running" and slot.told != gathered.version and slot.channel is not None:
+                slot.told = gathered.version
+                slot.channel.send(("exclude", gathered.all()))
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -266,6 +294,7 @@ class TaskSupervisor:
         if slot.process is not process:  # its last words have had this looked at already
             return
         slot.forget_process()
+        self._around.connections.tell((self, slot.shard), ())
         if slot.said_end:
             slot.state = "ended"
         elif slot.said_error and not slot.was_running:

@@ -21,6 +21,7 @@ from otus_core.model.frames import FrameBatch
 from otus_core.pipeline.counters import CIRCUIT_STATES
 from otus_core.task import assembly as phases
 from otus_core.task.assembly import Assembly, Node, Place
+from otus_core.task.connections import LOOK_EVERY_S, Connection, own_connections
 
 log = Logger("otus.worker")
 
@@ -36,6 +37,8 @@ CIRCUIT_OPEN_S = 60.0
 DRAIN_LIVE_S = 5.0
 """What a stopped live source still holds is read for at most this long, and reporters get as long again."""
 FAULTS_MAX = 100
+KERNEL_COUNTERS = ("kernel_rx", "kernel_drop", "interface_drop")
+"""What ``CaptureStats`` counts, in its order."""
 
 
 @attrs.define
@@ -62,10 +65,15 @@ class Worker:
         self._idle_since: float | None = None
         self._booked = CaptureStats()
         self._reopening = False
+        self._trouble = ""
+        self._connections: list[Connection] = []
+        self._connections_at = 0.0
         self.open_circuits: Sequence[str] = ()
         self.on_started: Callable[[], None] = lambda: None
         self.on_fault: Callable[[CaptureError], None] = lambda _fault: None
         self.on_want_descriptors: Callable[[], object] | None = None
+        self.on_trouble: Callable[[str], object] = lambda _trouble: None
+        self.on_connections: Callable[[list[Connection]], object] | None = None
 
     def stop(self) -> None:
         """End the run well, soon."""
@@ -96,6 +104,13 @@ class Worker:
             self.assembly.source.reopen(descriptors)
         except CaptureError as error:
             self._fault(error)
+
+    def exclude(self, connections: Sequence[Connection]) -> None:
+        """Leave out Otus's own connections."""
+        try:
+            self.assembly.source.exclude(connections)
+        except Exception as error:
+            log.warning("exclude_failed", error=str(error))
 
     def _halt(self) -> None:
         self._stopping = True
@@ -133,8 +148,11 @@ class Worker:
                 breaker.open_for(CIRCUIT_OPEN_S)
 
     def _open(self) -> None:
-        place = self._place
+        place, accounts = self._place, self.assembly.accounts
         try:
+            if accounts["frames_read"]:
+                earlier = CaptureStats(*(accounts[name] for name in KERNEL_COUNTERS))
+                self.assembly.source.resume(accounts["frames_read"], earlier)
             self.assembly.source.open(place.shard, place.shards, place.descriptors)
         except CaptureError as error:
             self._fault(error)
@@ -243,14 +261,29 @@ class Worker:
         if self.on_want_descriptors is not None and not self._reopening and source.wants_descriptors():
             self._reopening = True
             self.on_want_descriptors()
+        if self._live:
+            self._tell(source.trouble())
+
+    def _tell(self, trouble: str) -> None:
+        """Tell the parent what has changed: why nothing comes in, and which connections are ours."""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self.on_trouble(trouble)
+        now = time.monotonic()
+        if self.on_connections is None or now - self._connections_at < LOOK_EVERY_S:
+            return
+        self._connections_at = now
+        connections = own_connections()
+        if connections != self._connections:
+            self._connections = connections
+            self.on_connections(connections)
 
     def _book_stats(self, stats: CaptureStats) -> None:
         """Add what the source counted since the last look: the counters outlive this worker, its source does not."""
         accounts, last = self.assembly.accounts, self._booked if self._live else stats
         self._booked = stats
-        accounts.add("kernel_rx", stats.received - last.received)
-        accounts.add("kernel_drop", stats.dropped - last.dropped)
-        accounts.add("interface_drop", stats.interface_dropped - last.interface_dropped)
+        for name, now, before in zip(KERNEL_COUNTERS, attrs.astuple(stats), attrs.astuple(last), strict=True):
+            accounts.add(name, now - before)
         accounts.set("flows", len(self.assembly.flows))
         self._book_states()
 

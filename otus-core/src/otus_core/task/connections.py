@@ -1,0 +1,67 @@
+"""Otus's own TCP connections: a capture of the interface that leads to the broker would else capture its own reports, and grow by itself.
+
+Every process looks at its own sockets only; the supervisors gather what they found, and tell all workers.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+
+Connection = tuple[str, int, str, int]
+"""Local address and port, remote address and port; "" and 0 stand for any. Of a connection that we made the local port does not matter, of one
+that was made to us the remote end."""
+
+LOOK_EVERY_S = 2.0
+MAPPED = "::ffff:"
+WILDCARDS = ("0.0.0.0", "::")
+
+
+def own_connections() -> list[Connection]:
+    """Give this process's TCP connections and listeners, each once, in order."""
+    found: set[Connection] = set()
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                found |= _connection(int(name))
+    return sorted(found)
+
+
+def _connection(descriptor: int) -> set[Connection]:
+    with socket.socket(fileno=os.dup(descriptor)) as sock:
+        if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type & 0xF != socket.SOCK_STREAM:
+            return set()
+        local, port = sock.getsockname()[:2]
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return {("" if local in WILDCARDS else _plain(local), port, "", 0)}
+        remote, remote_port = sock.getpeername()[:2]
+        return {(_plain(local), 0, _plain(remote), remote_port)}
+
+
+def _plain(address: str) -> str:
+    return address.removeprefix(MAPPED).partition("%")[0]
+
+
+class Gathered:
+    """What all processes have found. ``version`` changes when it does."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self._found: dict[object, tuple[Connection, ...]] = {}
+
+    def tell(self, owner: object, connections: Iterable[Connection]) -> None:
+        """Take what one process has now; nothing when it is gone."""
+        told = tuple(connections)
+        if self._found.get(owner, ()) == told:
+            return
+        if told:
+            self._found[owner] = told
+        else:
+            del self._found[owner]
+        self.version += 1
+
+    def all(self) -> list[Connection]:
+        """Give every connection once."""
+        return sorted({one for told in self._found.values() for one in told})

@@ -1,0 +1,100 @@
+"""BPF programs for packet sockets: the user's filter, and in front of it what is never to be taken.
+
+Programs are packed ``struct sock_filter``s (linux/filter.h). A guard is a program that accepts what is *not* wanted; ``guarded`` puts it in front of another.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable
+
+import otus_core
+
+INSTRUCTION = struct.Struct("=HBBI")
+RET_CLASS, RET_A = 0x06, 0x16
+RET_K = 0x06
+JA = 0x05
+LD_W_ABS = 0x20
+JEQ_K = 0x15
+SKF_AD_OFF = 0xFFFFF000  # linux/filter.h: ancillary data lies at these negative offsets
+SKF_AD_PKTTYPE = SKF_AD_OFF + 4
+SKF_AD_IFINDEX = SKF_AD_OFF + 8
+PACKET_OUTGOING = 4
+CONNECTIONS_MAX = 32
+"""Connections that are left out one by one: with more the program would grow without end."""
+
+Connection = tuple[str, int, str, int]
+"""Local address and port, remote address and port; port 0 stands for any."""
+
+NOTHING = INSTRUCTION.pack(RET_K, 0, 0, 0)
+
+
+def accept(snap_len: int) -> bytes:
+    """Take everything, ``snap_len`` bytes of it."""
+    return INSTRUCTION.pack(RET_K, 0, 0, snap_len)
+
+
+def cut(program: bytes, snap_len: int) -> bytes:
+    """Take at most ``snap_len`` bytes of what the program accepts: what it returns is the length that is kept."""
+    parts = []
+    for code, jt, jf, k in INSTRUCTION.iter_unpack(program):
+        parts.append(INSTRUCTION.pack(code, jt, jf, min(k, snap_len) if code == RET_K else k))
+    return b"".join(parts)
+
+
+def guarded(guard: bytes, program: bytes) -> bytes:
+    """Refuse what ``guard`` accepts, and leave the rest to ``program``."""
+    steps = list(INSTRUCTION.iter_unpack(guard))
+    parts = []
+    for i, (code, jt, jf, k) in enumerate(steps):
+        if code != RET_K:
+            parts.append(INSTRUCTION.pack(code, jt, jf, k))
+        elif k:
+            parts.append(NOTHING)
+        else:
+            parts.append(INSTRUCTION.pack(JA, 0, 0, len(steps) - i - 1))
+    return b"".join(parts) + program
+
+
+def outgoing_on(index: int) -> bytes:
+    """Accept what leaves by this interface. On the loopback interface each packet is seen leaving and coming back."""
+    return b"".join(
+        INSTRUCTION.pack(*step)
+        for step in (
+            (LD_W_ABS, 0, 0, SKF_AD_IFINDEX),
+            (JEQ_K, 0, 3, index),
+            (LD_W_ABS, 0, 0, SKF_AD_PKTTYPE),
+            (JEQ_K, 0, 1, PACKET_OUTGOING),
+            (RET_K, 0, 0, 1),
+            (RET_K, 0, 0, 0),
+        )
+    )
+
+
+def connections_guard(connections: Iterable[Connection], link_type: int) -> bytes:
+    """Accept the packets of these TCP connections, empty without one. Of more than ``CONNECTIONS_MAX`` the first few count."""
+    wanted = sorted(set(connections))[:CONNECTIONS_MAX]
+    if not wanted:
+        return b""
+    return otus_core.compile_bpf(" or ".join(_matching(*one) for one in wanted), link_type)
+
+
+def _matching(local: str, local_port: int, remote: str, remote_port: int) -> str:
+    """Both directions: the end with a port is told by it, the other by its address alone."""
+    ends = []
+    for to_us in (True, False):
+        ours, theirs = ("dst", "src") if to_us else ("src", "dst")
+        terms = []
+        for side, address, port in ((ours, local, local_port), (theirs, remote, remote_port)):
+            if address:
+                terms.append(f"{side} host {address}")
+            if port:
+                terms.append(f"tcp {side} port {port}")
+        ends.append("(" + " and ".join(terms) + ")")
+    return "(" + " or ".join(ends) + ")"
+
+
+def mentions_vlan(expression: str) -> bool:
+    """Whether the expression asks for tags, which the kernel takes out of frames before a socket's filter sees them."""
+    return re.search(r"\bvlan\b", expression) is not None
