@@ -47,6 +47,15 @@ def set_ring(sock: socket.socket, block_size: int, block_count: int, timeout_ms:
     sock.setsockopt(SOL_PACKET, PACKET_RX_RING, request)
 
 
+def bind(sock: socket.socket, index: int) -> None:
+    """Take the frames of one interface, of all with index 0: ``struct sockaddr_ll``. Raises OSError."""
+    # socket.bind looks names up, and knows none for "all".
+    address = struct.pack("=HHi12x", socket.AF_PACKET, socket.htons(ETH_P_ALL), index)
+    if _libc.bind(sock.fileno(), address, len(address)) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
 def attach(sock: socket.socket, program: bytes) -> None:
     """Attach a BPF program of packed ``sock_filter``s, in place of the one that is there. Raises OSError."""
     held = ctypes.create_string_buffer(program)
@@ -75,7 +84,7 @@ def join_fanout(sock: socket.socket, mode: str, *, group: int | None, defragment
     flags = FANOUT_MODES[mode] | (FANOUT_FLAG_DEFRAG if defragment else 0)
     if group is None:
         flags |= FANOUT_FLAG_UNIQUEID
-    sock.setsockopt(SOL_PACKET, PACKET_FANOUT, (group or 0) | flags << 16)
+    sock.setsockopt(SOL_PACKET, PACKET_FANOUT, struct.pack("=I", (group or 0) | flags << 16))
     return sock.getsockopt(SOL_PACKET, PACKET_FANOUT) & 0xFFFF
 
 

@@ -44,15 +44,12 @@ def acquire(config: AfpacketConfig, shard: int, shards: int, state: dict[str, An
         raise CaptureError(
             config.interface, "capturing needs CAP_NET_RAW: run as root, or give the capability to the service"
         ) from None
-    try:
-        _prepare(sock, config, index, shard, shards, state)
-    except CaptureError:
-        sock.close()
-        raise
-    except OSError as error:
-        sock.close()
-        raise _explained(config, error) from None
-    return [sock.detach()]
+    with sock:
+        try:
+            _prepare(sock, config, index, shard, shards, state)
+        except OSError as error:
+            raise _explained(config, error) from None
+        return [sock.detach()]
 
 
 def check_ring(config: AfpacketConfig) -> None:
@@ -95,7 +92,7 @@ def _prepare(
     kernel.set_ring(sock, config.block_size, config.block_count, config.block_timeout_ms)
     if config.ignore_outgoing:
         sock.setsockopt(kernel.SOL_PACKET, kernel.PACKET_IGNORE_OUTGOING, 1)
-    sock.bind((config.interface if index else "", kernel.ETH_P_ALL))
+    kernel.bind(sock, index)
     if config.promiscuous and index:
         kernel.set_promiscuous(sock, index)
     if shards > 1:

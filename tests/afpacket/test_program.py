@@ -1,0 +1,75 @@
+"""Programs that are put together run as they should: otus_pcap's interpreter is the judge, and the kernel in test_sockets."""
+
+from __future__ import annotations
+
+import pytest
+
+import otus_core
+from otus_afpacket import program
+from otus_core.testing import packets
+from otus_pcap.bpf import Program
+
+BROKER = ("10.0.0.1", 0, "10.0.0.9", 9092)
+METRICS = ("10.0.0.1", 9091, "", 0)
+
+
+def accepted(code: bytes, frame: bytes) -> bool:
+    return bool(Program(code)(frame))
+
+
+def test_everything_is_taken_and_nothing() -> None:
+    frame = packets.udp(b"x")
+    assert accepted(program.accept(100), frame)
+    assert not accepted(program.NOTHING, frame)
+
+
+def test_cut_changes_only_what_is_returned() -> None:
+    code = otus_core.compile_bpf("udp port 5060")
+    cut = program.cut(code, 96)
+    kept = [k for code_, _, _, k in program.INSTRUCTION.iter_unpack(cut) if code_ == program.RET_K]
+    assert set(kept) == {0, 96}
+    assert len(cut) == len(code)
+
+
+@pytest.mark.parametrize(
+    ("frame", "taken"),
+    [
+        (packets.tcp(b"x", src="10.0.0.1", dst="10.0.0.9", src_port=40000, dst_port=9092), False),
+        (packets.tcp(b"x", src="10.0.0.9", dst="10.0.0.1", src_port=9092, dst_port=40000), False),
+        (packets.tcp(b"x", src="10.0.0.7", dst="10.0.0.9", src_port=40000, dst_port=9092), True),
+        (packets.tcp(b"x", src="10.0.0.1", dst="10.0.0.9", src_port=9092, dst_port=40000), True),
+        (packets.udp(b"x", src="10.0.0.1", dst="10.0.0.9", src_port=40000, dst_port=9092), True),
+        (packets.tcp(b"x", src="10.0.0.5", dst="10.0.0.1", src_port=50000, dst_port=9091), False),
+        (packets.tcp(b"x", src="10.0.0.1", dst="10.0.0.5", src_port=9091, dst_port=50000), False),
+        (packets.tcp(b"x", src="10.0.0.5", dst="10.0.0.6", src_port=50000, dst_port=9091), True),
+    ],
+    ids=["to broker", "from broker", "another's", "port the other way", "udp", "scrape", "scraped", "another's scrape"],
+)
+def test_own_connections_are_left_out(frame: bytes, taken: bool) -> None:
+    guard = program.connections_guard([BROKER, METRICS], 1)
+    assert accepted(program.guarded(guard, program.accept(65535)), frame) is taken
+    filtered = program.guarded(guard, otus_core.compile_bpf("udp port 5060"))
+    assert not accepted(filtered, frame)
+    assert accepted(filtered, packets.udp(b"x"))
+
+
+def test_without_connections_nothing_is_added() -> None:
+    assert program.guarded(program.connections_guard([], 1), program.NOTHING) == program.NOTHING
+
+
+def test_the_number_of_connections_is_bounded() -> None:
+    many = [("10.0.0.1", 0, f"10.1.{n >> 8}.{n & 255}", 9092) for n in range(1000)]
+    assert len(program.connections_guard(many, 1)) // program.INSTRUCTION.size < 4096 // 2
+
+
+@pytest.mark.parametrize(
+    ("expression", "mentions"),
+    [
+        ("vlan 100 and udp", True),
+        ("udp port 5060", False),
+        ("host vlan.example", True),
+        ("ether host 0:0:0:0:0:1", False),
+    ],
+)
+def test_tags_that_a_filter_asks_for(expression: str, mentions: bool) -> None:
+    assert program.mentions_vlan(expression) is mentions

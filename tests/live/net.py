@@ -1,0 +1,202 @@
+"""Network namespaces and veth pairs for tests, and what happens in them: nothing leaves the machine."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests import needs
+
+OTUS = str(Path(sys.executable).with_name("otus"))
+CLONE_NEWNET = 0x40000000
+ETH_P_ALL = 3
+T = TypeVar("T")
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def wait(condition: Callable[[], object], within: float = 15.0, what: str = "") -> None:
+    """Wait until something is so; fails after ``within`` seconds."""
+    until = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < until, f"not within {within} s: {what or condition}"
+        time.sleep(0.02)
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+class Pair:
+    """Two namespaces joined by a veth pair: ``near``, where Otus captures from ``eth0``, and ``far``."""
+
+    NEAR, FAR = "10.99.0.1", "10.99.0.2"
+
+    def __init__(self, name: str) -> None:
+        needs.root()
+        needs.tool("ip")
+        self.near, self.far = f"{name}n", f"{name}f"
+        for namespace in (self.near, self.far):
+            ip("netns", "add", namespace)
+            ip("-n", namespace, "link", "set", "lo", "up")
+        self.connect()
+
+    def connect(self) -> None:
+        ip("link", "add", "eth0", "netns", self.near, "type", "veth", "peer", "name", "eth0", "netns", self.far)
+        for namespace, address in ((self.near, self.NEAR), (self.far, self.FAR)):
+            ip("-n", namespace, "link", "set", "eth0", "mtu", "1500")
+            ip("-n", namespace, "addr", "add", f"{address}/24", "dev", "eth0")
+            # the machine's own chatter would be captured too
+            self.run(namespace, "sysctl", "-qw", "net.ipv6.conf.eth0.disable_ipv6=1")
+            ip("-n", namespace, "link", "set", "eth0", "up")
+
+    def disconnect(self) -> None:
+        ip("-n", self.near, "link", "del", "eth0")
+
+    def link(self, state: str) -> None:
+        ip("-n", self.near, "link", "set", "eth0", state)
+
+    def run(self, namespace: str, *command: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
+        done = subprocess.run(
+            ["ip", "netns", "exec", namespace, *map(str, command)], capture_output=True, check=False, **options
+        )
+        assert done.returncode == 0, (command, done.stdout[-2000:], done.stderr[-2000:])
+        return done
+
+    def popen(self, namespace: str, *command: object, **options: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(["ip", "netns", "exec", namespace, *map(str, command)], **options)
+
+    def inside(self, namespace: str, work: Callable[[], T]) -> T:
+        """Do something in a namespace; the sockets made there stay there."""
+        result: list[T] = []
+        failure: list[BaseException] = []
+
+        def enter() -> None:
+            try:
+                with open(f"/var/run/netns/{namespace}", "rb") as handle:
+                    assert _libc.setns(handle.fileno(), CLONE_NEWNET) == 0, ctypes.get_errno()
+                result.append(work())
+            except BaseException as error:
+                failure.append(error)
+
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join()
+        if failure:
+            raise failure[0]
+        return result[0]
+
+    def wire(self) -> socket.socket:
+        """Give a raw socket on the far end: what is sent into it comes out of the near ``eth0``, byte for byte."""
+
+        def make() -> socket.socket:
+            sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            sock.bind(("eth0", 0))
+            return sock
+
+        return self.inside(self.far, make)
+
+    def send(self, frames: Sequence[bytes]) -> None:
+        """Send frames into the wire."""
+        with self.wire() as wire:
+            for frame in frames:
+                wire.send(frame)
+
+    def remove(self) -> None:
+        for namespace in (self.near, self.far):
+            pids = subprocess.run(["ip", "netns", "pids", namespace], capture_output=True, text=True, check=False)
+            for pid in pids.stdout.split():
+                os.kill(int(pid), signal.SIGKILL)
+            subprocess.run(["ip", "netns", "del", namespace], capture_output=True, check=False)
+
+
+class Run:
+    """``otus run`` in the near namespace."""
+
+    def __init__(self, pair: Pair, folder: Path, *arguments: object, namespace: str = "", workers: int = 1) -> None:
+        self._pair = pair
+        self._summary = folder / f"summary-{time.monotonic_ns()}.json"
+        self._out = folder / f"out-{time.monotonic_ns()}"
+        self._err = folder / f"err-{time.monotonic_ns()}"
+        if "-i" not in arguments and "--task" not in arguments:
+            arguments = ("-i", "eth0", *arguments)
+        command = (OTUS, "run", *arguments, "--summary-json", self._summary)
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = pair.popen(namespace or pair.near, *command, stdout=out, stderr=err)
+        self.workers = workers
+
+    def started(self) -> Run:
+        """Wait until every worker has mapped its ring."""
+        wait(lambda: len(self.rings()) == self.workers or self.process.poll() is not None, what="worker")
+        assert self.process.poll() is None, self.errors()
+        return self
+
+    def children(self) -> list[int]:
+        """The worker processes."""
+        found = []
+        for pid in children_of(self.process.pid):
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"otus_core.task.child" in command:
+                found.append(pid)
+        return sorted(found)
+
+    def rings(self) -> list[int]:
+        """The workers that have mapped their ring."""
+        return [pid for pid in self.children() if has_ring(pid)]
+
+    def stop(self, number: int = signal.SIGINT, *, status: int = 0) -> dict[str, Any]:
+        """End the run well; gives the summary."""
+        self.process.send_signal(number)
+        ended = self.process.wait(timeout=30)
+        assert ended == status, (ended, self.errors())
+        summary: dict[str, Any] = json.loads(self._summary.read_text())
+        return summary
+
+    def lines(self) -> list[bytes]:
+        return self._out.read_bytes().splitlines()
+
+    def outputs(self) -> list[dict[str, Any]]:
+        """What was reported, with ``--format json``."""
+        return [json.loads(line) for line in self.lines()]
+
+    def errors(self) -> str:
+        return self._err.read_text()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def children_of(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def has_ring(pid: int) -> bool:
+    """Whether the process has mapped a socket's memory."""
+    try:
+        return "socket:[" in Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return False
+
+
+def accounted(summary: dict[str, Any]) -> None:
+    """See to it that every frame that the kernel handed over is in exactly one counter."""
+    assert summary["unaccounted"] == 0, summary
+    assert summary["in_ring"] == 0, summary
+    assert summary["kernel_rx"] - summary["kernel_drop"] == summary["frames_read"], summary

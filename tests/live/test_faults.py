@@ -1,0 +1,189 @@
+"""Faults of a live run: killed, stopped and hung processes, links that come and go, two tasks of which one suffers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from otus_core.testing import packets
+from tests.live.net import Pair, Run, accounted, children_of, wait
+from tests.live.test_live import message, seen
+
+pytestmark = pytest.mark.live
+
+Start = Callable[..., Run]
+FILTER = ("--format", "json", "--bpf", "udp port 5060")
+
+
+def some(first: int, count: int, size: int = 0) -> list[bytes]:
+    return [packets.udp(message(n) + b"x" * size, src=f"10.5.0.{n % 250 + 1}") for n in range(first, first + count)]
+
+
+def restarted(run: Run, old: list[int]) -> list[int]:
+    wait(lambda: len(run.rings()) == run.workers and run.rings() != old, what="the worker is back")
+    return run.rings()
+
+
+def test_a_killed_worker_loses_nothing_that_it_had_not_taken(pair: Pair, run: Start) -> None:
+    one = run(*FILTER)
+    (worker,) = one.rings()
+    pair.send(some(0, 100))
+    wait(lambda: len(one.lines()) == 100)
+    os.kill(worker, signal.SIGSTOP)
+    pair.send(some(100, 300))
+    os.kill(worker, signal.SIGKILL)
+    begun = time.monotonic()
+    restarted(one, [worker])
+    took = time.monotonic() - begun
+    pair.send(some(400, 100))
+    wait(lambda: len(one.lines()) == 500)
+    accounted(one.stop())
+    assert Counter(seen(one)) == Counter(f"call-{n}" for n in range(500))
+    assert took < 3.0
+    assert "worker_died" in one.errors()
+
+
+def test_the_frames_of_a_dead_worker_are_all_accounted_for(pair: Pair, run: Start) -> None:
+    one = run("--format", "none", "--bpf", "udp port 5060")
+    worker = one.rings()
+    for n in range(3):
+        pair.send(some(1000 * n, 1000))
+        os.kill(worker[0], signal.SIGKILL)
+        worker = restarted(one, worker)
+    pair.send(some(5000, 500))
+    summary = one.stop(status=1)  # reports were lost, and the status says so
+    accounted(summary)
+    assert summary["kernel_rx"] == 3500
+    lost = summary["dropped"].get("worker_crash", 0) + summary["reporters"]["discard"]["dropped"].get("worker_crash", 0)
+    assert summary["reporters"]["discard"]["reported"] == 3500 - lost
+
+
+def test_only_the_killed_worker_loses_frames(pair: Pair, run: Start) -> None:
+    one = run(*FILTER, workers=2)
+    before = one.rings()
+    pair.send(some(0, 200))
+    wait(lambda: len(one.lines()) == 200)
+    os.kill(before[0], signal.SIGKILL)
+    pair.send(some(200, 200))
+    after = restarted(one, before)
+    assert before[1] in after
+    pair.send(some(400, 200))
+    accounted(one.stop())
+    assert Counter(seen(one)) == Counter(f"call-{n}" for n in range(600))
+
+
+def test_a_hung_worker_is_replaced_within_five_seconds(pair: Pair, run: Start) -> None:
+    one = run(*FILTER)
+    (worker,) = one.rings()
+    os.kill(worker, signal.SIGSTOP)
+    begun = time.monotonic()
+    pair.send(some(0, 100))
+    wait(lambda: one.rings() not in ([], [worker]), within=10)
+    took = time.monotonic() - begun
+    wait(lambda: len(one.lines()) == 100)
+    accounted(one.stop())
+    assert took < 5.0 + 1.0
+    assert "hung" in one.errors()
+
+
+def test_no_worker_outlives_its_parent(pair: Pair, run: Start) -> None:
+    one = run(*FILTER, workers=2)
+    left = children_of(one.process.pid)
+    assert len(left) >= 3  # two workers and the opener
+    one.process.kill()
+    one.process.wait()
+    wait(lambda: not any(os.path.exists(f"/proc/{pid}") and not zombie(pid) for pid in left), what="they are gone")
+    wait(lambda: pair.run(pair.near, "cat", "/proc/net/packet").stdout.count(b"\n") == 1, what="no socket is left")
+
+
+def zombie(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(") ")[2].startswith("Z")
+    except OSError:
+        return True
+
+
+def test_a_link_that_goes_down_and_comes_back(pair: Pair, run: Start) -> None:
+    one = run(*FILTER)
+    pair.send(some(0, 50))
+    wait(lambda: len(one.lines()) == 50)
+    pair.link("down")
+    wait(lambda: "the interface is down" in one.errors())
+    pair.link("up")
+    begun = time.monotonic()
+    wait(lambda: "capture_resumed" in one.errors())
+    assert time.monotonic() - begun < 2.0
+    pair.send(some(50, 50))
+    summary = one.stop()
+    accounted(summary)
+    assert seen(one) == [f"call-{n}" for n in range(100)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interface_deleted_and_made_again(pair: Pair, run: Start, workers: int) -> None:
+    one = run(*FILTER, workers=workers)
+    pair.send(some(0, 50))
+    wait(lambda: len(one.lines()) == 50)
+    pair.disconnect()
+    wait(lambda: "the interface is gone" in one.errors())
+    pair.connect()
+    begun = time.monotonic()
+    wait(lambda: one.errors().count("capture_resumed") == workers)
+    assert time.monotonic() - begun < 2.0
+    pair.send(some(50, 100))
+    wait(lambda: len(one.lines()) == 150)
+    accounted(one.stop())
+    assert Counter(seen(one)) == Counter(f"call-{n}" for n in range(150))
+
+
+def test_an_interface_that_is_absent_at_start(pair: Pair, run: Start) -> None:
+    pair.disconnect()
+    one = run(*FILTER, waits=False)
+    wait(lambda: "there is no such interface" in one.errors())
+    pair.connect()
+    begun = time.monotonic()
+    wait(lambda: one.rings())
+    assert time.monotonic() - begun < 3.0
+    pair.send(some(0, 50))
+    wait(lambda: len(one.lines()) == 50)
+    accounted(one.stop())
+
+
+def test_interface_churn(pair: Pair, run: Start) -> None:
+    one = run(*FILTER)
+    other = run("-i", "lo", *FILTER)
+    for n in range(8):
+        pair.disconnect()
+        time.sleep(0.05 * n)  # from faster to slower than the agent looks
+        pair.connect()
+    wait(lambda: one.errors().count("capture_resumed") or "the interface is gone" not in one.errors())
+    (worker,) = one.rings()
+    pair.send(some(0, 1))
+    until = time.monotonic() + 5
+    while not one.lines() and time.monotonic() < until:
+        pair.send(some(0, 1))
+        time.sleep(0.1)
+    pair.send(some(1000, 100))
+    wait(lambda: set(seen(one)) >= {f"call-{n}" for n in range(1000, 1100)})
+    accounted(one.stop())
+    assert other.stop()["frames_read"] == 0
+    assert worker
+
+
+def test_a_second_task_does_not_suffer(pair: Pair, run: Start) -> None:
+    suffering, other = run(*FILTER), run(*FILTER)
+    for n in range(3):
+        (worker,) = suffering.rings()
+        os.kill(worker, signal.SIGKILL)
+        pair.send(some(100 * n, 100))
+        restarted(suffering, [worker])
+    summary = other.stop()
+    accounted(summary)
+    assert seen(other) == [f"call-{n}" for n in range(300)]
+    accounted(suffering.stop())
