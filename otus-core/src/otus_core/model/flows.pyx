@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 
 cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport PyObject
 from libc.string cimport memcmp, memcpy, memset
 
@@ -133,6 +133,42 @@ cdef FlowKey make_flow_key(int version, const uint8_t *src, const uint8_t *dst, 
     return key
 
 
+cdef packed struct _PackedKey:
+    uint8_t version
+    uint8_t protocol
+    uint16_t src_port
+    uint16_t dst_port
+    uint8_t src[16]
+    uint8_t dst[16]
+
+
+cdef bytes _packed_keys(keys):
+    """Write keys as one string: siblings are told of every flow, and tuples of tuples would cost more than the flows themselves."""
+    cdef Py_ssize_t count = len(keys)
+    cdef bytes packed = PyBytes_FromStringAndSize(NULL, count * <Py_ssize_t>sizeof(_PackedKey))
+    cdef _PackedKey *at = <_PackedKey *>PyBytes_AS_STRING(packed)
+    cdef FlowKey key
+    for item in keys:
+        if not count:
+            break
+        key = item
+        at.version, at.protocol, at.src_port, at.dst_port = key.version, key._protocol, key._src_port, key._dst_port
+        memcpy(at.src, key.src, 16)
+        memcpy(at.dst, key.dst, 16)
+        at += 1
+        count -= 1
+    return packed
+
+
+cdef list _unpacked_keys(bytes packed):
+    cdef const _PackedKey *at = <const _PackedKey *>PyBytes_AS_STRING(packed)
+    cdef list keys = []
+    cdef Py_ssize_t i
+    for i in range(PyBytes_GET_SIZE(packed) // <Py_ssize_t>sizeof(_PackedKey)):
+        keys.append(make_flow_key(at[i].version, at[i].src, at[i].dst, at[i].src_port, at[i].dst_port, at[i].protocol))
+    return keys
+
+
 @cython.final
 @cython.freelist(256)
 cdef class _Entry:
@@ -231,7 +267,7 @@ cdef class FlowRegistry:
         for key in keys:
             self._put(key, context, ttl)
         if self.on_change is not None:
-            self.on_change(("+", tuple([(<FlowKey?>key).parts() for key in keys]), context, ttl))
+            self.on_change(("+", _packed_keys(keys), context, ttl))
 
     def remove(self, FlowKey key not None):
         """Forget a flow; nothing happens when it is not there."""
@@ -245,17 +281,18 @@ cdef class FlowRegistry:
             if entry is not None:
                 self._drop(entry)
         if self.on_change is not None:
-            self.on_change(("-", tuple([(<FlowKey?>key).parts() for key in keys])))
+            self.on_change(("-", _packed_keys(keys)))
 
     def apply(self, message):
         """Take a change that a sibling worker's registry gave to its ``on_change``."""
         cdef _Entry entry
+        cdef list keys = _unpacked_keys(message[1])
         if message[0] == "+":
-            for parts in message[1]:
-                self._put(FlowKey(*parts), message[2], message[3])
+            for key in keys:
+                self._put(key, message[2], message[3])
             return
-        for parts in message[1]:
-            entry = self.entries.get(FlowKey(*parts))
+        for key in keys:
+            entry = self.entries.get(key)
             if entry is not None:
                 self._drop(entry)
 

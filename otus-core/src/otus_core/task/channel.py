@@ -42,10 +42,10 @@ class Channel:
         """Begin to receive."""
         asyncio.get_running_loop().add_reader(self._sock.fileno(), self._receive)
 
-    def send(self, message: Any, descriptors: Sequence[int] = ()) -> bool:
-        """Queue a message; false when it was dropped because the peer does not read, or is gone."""
+    def send(self, message: Any, descriptors: Sequence[int] = (), *, needed: bool = False) -> bool:
+        """Queue a message; false when it was dropped because the peer is gone or, unless it is ``needed``, does not read."""
         body = marshal.dumps(message)
-        if self._closed or self._queued + len(body) > QUEUE_MAX_BYTES:
+        if self._closed or (self._queued + len(body) > QUEUE_MAX_BYTES and not needed):
             self.dropped += 1
             return False
         self._queue.append((HEADER.pack(len(body), len(descriptors)) + body, descriptors))

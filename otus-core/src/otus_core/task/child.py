@@ -9,6 +9,7 @@ From the parent: ``init`` (with the counters' and the output's descriptor, then 
 from __future__ import annotations
 
 import asyncio
+import marshal
 import mmap
 import os
 import signal
@@ -29,6 +30,11 @@ from otus_core.task.worker import Worker
 
 STARTED_EXIT = 0
 FAILED_EXIT = 3
+LAST_WORDS_S = 30.0
+"""How long a busy parent may take to hear how this process ended; a parent that is gone ends it at once."""
+PUBLISH_EVERY_S = 0.01
+PUBLISH_MOST = 512
+"""Siblings hear of a flow within 50 ms: ours is a fifth of that."""
 
 
 class Child:
@@ -39,6 +45,7 @@ class Child:
         self._init: asyncio.Future[tuple[dict[str, Any], list[int]]] = asyncio.get_running_loop().create_future()
         self._worker: Worker | None = None
         self._stopped = False
+        self._published: list[tuple[str, Any]] = []
         channel.on_message = self._message
         channel.on_closed = lambda: os._exit(FAILED_EXIT)
         channel.listen()
@@ -53,11 +60,12 @@ class Child:
                 worker.stop()
             outcome = await worker.run()
         except OtusError as error:
-            self._channel.send(("error", str(error)))
-            await self._channel.flush(2.0)
+            self._channel.send(("error", str(error)), needed=True)
+            await self._channel.flush(LAST_WORDS_S)
             return FAILED_EXIT
-        self._channel.send(("ended", {"closed": outcome.closed, "stopped": outcome.stopped}))
-        await self._channel.flush(2.0)
+        self._send_published()
+        self._channel.send(("ended", {"closed": outcome.closed, "stopped": outcome.stopped}), needed=True)
+        await self._channel.flush(LAST_WORDS_S)
         return STARTED_EXIT
 
     def _build(self, init: dict[str, Any], descriptors: list[int]) -> Worker:
@@ -105,7 +113,17 @@ class Child:
         self._channel.send(("log", level, {**event, "worker": shard}))
 
     def _publish(self, component: str, message: Any) -> None:
-        self._channel.send(("publish", component, message))
+        """Collect what goes to the siblings for a moment: one message to the parent costs as much as many in one."""
+        if not self._published:
+            asyncio.get_running_loop().call_later(PUBLISH_EVERY_S, self._send_published)
+        self._published.append((component, message))
+        if len(self._published) >= PUBLISH_MOST:
+            self._send_published()
+
+    def _send_published(self) -> None:
+        if self._published:
+            self._channel.send(("publish", marshal.dumps(self._published)))  # the parent need not look into it
+            self._published = []
 
     def _message(self, message: tuple[Any, ...], descriptors: list[int]) -> None:
         kind = message[0]
@@ -116,7 +134,8 @@ class Child:
             if self._worker is not None:
                 self._worker.stop()
         elif kind == "publish" and self._worker is not None:
-            self._worker.take_peer_message(message[1], message[2])
+            for component, published in marshal.loads(message[1]):
+                self._worker.take_peer_message(component, published)
         elif kind == "descriptors" and self._worker is not None:
             self._worker.take_descriptors(descriptors)
         elif kind == "exclude" and self._worker is not None:
