@@ -11,12 +11,11 @@ cdef class Sessions:
     cdef readonly Py_ssize_t evicted
 
     cdef int event(self, object call_id, int what, Py_ssize_t cseq, object method, int status, object dialog, object media, int64_t now) except -1
-    cdef int _apply(self, object call_id, int what, Py_ssize_t cseq, object method, int status, object dialog, object media, int64_t now,
-                    bint ours) except -1
+    cdef int _apply(self, object call_id, int what, Py_ssize_t cseq, object method, int status, object dialog, object media, int64_t now) except -1
     cdef Call _touch(self, object call_id, int64_t now)
     cdef int _let_go(self, int64_t now) except -1
-    cdef int _answer(self, Call call, object call_id, object dialog, object offer, object answer, bint ours) except -1
-    cdef int _forget(self, object call_id, Call call, bint ours) except -1
+    cdef int _answer(self, Call call, object call_id, object dialog, object offer, object answer) except -1
+    cdef int _forget(self, object call_id, Call call) except -1
 
 
 cdef class Call:

@@ -3,6 +3,8 @@
 In: for each INVITE, UPDATE, PRACK, ACK, BYE, CANCEL and their responses one event, with its media where it has SDP. Out: RTP and RTCP flows, both ways, in the flow registry.
 An offer is kept by Call-ID and transaction; every answer to it (183 and 2xx, each fork for itself) completes a pair; a later pair of the same dialog takes the place of the
 earlier. BYE ends its dialog, CANCEL and a final failure an early call. All of it is bounded and expires by packet time. Each step costs the same however many calls there are.
+
+With several workers each tells its siblings of every event that changed a call, and all come to the same flows by themselves: flows are registered locally.
 """
 
 cimport cython
@@ -60,18 +62,17 @@ cdef class Sessions:
         return len(self.calls)
 
     def take(self, message):
-        """Take an event that a sibling worker published; its flows come by the registry."""
+        """Take an event that a sibling worker published."""
         call_id, what, cseq, method, status, dialog, media, now = message
-        self._apply(call_id, what, cseq, method, status, dialog, media, now, False)
+        self._apply(call_id, what, cseq, method, status, dialog, media, now)
 
     cdef int event(self, object call_id, int what, Py_ssize_t cseq, object method, int status, object dialog, object media, int64_t now) except -1:
         """Take one message of a call."""
-        if self._apply(call_id, what, cseq, method, status, dialog, media, now, True) and self.publish is not None:
+        if self._apply(call_id, what, cseq, method, status, dialog, media, now) and self.publish is not None:
             self.publish((call_id, what, cseq, method, status, dialog, media, now))
         return 0
 
-    cdef int _apply(self, object call_id, int what, Py_ssize_t cseq, object method, int status, object dialog, object media, int64_t now,
-                    bint ours) except -1:
+    cdef int _apply(self, object call_id, int what, Py_ssize_t cseq, object method, int status, object dialog, object media, int64_t now) except -1:
         """Change what is known of a call; gives whether anything changed."""
         cdef Call call
         if what == 1:
@@ -81,14 +82,14 @@ cdef class Sessions:
                     return 0
                 if method == "BYE":
                     keys = call.dialogs.pop(dialog, None)
-                    if keys is not None and ours and self.flows is not None:
-                        self.flows.remove_many(keys)
+                    if keys is not None and self.flows is not None:
+                        self.flows.remove_many(keys, local=True)
                     if not call.dialogs:
-                        self._forget(call_id, call, ours)
+                        self._forget(call_id, call)
                 elif call.confirmed:
                     call.offers.pop((cseq, "INVITE"), None)
                 else:
-                    self._forget(call_id, call, ours)
+                    self._forget(call_id, call)
                 return 1
             if media is None:
                 return 0
@@ -96,7 +97,7 @@ cdef class Sessions:
             if (method == "ACK" or method == "PRACK") and call.late_offer is not None:
                 offer = call.late_offer
                 call.late_offer = None
-                self._answer(call, call_id, dialog, offer, media, ours)
+                self._answer(call, call_id, dialog, offer, media)
             elif method != "ACK":
                 if len(call.offers) >= OFFERS_MAX:
                     call.offers.clear()
@@ -109,7 +110,7 @@ cdef class Sessions:
             if call.confirmed:
                 call.offers.pop((cseq, method), None)
             elif (cseq, "INVITE") in call.offers or not call.offers:
-                self._forget(call_id, call, ours)
+                self._forget(call_id, call)
             return 1
         if call is not None and status >= 200 and method == "INVITE":
             call.confirmed = True
@@ -120,7 +121,7 @@ cdef class Sessions:
             call.confirmed = status >= 200
         offer = call.offers.get((cseq, method))
         if offer is not None:
-            self._answer(call, call_id, dialog, offer, media, ours)
+            self._answer(call, call_id, dialog, offer, media)
             if status >= 200:
                 del call.offers[(cseq, method)]
         elif method == "INVITE":
@@ -151,26 +152,26 @@ cdef class Sessions:
             del self.calls[call_id]
         return 0
 
-    cdef int _answer(self, Call call, object call_id, object dialog, object offer, object answer, bint ours) except -1:
+    cdef int _answer(self, Call call, object call_id, object dialog, object offer, object answer) except -1:
         """An offer has its answer: register the flows of each media line that both sides accept."""
         cdef list keys = []
         old = call.dialogs.get(dialog)
-        if ours and self.flows is not None:
+        if self.flows is not None:
             for one, other in zip(offer, answer):
                 _register(self.flows, call_id, one, other, self.ttl, keys)
             if old is not None:
                 gone = set(old).difference(keys)
                 if gone:
-                    self.flows.remove_many(list(gone))
+                    self.flows.remove_many(list(gone), local=True)
         if len(call.dialogs) >= DIALOGS_MAX and dialog not in call.dialogs:
             return 0
         call.dialogs[dialog] = keys
         return 0
 
-    cdef int _forget(self, object call_id, Call call, bint ours) except -1:
-        if ours and self.flows is not None:
+    cdef int _forget(self, object call_id, Call call) except -1:
+        if self.flows is not None:
             for keys in call.dialogs.values():
-                self.flows.remove_many(keys)
+                self.flows.remove_many(keys, local=True)
         self.calls.pop(call_id, None)
         return 0
 
@@ -230,13 +231,13 @@ cdef int _register(object flows, object call_id, object one, object other, doubl
     context = {"call_id": call_id[:256], "media": other[0], "codec": other[6], "protocol": "rtp"}
     forth = FlowKey(one[1], one[2], other[1], other[2], UDP)
     rtp = [forth, forth.reversed()]
-    flows.register_many(rtp, context, ttl)
+    flows.register_many(rtp, context, ttl, local=True)
     keys += rtp
     if (one[5] and other[5]) or len(one[3]) != len(other[3]):
         return 0
     forth = FlowKey(one[3], one[4], other[3], other[4], UDP)
     rtcp = [forth, forth.reversed()]
-    flows.register_many(rtcp, {**context, "protocol": "rtcp"}, ttl)
+    flows.register_many(rtcp, {**context, "protocol": "rtcp"}, ttl, local=True)
     keys += rtcp
     return 0
 

@@ -260,27 +260,27 @@ cdef class FlowRegistry:
         """Leave a context for a flow, for ``ttl`` seconds. Raises FlowContextRefused."""
         self.register_many((key,), context, ttl)
 
-    def register_many(self, keys, context, double ttl=DEFAULT_TTL):
-        """Leave one context for several flows. Raises FlowContextRefused."""
+    def register_many(self, keys, context, double ttl=DEFAULT_TTL, *, bint local=False):
+        """Leave one context for several flows; siblings are not told of what is ``local``. Raises FlowContextRefused."""
         if _measure(context, 0) > CONTEXT_MAX_BYTES:
             raise FlowContextRefused(f"a flow context is at most {CONTEXT_MAX_BYTES} bytes")
         for key in keys:
             self._put(key, context, ttl)
-        if self.on_change is not None:
+        if self.on_change is not None and not local:
             self.on_change(("+", _packed_keys(keys), context, ttl))
 
     def remove(self, FlowKey key not None):
         """Forget a flow; nothing happens when it is not there."""
         self.remove_many((key,))
 
-    def remove_many(self, keys):
-        """Forget several flows."""
+    def remove_many(self, keys, *, bint local=False):
+        """Forget several flows; siblings are not told of what is ``local``."""
         cdef _Entry entry
         for key in keys:
             entry = self.entries.get(key)
             if entry is not None:
                 self._drop(entry)
-        if self.on_change is not None:
+        if self.on_change is not None and not local:
             self.on_change(("-", _packed_keys(keys)))
 
     def apply(self, message):

@@ -50,7 +50,7 @@ class Place:
     counters: memoryview | None = None
     descriptors: Sequence[int] = ()
     stdout: LineWriter | None = None
-    publish: Callable[[str, Any], None] | None = None
+    publish: Callable[[tuple[str, Any]], None] | None = None
     on_error: Callable[[str, str, BaseException], None]
     on_closed: Callable[[str], None]
 
@@ -131,7 +131,7 @@ def assemble(config: TaskConfig, node: Node, place: Place) -> Assembly:
     )
     if place.publish is not None:
         publish = place.publish
-        assembly.flows.on_change = lambda change: publish("flows", change)
+        assembly.flows.on_change = lambda change: publish(("flows", change))
     for specs, parts in (
         (config.reporters, assembly.reporters),
         (config.processors, assembly.processors),
@@ -239,7 +239,7 @@ def _context(part: Part, assembly: Assembly, node: Node, place: Place) -> Contex
         tags=node.tags,
         flows=assembly.flows if getattr(declaration, "wants_flows", False) else None,
         stdout=place.stdout if declaration.kind == "reporter" else None,
-        peers=None if publish is None else (lambda message: publish(name, message)),
+        peers=None if publish is None else (lambda message: publish((name, message))),
         call_labels=_call_labels(assembly.config),
     )
 

@@ -33,8 +33,9 @@ FAILED_EXIT = 3
 LAST_WORDS_S = 30.0
 """How long a busy parent may take to hear how this process ended; a parent that is gone ends it at once."""
 PUBLISH_EVERY_S = 0.01
-PUBLISH_MOST = 512
-"""Siblings hear of a flow within 50 ms: ours is a fifth of that."""
+"""Siblings hear of a flow within 50 ms; this is a fifth of it."""
+PUBLISH_MOST = 4096
+"""Messages in one: applying them holds up the pipeline for some milliseconds."""
 
 
 class Child:
@@ -58,7 +59,9 @@ class Child:
             self._worker = worker
             if self._stopped:
                 worker.stop()
+            publishing = asyncio.create_task(self._publish())
             outcome = await worker.run()
+            publishing.cancel()
         except OtusError as error:
             self._channel.send(("error", str(error)), needed=True)
             await self._channel.flush(LAST_WORDS_S)
@@ -90,7 +93,7 @@ class Child:
             counters=counters[shard * size : (shard + 1) * size],
             descriptors=capture,
             stdout=PipeWriter(output_fd, init["isatty"]),
-            publish=(lambda component, message: self._publish(component, message)) if init["shards"] > 1 else None,
+            publish=self._published.append if init["shards"] > 1 else None,
             on_error=repeats.component_error,
             on_closed=lambda reporter: worker.closed(reporter) if worker else None,
         )
@@ -112,18 +115,17 @@ class Child:
     def _log(self, level: str, event: dict[str, Any], shard: int) -> None:
         self._channel.send(("log", level, {**event, "worker": shard}))
 
-    def _publish(self, component: str, message: Any) -> None:
-        """Collect what goes to the siblings for a moment: one message to the parent costs as much as many in one."""
-        if not self._published:
-            asyncio.get_running_loop().call_later(PUBLISH_EVERY_S, self._send_published)
-        self._published.append((component, message))
-        if len(self._published) >= PUBLISH_MOST:
+    async def _publish(self) -> None:
+        """Send what components publish: one message to the parent costs as much as many in one."""
+        while True:
+            await asyncio.sleep(PUBLISH_EVERY_S)
             self._send_published()
 
     def _send_published(self) -> None:
-        if self._published:
-            self._channel.send(("publish", marshal.dumps(self._published)))  # the parent need not look into it
-            self._published = []
+        for at in range(0, len(self._published), PUBLISH_MOST):
+            published = marshal.dumps(self._published[at : at + PUBLISH_MOST])
+            self._channel.send(("publish", published))  # the parent need not look into it
+        self._published.clear()
 
     def _message(self, message: tuple[Any, ...], descriptors: list[int]) -> None:
         kind = message[0]
@@ -134,8 +136,7 @@ class Child:
             if self._worker is not None:
                 self._worker.stop()
         elif kind == "publish" and self._worker is not None:
-            for component, published in marshal.loads(message[1]):
-                self._worker.take_peer_message(component, published)
+            self._worker.take_peer_messages(marshal.loads(message[1]))
         elif kind == "descriptors" and self._worker is not None:
             self._worker.take_descriptors(descriptors)
         elif kind == "exclude" and self._worker is not None:

@@ -85,17 +85,15 @@ class Worker:
         self.outcome.closed = True
         self._halt()
 
-    def take_peer_message(self, component: str, message: Any) -> None:
-        """Take what a component published in a sibling worker."""
-        if component == "flows":
-            self.assembly.flows.apply(message)
-            return
-        for part in self.assembly.parsers:
-            if part.spec.id == component:
-                try:
-                    part.component.on_peer_message(message)
-                except Exception as error:
-                    self._place.on_error("parser", component, error)
+    def take_peer_messages(self, messages: Sequence[tuple[str, Any]]) -> None:
+        """Take what components published in a sibling worker: each message behind the name of whom it is for."""
+        takers = {part.spec.id: part.component.on_peer_message for part in self.assembly.parsers}
+        takers["flows"] = self.assembly.flows.apply
+        for name, message in messages:
+            try:
+                takers[name](message)
+            except Exception as error:
+                self._place.on_error("parser", name, error)
 
     def take_descriptors(self, descriptors: Sequence[int]) -> None:
         """Go on with new descriptors for the source."""
