@@ -113,7 +113,8 @@ cdef class SipParser:
         self.sessions = Sessions(None, None, config.max_sessions, config.session_ttl)
 
     def wire(self, context):
-        self.sessions = Sessions(context.flows, context.peers, self.config.max_sessions, self.config.session_ttl)
+        watched = context.flows is not None and context.flows.watched
+        self.sessions = Sessions(context.flows, context.peers if watched else None, self.config.max_sessions, self.config.session_ttl)
 
     def start(self):
         pass

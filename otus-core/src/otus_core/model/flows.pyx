@@ -217,7 +217,8 @@ cdef int _measure(object value, int depth) except -1:
 cdef class FlowRegistry:
     """5-tuple → context. Bounded: the least recently used flow goes when it is full. Last writer wins.
 
-    Time is packet time in ns, set by ``advance``; entries end ``ttl`` seconds after they were registered.
+    Time is packet time in ns, set by ``advance``; entries end ``ttl`` seconds after they were registered. ``watched`` is false when only one parser of the task
+    wants flows: then nobody looks up what it registers, and siblings need not hear of it.
     """
 
     cdef dict entries
@@ -230,6 +231,7 @@ cdef class FlowRegistry:
     cdef readonly Py_ssize_t evicted
     cdef readonly Py_ssize_t expired
     cdef public object on_change
+    cdef public bint watched
 
     def __cinit__(self):
         self.entries = {}
@@ -240,6 +242,7 @@ cdef class FlowRegistry:
             raise ValueError("capacity must be at least 1")
         self.capacity = capacity
         self.on_change = None
+        self.watched = True
 
     def __len__(self):
         return len(self.entries)

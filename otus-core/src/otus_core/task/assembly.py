@@ -129,7 +129,8 @@ def assemble(config: TaskConfig, node: Node, place: Place) -> Assembly:
         processors=[],
         reporters=[],
     )
-    if place.publish is not None:
+    assembly.flows.watched = sum(spec.declaration.wants_flows for spec in config.parsers) > 1
+    if place.publish is not None and assembly.flows.watched:
         publish = place.publish
         assembly.flows.on_change = lambda change: publish(("flows", change))
     for specs, parts in (
