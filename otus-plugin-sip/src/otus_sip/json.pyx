@@ -8,6 +8,7 @@ import json as standard
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.unicode cimport PyUnicode_GET_LENGTH
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
@@ -17,6 +18,11 @@ from otus_sip.scan cimport CALL_ID, CONTACT, CONTENT_LENGTH, CONTENT_TYPE, FROM,
 from otus_sip.sdp cimport Media, Sdp
 from otus_sip.verdict cimport verdict
 
+cdef extern from "Python.h":
+    bint PyUnicode_IS_COMPACT_ASCII(object)
+    void *PyUnicode_DATA(object)
+
+_encode = standard.JSONEncoder(separators=(",", ":")).encode
 cdef bytes HEX = b"0123456789abcdef"
 
 
@@ -96,9 +102,28 @@ cdef class Out:
         encoded = standard.dumps(value).replace("\x7f", "\\u007f").encode("ascii")
         return self.raw(PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded))
 
+    cdef int value(self, object value) except -1:
+        """Write a str, or null for ``None``."""
+        if value is None:
+            return self.raw(b"null", 4)
+        if PyUnicode_IS_COMPACT_ASCII(value):
+            return self.string(<const uint8_t *>PyUnicode_DATA(value), PyUnicode_GET_LENGTH(value))
+        return self.text(value)
+
+    cdef int values(self, object values) except -1:
+        """Write a list of str."""
+        cdef bint first = True
+        self.raw(b"[", 1)
+        for value in values:
+            if not first:
+                self.raw(b",", 1)
+            first = False
+            self.value(value)
+        return self.raw(b"]", 1)
+
     cdef int text(self, object value) except -1:
         """Write any plain value by the ordinary encoder."""
-        encoded = standard.dumps(value, separators=(",", ":")).replace("\x7f", "\\u007f").encode("ascii")
+        encoded = _encode(value).replace("\x7f", "\\u007f").encode("ascii")
         return self.raw(PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded))
 
     cdef int number(self, Py_ssize_t value) except -1:
@@ -252,23 +277,40 @@ cdef int _content(Out out, SipMessage message) except -1:
 
 
 cdef int _sdp(Out out, Sdp sdp) except -1:
-    cdef Media media
     cdef bint first = True
     out.raw(b'{"origin":', 10)
-    out.text(sdp.origin)
+    out.value(sdp.origin)
     out.raw(b',"address":', 11)
-    out.text(sdp.address)
+    out.value(sdp.address)
     out.raw(b',"media":[', 10)
     for item in sdp.media:
-        media = <Media>item
         if not first:
             out.raw(b",", 1)
         first = False
-        about = {
-            "type": media.media, "address": media.address, "port": media.port, "protocol": media.protocol, "formats": media.formats,
-            "rtpmap": media.rtpmap, "direction": media.direction, "rtcp_mux": media.rtcp_mux,
-        }
-        if media.rtcp_port:
-            about["rtcp_port"] = media.rtcp_port
-        out.text(about)
+        _media(out, <Media>item)
     return out.raw(b"]}", 2)
+
+
+cdef int _media(Out out, Media media) except -1:
+    out.raw(b'{"type":', 8)
+    out.value(media.media)
+    out.raw(b',"address":', 11)
+    out.value(media.address)
+    out.raw(b',"port":', 8)
+    out.number(media.port)
+    out.raw(b',"protocol":', 12)
+    out.value(media.protocol)
+    out.raw(b',"formats":', 11)
+    out.values(media.formats)
+    out.raw(b',"rtpmap":', 10)
+    out.values(media.rtpmap)
+    out.raw(b',"direction":', 13)
+    out.value(media.direction)
+    if media.rtcp_mux:
+        out.raw(b',"rtcp_mux":true', 16)
+    else:
+        out.raw(b',"rtcp_mux":false', 17)
+    if media.rtcp_port:
+        out.raw(b',"rtcp_port":', 13)
+        out.number(media.rtcp_port)
+    return out.raw(b"}", 1)
