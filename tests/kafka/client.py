@@ -6,10 +6,11 @@ import itertools
 import json
 import os
 import subprocess
+import time
 from typing import Any
 
 import attrs
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from .broker import Broker
@@ -39,9 +40,16 @@ def make_topic(broker: Broker, partitions: int = 4, name: str = "", **settings: 
     name = name or f"otus-{_run}-{next(_numbers)}"
     new = NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings)
     client = admin(broker)  # its futures end with it
-    for future in client.create_topics([new], operation_timeout=10).values():
-        future.result(20)
-    return name
+    until = time.monotonic() + 20
+    while True:
+        try:
+            for future in client.create_topics([new], operation_timeout=10).values():
+                future.result(20)
+            return name
+        except KafkaException as error:  # a broker that has just started is fenced for a moment
+            if error.args[0].code() != KafkaError.INVALID_REPLICATION_FACTOR or time.monotonic() > until:
+                raise
+            time.sleep(0.2)
 
 
 def admin(broker: Broker) -> AdminClient:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import otus_core
-from otus_kafka.settings import KafkaReporterConfig
+from otus_kafka.settings import KafkaChannelConfig, KafkaReporterConfig
 
 MAX_IN_FLIGHT = 16
 """Calls of ``report`` that are open at a time: enough to fill batches of several partitions while others are on their way."""
@@ -14,7 +14,7 @@ FAILURES = ("ambiguous", "auth", "encode", "refused", "stopped", "too_large", "t
 
 @otus_core.hookimpl
 def otus_components() -> Iterator[otus_core.Declaration]:
-    """Declare the reporter."""
+    """Declare the reporter and the command channel."""
     yield otus_core.Reporter(
         name="kafka",
         factory="otus_kafka.reporter:KafkaReporter",
@@ -26,4 +26,11 @@ def otus_components() -> Iterator[otus_core.Declaration]:
         failure_reasons=FAILURES,
         batch_size=500,
         batch_timeout=0.05,
+    )
+    yield otus_core.CommandChannel(
+        name="kafka",
+        factory="otus_kafka.channel:KafkaChannel",
+        config=KafkaChannelConfig,
+        summary="Commands from a Kafka topic, answers to another",
+        stability="beta",
     )

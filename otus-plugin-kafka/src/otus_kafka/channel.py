@@ -1,0 +1,284 @@
+"""The command channel ``kafka``: takes commands from a topic, has the daemon execute them, and sends the answers to another topic.
+
+Nothing here stops the daemon: a broker that is down is tried again, a consumer that went silent is made anew. Commands run one after another beside the polling, so
+that a slow one does not cost the membership in the consumer group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.errors import KafkaError
+
+from otus_core import BaseCommandChannel, CommandHandler, Context, printable
+from otus_kafka import envelope
+from otus_kafka.client_log import LastLine, capture_client_log
+from otus_kafka.connection import client_options, explained
+from otus_kafka.envelope import Command, Refused
+from otus_kafka.executed import Executed
+from otus_kafka.gate import BURST_S, Gate
+from otus_kafka.link import ProducerLink
+from otus_kafka.reports import Reports
+from otus_kafka.settings import KafkaChannelConfig
+
+POLL_MS = 500
+POLL_MOST = 100
+SILENT_S = 60.0
+"""A consumer that heard nothing of its broker for so long is made anew: it looks the brokers' names up only at its start."""
+BACKOFF_S = (0.5, 10.0)
+WAITING_MAX = 1000
+"""Commands that may wait for the one that runs."""
+ANSWER_WITHIN_S = 10.0
+QUIET = frozenset({"rate", "unsigned", "signature", "too_large", "busy"})
+"""Refusals that are not answered: who floods us, or is not who he says, gets no work out of us."""
+LOG_BURST = 20.0
+FETCH_EXTRA = 65536
+IDS_MIN = 10_000
+
+log = structlog.get_logger("otus.kafka")
+
+
+class KafkaChannel(BaseCommandChannel):
+    """One node's commands."""
+
+    def __init__(self, config: KafkaChannelConfig) -> None:
+        self._config = config
+        self._context = Context(task_id="", agent_id="")
+        self._consumer: AIOKafkaConsumer | None = None
+        self._link: ProducerLink | None = None
+        self._handler: CommandHandler | None = None
+        self._waiting: asyncio.Queue[Command] = asyncio.Queue(WAITING_MAX)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._line = LastLine()
+        self._reason = "not connected yet"
+        self._counts: Counter[str] = Counter()
+        self._log_tokens = LOG_BURST
+        self._logged_at = time.monotonic()
+
+    def wire(self, context: Context) -> None:
+        """Take the node's name, and the folder for what must survive a restart. Raises PluginInitFailed."""
+        config = self._config
+        self._context = context
+        self._group = config.group_id or f"otus-{context.hostname}"
+        self._gate = Gate(config, context.hostname, time.monotonic())
+        window = (config.command_ttl + config.command_clock_skew + BURST_S) * config.max_commands_per_second
+        self._executed = Executed(self._state_file(), max(IDS_MIN, int(window)))
+        self._options = client_options(config)
+
+    def _state_file(self) -> Path | None:
+        if self._config.state_file:
+            return Path(self._config.state_file)
+        if not self._context.data_dir:
+            return None
+        return Path(self._context.data_dir) / f"commands-{re.sub(r'[^A-Za-z0-9._-]', '_', self._group)}.json"
+
+    async def start(self, handler: CommandHandler) -> None:
+        """Connect in the background."""
+        self._handler = handler
+        capture_client_log()
+        try:
+            self._executed.load(time.time() - self._config.command_ttl - self._config.command_clock_skew)
+        except OSError as error:
+            log.error("command_state_unusable", error=str(error))
+        heartbeat = self._config.heartbeat
+        if self._config.response_topic or heartbeat.topic or heartbeat.events_topic:
+            self._link = ProducerLink(self._config, acks="all", linger_ms=0)
+            self._link.start()
+        work = [self._consume(), self._execute()]
+        if self._link is not None and (heartbeat.topic or heartbeat.events_topic):
+            work.append(Reports(heartbeat, self._context.hostname, handler, self._send).run())
+        self._tasks = [asyncio.create_task(one, name="kafka:commands") for one in work]
+
+    async def stop(self) -> None:
+        """Finish the command that runs, and disconnect."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        await self._disconnect()
+        if self._link is not None:
+            await self._link.stop()
+            self._link = None
+
+    def status(self) -> Mapping[str, Any]:
+        """Give the connection's state, and what became of the commands."""
+        connected = self._consumer is not None and bool(self._consumer.assignment()) and not self._reason
+        return {
+            "type": "kafka",
+            "connected": connected,
+            "last_error": "" if connected else self._reason,
+            "topic": self._config.topic,
+            "group": self._group,
+            "commands": dict(sorted(self._counts.items())),
+        }
+
+    async def _consume(self) -> None:
+        """Stay connected and take what comes."""
+        pause = BACKOFF_S[0]
+        while True:
+            self._line.listen()
+            began = time.monotonic()
+            try:
+                await self._connect()
+                await self._poll()
+            except (KafkaError, OSError, TimeoutError) as error:
+                self._fail(error)
+            except Exception as error:  # of the client library: it must not end the channel
+                self._fail(error)
+            await self._disconnect()
+            pause = BACKOFF_S[0] if time.monotonic() - began > SILENT_S else min(pause * 2, BACKOFF_S[1])
+            await asyncio.sleep(pause)
+
+    def _fail(self, error: Exception) -> None:
+        text = self._line.take()
+        reason = explained(text, self._config) if text else f"{type(error).__name__}: {printable(str(error), 200)}"
+        if reason != self._reason:
+            log.warning("command_channel_down", topic=self._config.topic, reason=reason)
+        self._reason = reason
+
+    async def _connect(self) -> None:
+        config = self._config
+        self._consumer = AIOKafkaConsumer(
+            config.topic,
+            group_id=self._group,
+            enable_auto_commit=False,
+            auto_offset_reset=config.auto_offset_reset,
+            max_partition_fetch_bytes=config.max_command_bytes + FETCH_EXTRA,
+            metadata_max_age_ms=30_000,
+            **self._options,
+        )
+        await self._consumer.start()
+
+    async def _disconnect(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is None:
+            return
+        try:
+            async with asyncio.timeout(5.0):
+                await consumer.stop()
+        except Exception as error:
+            log.info("command_consumer_not_closed", error=printable(str(error), 200))
+
+    async def _poll(self) -> None:
+        """Take records until the consumer fails or goes silent."""
+        consumer = self._consumer
+        assert consumer is not None
+        heard, known = time.monotonic(), frozenset[Any]()
+        while True:
+            async with asyncio.timeout(SILENT_S):
+                batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_MOST)
+            assigned = frozenset(consumer.assignment())
+            if assigned and assigned != known:
+                await self._settle(consumer, assigned)
+                known = assigned
+            latest = max((consumer.last_poll_timestamp(part) or 0 for part in assigned), default=0) / 1000
+            heard = max(heard, time.monotonic() - max(0.0, time.time() - latest)) if latest else heard
+            if time.monotonic() - heard > SILENT_S:
+                raise TimeoutError(f"the broker has not been heard of for {SILENT_S:.0f} s")
+            for records in batches.values():
+                await self._take(records)
+            if batches:
+                await consumer.commit()
+
+    async def _settle(self, consumer: AIOKafkaConsumer, assigned: frozenset[Any]) -> None:
+        """Commit where we begin, so that what comes while we are away later is not skipped."""
+        positions = {part: await consumer.position(part) for part in assigned}
+        await consumer.commit(positions)
+        if self._reason:
+            log.info("command_channel_up", topic=self._config.topic, group=self._group)
+        self._reason = ""
+
+    async def _take(self, records: Sequence[ConsumerRecord]) -> None:
+        for record in records:
+            headers = dict(record.headers)
+            now = time.time()
+            try:
+                command = self._gate.check(record.value, headers, now)
+                if command is None:
+                    self._counts["for_others"] += 1
+                    continue
+                await self._accept(command, f"@{record.partition}:{record.offset}", now)
+            except Refused as refused:
+                await self._refuse(refused)
+
+    async def _accept(self, command: Command, place: str, now: float) -> None:
+        """Queue a command for execution, unless it has been executed. Raises Refused."""
+        request_id = command.request_id or place
+        about = {"request_id": command.request_id, "command": command.command, "target": command.target}
+        if request_id in self._executed:
+            self._counts["duplicates"] += 1
+            self._say("command_repeated", **about)
+            return
+        if self._waiting.full():
+            raise Refused("busy", "too many commands are waiting", **about)
+        try:
+            await asyncio.to_thread(self._executed.add, request_id, now)
+        except OSError as error:
+            log.error("command_state_unusable", error=str(error))
+        self._waiting.put_nowait(command)
+
+    async def _refuse(self, refused: Refused) -> None:
+        self._counts[f"refused:{refused.reason}"] += 1
+        self._say("command_refused", reason=refused.text, command=refused.command, request_id=refused.request_id)
+        if refused.reason in QUIET or refused.target not in (envelope.EVERYBODY, self._context.hostname):
+            return
+        await self._answer(refused.command, refused.request_id, envelope.error(envelope.INVALID_REQUEST, refused.text))
+
+    def _say(self, event: str, **fields: str) -> None:
+        """Log at a bounded rate: what is refused comes from afar."""
+        now = time.monotonic()
+        self._log_tokens = min(LOG_BURST, self._log_tokens + now - self._logged_at)
+        self._logged_at = now
+        if self._log_tokens >= 1:
+            self._log_tokens -= 1
+            log.warning(event, **{name: printable(text, 200) for name, text in fields.items()})
+
+    async def _execute(self) -> None:
+        """Run commands in the order in which they came."""
+        while True:
+            command = await self._waiting.get()
+            answer = await self._run(command)
+            self._counts["executed"] += 1
+            await self._answer(command.command, command.request_id, answer)
+
+    async def _run(self, command: Command) -> Mapping[str, Any]:
+        assert self._handler is not None
+        running = asyncio.ensure_future(self._handler(command.command, command.payload))
+        try:
+            async with asyncio.timeout(self._config.command_timeout):
+                return await asyncio.shield(running)
+        except TimeoutError:
+            limit = self._config.command_timeout
+            return envelope.error(envelope.INTERNAL_ERROR, f"not done within {limit:g} s; it goes on")
+        except Exception as error:  # the handler answers with errors; this is a defect, and the caller should know
+            return envelope.error(envelope.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+
+    async def _answer(self, command: str, request_id: str, answer: Mapping[str, Any]) -> None:
+        if not request_id or not self._config.response_topic:
+            return
+        value = envelope.make_answer(self._context.hostname, command, request_id, answer, time.time())
+        sent = await self._send(self._config.response_topic, value)
+        self._counts["answers_sent" if sent else "answers_lost"] += 1
+
+    async def _send(self, topic: str, value: bytes) -> bool:
+        """Send one record, with our name as its key; says whether a broker has it."""
+        link = self._link
+        if link is None:
+            return False
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                if not await link.wait_up(asyncio.get_running_loop().time() + ANSWER_WITHIN_S) or link.producer is None:
+                    return False
+                await link.producer.send_and_wait(topic, value, key=self._context.hostname.encode())
+                return True
+        except (KafkaError, TimeoutError, OSError) as error:
+            self._say("answer_lost", topic=topic, error=f"{type(error).__name__}: {error}")
+            return False

@@ -1,0 +1,81 @@
+"""Remembers which commands have been executed, over restarts too: a repeated request is not executed twice.
+
+One line of JSON a request is appended and synced before the command runs, so a command that takes the daemon down is not tried again either.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import OrderedDict
+from pathlib import Path
+
+FILE_MAX_BYTES = 64 << 20
+
+
+class Executed:
+    """Request ids of the last while. ``capacity`` bounds them; with the rate and age of commands bounded, none is forgotten that could still come."""
+
+    def __init__(self, path: Path | None, capacity: int) -> None:
+        self._path = path
+        self._capacity = capacity
+        self._ids: OrderedDict[str, float] = OrderedDict()
+        self._lines = 0
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._ids
+
+    def load(self, oldest: float) -> None:
+        """Read what earlier processes executed since ``oldest``, and write the file anew. Raises OSError. Lines that cannot be read are left out."""
+        if self._path is None:
+            return
+        if self._path.exists() and self._path.stat().st_size <= FILE_MAX_BYTES:
+            for line in self._path.read_bytes().splitlines():
+                self._take(line, oldest)
+        self._rewrite()
+
+    def _take(self, line: bytes, oldest: float) -> None:
+        try:
+            request_id, at = json.loads(line)
+        except (ValueError, TypeError, RecursionError):
+            return
+        if isinstance(request_id, str) and isinstance(at, (int, float)) and at >= oldest:
+            self._remember(request_id, float(at))
+
+    def _remember(self, request_id: str, at: float) -> None:
+        self._ids[request_id] = at
+        self._ids.move_to_end(request_id)
+        while len(self._ids) > self._capacity:
+            self._ids.popitem(last=False)
+
+    def add(self, request_id: str, now: float) -> None:
+        """Remember a request that is about to be executed. Raises OSError when the disk does not take it; it is remembered in memory all the same."""
+        self._remember(request_id, now)
+        if self._path is None:
+            return
+        if self._lines >= 2 * self._capacity:
+            self._rewrite()
+            return
+        self._lines += 1
+        with open(self._path, "ab") as file:
+            file.write(_line(request_id, now))
+            file.flush()
+            os.fdatasync(file.fileno())
+
+    def _rewrite(self) -> None:
+        assert self._path is not None
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        new = self._path.with_name(self._path.name + ".new")
+        with open(new, "wb") as file:
+            file.writelines(_line(request_id, at) for request_id, at in self._ids.items())
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
+        self._lines = len(self._ids)
+
+
+def _line(request_id: str, at: float) -> bytes:
+    return json.dumps([request_id, at]).encode("ascii") + b"\n"

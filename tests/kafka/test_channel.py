@@ -1,0 +1,338 @@
+"""The command channel against a real broker: exactly the good commands are executed, once, and answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otus_core import Context, PluginInitFailed
+from otus_kafka import envelope
+from otus_kafka.channel import KafkaChannel
+from otus_kafka.settings import AllowConfig, HeartbeatConfig, KafkaChannelConfig, SigningConfig
+
+from .broker import Broker
+from .client import consume, make_topic, produce
+
+pytestmark = pytest.mark.kafka
+HOST = "edge-1"
+KEY = bytes(range(32))
+Work = Callable[["Node"], Awaitable[None]]
+
+
+class Node:
+    """A channel and what it was asked to do."""
+
+    def __init__(self, broker: Broker, folder: Path, **options: Any) -> None:
+        self.broker = broker
+        self.commands, self.answers = options.pop("topic", "") or make_topic(broker, 1), make_topic(broker, 1)
+        self.executed: list[tuple[str, Mapping[str, Any]]] = []
+        self.pause = 0.0
+        self._folder = folder
+        self._config = KafkaChannelConfig(
+            brokers=[options.pop("address", broker.bootstrap)],
+            topic=self.commands,
+            response_topic=self.answers,
+            group_id=f"otus-{self.commands}",
+            auto_offset_reset="earliest",
+            **options,
+        )
+        self.channel = self._make()
+
+    def _make(self) -> KafkaChannel:
+        channel = KafkaChannel(self._config)
+        channel.wire(Context(task_id="", agent_id=HOST, hostname=HOST, data_dir=str(self._folder)))
+        return channel
+
+    async def handle(self, command: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        await asyncio.sleep(self.pause)
+        self.executed.append((command, payload))
+        if command == "fail":
+            return {"error": {"code": -32602, "message": "task_id: there is no task 'x'"}}
+        return {"result": {"command": command, "number": len(self.executed)}}
+
+    def run(self, work: Work) -> None:
+        """Do something while the channel runs; a new channel each time, as after a restart."""
+
+        async def main() -> None:
+            self.channel = self._make()
+            await self.channel.start(self.handle)
+            try:
+                async with asyncio.timeout(60):
+                    await work(self)
+            finally:
+                await self.channel.stop()
+
+        asyncio.run(main())
+
+    def send(self, command: str = "task_list", **about: Any) -> bytes:
+        signed_with = about.pop("key", None)
+        message = {
+            "version": "v1",
+            "target": HOST,
+            "command": command,
+            "timestamp": envelope.rfc3339(time.time() + about.pop("ahead", 0)),
+            "request_id": f"r{time.monotonic_ns()}",
+            "payload": {},
+            **about,
+        }
+        value = json.dumps({name: it for name, it in message.items() if it is not None}).encode()
+        self.produce(value, {envelope.SIGNATURE_HEADER: envelope.sign(signed_with, value)} if signed_with else None)
+        return value
+
+    def produce(self, value: bytes, headers: dict[str, bytes] | None = None) -> None:
+        produce(self.broker, self.commands, value, headers=headers)
+
+    async def counted(self, **wanted: int) -> dict[str, int]:
+        """Wait until the channel has counted so much."""
+        names = {name.replace("refused_", "refused:"): n for name, n in wanted.items()}
+        until = time.monotonic() + 40
+        while True:
+            counts = self.channel.status()["commands"]
+            if all(counts.get(name, 0) >= n for name, n in names.items()):
+                return dict(counts)
+            assert time.monotonic() < until, (names, self.channel.status())
+            await asyncio.sleep(0.05)
+
+    def answered(self) -> list[dict[str, Any]]:
+        records = consume(self.broker, self.answers)
+        assert {record.key for record in records} <= {HOST}
+        return [record.json for record in records]
+
+
+@pytest.fixture
+def node(broker: Broker, tmp_path: Path) -> Callable[..., Node]:
+    return lambda **options: Node(broker, tmp_path, **options)
+
+
+def test_a_command_is_executed_and_answered_in_the_plans_form(node: Callable[..., Node]) -> None:
+    one = node()
+    one.send("task_list", request_id="req-1", payload={"a": 1})
+    one.run(lambda n: n.counted(executed=1, answers_sent=1))
+    assert one.executed == [("task_list", {"a": 1})]
+    (answer,) = one.answered()
+    assert abs(envelope._seconds(answer.pop("timestamp")) - time.time()) < 60
+    assert answer == {
+        "version": "v1",
+        "source": HOST,
+        "command": "task_list",
+        "request_id": "req-1",
+        "result": {"command": "task_list", "number": 1},
+    }
+
+
+def test_an_error_is_answered_as_an_error(node: Callable[..., Node]) -> None:
+    one = node()
+    one.send("fail", request_id="req-2")
+    one.run(lambda n: n.counted(answers_sent=1))
+    (answer,) = one.answered()
+    assert answer["error"] == {"code": -32602, "message": "task_id: there is no task 'x'"}
+    assert "result" not in answer
+
+
+def test_without_a_request_id_there_is_no_answer(node: Callable[..., Node]) -> None:
+    one = node()
+    one.send(request_id=None)
+    one.send(request_id="")
+    one.run(lambda n: n.counted(executed=2))
+    assert one.answered() == []
+
+
+def test_only_our_commands_are_executed(node: Callable[..., Node]) -> None:
+    one = node()
+    one.send("first", target="edge-2")
+    one.send("second", target="*")
+    one.send("third", target="EDGE-1")
+    one.send("fourth")
+    one.run(lambda n: n.counted(executed=2, for_others=2))
+    assert [command for command, _ in one.executed] == ["second", "fourth"]
+
+
+BAD: list[tuple[str, dict[str, Any] | bytes, str, bool]] = [
+    ("no target", {"target": None}, "no_target", False),
+    ("empty target", {"target": ""}, "no_target", False),
+    ("old", {"ahead": -400}, "expired", True),
+    ("zero time", {"timestamp": "0001-01-01T00:00:00Z"}, "expired", True),
+    ("future", {"ahead": 60}, "future", True),
+    ("no time zone", {"timestamp": "2026-02-21T10:30:00"}, "malformed", True),
+    ("no timestamp", {"timestamp": None}, "malformed", True),
+    ("number as time", {"timestamp": 1771669800}, "malformed", True),
+    ("version", {"version": "v2"}, "version", True),
+    ("no version", {"version": None}, "version", True),
+    ("payload", {"payload": [1]}, "malformed", True),
+    ("command", {"command": "rm -rf /"}, "malformed", True),
+    ("not JSON", b"{", "malformed", False),
+    ("not an object", b"[1]", "malformed", False),
+    ("deep", b"[" * 50_000, "malformed", False),
+    ("not UTF-8", b'{"version":"\xff"}', "malformed", False),
+    ("empty", b"", "malformed", False),
+    ("too large", b'{"a":"' + b"x" * 70_000 + b'"}', "too_large", False),
+]
+
+
+def test_bad_commands_are_counted_by_reason_and_never_executed(node: Callable[..., Node]) -> None:
+    one = node(max_command_bytes=65536)
+    wanted: dict[str, int] = {}
+    for _, about, reason, _ in BAD:
+        if isinstance(about, bytes):
+            one.produce(about)
+        else:
+            one.send(**{"request_id": "bad", **about})
+        wanted[f"refused_{reason}"] = wanted.get(f"refused_{reason}", 0) + 1
+    one.send("good")
+    one.run(lambda n: n.counted(executed=1, answers_sent=1, **wanted))
+    assert [command for command, _ in one.executed] == ["good"]
+    errors = [answer for answer in one.answered() if "error" in answer]
+    assert len(errors) == sum(answered for *_, answered in BAD)
+
+
+def test_a_repeated_request_is_executed_once_also_after_a_restart(node: Callable[..., Node]) -> None:
+    one = node()
+    value = one.send("task_create", request_id="once")
+    one.produce(value)
+    one.run(lambda n: n.counted(executed=1, duplicates=1))
+    one.produce(value)
+    one.run(lambda n: n.counted(duplicates=1))
+    assert len(one.executed) == 1
+
+
+def test_a_restart_goes_on_where_it_stopped(node: Callable[..., Node]) -> None:
+    one = node()
+    one.send("first")
+    one.run(lambda n: n.counted(executed=1))
+    one.send("while_away")
+    one.run(lambda n: n.counted(executed=1))
+    assert [command for command, _ in one.executed] == ["first", "while_away"]
+
+
+def test_signed_commands(node: Callable[..., Node], tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"# one line a target\n{HOST} {KEY.hex()}\n")
+    one = node(signing=SigningConfig(required=True, keys_file=str(keys)))
+    good = one.send("good", key=KEY)
+    one.send("unsigned")
+    one.send("wrong_key", key=bytes(32))
+    one.send("broadcast", target="*", key=KEY)
+    one.send("no_id", key=KEY, request_id="")
+    one.produce(good.replace(b"good", b"evil"), {envelope.SIGNATURE_HEADER: envelope.sign(KEY, good)})
+    one.produce(good, {envelope.SIGNATURE_HEADER: envelope.sign(KEY, good)})
+    one.run(
+        lambda n: n.counted(executed=1, duplicates=1, refused_unsigned=1, refused_signature=3, refused_no_request_id=1)
+    )
+    assert [command for command, _ in one.executed] == ["good"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("edge-1\n", "line 1"), ("a 00\n", "at least 16 bytes"), (f"a {'zz' * 16}", "line 1"), (None, "No such file")],
+    ids=["no key", "short", "not hex", "no file"],
+)
+def test_a_file_of_keys_that_cannot_be_used(
+    node: Callable[..., Node], tmp_path: Path, text: str | None, reason: str
+) -> None:
+    keys = tmp_path / "keys"
+    if text is not None:
+        keys.write_text(text)
+    with pytest.raises(PluginInitFailed, match=reason):
+        node(signing=SigningConfig(keys_file=str(keys)))
+
+
+def test_what_a_caller_from_afar_may_do(node: Callable[..., Node]) -> None:
+    one = node(allow=AllowConfig(commands=["task_create", "task_list"], interfaces=["eth1"], reporters=["kafka"]))
+
+    def create(interface: Any, *reporters: Any) -> None:
+        one.send("task_create", payload={"config": {"capture": {"interface": interface}, "reporters": list(reporters)}})
+
+    create("eth1", {"type": "kafka"}, {"name": "kafka"}, "kafka")
+    create("eth0", "kafka")
+    create(None, "kafka")
+    create("eth1", "console")
+    create("eth1", "kafka", {"type": "console"})
+    one.send("daemon_shutdown")
+    one.send("task_list")
+    one.run(lambda n: n.counted(executed=2, refused_not_allowed=5, answers_sent=7))
+    assert [command for command, _ in one.executed] == ["task_create", "task_list"]
+
+
+def test_a_flood_is_bounded(node: Callable[..., Node]) -> None:
+    one = node(max_commands_per_second=1)
+    for _ in range(50):
+        one.send()
+    one.run(lambda n: n.counted(executed=10, refused_rate=35))
+    assert 10 <= len(one.executed) <= 15
+
+
+def test_a_slow_command_does_not_stop_the_polling(node: Callable[..., Node]) -> None:
+    one = node(command_timeout=1.0)
+
+    async def work(n: Node) -> None:
+        n.pause = 3.0
+        n.send("slow", request_id="slow")
+        await n.counted(answers_sent=1)
+        n.pause = 0.0
+        n.send("next", request_id="next")
+        await n.counted(answers_sent=2)
+
+    one.run(work)
+    slow, after = one.answered()
+    assert (slow["request_id"], after["request_id"]) == ("slow", "next")
+    assert "not done within 1 s" in slow["error"]["message"]
+
+
+def test_a_broker_that_is_not_there_is_said_and_survived(broker: Broker, tmp_path: Path) -> None:
+    one = Node(broker, tmp_path, address="127.0.0.1:9")
+
+    async def work(n: Node) -> None:
+        until = time.monotonic() + 20
+        while "127.0.0.1:9" not in n.channel.status()["last_error"] and time.monotonic() < until:
+            await asyncio.sleep(0.05)
+        assert n.channel.status()["connected"] is False
+        assert "127.0.0.1:9" in n.channel.status()["last_error"]
+
+    one.run(work)
+
+
+def test_a_broker_that_is_restarted(own_broker: Broker, tmp_path: Path) -> None:
+    one = Node(own_broker, tmp_path)
+
+    async def work(n: Node) -> None:
+        n.send("before")
+        await n.counted(executed=1)
+        await asyncio.to_thread(own_broker.stop)
+        await asyncio.to_thread(own_broker.start)
+        await asyncio.to_thread(n.send, "after")
+        await n.counted(executed=2)
+
+    one.run(work)
+    assert [command for command, _ in one.executed] == ["before", "after"]
+
+
+def test_heartbeats_and_events(broker: Broker, tmp_path: Path) -> None:
+    beats, events = make_topic(broker, 1), make_topic(broker, 1)
+    one = Node(broker, tmp_path, heartbeat=HeartbeatConfig(topic=beats, interval=1.0, events_topic=events))
+    states = [{}, {"t": "starting"}, {"t": "running"}, {}]
+
+    async def handle(command: str, _payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        if command == "daemon_status":
+            state = states.pop(0) if len(states) > 1 else states[0]
+            return {"result": {"version": "0.1.0", "uptime_sec": 5.0, "tasks": state}}
+        return {"result": {"tasks": {"t": {"counters": {"kernel_drop": 3, "reporters": {"k": {"dropped": {"a": 2}}}}}}}}
+
+    one.handle = handle  # type: ignore[method-assign]
+
+    async def work(n: Node) -> None:
+        until = time.monotonic() + 30
+        while len(await asyncio.to_thread(consume, broker, events)) < 3 and time.monotonic() < until:
+            await asyncio.sleep(0.2)
+
+    one.run(work)
+    said = [(r.json["task_id"], r.json["old"], r.json["new"]) for r in consume(broker, events)]
+    assert said == [("t", "", "starting"), ("t", "starting", "running"), ("t", "running", "gone")]
+    beat = consume(broker, beats)[0].json
+    assert (beat["version"], beat["source"], beat["otus_version"], beat["uptime_sec"]) == ("v1", HOST, "0.1.0", 5.0)
+    assert beat["drops"] == {"t": {"kernel": 3, "reporter:k": 2}}
