@@ -297,21 +297,6 @@ def test_a_broker_that_is_not_there_is_said_and_survived(broker: Broker, tmp_pat
     one.run(work)
 
 
-def test_a_broker_that_is_restarted(own_broker: Broker, tmp_path: Path) -> None:
-    one = Node(own_broker, tmp_path)
-
-    async def work(n: Node) -> None:
-        n.send("before")
-        await n.counted(executed=1)
-        await asyncio.to_thread(own_broker.stop)
-        await asyncio.to_thread(own_broker.start)
-        await asyncio.to_thread(n.send, "after")
-        await n.counted(executed=2)
-
-    one.run(work)
-    assert [command for command, _ in one.executed] == ["before", "after"]
-
-
 def test_heartbeats_and_events(broker: Broker, tmp_path: Path) -> None:
     beats, events = make_topic(broker, 1), make_topic(broker, 1)
     one = Node(broker, tmp_path, heartbeat=HeartbeatConfig(topic=beats, interval=1.0, events_topic=events))
@@ -336,3 +321,18 @@ def test_heartbeats_and_events(broker: Broker, tmp_path: Path) -> None:
     beat = consume(broker, beats)[0].json
     assert (beat["version"], beat["source"], beat["otus_version"], beat["uptime_sec"]) == ("v1", HOST, "0.1.0", 5.0)
     assert beat["drops"] == {"t": {"kernel": 3, "reporter:k": 2}}
+
+
+def test_a_broker_that_is_restarted(own_broker: Broker, tmp_path: Path) -> None:
+    one = Node(own_broker, tmp_path)
+
+    async def work(n: Node) -> None:
+        n.send("before")
+        await n.counted(executed=1)
+        await asyncio.to_thread(own_broker.stop)
+        await asyncio.to_thread(own_broker.start)
+        await asyncio.to_thread(n.send, "after")
+        await n.counted(executed=2)
+
+    one.run(work)
+    assert [command for command, _ in one.executed] == ["before", "after"]

@@ -54,14 +54,18 @@ class Reports:
 
     async def _events(self, states: Mapping[str, str]) -> None:
         """Tell of each task whose state is another one than before."""
-        before, self._states = self._states, dict(states)
-        for task_id in sorted({*before, *states}):
-            old, new = before.get(task_id, ""), states.get(task_id, GONE)
-            if old != new:
-                event = envelope.make_report(
-                    self._hostname, time.time(), event="task_state", task_id=task_id, old=old, new=new
-                )
-                await self._send(self._config.events_topic, event)
+        for task_id in sorted({*self._states, *states}):
+            old, new = self._states.get(task_id, ""), states.get(task_id, GONE)
+            if old == new:
+                continue
+            event = envelope.make_report(
+                self._hostname, time.time(), event="task_state", task_id=task_id, old=old, new=new
+            )
+            if not await self._send(self._config.events_topic, event):
+                return  # told when a broker is there again, as far as it is still true
+            self._states[task_id] = new
+            if new == GONE:
+                del self._states[task_id]
 
 
 def _drops(counters: Mapping[str, Any]) -> dict[str, int]:
