@@ -1,0 +1,156 @@
+"""A node that is run from afar: commands over Kafka to a real daemon, sipp calls over a veth, messages in the data topic."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otus_kafka import envelope
+from tests import needs
+from tests.live.net import OTUS, Pair, wait
+
+from .broker import Broker
+from .client import consume, make_topic, produce
+
+pytestmark = [pytest.mark.kafka, pytest.mark.live]
+HOST = "edge-kafka-1"
+CALLS = 20
+
+
+class Daemon:
+    """A daemon in the machine's own namespace, where the broker is; its interface to the calls is one end of a veth pair."""
+
+    def __init__(self, broker: Broker, folder: Path) -> None:
+        self.broker = broker
+        self.commands, self.answers, self.data = (make_topic(broker, n) for n in (1, 1, 3))
+        self.folder = folder
+        self.config = folder / "config.yml"
+        self.config.write_text(
+            json.dumps(
+                {
+                    "otus": {
+                        "node": {"hostname": HOST, "ip": "127.0.0.1"},
+                        "control": {"socket": f"{folder}/o.sock", "pid_file": f"{folder}/o.pid"},
+                        "data_dir": f"{folder}/data",
+                        "metrics": {"enabled": False},
+                        "log": {"outputs": {"file": {"enabled": True, "path": f"{folder}/otus.log"}}},
+                        "kafka": {"brokers": [broker.bootstrap]},
+                        "command_channel": {
+                            "enabled": True,
+                            "kafka": {
+                                "topic": self.commands,
+                                "response_topic": self.answers,
+                                "auto_offset_reset": "earliest",
+                            },
+                        },
+                    }
+                }
+            )
+        )
+        self.process = subprocess.Popen(
+            [OTUS, "daemon", "-c", str(self.config)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+
+    def ask(self, command: str, payload: dict[str, Any] | None = None, target: str = HOST) -> dict[str, Any]:
+        """Send a command and wait for its answer."""
+        request_id = f"{command}-{time.monotonic_ns()}"
+        produce(
+            self.broker, self.commands, envelope.make_command(target, command, payload or {}, request_id, time.time())
+        )
+        found: list[dict[str, Any]] = []
+
+        def answered() -> bool:
+            found[:] = [r.json for r in consume(self.broker, self.answers) if r.json["request_id"] == request_id]
+            return bool(found)
+
+        wait(answered, within=40, what=f"answer to {command}; {self.process.poll()}")
+        return found[0]
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout=30)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+
+@pytest.fixture
+def daemon(broker: Broker, tmp_path: Path) -> Iterator[Daemon]:
+    made = Daemon(broker, tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def wire() -> Iterator[tuple[Pair, str]]:
+    """A veth pair whose near end is here, beside the broker; sipp answers on it, and calls from the far end."""
+    pair = Pair(f"otusk{os.getpid() % 100_000}")
+    name = f"ok{os.getpid() % 100_000}"
+    subprocess.run(["ip", "-n", pair.near, "link", "set", "eth0", "down"], check=True)
+    subprocess.run(["ip", "-n", pair.near, "link", "set", "eth0", "name", name, "netns", str(os.getpid())], check=True)
+    subprocess.run(["ip", "addr", "add", f"{pair.NEAR}/24", "dev", name], check=True)
+    subprocess.run(["ip", "link", "set", name, "up"], check=True)
+    yield pair, name
+    subprocess.run(["ip", "link", "del", name], check=False)
+    pair.remove()
+
+
+def make_calls(pair: Pair, folder: Path) -> None:
+    answering = subprocess.Popen(
+        ["sipp", "-sn", "uas", "-i", pair.NEAR, "-p", "5060", "-nostdin"], cwd=folder, stdout=-3, stderr=-3
+    )
+    try:
+        wait(lambda: b":13C4 " in Path("/proc/net/udp").read_bytes().upper(), what="sipp answers")
+        command = ("sipp", "-sn", "uac", f"{pair.NEAR}:5060", "-i", pair.FAR, "-p", 5060, "-nostdin")
+        pair.run(pair.far, *command, "-m", CALLS, "-r", 20, "-d", 10, cwd=folder, timeout=60)
+    finally:
+        answering.kill()
+        answering.wait()
+
+
+def test_a_task_made_from_afar_reports_every_message(daemon: Daemon, wire: tuple[Pair, str], tmp_path: Path) -> None:
+    pair, interface = wire
+    needs.tool("sipp")
+    task = {
+        "id": "calls",
+        "capture": {"type": "afpacket", "interface": interface, "bpf_filter": "udp port 5060"},
+        "parsers": ["sip"],
+        "reporters": [{"type": "kafka", "config": {"topic": daemon.data}}],
+    }
+    made = daemon.ask("task_create", {"config": task})
+    assert made.get("result") == {"task_id": "calls", "status": "created"}, made
+    assert (made["source"], made["version"]) == (HOST, "v1")
+    make_calls(pair, tmp_path)
+    wait(lambda: len(consume(daemon.broker, daemon.data)) >= CALLS * 6, within=30, what="messages in the data topic")
+    records = consume(daemon.broker, daemon.data)
+    by_call: dict[str, set[int]] = {}
+    for record in records:
+        labels = record.json["labels"]
+        assert record.json["task_id"] == "calls" and record.json["agent_id"] == HOST
+        assert (
+            record.key
+            == f"{record.json['src_ip']}:{record.json['src_port']}-{record.json['dst_ip']}:{record.json['dst_port']}"
+        )
+        assert record.headers["task_id"] == "calls"
+        by_call.setdefault(labels["sip.call_id"], set()).add(record.partition)
+    assert len(by_call) == CALLS
+    assert {len(partitions) for partitions in by_call.values()} == {1}
+    status = daemon.ask("task_status", {"task_id": "calls"})["result"]
+    assert (status["state"], status["counters"]["unaccounted"]) == ("running", 0)
+    assert daemon.ask("task_list", target="*")["result"] == {"tasks": ["calls"], "count": 1}
+    assert daemon.ask("task_delete", {"task_id": "calls"})["result"] == {"task_id": "calls", "status": "deleted"}
+    gone = daemon.ask("task_delete", {"task_id": "calls"})
+    assert "calls" in gone["error"]["message"]
+
+
+def test_what_is_wrong_with_a_task_is_told_from_afar(daemon: Daemon) -> None:
+    answer = daemon.ask("task_create", {"config": {"id": "x", "capture": {"type": "afpackt"}, "reporters": ["kafka"]}})
+    assert "capture.type" in answer["error"]["message"]
+    assert daemon.ask("no_such_command")["error"]["code"] == -32601
