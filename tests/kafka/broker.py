@@ -117,7 +117,8 @@ class Broker:
         _make_certificates(self.folder)
         (self.folder / "log4j2.xml").write_text(LOGGING)
         (self.folder / "server.properties").write_text(self._properties())
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # The first byte is fixed: an id that began with "-" would be taken for an option.
+        cluster = base64.urlsafe_b64encode(b"o" + uuid.uuid4().bytes[1:]).decode().rstrip("=")
         scram = [f"SCRAM-SHA-{bits}=[name={USER},password={PASSWORD}]" for bits in (256, 512)]
         users = [argument for user in scram for argument in ("--add-scram", user)]
         self._java(

@@ -2,83 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from otus_kafka import envelope
 from tests import needs
-from tests.live.net import OTUS, Pair, wait
+from tests.live.net import Pair, wait
 
 from .broker import Broker
-from .client import consume, make_topic, produce
+from .client import consume
+from .node import HOST, Daemon
 
 pytestmark = [pytest.mark.kafka, pytest.mark.live]
-HOST = "edge-kafka-1"
 CALLS = 20
-
-
-class Daemon:
-    """A daemon in the machine's own namespace, where the broker is; its interface to the calls is one end of a veth pair."""
-
-    def __init__(self, broker: Broker, folder: Path) -> None:
-        self.broker = broker
-        self.commands, self.answers, self.data = (make_topic(broker, n) for n in (1, 1, 3))
-        self.folder = folder
-        self.config = folder / "config.yml"
-        self.config.write_text(
-            json.dumps(
-                {
-                    "otus": {
-                        "node": {"hostname": HOST, "ip": "127.0.0.1"},
-                        "control": {"socket": f"{folder}/o.sock", "pid_file": f"{folder}/o.pid"},
-                        "data_dir": f"{folder}/data",
-                        "metrics": {"enabled": False},
-                        "log": {"outputs": {"file": {"enabled": True, "path": f"{folder}/otus.log"}}},
-                        "kafka": {"brokers": [broker.bootstrap]},
-                        "command_channel": {
-                            "enabled": True,
-                            "kafka": {
-                                "topic": self.commands,
-                                "response_topic": self.answers,
-                                "auto_offset_reset": "earliest",
-                            },
-                        },
-                    }
-                }
-            )
-        )
-        self.process = subprocess.Popen(
-            [OTUS, "daemon", "-c", str(self.config)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-
-    def ask(self, command: str, payload: dict[str, Any] | None = None, target: str = HOST) -> dict[str, Any]:
-        """Send a command and wait for its answer."""
-        request_id = f"{command}-{time.monotonic_ns()}"
-        produce(
-            self.broker, self.commands, envelope.make_command(target, command, payload or {}, request_id, time.time())
-        )
-        found: list[dict[str, Any]] = []
-
-        def answered() -> bool:
-            found[:] = [r.json for r in consume(self.broker, self.answers) if r.json["request_id"] == request_id]
-            return bool(found)
-
-        wait(answered, within=40, what=f"answer to {command}; {self.process.poll()}")
-        return found[0]
-
-    def end(self) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(timeout=30)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ReportResult,
     )
     from otus_core.config.fields import Duration, configuration, option
+    from otus_core.config.load import load_file
     from otus_core.declarations import (
         Capturer,
         CommandChannel,
@@ -68,6 +69,7 @@ _EXPORTS = {
         "ReportResult",
     ),
     "config.fields": ("Duration", "configuration", "option"),
+    "config.load": ("load_file",),
     "declarations": (
         "Capturer",
         "CommandChannel",
@@ -139,6 +141,7 @@ __all__ = [
     "configuration",
     "encode_json",
     "hookimpl",
+    "load_file",
     "option",
     "printable",
 ]

@@ -34,3 +34,9 @@ def otus_components() -> Iterator[otus_core.Declaration]:
         summary="Commands from a Kafka topic, answers to another",
         stability="beta",
     )
+
+
+@otus_core.hookimpl
+def otus_cli_commands() -> dict[str, otus_core.CommandGroup]:
+    """Add ``otus fleet``."""
+    return {"fleet": otus_core.CommandGroup(app="otus_kafka.fleet:app", summary="Command many nodes over Kafka.")}

@@ -1,0 +1,81 @@
+"""A daemon that takes its commands from Kafka, as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from otus_kafka import envelope
+from tests.live.net import OTUS, wait
+
+from .broker import Broker
+from .client import consume, make_topic, produce
+
+HOST = "edge-kafka-1"
+
+
+class Daemon:
+    """A daemon in the machine's own namespace, where the broker is; its interface to the calls is one end of a veth pair."""
+
+    def __init__(
+        self, broker: Broker, folder: Path, host: str = HOST, topics: tuple[str, str] | None = None, **channel: Any
+    ) -> None:
+        folder.mkdir(exist_ok=True)
+        self.broker = broker
+        self.host = host
+        self.commands, self.answers = topics or (make_topic(broker, 1), make_topic(broker, 1))
+        self.data = make_topic(broker, 3)
+        self.config = folder / "config.yml"
+        self.config.write_text(
+            json.dumps(
+                {
+                    "otus": {
+                        "node": {"hostname": host, "ip": "127.0.0.1"},
+                        "control": {"socket": f"{folder}/o.sock", "pid_file": f"{folder}/o.pid"},
+                        "data_dir": f"{folder}/data",
+                        "metrics": {"enabled": False},
+                        "log": {"outputs": {"file": {"enabled": True, "path": f"{folder}/otus.log"}}},
+                        "kafka": {"brokers": [broker.bootstrap]},
+                        "command_channel": {
+                            "enabled": True,
+                            "kafka": {
+                                "topic": self.commands,
+                                "response_topic": self.answers,
+                                "auto_offset_reset": "earliest",
+                                **channel,
+                            },
+                        },
+                    }
+                }
+            )
+        )
+        self.process = subprocess.Popen(
+            [OTUS, "daemon", "-c", str(self.config)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+
+    def ask(self, command: str, payload: dict[str, Any] | None = None, target: str = "") -> dict[str, Any]:
+        """Send a command and wait for its answer."""
+        request_id = f"{command}-{time.monotonic_ns()}"
+        produce(
+            self.broker,
+            self.commands,
+            envelope.make_command(target or self.host, command, payload or {}, request_id, time.time()),
+        )
+        found: list[dict[str, Any]] = []
+
+        def answered() -> bool:
+            found[:] = [r.json for r in consume(self.broker, self.answers) if r.json["request_id"] == request_id]
+            return bool(found)
+
+        wait(answered, within=40, what=f"answer to {command}; {self.process.poll()}")
+        return found[0]
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout=30)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
