@@ -24,6 +24,7 @@ class Daemon:
         self, broker: Broker, folder: Path, host: str = HOST, topics: tuple[str, str] | None = None, **channel: Any
     ) -> None:
         folder.mkdir(exist_ok=True)
+        self.folder = folder
         self.broker = broker
         self.host = host
         self.commands, self.answers = topics or (make_topic(broker, 1), make_topic(broker, 1))
@@ -72,6 +73,17 @@ class Daemon:
 
         wait(answered, within=40, what=f"answer to {command}; {self.process.poll()}")
         return found[0]
+
+    def call(self, *arguments: str) -> dict[str, Any]:
+        """Run an ``otus`` command against the daemon; gives its JSON answer."""
+        done = subprocess.run(
+            [OTUS, "--socket", f"{self.folder}/o.sock", "--output", "json", *arguments],
+            capture_output=True,
+            timeout=30,
+            check=True,
+        )
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
 
     def end(self) -> None:
         if self.process.poll() is None:
