@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import attrs
@@ -119,11 +120,9 @@ def report(name: str, value: float, target: float, unit: str, note: str = "") ->
 
 
 def main(names: list[str]) -> None:
-    """Measure the rows asked for, or all; ``live`` is a benchmark of its own."""
-    if names == ["live"]:
-        from tests.bench import live_bench
-
-        live_bench.main()
+    """Measure the rows asked for, or all; ``live`` and ``kafka`` are benchmarks of their own."""
+    if names in (["live"], ["kafka"]):
+        import_module(f"tests.bench.{names[0]}_bench").main()
         return
     plain = capture(FOLDER, "sip")
     for row in ROWS:
