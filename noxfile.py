@@ -76,7 +76,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, and the stubs of compiled modules against what was compiled."""
-    install(session, DISTRIBUTIONS, "mypy", "types-PyYAML", "nox", "dpkt", "pytest", "hypothesis")
+    install(session, DISTRIBUTIONS, "mypy", "types-PyYAML", "nox", "dpkt", "pytest", "hypothesis", "confluent-kafka")
     session.run("mypy", *(word for package in IMPORTS for word in ("-p", package)), env={"MYPYPATH": SOURCES})
     session.run("mypy", "noxfile.py", "examples/make.py", "tests/bench")
     compiled = [stub_name(path) for path in sorted(ROOT.glob("otus-*/src/**/*.pyi"))]
@@ -95,7 +95,7 @@ def wheels(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure; ``nox -s bench -- ROW...`` measures some rows. Nothing else should be running."""
-    install(session, DISTRIBUTIONS, "dpkt")
+    install(session, DISTRIBUTIONS, "dpkt", "pytest", "confluent-kafka")
     session.run("python", "-m", "tests.bench", *session.posargs)
 
 

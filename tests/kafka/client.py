@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 from confluent_kafka import KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from .broker import Broker
 
@@ -86,7 +86,7 @@ def produce(
         value=value,
         key=key,
         headers=list((headers or {}).items()),
-        on_delivery=lambda _e, m: written.append(m.partition()),
+        on_delivery=lambda _e, m: written.append(m.partition() or 0),
     )
     producer.flush(20)
     return written[0]
