@@ -1,5 +1,8 @@
+from typing import final
+
 from otus_core import FrameBatch
 
+@final
 class Ring:
     """One socket's ring. ``given`` counts the frames given, those of earlier processes included; ``malformed`` what could not be one."""
 

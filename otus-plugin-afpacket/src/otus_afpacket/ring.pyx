@@ -10,7 +10,8 @@ goes on from there.
 import mmap
 import struct
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+cimport cython
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove, memset
 
@@ -104,6 +105,7 @@ cdef enum:
 assert sizeof(Record) == struct.calcsize(FRAME_INDEX_FORMAT)
 
 
+@cython.final
 cdef class Ring:
     """One socket's ring. ``given`` counts the frames given, those of earlier processes included.
 
