@@ -143,12 +143,7 @@ class Daemon:
 
     def _read(self) -> Effective:
         """Read the configuration, with the keys that ready plugins add to it."""
-        sections = {}
-        for key, kind in (("command_channel.kafka", "command_channel"), ("reporters.kafka", "reporter")):
-            found = {r.declaration.name: r.declaration.config for r in self._registry.components(kind)}
-            if "kafka" in found:
-                sections[key] = found["kafka"]
-        return load_effective(self._path, self._environment, sections)
+        return load_effective(self._path, self._environment, self._registry.config_sections())
 
     async def _serve(self, request: Request) -> Any:
         return await self._handler.handle(request.method, request.params)

@@ -39,4 +39,4 @@ def otus_components() -> Iterator[otus_core.Declaration]:
 @otus_core.hookimpl
 def otus_cli_commands() -> dict[str, otus_core.CommandGroup]:
     """Add ``otus fleet``."""
-    return {"fleet": otus_core.CommandGroup(app="otus_kafka.fleet:app", summary="Command many nodes over Kafka.")}
+    return {"fleet": otus_core.CommandGroup(app="otus_kafka.fleet:app", summary="Command many nodes over Kafka")}

@@ -29,8 +29,9 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "plugins": Entry("otus_core.cli.plugins:app", "List, show and check plugins"),
     },
     "Files": {
-        "validate": Entry("otus_core.cli.validate:validate", "Check a task file, and tell everything that is wrong"),
-        "schema": Entry("otus_core.cli.schema:app", "Print the JSON Schema of a task file, for editors"),
+        "validate": Entry("otus_core.cli.validate:validate", "Check a task or configuration file"),
+        "schema": Entry("otus_core.cli.schema:app", "Print the JSON Schema of either, for editors"),
+        "config": Entry("otus_core.cli.config:app", "Print a configuration file to start from"),
     },
 }
 

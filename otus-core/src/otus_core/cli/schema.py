@@ -22,3 +22,11 @@ def task(context: typer.Context) -> None:
     from otus_core.task.schema import task_schema
 
     typer.echo(json.dumps(task_schema(session_of(context).registry), indent=2))
+
+
+@app.command("config")
+def config() -> None:
+    """Print the schema of the daemon's configuration file."""
+    from otus_core.config.shipped import config_schema
+
+    typer.echo(json.dumps(config_schema(), indent=2))

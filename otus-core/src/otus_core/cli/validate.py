@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from otus_core.cli.session import session_of
-from otus_core.task.config import ComponentSpec, TaskConfig, load_task, read_task_file
+from otus_core.cli.session import Session, session_of
+from otus_core.config.effective import ROOT, effective_from, is_configuration
+from otus_core.config.load import load_file
+from otus_core.config.structure import structure
+from otus_core.task.config import ComponentSpec, TaskConfig, load_task, unwrap
 
 
 def validate(
     context: typer.Context,
-    file: Annotated[Path, typer.Option("--file", "-f", help="Task file, YAML or JSON; - is stdin.", metavar="FILE")],
+    file: Annotated[Path, typer.Option("--file", "-f", help="The file, YAML or JSON; - is stdin.", metavar="FILE")],
 ) -> None:
-    """Check a task file against the installed plugins.
+    """Check a task file, or the daemon's configuration file, against the installed plugins.
 
-    Nothing is started and no interface is opened. Exit status 2 when something is wrong.
+    A configuration is what has the top-level key otus. Nothing is started and no interface is opened. Exit status 2 when something is wrong.
     """
     session = session_of(context)
     source = "standard input" if str(file) == "-" else str(file)
-    config = load_task(read_task_file(file), session.registry, source=source)
-    if session.json_output:
-        import json
+    data = load_file(file)
+    if is_configuration(data):
+        _configuration(data, session, source)
+    else:
+        _task(data, session, source)
 
+
+def _configuration(data: Any, session: Session, source: str) -> None:
+    effective = effective_from(data, source, os.environ, session.registry.config_sections())
+    channel = effective.config.command_channel
+    section = session.registry.config_sections().get(f"command_channel.{channel.type}")
+    if channel.enabled and section is not None:
+        structure(section, channel.kafka, f"{ROOT}.command_channel.{channel.type}", source)
+    if session.json_output:
+        typer.echo(json.dumps({"valid": True, "hostname": effective.hostname, "ip": effective.ip}))
+        return
+    for warning in effective.warnings:
+        typer.echo(f"{source}: {warning}", err=True)
+    typer.echo(f"{source}: the configuration is valid: node {effective.hostname}, {effective.ip}")
+
+
+def _task(data: Any, session: Session, source: str) -> None:
+    config = load_task(unwrap(data, source), session.registry, source=source)
+    if session.json_output:
         typer.echo(json.dumps({"valid": True, "task_id": config.id}))
         return
     parts = [

@@ -52,9 +52,17 @@ def load_effective(
 
     ``sections`` gives a plugin's configuration class for ``command_channel.kafka`` and ``reporters.kafka``, so that their keys are checked and have variables too.
     """
+    if path is None:
+        return effective_from({ROOT: {}}, "defaults", environment, sections)
+    return effective_from(load_file(path), str(path), environment, sections)
+
+
+def effective_from(
+    data: Any, source: str, environment: Mapping[str, str] = os.environ, sections: Classes | None = None
+) -> Effective:
+    """Settle what a configuration file holds. Raises ConfigInvalid, whose problems name ``source``."""
     sections = sections or {}
-    source = str(path) if path is not None else "defaults"
-    data = _rooted(load_file(path), source) if path is not None else {}
+    data = _rooted(data, source)
     problems = _override(data, environment, sections)
     hostname = _hostname(data)
     data = _expanded(data, hostname)
@@ -74,12 +82,17 @@ def _rooted(data: Any, source: str) -> dict[str, Any]:
     """Give what is under ``otus:``; an empty file means all defaults."""
     if data is None:
         return {}
-    if not isinstance(data, dict) or set(data) != {ROOT}:
+    if not is_configuration(data) or set(data) != {ROOT}:
         raise ConfigInvalid([ConfigProblem("", f"a configuration has one top-level key, {ROOT}:")], source)
     inner = data[ROOT] or {}
     if not isinstance(inner, dict):
         raise ConfigInvalid([ConfigProblem(ROOT, "expected a mapping")], source)
     return inner
+
+
+def is_configuration(data: Any) -> bool:
+    """Whether this is meant to be a daemon's configuration rather than a task."""
+    return isinstance(data, dict) and ROOT in data
 
 
 def variables(cls: type = DaemonConfig, sections: Classes | None = None) -> dict[str, tuple[tuple[str, ...], Field]]:

@@ -71,6 +71,15 @@ class Registry:
         found = [registered for (its_kind, _), registered in self._ready.items() if its_kind == kind]
         return sorted(found, key=lambda r: (getattr(r.declaration, "priority", 0), r.declaration.name))
 
+    def config_sections(self) -> dict[str, type]:
+        """Give the classes of what plugins take below ``command_channel.NAME`` and ``reporters.NAME`` of the daemon's configuration."""
+        sections = {}
+        for key, kind in (("command_channel.kafka", "command_channel"), ("reporters.kafka", "reporter")):
+            found = {r.declaration.name: r.declaration.config for r in self.components(kind)}
+            if "kafka" in found:
+                sections[key] = found["kafka"]
+        return sections
+
     def component(self, kind: str, name: str) -> Registered:
         """Give one component. Raises PluginNotFound, which says what to install or why its plugin is not ready."""
         found = self._ready.get((kind, name))

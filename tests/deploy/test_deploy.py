@@ -1,0 +1,161 @@
+"""What is in deploy/ is sound: the unit is tight, the metrics that alerts and panels ask for exist, the shipped configuration is the one in the code."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import attrs
+import jsonschema
+import pytest
+import yaml
+
+from otus_core.config.daemon import DaemonConfig
+from otus_core.config.effective import effective_from
+from otus_core.config.load import load_file
+from otus_core.config.shipped import config_schema, shipped_config
+from otus_core.observe.metrics import OtusCollector, TaskView, View
+from otus_core.pipeline.counters import Roster, counter_names
+from otus_core.plugins.records import PluginRecord
+from tests import needs
+
+DEPLOY = needs.ROOT / "deploy"
+UNIT = DEPLOY / "systemd" / "otus.service"
+EXPOSURE_MAX = 2.0
+
+
+def documents(path: Path) -> list[Any]:
+    return list(yaml.safe_load_all(path.read_text()))
+
+
+def test_the_units_exposure_is_low() -> None:
+    done = subprocess.run(
+        [
+            needs.tool("systemd-analyze"),
+            "security",
+            "--offline=true",
+            f"--threshold={int(EXPOSURE_MAX * 10)}",
+            str(UNIT),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.search(r"Overall exposure level for otus.service: ([0-9.]+)", done.stdout)
+    assert found, done.stderr
+    assert float(found[1]) <= EXPOSURE_MAX
+    assert done.returncode == 0
+
+
+def test_the_unit_is_valid(tmp_path: Path) -> None:
+    unit = tmp_path / "otus.service"
+    unit.write_text(UNIT.read_text().replace("/opt/otus/bin/otus", "/bin/true"))
+    done = subprocess.run(
+        [needs.tool("systemd-analyze"), "verify", "--man=no", str(unit)], capture_output=True, text=True, check=False
+    )
+    assert [line for line in done.stderr.splitlines() if "otus.service" in line] == []
+
+
+def test_the_unit_gives_one_capability() -> None:
+    lines = dict(line.split("=", 1) for line in UNIT.read_text().splitlines() if "=" in line and line[0] != "#")
+    assert lines["AmbientCapabilities"] == lines["CapabilityBoundingSet"] == "CAP_NET_RAW"
+    assert (lines["Type"], lines["User"]) == ("notify", "otus")
+
+
+def test_only_ended_tasks_go_by_age() -> None:
+    aged = [
+        line.split()[1]
+        for line in (DEPLOY / "systemd" / "otus.tmpfiles.conf").read_text().splitlines()
+        if line and line[0] != "#" and line.split()[-1] != "-"
+    ]
+    assert aged == ["/var/lib/otus/tasks/finished"]
+
+
+@pytest.mark.parametrize(("tool", "name"), [("systemd-sysusers", "sysusers"), ("systemd-tmpfiles", "tmpfiles")])
+def test_systemd_takes_the_files(tool: str, name: str, tmp_path: Path) -> None:
+    for folder in ("etc", "run", "var"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "etc" / "passwd").write_text("otus:x:990:990::/:/bin/false\nroot:x:0:0::/:/bin/false\n")
+    (tmp_path / "etc" / "group").write_text("otus:x:990:\nroot:x:0:\n")
+    options = ["--create"] if name == "tmpfiles" else []
+    done = subprocess.run(
+        [needs.tool(tool), f"--root={tmp_path}", *options, str(DEPLOY / "systemd" / f"otus.{name}.conf")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_shipped_configuration_is_the_one_in_the_code() -> None:
+    text = (DEPLOY / "config.yml").read_text()
+    assert text == shipped_config(), "otus config sample > deploy/config.yml"
+    data = load_file(DEPLOY / "config.yml")
+    shipped = effective_from(data, "config.yml", {"OTUS_NODE_IP": "192.0.2.1"}).config
+    assert attrs.evolve(shipped, node=DaemonConfig().node) == DaemonConfig()
+    jsonschema.validate(data, config_schema())
+
+
+def exported() -> set[str]:
+    """Every sample name that a daemon with one task can export."""
+    roster = Roster(parsers=("sip",), processors=("filter",), reporters={"kafka": ("auth",)})
+    counters = dict.fromkeys(counter_names(roster, ("dropped{decode:not_ip}",)), 0)
+    task = TaskView(
+        id="t", interface="eth0", state="running", degraded=False, restarts=0, roster=roster, workers=(counters,)
+    )
+    record = PluginRecord(plugin="sip", distribution="otus-plugin-sip", version="0.1.0", stage="ready")
+    view = View(tasks=(task,), plugins=(record,), reload_failures=0, log_lines_dropped=0)
+    return {sample.name for metric in OtusCollector(lambda: view).collect() for sample in metric.samples}
+
+
+def asked_for(expressions: list[str]) -> set[str]:
+    return {name for expression in expressions for name in re.findall(r"\botus_[a-z_]+", expression)}
+
+
+def test_alerts_ask_for_metrics_that_exist() -> None:
+    (rules,) = documents(DEPLOY / "prometheus" / "alerts.yml")
+    found = [rule for group in rules["groups"] for rule in group["rules"]]
+    assert {"alert", "expr", "labels", "annotations"} <= set.intersection(*(set(rule) for rule in found))
+    assert asked_for([rule["expr"] for rule in found]) <= exported()
+
+
+def test_panels_ask_for_metrics_that_exist() -> None:
+    board = json.loads((DEPLOY / "grafana" / "otus.json").read_text())
+    expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    expressions += [variable["query"] for variable in board["templating"]["list"]]
+    assert asked_for(expressions) <= exported()
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"]) >= 10
+
+
+def test_compose_names_what_is_there() -> None:
+    (compose,) = documents(DEPLOY / "docker" / "compose.yml")
+    otus = compose["services"]["otus"]
+    assert (DEPLOY / "docker" / otus["build"]["context"] / otus["build"]["dockerfile"]).is_file()
+    assert (otus["cap_drop"], otus["cap_add"], otus["network_mode"]) == (["ALL"], ["NET_RAW"], "host")
+    environment = {**otus["environment"], "OTUS_NODE_IP": "192.0.2.1"}
+    config = effective_from({"otus": {}}, "compose", environment).config
+    assert config.command_channel.enabled
+    assert config.command_channel.kafka["brokers"] == ["127.0.0.1:9092"]
+
+
+def test_the_image_has_every_distribution() -> None:
+    text = (DEPLOY / "docker" / "Dockerfile").read_text()
+    copied = set(re.findall(r"^COPY (otus-\S+)", text, re.MULTILINE))
+    assert copied == {path.parent.name for path in needs.ROOT.glob("otus-*/pyproject.toml")}
+    assert re.search(r"^USER otus$", text, re.MULTILINE)
+
+
+def test_the_daemon_set_is_whole() -> None:
+    kinds = {document["kind"]: document for document in documents(DEPLOY / "kubernetes" / "daemonset.yaml")}
+    pod = kinds["DaemonSet"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["hostNetwork"] is True
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["NET_RAW"]}
+    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+    data = yaml.safe_load(kinds["ConfigMap"]["data"]["config.yml"])
+    names = {entry["name"]: "192.0.2.1" for entry in container["env"]}
+    assert effective_from(data, "config map", names).config.command_channel.enabled
