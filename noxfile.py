@@ -109,7 +109,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """Feed seeds, mutations and captures to a sanitizer build of the compiled modules: ``nox -s fuzz -- SECONDS``."""
-    session.install("-q", "-c", CONSTRAINTS, *BUILD_TOOLS, *TEST_TOOLS)
+    install(session, DISTRIBUTIONS, *BUILD_TOOLS, *TEST_TOOLS)
     session.run("python", "-m", "tests.fuzz", *session.posargs)
 
 

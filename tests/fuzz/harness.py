@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 MUTATIONS = 20_000
 INTERESTING = (0, 1, 7, 8, 0x3F, 0x40, 0x7F, 0x80, 0xFE, 0xFF)
@@ -41,6 +41,16 @@ def walk(one_input: Callable[[bytes], None], seeds: Sequence[bytes], mutations: 
     for _ in range(mutations):
         one_input(mutate(chance.choice(seeds), chance, seeds))
     return inputs + mutations
+
+
+def forever(seeds: Sequence[bytes], seed: int | None = None) -> Iterator[bytes]:
+    """Give the seeds, every prefix of each, and then mutated seeds without end."""
+    for data in seeds:
+        for length in range(len(data) + 1):
+            yield data[:length]
+    chance = random.Random(seed)
+    while True:
+        yield mutate(chance.choice(seeds), chance, seeds)
 
 
 def mutate(data: bytes, chance: random.Random, others: Sequence[bytes]) -> bytes:
