@@ -24,6 +24,9 @@ class Notifier:
             os.write(self._ready_fd, b"ready")
             os.close(self._ready_fd)
             self._ready_fd = None
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 2)  # the terminal is let go of: from now on there are the log file and Loki
+            os.close(null)
 
     def reloading(self) -> None:
         """A reload has begun; systemd wants to know when."""

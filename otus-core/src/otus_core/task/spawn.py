@@ -9,6 +9,9 @@ import sys
 
 from otus_core.task.channel import Channel
 
+BACKGROUND = "OTUS_READY_FD"
+"""Set in a daemon that goes to the background: its helpers must not hold the terminal."""
+
 
 def spawn(module: str) -> tuple[subprocess.Popen[bytes], Channel]:
     """Run ``python -m module CHANNEL_FD PARENT_PID``; gives the process and our end of its channel."""
@@ -18,6 +21,7 @@ def spawn(module: str) -> tuple[subprocess.Popen[bytes], Channel]:
             [sys.executable, "-m", module, str(theirs.fileno()), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL if BACKGROUND in os.environ else None,
             pass_fds=(theirs.fileno(),),
         )
     channel = Channel(ours)

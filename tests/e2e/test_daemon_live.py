@@ -1,0 +1,238 @@
+"""A node as its operator knows it: a live task on a veth, sipp's calls, status, metrics, reload, kill -9, stop; and nothing is lost on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from otus_core.testing import packets
+from tests.live.net import OTUS, Pair, wait
+from tests.live.test_live import call as make_calls
+from tests.live.test_live import message
+
+pytestmark = pytest.mark.live
+PORT = 9191
+CONFIG = """\
+otus:
+  node: {{hostname: edge-1, ip: 127.0.0.1}}
+  control: {{socket: {folder}/o.sock, pid_file: {folder}/o.pid}}
+  data_dir: {folder}/data
+  metrics: {{listen: "127.0.0.1:{port}"}}
+  resources: {{max_workers: 8}}
+  log: {{level: {level}, outputs: {{file: {{enabled: true, path: {folder}/otus.log}}}}}}
+"""
+TASK = """\
+id: calls
+workers: 2
+capture:
+  type: afpacket
+  interface: eth0
+  bpf_filter: udp port 5060
+parsers: [sip]
+reporters: [discard]
+"""
+
+
+class Node:
+    """A daemon in the near namespace of a pair."""
+
+    def __init__(self, pair: Pair, folder: Path) -> None:
+        self.pair = pair
+        self.folder = folder
+        self.config = folder / "config.yml"
+        self.write("info")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def write(self, level: str) -> None:
+        self.config.write_text(CONFIG.format(folder=self.folder, port=PORT, level=level))
+
+    def start(self, **environment: str) -> None:
+        self.process = self.pair.popen(
+            self.pair.near,
+            *(OTUS, "daemon", "-c", self.config),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, **environment},
+        )
+        wait(lambda: self.call("status")[0] == 0, what="the daemon answers")
+
+    def call(self, *arguments: str) -> tuple[int, Any]:
+        done = subprocess.run(
+            [OTUS, "--socket", f"{self.folder}/o.sock", "--output", "json", *arguments],
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, json.loads(done.stdout) if done.stdout else None
+
+    def rpc(self, method: str) -> Any:
+        """Ask without a process of its own."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(10)
+            sock.connect(f"{self.folder}/o.sock")
+            sock.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method}).encode() + b"\n")
+            with sock.makefile("rb") as answer:
+                return json.loads(answer.readline())["result"]
+
+    def counters(self) -> dict[str, Any]:
+        """The task's counters; empty while it is not back yet."""
+        (task,) = self.rpc("task_status")["tasks"] or [{}]
+        return dict(task.get("counters") or {})
+
+    def running(self) -> bool:
+        """Whether every worker captures."""
+        _, status = self.call("task", "status", "calls")
+        return bool(status) and [w["state"] for w in status.get("workers", ())] == ["running"] * 2
+
+    def metrics(self) -> dict[tuple[str, str], float]:
+        """Every sample of the task, by name and what its other label says."""
+        url = f"http://127.0.0.1:{PORT}/metrics"
+        text = self.pair.inside(self.pair.near, lambda: urllib.request.urlopen(url, timeout=10).read().decode())
+        return {
+            (sample.name, next((v for k, v in sample.labels.items() if k != "task"), "")): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.labels.get("task") == "calls"
+        }
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    pair = Pair(f"otusd{os.getpid() % 100_000}")
+    made = Node(pair, tmp_path)
+    yield made
+    made.end()
+    pair.remove()
+
+
+def create(node: Node) -> None:
+    file = node.folder / "task.yaml"
+    file.write_text(TASK)
+    assert node.call("task", "create", "-f", str(file)) == (0, {"task_id": "calls", "status": "created"})
+    wait(node.running, what="both workers capture")
+
+
+def test_a_node_from_start_to_stop(node: Node, tmp_path: Path) -> None:
+    node.start()
+    create(node)
+    statistics_ = make_calls(node.pair, tmp_path, calls=100)
+    sent = 600 + int(statistics_["Retransmissions(C)"])
+    wait(lambda: node.counters()["reporters"]["discard"]["reported"] == sent, what="all messages are reported")
+    wait(lambda: node.counters()["in_ring"] == 0)
+    counters = node.counters()
+    assert (counters["kernel_rx"], counters["kernel_drop"], counters["unaccounted"]) == (sent, 0, 0)
+    stats = node.call("stats")[1]["tasks"]["calls"]
+    assert stats["counters"]["kept"] == sent
+    metrics = node.metrics()
+    assert metrics["otus_capture_packets_total", "eth0"] == sent
+    assert metrics["otus_capture_drops_total", "kernel"] == 0
+    assert metrics["otus_unaccounted", ""] == 0
+    assert sum(v for (n, stage), v in metrics.items() if (n, stage) == ("otus_task_status", "running")) == 1
+    node.write("debug")
+    assert node.call("reload")[1]["changed"] == ["log.level"]
+    killed_and_back(node)
+    assert node.call("stop")[0] == 0
+    assert node.process is not None
+    assert node.process.wait(20) == 0
+    log = [json.loads(line) for line in (node.folder / "otus.log").read_text().splitlines()]
+    assert "daemon_stopped" in [entry["event"] for entry in log]
+
+
+def killed_and_back(node: Node) -> None:
+    """kill -9, and packets flow again within 3 s of the new start."""
+    workers = [worker["pid"] for worker in node.call("task", "status", "calls")[1]["workers"]]
+    assert node.process is not None
+    node.process.kill()
+    node.process.wait()
+    wait(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers), what="no worker is left")
+    begun = time.monotonic()
+    node.start()
+    number = 0
+    while not (counters := node.counters()) or not counters["reporters"]["discard"]["reported"]:
+        assert time.monotonic() - begun < 10
+        node.pair.send([packets.udp(message(number))])
+        number += 1
+        time.sleep(0.02)
+    took = time.monotonic() - begun
+    assert took <= 3.0, f"{took:.1f} s to the first reported packet"
+    wait(node.running)
+    frames = node.counters()["kernel_rx"]
+    node.pair.send([packets.udp(message(n), src=f"10.6.0.{n % 250 + 1}") for n in range(500)])
+    wait(lambda: node.counters()["kernel_rx"] >= frames + 500)
+    wait(lambda: node.counters()["in_ring"] == 0)
+    wait(lambda: node.counters()["reporters"]["discard"]["reported"] == node.counters()["frames_read"])
+    assert node.counters()["unaccounted"] == 0
+
+
+def test_status_is_answered_while_five_hundred_callers_hang(node: Node) -> None:
+    node.start()
+    create(node)
+    hanging = []
+    try:
+        for _ in range(500):
+            sock = socket.socket(socket.AF_UNIX)
+            sock.settimeout(1)
+            sock.connect(f"{node.folder}/o.sock")
+            sock.send(b'{"jsonrpc": "2.0", "id"')
+            hanging.append(sock)
+        times = []
+        for _ in range(200):
+            begun = time.monotonic()
+            assert node.rpc("task_status")["count"] == 1
+            times.append(time.monotonic() - begun)
+    finally:
+        for sock in hanging:
+            sock.close()
+    assert statistics.quantiles(times, n=100)[98] <= 0.2
+
+
+def test_systemd_is_told(node: Node) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(node.folder / "notify"))
+        systemd.settimeout(20)
+        node.start(NOTIFY_SOCKET=str(node.folder / "notify"), WATCHDOG_USEC="1000000")
+        create(node)
+        assert node.process is not None
+        heard: list[str] = []
+
+        def hears(word: str) -> bool:
+            while not any(word in said for said in heard):
+                heard.append(systemd.recv(4096).decode())
+            return True
+
+        assert hears("READY=1")
+        assert hears("WATCHDOG=1")
+        heard.clear()
+        node.process.send_signal(signal.SIGHUP)
+        assert hears("RELOADING=1")
+        assert hears("READY=1")
+        node.process.send_signal(signal.SIGTERM)
+        assert hears("STOPPING=1")
+        assert node.process.wait(20) == 0
+
+
+def test_the_background(node: Node) -> None:
+    begun = time.monotonic()
+    node.pair.run(node.pair.near, OTUS, "daemon", "-c", node.config, "--daemonize", timeout=30)
+    assert node.call("status")[0] == 0  # it had been ready when the command returned
+    assert time.monotonic() - begun < 20
+    pid = int((node.folder / "o.pid").read_text())
+    assert node.call("stop")[0] == 0
+    wait(lambda: not Path(f"/proc/{pid}").exists(), what="it has ended")
