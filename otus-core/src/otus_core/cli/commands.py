@@ -26,7 +26,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "task": Entry("otus_core.cli.operate:task_app", "Create, look at and delete its tasks"),
     },
     "Plugins": {
-        "plugins": Entry("otus_core.cli.plugins:app", "List, show and check plugins"),
+        "plugins": Entry("otus_core.cli.plugins:app", "List, show, check and write plugins"),
     },
     "Files": {
         "validate": Entry("otus_core.cli.validate:validate", "Check a task or configuration file"),

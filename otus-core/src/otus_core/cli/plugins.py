@@ -87,6 +87,25 @@ def check(
         raise typer.Exit(1)
 
 
+@app.command()
+def new(
+    kind: Annotated[str, typer.Argument(help="parser, processor, reporter or capturer.", metavar="KIND")],
+    name: Annotated[str, typer.Argument(help="Name of the component: small letters, digits, hyphens.", metavar="NAME")],
+    folder: Annotated[Path, typer.Option("--folder", help="Where the distribution's folder is made.")] = Path(),
+) -> None:
+    """Write a new plugin: a complete distribution, with tests that pass.
+
+    otus plugins new parser dns
+    """
+    from otus_core.plugins.scaffold import write_plugin
+
+    written = write_plugin(kind, name, folder)
+    root = folder / f"otus-plugin-{name}"
+    for file in written:
+        typer.echo(str(file))
+    typer.echo(f"\nNext:\n  pip install -e '{root}[test]'\n  otus plugins check {name}\n  pytest {root}")
+
+
 def _named(session: Session, name: str) -> list[Registered]:
     """Give the components of this name, of one kind or of all. Raises PluginNotFound."""
     kind, _, bare = name.rpartition(":")

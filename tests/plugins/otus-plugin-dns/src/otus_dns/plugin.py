@@ -1,0 +1,18 @@
+"""Declares the parser ``dns``."""
+
+from collections.abc import Iterator
+
+import otus_core
+
+
+@otus_core.hookimpl
+def otus_components() -> Iterator[otus_core.Declaration]:
+    """Declare the parser."""
+    yield otus_core.Parser(
+        name="dns",
+        factory="otus_dns.parser:DnsParser",
+        payload_types=("dns",),
+        transports=("udp",),
+        ports=(53,),
+        summary="DNS over UDP (RFC 1035)",
+    )
