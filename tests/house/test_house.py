@@ -1,0 +1,131 @@
+"""Rules of the house that no linter knows: what is documented, what may be imported, how things are called, where links lead."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import otus_core
+from otus_core import hookspecs
+from otus_core.cli.commands import COMMANDS
+from tests.needs import ROOT
+
+LINES_MAX = 400
+LONGER = {
+    "otus-plugin-sip/src/otus_sip/message.pyx": 500,  # one class, of which each method is a header
+    "otus-plugin-sip/src/otus_sip/sessions.pyx": 410,
+    "otus-core/src/otus_core/model/flows.pyx": 460,
+}
+"""Files that may be longer, and how long."""
+FORBIDDEN = re.compile(r"^(utils?|helpers?|common|misc|base)$")
+DOCUMENTS = sorted(path for path in ROOT.glob("**/*.md") if not set(path.parts) & {".nox", ".venv", ".cache", "build"})
+
+
+def sources() -> list[Path]:
+    return sorted(
+        path
+        for folder in ROOT.glob("otus-*/src")
+        for path in folder.rglob("*")
+        if path.suffix in (".py", ".pyx") and ".egg-info" not in str(path)
+    )
+
+
+def plugin_sources() -> Iterator[Path]:
+    for path in sources():
+        if path.suffix == ".py" and "otus-core" not in path.parts:
+            yield path
+
+
+def test_no_file_is_too_long() -> None:
+    long = {}
+    for path in sources():
+        name = str(path.relative_to(ROOT))
+        lines = path.read_text().count("\n")
+        if lines > LONGER.get(name, LINES_MAX):
+            long[name] = lines
+    assert long == {}
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    assert [str(path) for path in sources() if FORBIDDEN.fullmatch(path.stem)] == []
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = []
+    for path in sources():
+        text = path.read_text().lstrip()
+        if path.name != "__init__.py" and not text.startswith(('"""', "# cython")):
+            silent.append(str(path))
+    assert silent == []
+
+
+def test_plugins_import_only_what_the_core_exports() -> None:
+    wrong = []
+    for path in plugin_sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("otus_core"):
+                wrong += [
+                    f"{path}: {node.module}.{alias.name}"
+                    for alias in node.names
+                    if node.module != "otus_core" or alias.name not in otus_core.__all__
+                ]
+            elif isinstance(node, ast.Import):
+                wrong += [f"{path}: {alias.name}" for alias in node.names if alias.name.startswith("otus_core.")]
+    assert wrong == []
+
+
+def test_compiled_plugins_use_nothing_of_the_cores_c_level() -> None:
+    pattern = re.compile(r"^\s*(from otus_core\S* cimport|cimport otus_core)", re.MULTILINE)
+    wrong = [str(path) for path in sources() if "otus-core" not in path.parts and pattern.search(path.read_text())]
+    assert wrong == []
+
+
+def test_every_public_name_is_documented() -> None:
+    bare = []
+    for name in otus_core.__all__:
+        value = getattr(otus_core, name)
+        if (inspect.isclass(value) or inspect.isroutine(value)) and not inspect.getdoc(value):
+            bare.append(name)
+    assert bare == []
+
+
+def test_every_hook_is_documented_with_an_example() -> None:
+    hooks = [value for name, value in vars(hookspecs).items() if name.startswith("otus_")]
+    assert hooks
+    assert [hook.__name__ for hook in hooks if "hookimpl" not in (hook.__doc__ or "")] == []
+    guide = (ROOT / "docs" / "plugins.md").read_text()
+    assert [hook.__name__ for hook in hooks if hook.__name__ not in guide] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    targets = [target for target in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in target]
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_the_documents_name_commands_that_exist() -> None:
+    unknown = set()
+    for path in DOCUMENTS:
+        text = path.read_text()
+        for block in re.findall(r"```(?:sh|console)\n(.*?)```", text, re.DOTALL):
+            for command in re.findall(r"(?:^|[$;|] *|sudo )otus ([a-z]+)", block, re.MULTILINE):
+                unknown |= {f"{path.name}: otus {command}"} if command not in {*COMMANDS, "fleet"} else set()
+    assert unknown == set()
+
+
+def test_nothing_names_a_workplace_or_a_registry() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    pattern = re.compile(rb"files\.pythonhosted\.org|pypi\.org/simple|/" + rb"work/(main|venv|\.library)")
+    named = []
+    for name in listed.splitlines():
+        path = ROOT / name
+        if path.is_file() and path.suffix not in (".pcap", ".pcapng", ".gz") and pattern.search(path.read_bytes()):
+            named.append(name)
+    assert named == []
