@@ -17,6 +17,8 @@ from otus_core import BaseReporter, Context, LineWriter, OutputPacket, PluginIni
 
 log = structlog.get_logger("otus.console")
 T = TypeVar("T")
+WRITE_AT_ONCE = 40
+"""Messages of JSON in one write: some 100 kB, which malloc has at hand; more is fetched from the kernel page by page, every time."""
 
 
 class ConsoleReporter(BaseReporter):
@@ -40,12 +42,16 @@ class ConsoleReporter(BaseReporter):
     async def report(self, batch: Sequence[OutputPacket]) -> ReportResult:
         """Write the batch. A message whose payload cannot be encoded fails alone. Raises BrokenPipeError."""
         assert self._stdout is not None  # wired before anything is reported
-        text = self._text
-        lines = self._each(batch, _json) if text is None else text.lines(self._each(batch, text.row))
-        if lines:
-            await self._stdout.write(b"\n".join(lines) + b"\n")
-        failed = len(batch) - len(lines)
-        return ReportResult(len(lines), {"encode": failed} if failed else {})
+        text, written = self._text, 0
+        step = WRITE_AT_ONCE if text is None else len(batch) or 1  # lines of text are aligned with each other
+        for start in range(0, len(batch), step):
+            part = batch[start : start + step]
+            lines = self._each(part, _json) if text is None else text.lines(self._each(part, text.row))
+            if lines:
+                await self._stdout.write(b"\n".join(lines) + b"\n")
+            written += len(lines)
+        failed = len(batch) - written
+        return ReportResult(written, {"encode": failed} if failed else {})
 
     def _each(self, batch: Sequence[OutputPacket], encode: Callable[[OutputPacket], T]) -> list[T]:
         """Encode each message. A payload is a parser's own and raises what it likes: the first is logged, all count."""
