@@ -103,6 +103,10 @@ cdef class SipParser:
     cdef bytes ports            # one byte a port: whether it is configured
     cdef Sessions sessions
     cdef object config
+    cdef bytes seen             # what can_handle said yes to last, and found out about it: handle comes right after
+    cdef Line seen_line
+    cdef Py_ssize_t seen_begin
+    cdef bint seen_tcp
 
     def __init__(self, config):
         table = bytearray(65536)
@@ -146,24 +150,32 @@ cdef class SipParser:
             return False
         if not on_port and not has_sip_field(data + begin + line.end, size - begin - line.end):
             return False
-        if packet.protocol != TCP:
-            return True
-        return line.kind == MALFORMED or message_size(data + begin, size - begin, True) >= 0
+        self.seen_tcp = packet.protocol == TCP
+        if self.seen_tcp and line.kind != MALFORMED and message_size(data + begin, size - begin, True) < 0:
+            return False
+        self.seen, self.seen_line, self.seen_begin = payload, line, begin
+        return True
 
     def handle(self, packet):
         cdef bytes payload = packet.payload
-        if packet.protocol == TCP:
+        cdef bint known = payload is self.seen
+        self.seen = None
+        if self.seen_tcp if known else packet.protocol == TCP:
             return self._segment(packet, payload)
-        return self._datagram(packet, payload)
+        return self._datagram(packet, payload, known)
 
-    cdef object _datagram(self, object packet, bytes payload):
+    cdef object _datagram(self, object packet, bytes payload, bint known):
         cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(payload)
         cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
-        cdef Py_ssize_t begin = skip_crlf(data, size)
+        cdef Py_ssize_t begin
         cdef Py_ssize_t length
         cdef Line line
-        cdef int kind = classify(data + begin, size - begin, True, &line)
-        if kind == MALFORMED or kind == NOT_SIP:
+        if known:
+            line, begin = self.seen_line, self.seen_begin
+        else:
+            begin = skip_crlf(data, size)
+            classify(data + begin, size - begin, True, &line)
+        if line.kind == MALFORMED or line.kind == NOT_SIP:
             raise ParseError("malformed start line")
         length = message_size(data + begin, size - begin, False)
         if begin or length != size:
