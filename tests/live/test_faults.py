@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from otus_core.testing import packets
-from tests.live.net import Pair, Run, accounted, children_of, wait
+from tests.live.net import OTUS, Pair, Run, accounted, children_of, has_ring, wait
 from tests.live.test_live import message, seen
 
 pytestmark = pytest.mark.live
@@ -187,3 +190,30 @@ def test_a_second_task_does_not_suffer(pair: Pair, run: Start) -> None:
     accounted(summary)
     assert seen(other) == [f"call-{n}" for n in range(300)]
     accounted(suffering.stop())
+
+
+def test_an_output_that_nobody_reads_does_not_hold_up_the_capture(pair: Pair, tmp_path: Path) -> None:
+    """A flooded interface, and a reporter whose pipe is full: the kernel drops nothing, and what the reporter lost is counted."""
+    summary = tmp_path / "summary.json"
+    command = (OTUS, "run", "-i", "eth0", *FILTER, "--summary-json", summary)
+    with (tmp_path / "errors").open("wb") as errors:
+        process = pair.popen(pair.near, *command, stdout=subprocess.PIPE, stderr=errors)
+    assert process.stdout is not None
+    try:
+        wait(lambda: any(has_ring(pid) for pid in children_of(process.pid)), what="worker")
+        for n in range(20):
+            pair.send(some(2000 * n, 2000))
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        status = process.wait(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    told = json.loads(summary.read_text())
+    accounted(told)
+    assert (told["kernel_rx"], told["kernel_drop"], told["kept"]) == (40_000, 0, 40_000)
+    console = told["reporters"]["console"]
+    assert console["reported"] < 40_000
+    assert console["reported"] + sum(console["dropped"].values()) == 40_000
+    assert status == 1
