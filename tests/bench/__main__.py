@@ -33,23 +33,23 @@ OTUS = str(Path(sys.executable).with_name("otus"))
 
 @attrs.frozen(kw_only=True)
 class Row:
-    """What is measured: a capture, the arguments, and the most µs of CPU time a frame may take."""
+    """What is measured: a capture, the arguments, and how many times faster than the dpkt loop a frame must be."""
 
     name: str
     capture: str
-    target: float
+    ratio: float
     format: str = "none"
     keep: bool = True
     tunnels: str = ""
 
 
 ROWS = (
-    Row(name="whole chain", capture="sip", target=1.25),
-    Row(name="busy: 3,000 calls up", capture="busy", target=1.375),
-    Row(name="JSON lines", capture="sip", target=2.9, format="json"),
-    Row(name="fragments, a frame", capture="fragments", target=1.7),
-    Row(name="QinQ", capture="qinq", target=1.56),
-    Row(name="VXLAN", capture="vxlan", target=1.56, tunnels="vxlan"),
+    Row(name="whole chain", capture="sip", ratio=15.0),
+    Row(name="busy: 3,000 calls up", capture="busy", ratio=13.6),
+    Row(name="JSON lines", capture="sip", ratio=6.9, format="json"),
+    Row(name="fragments, a frame", capture="fragments", ratio=11.8),
+    Row(name="QinQ", capture="qinq", ratio=12.0),
+    Row(name="VXLAN", capture="vxlan", ratio=12.0, tunnels="vxlan"),
 )
 
 
@@ -131,7 +131,12 @@ def main(names: list[str]) -> None:
         path = capture(FOLDER, row.capture)
         reference = median(lambda: dpkt_loop(plain))
         value = median(lambda row=row, path=path: chain(row, path))  # type: ignore[misc]
-        report(row.name, value, row.target, "µs", f"{reference / value:.1f} x dpkt ({reference:.1f} µs)")
+        ratio = reference / value
+        verdict = "PASS" if ratio >= row.ratio else "MISS"
+        sys.stdout.write(
+            f"{row.name:<28} {value:>9.3f} µs   {ratio:>5.1f} x dpkt ({reference:.1f} µs), target {row.ratio:>4.1f} x  {verdict}\n"
+        )
+        sys.stdout.flush()
     if not names:
         whole(plain)
 
