@@ -26,6 +26,7 @@ from otus_kafka.envelope import Command, Refused
 from otus_kafka.executed import Executed
 from otus_kafka.gate import BURST_S, Gate
 from otus_kafka.link import ProducerLink
+from otus_kafka.rate import Bucket
 from otus_kafka.reports import Reports
 from otus_kafka.settings import KafkaChannelConfig
 
@@ -39,7 +40,7 @@ WAITING_MAX = 1000
 ANSWER_WITHIN_S = 10.0
 QUIET = frozenset({"rate", "unsigned", "signature", "too_large", "busy"})
 """Refusals that are not answered: who floods us, or is not who he says, gets no work out of us."""
-LOG_BURST = 20.0
+LOG_RATE, LOG_BURST = 1.0, 20.0
 FETCH_EXTRA = 65536
 IDS_MIN = 10_000
 
@@ -60,15 +61,14 @@ class KafkaChannel(BaseCommandChannel):
         self._line = LastLine()
         self._reason = "not connected yet"
         self._counts: Counter[str] = Counter()
-        self._log_tokens = LOG_BURST
-        self._logged_at = time.monotonic()
+        self._lines = Bucket(LOG_RATE, LOG_BURST)
 
     def wire(self, context: Context) -> None:
         """Take the node's name, and the folder for what must survive a restart. Raises PluginInitFailed."""
         config = self._config
         self._context = context
         self._group = config.group_id or f"otus-{context.hostname}"
-        self._gate = Gate(config, context.hostname, time.monotonic())
+        self._gate = Gate(config, context.hostname)
         window = (config.command_ttl + config.command_clock_skew + BURST_S) * config.max_commands_per_second
         self._executed = Executed(self._state_file(), max(IDS_MIN, int(window)))
         self._options = client_options(config)
@@ -129,9 +129,7 @@ class KafkaChannel(BaseCommandChannel):
             try:
                 await self._connect()
                 await self._poll()
-            except (KafkaError, OSError, TimeoutError) as error:
-                self._fail(error)
-            except Exception as error:  # of the client library: it must not end the channel
+            except Exception as error:  # whatever the client library raises: it must not end the channel
                 self._fail(error)
             await self._disconnect()
             pause = BACKOFF_S[0] if time.monotonic() - began > SILENT_S else min(pause * 2, BACKOFF_S[1])
@@ -212,13 +210,12 @@ class KafkaChannel(BaseCommandChannel):
     async def _accept(self, command: Command, place: str, now: float) -> None:
         """Queue a command for execution, unless it has been executed. Raises Refused."""
         request_id = command.request_id or place
-        about = {"request_id": command.request_id, "command": command.command, "target": command.target}
         if request_id in self._executed:
             self._counts["duplicates"] += 1
-            self._say("command_repeated", **about)
+            self._say("command_repeated", request_id=command.request_id, command=command.command, target=command.target)
             return
         if self._waiting.full():
-            raise Refused("busy", "too many commands are waiting", **about)
+            raise command.refused("busy", "too many commands are waiting")
         try:
             await asyncio.to_thread(self._executed.add, request_id, now)
         except OSError as error:
@@ -234,11 +231,7 @@ class KafkaChannel(BaseCommandChannel):
 
     def _say(self, event: str, **fields: str) -> None:
         """Log at a bounded rate: what is refused comes from afar."""
-        now = time.monotonic()
-        self._log_tokens = min(LOG_BURST, self._log_tokens + now - self._logged_at)
-        self._logged_at = now
-        if self._log_tokens >= 1:
-            self._log_tokens -= 1
+        if self._lines.take():
             log.warning(event, **{name: printable(text, 200) for name, text in fields.items()})
 
     async def _execute(self) -> None:

@@ -7,12 +7,12 @@ the door of the component on whose behalf it was written.
 from __future__ import annotations
 
 import logging
-import time
 from contextvars import ContextVar
 
 import structlog
 
 from otus_core import printable
+from otus_kafka.rate import Bucket
 
 LINE_MAX = 300
 BURST = 10
@@ -44,8 +44,7 @@ _listener: ContextVar[LastLine | None] = ContextVar("otus_kafka_listener", defau
 class _Handler(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._tokens = float(BURST)
-        self._last = time.monotonic()
+        self._bucket = Bucket(1.0, BURST)
         self._suppressed = 0
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -59,13 +58,9 @@ class _Handler(logging.Handler):
         self._pass_on(record.levelname.lower(), text)
 
     def _pass_on(self, level: str, text: str) -> None:
-        now = time.monotonic()
-        self._tokens = min(float(BURST), self._tokens + now - self._last)
-        self._last = now
-        if self._tokens < 1:
+        if not self._bucket.take():
             self._suppressed += 1
             return
-        self._tokens -= 1
         suppressed, self._suppressed = self._suppressed, 0
         log.warning("kafka_client", level_of_client=level, message=text, suppressed=suppressed)
 

@@ -37,6 +37,10 @@ class Command:
     request_id: str
     payload: Mapping[str, Any]
 
+    def refused(self, reason: str, text: str) -> Refused:
+        """Give the refusal of this command."""
+        return Refused(reason, text, request_id=self.request_id, command=self.command, target=self.target)
+
 
 class Refused(Exception):
     """A command is not executed. ``reason`` is one word for counters, ``request_id`` and ``command`` are known where it could be read so far."""
