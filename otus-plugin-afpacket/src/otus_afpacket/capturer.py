@@ -33,7 +33,6 @@ class AfpacketCapturer(otus_core.BaseCapturer):
         self._fresh: int | None = None
         self._fresh_at = 0.0
         self._filter = b""
-        self._link_type = sockets.LINKTYPE_ETHERNET
         self._own: tuple[program.Connection, ...] = ()
         self._taken = 0
         self._earlier = CaptureStats()
@@ -62,9 +61,8 @@ class AfpacketCapturer(otus_core.BaseCapturer):
         try:
             (descriptor,) = fds
             sock = socket.socket(fileno=descriptor)
-            cooked = sock.type == socket.SOCK_DGRAM
+            cooked = sockets.is_cooked(sock)
             self._ring = Ring(descriptor, config.block_size, config.block_count, cooked=cooked, taken=self._taken)
-            self._link_type = sockets.LINKTYPE_RAW if cooked else sockets.LINKTYPE_ETHERNET
             self._filter = kernel.attached(sock)
         except (OSError, ValueError) as error:
             raise CaptureError(config.interface, f"cannot use the packet socket: {error}") from None
@@ -82,10 +80,8 @@ class AfpacketCapturer(otus_core.BaseCapturer):
             return self._last(self._ring, self._halted_at)
         if self._fresh is not None and self._is_drained(self._fresh_at):
             self._change()
-        else:
-            self._sock.getsockopt(
-                socket.SOL_SOCKET, socket.SO_ERROR
-            )  # takes ENETDOWN away: until then the socket is "readable"
+        else:  # takes ENETDOWN away: until then the socket is "readable"
+            self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         return EMPTY
 
     def _read_ring(self, ring: Ring) -> FrameBatch | None:
@@ -159,7 +155,7 @@ class AfpacketCapturer(otus_core.BaseCapturer):
             return
         own = self._own
         while True:
-            guard = program.connections_guard(own, self._link_type)
+            guard = program.connections_guard(own, sockets.filtered_link_type(self._sock))
             try:
                 kernel.attach(self._sock, program.guarded(guard, self._filter))
                 return

@@ -51,9 +51,7 @@ def bind(sock: socket.socket, index: int) -> None:
     """Take the frames of one interface, of all with index 0: ``struct sockaddr_ll``. Raises OSError."""
     # socket.bind looks names up, and knows none for "all".
     address = struct.pack("=HHi12x", socket.AF_PACKET, socket.htons(ETH_P_ALL), index)
-    if _libc.bind(sock.fileno(), address, len(address)) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    _check(_libc.bind(sock.fileno(), address, len(address)))
 
 
 def attach(sock: socket.socket, program: bytes) -> None:
@@ -68,9 +66,7 @@ def attached(sock: socket.socket) -> bytes:
     # Its length is counted in instructions, not in bytes, which socket.getsockopt cannot know.
     held = ctypes.create_string_buffer(INSTRUCTIONS_MAX * INSTRUCTION_SIZE)
     length = ctypes.c_uint(INSTRUCTIONS_MAX)
-    if _libc.getsockopt(sock.fileno(), socket.SOL_SOCKET, SO_GET_FILTER, held, ctypes.byref(length)) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    _check(_libc.getsockopt(sock.fileno(), socket.SOL_SOCKET, SO_GET_FILTER, held, ctypes.byref(length)))
     return held.raw[: length.value * INSTRUCTION_SIZE]
 
 
@@ -96,14 +92,12 @@ def take_statistics(sock: socket.socket) -> tuple[int, int]:
 
 def hardware_type(sock: socket.socket, interface: str) -> int:
     """Give the interface's ARPHRD_ number. Raises OSError."""
-    answer = fcntl.ioctl(sock.fileno(), SIOCGIFHWADDR, struct.pack("16s24x", interface.encode()))
-    return int(struct.unpack_from("=H", answer, 16)[0])
+    return _ask(sock, SIOCGIFHWADDR, interface)
 
 
 def interface_flags(sock: socket.socket, interface: str) -> int:
     """Give the interface's IFF_ flags. Raises OSError."""
-    answer = fcntl.ioctl(sock.fileno(), SIOCGIFFLAGS, struct.pack("16s24x", interface.encode()))
-    return int(struct.unpack_from("=H", answer, 16)[0])
+    return _ask(sock, SIOCGIFFLAGS, interface)
 
 
 def interface_drops(interface: str) -> int:
@@ -117,3 +111,15 @@ def interface_drops(interface: str) -> int:
     except (OSError, ValueError, IndexError):
         pass
     return 0
+
+
+def _ask(sock: socket.socket, request: int, interface: str) -> int:
+    """Give the first 16 bits of what ``struct ifreq`` holds behind the name."""
+    answer = fcntl.ioctl(sock.fileno(), request, struct.pack("16s24x", interface.encode()))
+    return int(struct.unpack_from("=H", answer, 16)[0])
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

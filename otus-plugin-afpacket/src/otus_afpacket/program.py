@@ -12,7 +12,6 @@ from collections.abc import Iterable
 import otus_core
 
 INSTRUCTION = struct.Struct("=HBBI")
-RET_CLASS, RET_A = 0x06, 0x16
 RET_K = 0x06
 JA = 0x05
 LD_W_ABS = 0x20

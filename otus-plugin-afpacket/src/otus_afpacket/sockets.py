@@ -20,7 +20,6 @@ from otus_core import CaptureError
 ANY = "any"
 LINKTYPE_ETHERNET = 1
 LINKTYPE_RAW = 101
-"""What a filter sees of a cooked socket's frames: they begin with their IP header."""
 ETHERNET_LIKE = frozenset({kernel.ARPHRD_ETHER, kernel.ARPHRD_LOOPBACK})
 PAGE_SIZE = 4096
 
@@ -39,17 +38,11 @@ def acquire(config: AfpacketConfig, shard: int, shards: int, state: dict[str, An
     check_ring(config)
     index = index_of(config.interface)
     try:
-        sock = _open(config, index)
-    except PermissionError:
-        raise CaptureError(
-            config.interface, "capturing needs CAP_NET_RAW: run as root, or give the capability to the service"
-        ) from None
-    with sock:
-        try:
+        with _open(config.interface) as sock:
             _prepare(sock, config, index, shard, shards, state)
-        except OSError as error:
-            raise _explained(config, error) from None
-        return [sock.detach()]
+            return [sock.detach()]
+    except OSError as error:
+        raise _explained(config, error) from None
 
 
 def check_ring(config: AfpacketConfig) -> None:
@@ -71,15 +64,24 @@ def index_of(interface: str) -> int:
         raise CaptureError(interface, f"there is no such interface (there are {there})", fatal=False) from None
 
 
-def is_cooked(sock: socket.socket, interface: str) -> bool:
-    """Whether frames come without their link layer: those of ``any``, and of interfaces that are not like Ethernet. Raises OSError."""
-    return interface == ANY or kernel.hardware_type(sock, interface) not in ETHERNET_LIKE
+def filtered_link_type(sock: socket.socket) -> int:
+    """Give what a filter on this socket sees: a cooked one's frames begin with their IP header."""
+    return LINKTYPE_RAW if is_cooked(sock) else LINKTYPE_ETHERNET
 
 
-def _open(config: AfpacketConfig, index: int) -> socket.socket:
+def is_cooked(sock: socket.socket) -> bool:
+    """Whether frames come without their link layer: those of ``any``, and of interfaces that are not like Ethernet."""
+    return sock.type == socket.SOCK_DGRAM
+
+
+def _open(interface: str) -> socket.socket:
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-    if not is_cooked(raw, config.interface):
-        return raw
+    try:
+        if interface != ANY and kernel.hardware_type(raw, interface) in ETHERNET_LIKE:
+            return raw
+    except OSError:
+        raw.close()
+        raise
     raw.close()
     return socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
 
@@ -104,7 +106,7 @@ def _prepare(
 def _program(sock: socket.socket, config: AfpacketConfig, index: int) -> bytes:
     """Compile the user's filter, and leave out what leaves by the loopback interface, for it comes back."""
     expression = config.bpf_filter.strip()
-    link_type = LINKTYPE_RAW if is_cooked(sock, config.interface) else LINKTYPE_ETHERNET
+    link_type = filtered_link_type(sock)
     if expression:
         tagged = config.interface if program.mentions_vlan(expression) and link_type == LINKTYPE_ETHERNET else ""
         compiled = otus_core.compile_bpf(expression, link_type, widen=config.bpf_fragments, interface=tagged)
@@ -139,9 +141,11 @@ def _join(sock: socket.socket, config: AfpacketConfig, index: int, shard: int, s
 def _explained(config: AfpacketConfig, error: OSError) -> CaptureError:
     """Say what the user can do about what the kernel refused."""
     size = config.block_size * config.block_count >> 20
+    privilege = "capturing needs CAP_NET_RAW: run as root, or give the capability to the service"
     reasons = {
         errno.ENOMEM: f"the kernel has no room for a ring of {size} MiB: make block_count or block_size smaller",
-        errno.EPERM: "capturing needs CAP_NET_RAW: run as root, or give the capability to the service",
+        errno.EPERM: privilege,
+        errno.EACCES: privilege,
     }
     gone = error.errno in (errno.ENODEV, errno.ENXIO, errno.ENETDOWN)
     reason = reasons.get(error.errno or 0) or error.strerror or str(error)
