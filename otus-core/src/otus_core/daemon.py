@@ -20,8 +20,7 @@ import attrs
 from otus_core.components import BaseCommandChannel, Context
 from otus_core.config.changes import changes
 from otus_core.config.daemon import DaemonConfig
-from otus_core.config.effective import Effective, load_effective
-from otus_core.config.structure import structure
+from otus_core.config.effective import Effective, channel_settings, load_effective
 from otus_core.control.handler import CommandHandler, Rates
 from otus_core.control.protocol import INTERNAL_ERROR, Request, RpcError, error_object
 from otus_core.control.server import ControlServer
@@ -232,12 +231,7 @@ class Daemon:
 
     def _make_channel(self, name: str, config: DaemonConfig) -> BaseCommandChannel:
         declaration = self._registry.component("command_channel", name).declaration
-        given = {
-            "command_ttl": config.command_channel.command_ttl,
-            "command_clock_skew": config.command_channel.command_clock_skew,
-            **config.command_channel.kafka,
-        }
-        settings: Any = structure(declaration.config, given, f"otus.command_channel.{name}")
+        settings: Any = channel_settings(config, declaration.config)
         channel: BaseCommandChannel = declaration.load_factory()(settings)
         channel.wire(
             Context(

@@ -11,11 +11,6 @@ from otus_core.cli.session import session_of
 app = typer.Typer(no_args_is_help=True, help="Print a JSON Schema (draft 2020-12).")
 
 
-@app.callback()
-def _group() -> None:
-    """Print a JSON Schema (draft 2020-12)."""
-
-
 @app.command("task")
 def task(context: typer.Context) -> None:
     """Print the schema of a task file, with the options of every installed plugin."""

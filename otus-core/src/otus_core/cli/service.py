@@ -8,6 +8,7 @@ from pathlib import Path
 
 from otus_core.daemon import Daemon
 from otus_core.errors import OtusError
+from otus_core.observe.systemd import READY_FD
 
 READY_WITHIN_S = 60.0
 
@@ -37,7 +38,7 @@ def _to_background() -> None:
         os._exit(0)
     os.close(reader)
     os.setsid()
-    os.environ["OTUS_READY_FD"] = str(writer)
+    os.environ[READY_FD] = str(writer)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1):
         os.dup2(null, descriptor)

@@ -10,9 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from otus_core.cli.session import Session, session_of
-from otus_core.config.effective import ROOT, effective_from, is_configuration
+from otus_core.config.effective import channel_settings, effective_from, is_configuration
 from otus_core.config.load import load_file
-from otus_core.config.structure import structure
 from otus_core.task.config import ComponentSpec, TaskConfig, load_task, unwrap
 
 
@@ -34,11 +33,12 @@ def validate(
 
 
 def _configuration(data: Any, session: Session, source: str) -> None:
-    effective = effective_from(data, source, os.environ, session.registry.config_sections())
+    sections = session.registry.config_sections()
+    effective = effective_from(data, source, os.environ, sections)
     channel = effective.config.command_channel
-    section = session.registry.config_sections().get(f"command_channel.{channel.type}")
+    section = sections.get(f"command_channel.{channel.type}")
     if channel.enabled and section is not None:
-        structure(section, channel.kafka, f"{ROOT}.command_channel.{channel.type}", source)
+        channel_settings(effective.config, section, source)
     if session.json_output:
         typer.echo(json.dumps({"valid": True, "hostname": effective.hostname, "ip": effective.ip}))
         return

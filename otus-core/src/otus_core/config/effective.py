@@ -90,6 +90,17 @@ def _rooted(data: Any, source: str) -> dict[str, Any]:
     return inner
 
 
+def channel_settings(config: DaemonConfig, cls: type[T], source: str = "") -> T:
+    """Give the command channel's own settings, of its plugin's class. Raises ConfigInvalid."""
+    channel = config.command_channel
+    given = {
+        "command_ttl": channel.command_ttl,
+        "command_clock_skew": channel.command_clock_skew,
+        **channel.kafka,
+    }
+    return structure(cls, given, f"{ROOT}.command_channel.{channel.type}", source)
+
+
 def is_configuration(data: Any) -> bool:
     """Whether this is meant to be a daemon's configuration rather than a task."""
     return isinstance(data, dict) and ROOT in data

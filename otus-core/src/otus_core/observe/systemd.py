@@ -7,6 +7,9 @@ import socket
 import time
 from collections.abc import Mapping
 
+READY_FD = "OTUS_READY_FD"
+"""Set in a daemon that goes to the background: the descriptor to which it writes that it is ready."""
+
 
 class Notifier:
     """Does nothing when not started by systemd."""
@@ -14,7 +17,7 @@ class Notifier:
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         self._address = environment.get("NOTIFY_SOCKET", "")
         self._watched = bool(environment.get("WATCHDOG_USEC"))
-        waiting = environment.get("OTUS_READY_FD", "")
+        waiting = environment.get(READY_FD, "")
         self._ready_fd = int(waiting) if waiting.isdigit() else None
 
     def ready(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -49,7 +50,16 @@ class Gathered:
 
     def __init__(self) -> None:
         self.version = 0
+        self._looked_at = -LOOK_EVERY_S
         self._found: dict[object, tuple[Connection, ...]] = {}
+
+    def look(self) -> bool:
+        """Look at this process's own, every ``LOOK_EVERY_S`` however often it is called; says whether they are others than before."""
+        now, before = time.monotonic(), self.version
+        if now - self._looked_at >= LOOK_EVERY_S:
+            self._looked_at = now
+            self.tell("ours", own_connections())
+        return self.version != before
 
     def tell(self, owner: object, connections: Iterable[Connection]) -> None:
         """Take what one process has now; nothing when it is gone."""

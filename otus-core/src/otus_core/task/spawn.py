@@ -7,10 +7,8 @@ import socket
 import subprocess
 import sys
 
+from otus_core.observe.systemd import READY_FD
 from otus_core.task.channel import Channel
-
-BACKGROUND = "OTUS_READY_FD"
-"""Set in a daemon that goes to the background: its helpers must not hold the terminal."""
 
 
 def spawn(module: str) -> tuple[subprocess.Popen[bytes], Channel]:
@@ -21,7 +19,7 @@ def spawn(module: str) -> tuple[subprocess.Popen[bytes], Channel]:
             [sys.executable, "-m", module, str(theirs.fileno()), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL if BACKGROUND in os.environ else None,
+            stderr=subprocess.DEVNULL if READY_FD in os.environ else None,  # the helpers of a daemon in the background
             pass_fds=(theirs.fileno(),),
         )
     channel = Channel(ours)

@@ -22,7 +22,7 @@ from otus_core.pipeline.counters import book_crash, summary
 from otus_core.task.acquire import Acquirer
 from otus_core.task.assembly import Node, names_of, roster_of
 from otus_core.task.config import TaskConfig
-from otus_core.task.connections import LOOK_EVERY_S, Gathered, own_connections
+from otus_core.task.connections import Gathered
 from otus_core.task.output import LineMerger
 from otus_core.task.slot import WorkerSlot
 from otus_core.task.spawn import spawn
@@ -247,22 +247,20 @@ class TaskSupervisor:
         self._around.on_change()
 
     async def _watch(self) -> None:
-        looked_at = 0.0
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
             self._look()
             for slot in self.slots:
                 await self._mend(slot)
-            if self._live and time.monotonic() - looked_at >= LOOK_EVERY_S:
-                looked_at = time.monotonic()
-                self._around.connections.tell("parent", own_connections())
-            self._tell_connections()
+            if self._live:
+                self._tell_connections()
 
     def _tell_connections(self) -> None:
         """Have the workers leave out what is Otus's own, all tasks' connections included."""
         gathered = self._around.connections
+        gathered.look()
         for slot in self.slots:
-            if self._live and slot.state == "running" and slot.told != gathered.version and slot.channel is not None:
+            if slot.state == "running" and slot.told != gathered.version and slot.channel is not None:
                 slot.told = gathered.version
                 slot.channel.send(("exclude", gathered.all()))
 

@@ -21,7 +21,7 @@ from otus_core.model.frames import FrameBatch
 from otus_core.pipeline.counters import CIRCUIT_STATES
 from otus_core.task import assembly as phases
 from otus_core.task.assembly import Assembly, Node, Place
-from otus_core.task.connections import LOOK_EVERY_S, Connection, own_connections
+from otus_core.task.connections import Connection, Gathered
 
 log = Logger("otus.worker")
 
@@ -66,8 +66,7 @@ class Worker:
         self._booked = CaptureStats()
         self._reopening = False
         self._trouble = ""
-        self._connections: list[Connection] = []
-        self._connections_at = 0.0
+        self._connections = Gathered()
         self.open_circuits: Sequence[str] = ()
         self.on_started: Callable[[], None] = lambda: None
         self.on_fault: Callable[[CaptureError], None] = lambda _fault: None
@@ -267,14 +266,8 @@ class Worker:
         if trouble != self._trouble:
             self._trouble = trouble
             self.on_trouble(trouble)
-        now = time.monotonic()
-        if self.on_connections is None or now - self._connections_at < LOOK_EVERY_S:
-            return
-        self._connections_at = now
-        connections = own_connections()
-        if connections != self._connections:
-            self._connections = connections
-            self.on_connections(connections)
+        if self.on_connections is not None and self._connections.look():
+            self.on_connections(self._connections.all())
 
     def _book_stats(self, stats: CaptureStats) -> None:
         """Add what the source counted since the last look: the counters outlive this worker, its source does not."""
