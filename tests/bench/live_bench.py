@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.generate import capture
-from tests.live.net import OTUS, Pair, Run, accounted
+from tests.live.net import OTUS, Pair, Run, accounted, own_memory
 
 SECONDS = 30
 ROUNDS_A_CAPTURE = 1000
@@ -51,12 +51,6 @@ def replay(pair: Pair, path: Path, seconds: int) -> subprocess.CompletedProcess[
     )
 
 
-def anonymous_mib(pid: int) -> float:
-    """Give a process's memory beside files and ring, in MiB."""
-    _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()
-    return (int(resident) - int(shared)) * os.sysconf("SC_PAGESIZE") / (1 << 20)
-
-
 def under_load(pair: Pair, folder: Path, path: Path, name: str, **options: object) -> dict[str, Any]:
     """Capture while tcpreplay sends; prints what came of it and gives the summary."""
     run = Run(pair, folder, "--task", task(folder, **options)).started()
@@ -64,7 +58,7 @@ def under_load(pair: Pair, folder: Path, path: Path, name: str, **options: objec
     begun = time.monotonic()
     replay(pair, path, SECONDS)
     took = time.monotonic() - begun
-    memory = anonymous_mib(worker)
+    memory = own_memory(worker) / (1 << 20)
     summary = run.stop()
     accounted(summary)
     rate = summary["kernel_rx"] / took

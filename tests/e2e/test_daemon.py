@@ -6,16 +6,14 @@ import json
 import os
 import socket
 import subprocess
-import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-OTUS = str(Path(sys.executable).with_name("otus"))
+from tests.live.net import OTUS, control, wait
 
 
 class Node:
@@ -47,27 +45,12 @@ class Node:
 
     def call(self, *arguments: str, text: str | None = None) -> tuple[int, Any, str]:
         """Give exit status, the JSON answer, and standard error."""
-        done = subprocess.run(
-            [OTUS, "--socket", f"{self.folder}/o.sock", "--output", "json", *arguments],
-            capture_output=True,
-            input=text,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+        return control(self.folder, *arguments, text=text)
 
     def end(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-
-
-def wait(condition: Callable[[], bool], within: float = 20.0) -> None:
-    until = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from otus_core.testing import packets
-from tests.live.net import OTUS, Pair, wait
+from tests.live.net import OTUS, Pair, control, wait
 from tests.live.test_live import call as make_calls
 from tests.live.test_live import message
 
@@ -69,13 +69,8 @@ class Node:
         wait(lambda: self.call("status")[0] == 0, what="the daemon answers")
 
     def call(self, *arguments: str) -> tuple[int, Any]:
-        done = subprocess.run(
-            [OTUS, "--socket", f"{self.folder}/o.sock", "--output", "json", *arguments],
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        return done.returncode, json.loads(done.stdout) if done.stdout else None
+        status, answer, _ = control(self.folder, *arguments)
+        return status, answer
 
     def rpc(self, method: str) -> Any:
         """Ask without a process of its own."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from otus_kafka import envelope
-from tests.live.net import OTUS, wait
+from tests.live.net import OTUS, control, wait
 
 from .broker import Broker
 from .client import consume, make_topic, produce
@@ -76,14 +76,9 @@ class Daemon:
 
     def call(self, *arguments: str) -> dict[str, Any]:
         """Run an ``otus`` command against the daemon; gives its JSON answer."""
-        done = subprocess.run(
-            [OTUS, "--socket", f"{self.folder}/o.sock", "--output", "json", *arguments],
-            capture_output=True,
-            timeout=30,
-            check=True,
-        )
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
+        status, answer, errors = control(self.folder, *arguments)
+        assert status == 0, errors
+        return dict(answer)
 
     def end(self) -> None:
         if self.process.poll() is None:

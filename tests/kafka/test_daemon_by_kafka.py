@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import needs
-from tests.live.net import Pair, wait
+from tests.live.net import Pair, sipp_answers, wait
 
 from .broker import Broker
 from .client import consume
@@ -42,21 +41,13 @@ def wire() -> Iterator[tuple[Pair, str]]:
 
 
 def make_calls(pair: Pair, folder: Path) -> None:
-    answering = subprocess.Popen(
-        ["sipp", "-sn", "uas", "-i", pair.NEAR, "-p", "5060", "-nostdin"], cwd=folder, stdout=-3, stderr=-3
-    )
-    try:
-        wait(lambda: b":13C4 " in Path("/proc/net/udp").read_bytes().upper(), what="sipp answers")
+    with sipp_answers(pair.NEAR, folder):
         command = ("sipp", "-sn", "uac", f"{pair.NEAR}:5060", "-i", pair.FAR, "-p", 5060, "-nostdin")
         pair.run(pair.far, *command, "-m", CALLS, "-r", 20, "-d", 10, cwd=folder, timeout=60)
-    finally:
-        answering.kill()
-        answering.wait()
 
 
 def test_a_task_made_from_afar_reports_every_message(daemon: Daemon, wire: tuple[Pair, str], tmp_path: Path) -> None:
     pair, interface = wire
-    needs.tool("sipp")
     task = {
         "id": "calls",
         "capture": {"type": "afpacket", "interface": interface, "bpf_filter": "udp port 5060"},

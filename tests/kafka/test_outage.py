@@ -13,7 +13,7 @@ import pytest
 
 from otus_core.testing import packets
 from tests import needs
-from tests.live.net import Pair, wait
+from tests.live.net import Pair, own_memory, wait
 from tests.live.test_live import message
 
 from .broker import Broker
@@ -31,11 +31,6 @@ GROWTH_MAX = 64 << 20
 def counters(daemon: Daemon) -> dict[str, Any]:
     (task,) = daemon.call("task", "status")["tasks"]
     return dict(daemon.call("task", "status", task["task_id"]))
-
-
-def own_memory(pid: int) -> int:
-    _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()
-    return (int(resident) - int(shared)) * 4096
 
 
 @pytest.fixture

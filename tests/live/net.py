@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +35,39 @@ def wait(condition: Callable[[], object], within: float = 15.0, what: str = "") 
 
 def ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+def control(folder: Path, *arguments: str, text: str | None = None) -> tuple[int, Any, str]:
+    """Run an ``otus`` command against the daemon whose socket is in ``folder``; gives exit status, the JSON answer, and standard error."""
+    done = subprocess.run(
+        [OTUS, "--socket", f"{folder}/o.sock", "--output", "json", *arguments],
+        capture_output=True,
+        input=text,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+
+
+@contextmanager
+def sipp_answers(address: str, folder: Path, namespace: str = "") -> Iterator[None]:
+    """Have sipp answer calls on port 5060, in a namespace or here."""
+    needs.tool("sipp")
+    prefix = ("ip", "netns", "exec", namespace) if namespace else ()
+    command = (*prefix, "sipp", "-sn", "uas", "-i", address, "-p", "5060", "-nostdin")
+    answering = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def listens() -> bool:
+        table = subprocess.run((*prefix, "cat", "/proc/net/udp"), capture_output=True, check=True).stdout
+        return b":13C4 " in table.upper()
+
+    try:
+        wait(listens, what="sipp answers")
+        yield
+    finally:
+        answering.kill()
+        answering.wait()
 
 
 class Pair:
@@ -193,6 +227,12 @@ def has_ring(pid: int) -> bool:
         return "socket:[" in Path(f"/proc/{pid}/maps").read_text()
     except OSError:
         return False
+
+
+def own_memory(pid: int) -> int:
+    """Bytes of a process's memory beside files and rings."""
+    _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGESIZE")
 
 
 def accounted(summary: dict[str, Any]) -> None:

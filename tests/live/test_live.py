@@ -15,7 +15,7 @@ import pytest
 
 from otus_core.testing import packets
 from tests import needs
-from tests.live.net import Pair, Run, accounted, wait
+from tests.live.net import Pair, Run, accounted, sipp_answers
 
 pytestmark = pytest.mark.live
 
@@ -40,26 +40,16 @@ def sipp_statistics(folder: Path) -> dict[str, str]:
         return list(csv.DictReader(table, delimiter=";"))[-1]
 
 
-def call(pair: Pair, folder: Path, *, calls: int, scenario: tuple[str, str] = ("uas", "uac")) -> dict[str, str]:
+def call(pair: Pair, folder: Path, *, calls: int) -> dict[str, str]:
     """Make sipp calls from the far to the near end; gives sipp's own statistics."""
-    needs.tool("sipp")
-    answering = pair.popen(
-        pair.near, "sipp", "-sn", scenario[0], "-i", pair.NEAR, "-p", 5060, "-nostdin", cwd=folder, stdout=-3, stderr=-3
-    )
-    try:
-        wait(lambda: b":13C4 " in pair.run(pair.near, "cat", "/proc/net/udp").stdout.upper(), what="sipp answers")
+    with sipp_answers(pair.NEAR, folder, pair.near):
         pair.run(
             pair.far,
-            *("sipp", "-sn", scenario[1], f"{pair.NEAR}:5060", "-i", pair.FAR, "-p", 5060, "-nostdin"),
+            *("sipp", "-sn", "uac", f"{pair.NEAR}:5060", "-i", pair.FAR, "-p", 5060, "-nostdin"),
             *("-m", calls, "-r", 100, "-d", 10, "-trace_stat", "-fd", 1),
             cwd=folder,
             timeout=120,
         )
-    finally:
-        answering.kill()
-        answering.wait()
-    (path,) = folder.glob(f"{scenario[1]}*.csv")
-    path.rename(folder / "uac.csv")
     return sipp_statistics(folder)
 
 
@@ -93,7 +83,7 @@ def test_calls_are_seen_completely(pair: Pair, run: Start, tmp_path: Path) -> No
 
 def test_media_does_not_hide_signalling(pair: Pair, run: Start, tmp_path: Path) -> None:
     one = run("--format", "json")
-    statistics = call(pair, tmp_path, calls=5, scenario=("uas", "uac"))
+    statistics = call(pair, tmp_path, calls=5)
     pair.send([packets.udp(b"\x80\x00" + bytes(170), src_port=6000, dst_port=6002) for _ in range(1000)])
     summary = one.stop()
     accounted(summary)
