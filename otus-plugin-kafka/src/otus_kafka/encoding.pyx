@@ -1,0 +1,408 @@
+"""From outputs to records of Kafka's message format 2: key, value, headers, partition, and the buffer of each batch.
+
+In: outputs, and the lanes of their topic. Out: ``BatchWriter``, whose buffer is what a batch holds behind its header. The layout is Kafka's documentation, section
+"Record"; lengths are zigzag varints. A record's body is put together in one place that is used again, and is copied behind its head into the batch of its partition.
+"""
+
+import time
+
+from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.dict cimport PyDict_GetItemWithError, PyDict_Next
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from otus_core import encode_json
+
+cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8AndSize(object, Py_ssize_t *) except NULL
+    bytes PyUnicode_AsEncodedString(object, const char *, const char *)
+    bint PyUnicode_IS_COMPACT_ASCII(object)
+    Py_ssize_t PyUnicode_GET_LENGTH(object)
+    void *PyUnicode_DATA(object)
+
+cdef enum:
+    BATCH_HEADER = 61
+    RECORD_HEAD = 16            # at most: length, attributes, time and offset of one record
+    RECORDS_IN_BATCH = 16384
+    CACHED_FLOWS = 16384        # of all tasks and payload types; the cache is emptied when it is full
+    FIXED_HEADERS = 8
+    FIRST_ROOM = 4096
+    KEEP_BYTES = 1 << 20        # a larger place for bodies is given back after use
+
+HEADER_BYTES = BATCH_HEADER
+
+
+cdef struct Memory:
+    char *at
+    Py_ssize_t size
+    Py_ssize_t used
+
+
+cdef inline char *_room(Memory *memory, Py_ssize_t n) except NULL:
+    """Give room for n more bytes."""
+    cdef Py_ssize_t size = memory.size
+    cdef void *grown
+    if memory.used + n > size:
+        size = max(2 * size, memory.used + n, <Py_ssize_t>FIRST_ROOM)
+        grown = PyMem_Realloc(memory.at, size)
+        if grown == NULL:
+            raise MemoryError
+        memory.at = <char *>grown
+        memory.size = size
+    return memory.at + memory.used
+
+
+cdef inline int _varint(Memory *memory, int64_t value) except -1:
+    """Write a number zigzag, seven bits a byte, the lowest first."""
+    cdef uint8_t *target = <uint8_t *>_room(memory, 10)
+    cdef uint8_t *start = target
+    cdef uint64_t rest = (<uint64_t>value << 1) ^ <uint64_t>(value >> 63)
+    while rest > 127:
+        target[0] = <uint8_t>(rest & 127 | 128)
+        target += 1
+        rest >>= 7
+    target[0] = <uint8_t>rest
+    memory.used += target + 1 - start
+    return 0
+
+
+cdef inline int _raw(Memory *memory, const char *data, Py_ssize_t n) except -1:
+    memcpy(_room(memory, n), data, n)
+    memory.used += n
+    return 0
+
+
+cdef inline int _bytes(Memory *memory, bytes data) except -1:
+    return _raw(memory, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+
+cdef inline int _field(Memory *memory, bytes data) except -1:
+    """Write bytes with their length before them, or ``None`` as Kafka's null."""
+    if data is None:
+        return _varint(memory, -1)
+    _varint(memory, PyBytes_GET_SIZE(data))
+    return _bytes(memory, data)
+
+
+cdef int _label(Memory *memory, object name, object text) except -1:
+    """Write the header of a label: ``l.`` and its name, and its text. Names are always UTF-8, because readers decode them."""
+    cdef bytes encoded
+    if not isinstance(name, str) or not isinstance(text, str):
+        raise TypeError("a label is text")
+    if PyUnicode_IS_COMPACT_ASCII(name):
+        _varint(memory, 2 + PyUnicode_GET_LENGTH(name))
+        _raw(memory, b"l.", 2)
+        _raw(memory, <const char *>PyUnicode_DATA(name), PyUnicode_GET_LENGTH(name))
+    else:
+        _field(memory, b"l." + <bytes>PyUnicode_AsEncodedString(name, b"utf-8", b"replace"))
+    if PyUnicode_IS_COMPACT_ASCII(text):
+        _varint(memory, PyUnicode_GET_LENGTH(text))
+        return _raw(memory, <const char *>PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text))
+    return _field(memory, encode_text(text))
+
+
+def encode_text(str text not None):
+    """Give text as UTF-8; bytes that were not UTF-8 in the packet become themselves again."""
+    try:
+        return PyUnicode_AsEncodedString(text, b"utf-8", b"strict")
+    except UnicodeEncodeError:
+        pass
+    try:
+        return PyUnicode_AsEncodedString(text, b"utf-8", b"surrogateescape")
+    except UnicodeEncodeError:  # halves of surrogate pairs that no byte was
+        return PyUnicode_AsEncodedString(text, b"utf-8", b"replace")
+
+
+cdef uint32_t _murmur2(const uint8_t *data, Py_ssize_t size) noexcept nogil:
+    """MurmurHash2 with the seed that Kafka's own partitioner uses, its sign bit cleared."""
+    cdef uint32_t m = 0x5BD1E995
+    cdef uint32_t h = <uint32_t>0x9747B28C ^ <uint32_t>size
+    cdef uint32_t k
+    while size >= 4:
+        k = data[0] | <uint32_t>data[1] << 8 | <uint32_t>data[2] << 16 | <uint32_t>data[3] << 24
+        k *= m
+        k ^= k >> 24
+        k *= m
+        h = h * m ^ k
+        data += 4
+        size -= 4
+    if size:
+        if size == 3:
+            h ^= <uint32_t>data[2] << 16
+        if size >= 2:
+            h ^= <uint32_t>data[1] << 8
+        h ^= data[0]
+        h *= m
+    h ^= h >> 13
+    h *= m
+    h ^= h >> 15
+    return h & 0x7FFFFFFF
+
+
+def partition_hash(bytes key not None):
+    """Give Kafka's hash of a key; modulo the number of partitions it is the default partitioner's choice."""
+    return _murmur2(<const uint8_t *>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+
+
+def record_body(bytes key, bytes value, headers):
+    """Give what follows a record's head: key, value, and headers as pairs of str and bytes."""
+    cdef Memory memory
+    memory.at, memory.size, memory.used = NULL, 0, 0
+    try:
+        _field(&memory, key)
+        _field(&memory, value)
+        _varint(&memory, len(headers))
+        for name, content in headers:
+            _field(&memory, encode_text(name))
+            _field(&memory, content)
+        return PyBytes_FromStringAndSize(memory.at, memory.used)
+    finally:
+        PyMem_Free(memory.at)
+
+
+cdef class BatchWriter:
+    """Takes the bodies of records until somebody thinks that they are enough. ``shares`` says how many in a row belong to which owner.
+
+    Finished, it gives its records through the buffer protocol, one after the other. They bear the time of the batch, which is at most a flush interval off.
+    """
+
+    cdef Memory memory
+    cdef readonly Py_ssize_t count
+    cdef readonly int64_t made_ms
+    cdef readonly object owner
+    cdef readonly list shares
+    cdef Py_ssize_t shared
+    cdef Py_ssize_t views
+    cdef bint finished
+
+    def __init__(self, int64_t now_ms):
+        self.made_ms = now_ms
+        self.shares = []
+
+    def __dealloc__(self):
+        PyMem_Free(self.memory.at)
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        if not self.finished:
+            raise BufferError("records are still added")
+        PyBuffer_FillInfo(buffer, self, self.memory.at, self.memory.used, 1, flags)
+        self.views += 1
+
+    def __releasebuffer__(self, Py_buffer *buffer):
+        self.views -= 1
+
+    @property
+    def size(self):
+        """Bytes of the records."""
+        return self.memory.used
+
+    def append(self, bytes body not None):
+        """Add one record."""
+        self.add(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
+
+    cdef int add(self, const char *body, Py_ssize_t n) except -1:
+        cdef char head[24]
+        cdef Memory memory
+        if self.finished:
+            raise ValueError("the batch is finished")
+        _room(&self.memory, n + RECORD_HEAD)
+        memory.at, memory.size, memory.used = head, sizeof(head), 0
+        memory.at[0] = memory.at[1] = 0     # no attributes; the time of the batch
+        memory.used = 2
+        _varint(&memory, self.count)        # its place in the batch
+        _varint(&self.memory, memory.used + n)
+        _raw(&self.memory, head, memory.used)
+        _raw(&self.memory, body, n)
+        self.count += 1
+        return 0
+
+    def give_to(self, owner):
+        """Say whose the records are that follow."""
+        if self.count > self.shared:
+            self.shares.append((self.owner, self.count - self.shared))
+            self.shared = self.count
+        self.owner = owner
+
+    def finish(self):
+        """Take no more, and hold no more memory than it takes."""
+        cdef void *fitting
+        self.give_to(None)
+        self.finished = True
+        if self.memory.used and not self.views:
+            fitting = PyMem_Realloc(self.memory.at, self.memory.used)
+            if fitting != NULL:
+                self.memory.at = <char *>fitting
+                self.memory.size = self.memory.used
+
+    def let_go(self):
+        """Forget the records; whose they are stays."""
+        if self.views:
+            raise BufferError("the records are being read")
+        self.finish()
+        PyMem_Free(self.memory.at)
+        self.memory.at = NULL
+        self.memory.size = self.memory.used = 0
+
+
+cdef class _Flow:
+    """What is constant for one direction of a flow in one task: the key, seven headers, and the key and hash that both directions share."""
+
+    cdef bytes key
+    cdef bytes headers
+    cdef bytes both
+    cdef uint32_t number
+
+
+cdef class Encoder:
+    """Puts outputs into the lanes of their topic."""
+
+    cdef object call_labels
+    cdef bint by_flow
+    cdef bint key_is_partition
+    cdef bint binary
+    cdef Py_ssize_t largest
+    cdef dict kinds             # (task, agent, payload type) → flow → _Flow
+    cdef Py_ssize_t flow_count
+    cdef object task            # of the last output, and what belongs to these three
+    cdef object agent
+    cdef object payload_type
+    cdef dict flows
+    cdef object call_label
+    cdef int64_t last_ms        # of the last output, and its header
+    cdef bytes stamp
+    cdef Memory body
+
+    def __init__(self, config, call_labels):
+        self.call_labels = call_labels if config.partition_by == "call_id" else {}
+        self.by_flow = config.partition_by != "none"
+        self.key_is_partition = config.key == "partition"
+        self.binary = config.serialization == "binary"
+        self.largest = config.max_message_bytes - RECORD_HEAD - BATCH_HEADER
+        self.kinds = {}
+        self.last_ms = -1
+
+    def __dealloc__(self):
+        PyMem_Free(self.body.at)
+
+    def place(self, batch, lanes, ticket):
+        """Encode each output and add it to a lane. One that cannot be encoded, or is too large, is settled at once."""
+        cdef int64_t now_ms = <int64_t>(time.time() * 1000)
+        cdef list all_lanes = lanes.lanes
+        cdef list writers = [lane.writer for lane in all_lanes]
+        cdef list touched = []
+        cdef Py_ssize_t limit = all_lanes[0].limit.bytes
+        cdef Py_ssize_t spread = -1 if self.by_flow else lanes.next()
+        cdef Py_ssize_t at
+        cdef BatchWriter writer
+        for output in batch:
+            try:
+                at = self.encode(output, len(all_lanes), spread)
+            except Exception:  # a payload's own to_json, or a label that is no text: this message alone is lost
+                ticket.settle(1, "encode")
+                continue
+            if self.body.used > self.largest:
+                ticket.settle(1, "too_large")
+                continue
+            writer = writers[at]
+            if writer is None or writer.memory.used + self.body.used + RECORD_HEAD > limit or writer.count >= RECORDS_IN_BATCH:
+                writer = writers[at] = all_lanes[at].next_writer(now_ms)
+            if writer.owner is not ticket:
+                writer.give_to(ticket)
+                touched.append(all_lanes[at])
+            writer.add(self.body.at, self.body.used)
+        if self.body.size > KEEP_BYTES:
+            PyMem_Free(self.body.at)
+            self.body.at = NULL
+            self.body.size = 0
+        for lane in touched:
+            lane.poke()
+
+    cdef Py_ssize_t encode(self, object output, Py_ssize_t count, Py_ssize_t lane) except -1:
+        """Write the body of one output's record, and give which of ``count`` lanes is its own; with ``lane`` ≥ 0 that one is.
+
+        All that may be foreign code is called before anything is written.
+        """
+        cdef bytes value = output.raw_payload if self.binary else encode_json(output)
+        cdef _Flow flow = self.flow_of(output)
+        cdef int64_t ms = output.timestamp // 1_000_000
+        cdef dict labels = output.labels
+        cdef Memory *body = &self.body
+        cdef bytes call = None
+        cdef bytes key = flow.key
+        cdef PyObject *name
+        cdef PyObject *text
+        cdef Py_ssize_t position = 0
+        if ms != self.last_ms:
+            self.last_ms, self.stamp = ms, _header("timestamp", b"%d" % ms)
+        if self.call_label is not None:
+            text = PyDict_GetItemWithError(labels, self.call_label)
+            if text != NULL:
+                call = encode_text(<str?><object>text)
+        if call is not None:
+            lane = _murmur2(<const uint8_t *>PyBytes_AS_STRING(call), PyBytes_GET_SIZE(call)) % count
+            if self.key_is_partition:
+                key = call
+        elif lane < 0:
+            lane = flow.number % count
+            if self.key_is_partition:
+                key = flow.both
+        elif self.key_is_partition:
+            key = None
+        body.used = 0
+        _field(body, key)
+        _field(body, value)
+        _varint(body, FIXED_HEADERS + len(labels))
+        _bytes(body, flow.headers)
+        _bytes(body, self.stamp)
+        while PyDict_Next(labels, &position, &name, &text):
+            _label(body, <object>name, <object>text)
+        return lane
+
+    cdef _Flow flow_of(self, object output):
+        """Give what is constant for the output's flow."""
+        cdef object payload_type = output.payload_type
+        cdef object task = output.task_id
+        cdef object agent = output.agent_id
+        cdef object flow = output.flow
+        cdef PyObject *found
+        if payload_type is not self.payload_type or task is not self.task or agent is not self.agent:
+            self.flows = self.kinds.setdefault((task, agent, payload_type), {})
+            self.payload_type, self.task, self.agent = payload_type, task, agent
+            self.call_label = self.call_labels.get(payload_type)
+        found = PyDict_GetItemWithError(self.flows, flow)
+        if found != NULL:
+            return <_Flow>found
+        if self.flow_count >= CACHED_FLOWS:
+            self.kinds, self.flows, self.flow_count = {}, {}, 0
+            self.kinds[task, agent, payload_type] = self.flows
+        made = self.flows[flow] = _new_flow(output)
+        self.flow_count += 1
+        return made
+
+
+cdef bytes _header(str name, bytes value):
+    """Give one record header."""
+    return record_body(None, None, [(name, value)])[3:]
+
+
+cdef _Flow _new_flow(object output):
+    """Encode what is constant for a flow; port and address stand in the key as they print."""
+    cdef _Flow flow = _Flow.__new__(_Flow)
+    src_ip, dst_ip = str(output.src_ip), str(output.dst_ip)
+    src, dst = f"{src_ip}:{output.src_port}", f"{dst_ip}:{output.dst_port}"
+    flow.key = f"{src}-{dst}".encode()
+    flow.both = "-".join(sorted((src, dst))).encode()
+    flow.number = partition_hash(flow.both)
+    flow.headers = b"".join((
+        _header("task_id", encode_text(output.task_id)),
+        _header("agent_id", encode_text(output.agent_id)),
+        _header("payload_type", encode_text(output.payload_type)),
+        _header("src_ip", src_ip.encode()),
+        _header("dst_ip", dst_ip.encode()),
+        _header("src_port", b"%d" % output.src_port),
+        _header("dst_port", b"%d" % output.dst_port),
+    ))
+    return flow
