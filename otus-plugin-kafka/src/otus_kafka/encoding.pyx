@@ -5,6 +5,7 @@ In: outputs, and the lanes of their topic. Out: ``BatchWriter``, whose buffer is
 """
 
 import time
+from ipaddress import IPv6Address
 
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -12,7 +13,7 @@ from cpython.dict cimport PyDict_GetItemWithError, PyDict_Next
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from otus_core import encode_json
 
@@ -27,9 +28,12 @@ cdef enum:
     BATCH_HEADER = 61
     RECORD_HEAD = 16            # at most: length, attributes, time and offset of one record
     RECORDS_IN_BATCH = 16384
-    CACHED_FLOWS = 16384        # of all tasks and payload types; the cache is emptied when it is full
+    CACHED_KINDS = 64           # and as many IPv6 addresses as below; a cache is emptied when it is full
+    CACHED_ADDRESSES = 16384
+    ADDRESS_TEXT = 48           # room for an address and a port as text
     FIXED_HEADERS = 8
     FIRST_ROOM = 4096
+    DOUBLED_BELOW = 1 << 16     # larger memory grows fourfold: what is not touched takes no memory
     KEEP_BYTES = 1 << 20        # a larger place for bodies is given back after use
 
 HEADER_BYTES = BATCH_HEADER
@@ -46,7 +50,7 @@ cdef inline char *_room(Memory *memory, Py_ssize_t n) except NULL:
     cdef Py_ssize_t size = memory.size
     cdef void *grown
     if memory.used + n > size:
-        size = max(2 * size, memory.used + n, <Py_ssize_t>FIRST_ROOM)
+        size = max(size * (2 if size < DOUBLED_BELOW else 4), memory.used + n, <Py_ssize_t>FIRST_ROOM)
         grown = PyMem_Realloc(memory.at, size)
         if grown == NULL:
             raise MemoryError
@@ -247,13 +251,107 @@ cdef class BatchWriter:
         self.memory.size = self.memory.used = 0
 
 
-cdef class _Flow:
-    """What is constant for one direction of a flow in one task: the key, seven headers, and the key and hash that both directions share."""
+# One end of a flow as text: "192.0.2.10:5060", of which ``address_len`` bytes are the address.
+cdef struct End:
+    char text[ADDRESS_TEXT]
+    Py_ssize_t address_len
+    Py_ssize_t len
 
-    cdef bytes key
-    cdef bytes headers
-    cdef bytes both
-    cdef uint32_t number
+
+cdef struct Ends:
+    End src
+    End dst
+
+
+cdef dict _ipv6_texts = {}
+
+
+cdef inline char *_decimal(char *at, unsigned int value) noexcept:
+    cdef char digits[10]
+    cdef int i = 10
+    while True:
+        i -= 1
+        digits[i] = 48 + value % 10
+        value //= 10
+        if value == 0:
+            break
+    memcpy(at, digits + i, 10 - i)
+    return at + 10 - i
+
+
+cdef int _read_ends(Ends *ends, tuple parts) except -1:
+    """Print what ``FlowKey.parts`` gives: address, port, address, port, protocol."""
+    _print_end(&ends.src, <bytes?>parts[0], parts[1])
+    return _print_end(&ends.dst, <bytes?>parts[2], parts[3])
+
+
+cdef int _print_end(End *end, bytes packed, unsigned int port) except -1:
+    cdef const uint8_t *address = <const uint8_t *>PyBytes_AS_STRING(packed)
+    cdef char *at = end.text
+    cdef bytes text
+    cdef int i
+    if PyBytes_GET_SIZE(packed) == 4:
+        for i in range(4):
+            if i:
+                at[0] = c"."
+                at += 1
+            at = _decimal(at, address[i])
+    else:
+        text = _ipv6_text(packed)
+        memcpy(at, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+        at += PyBytes_GET_SIZE(text)
+    end.address_len = at - end.text
+    at[0] = c":"
+    end.len = _decimal(at + 1, port & 0xFFFF) - end.text
+    return 0
+
+
+cdef bytes _ipv6_text(bytes packed):
+    cdef PyObject *found = PyDict_GetItemWithError(_ipv6_texts, packed)
+    if found != NULL:
+        return <bytes>found
+    if len(_ipv6_texts) >= CACHED_ADDRESSES:
+        _ipv6_texts.clear()
+    text = _ipv6_texts[packed] = str(IPv6Address(packed)).encode()
+    return text
+
+
+cdef int _ends(Memory *body, End *first, End *second) except -1:
+    """Write two ends with a hyphen between them."""
+    _raw(body, first.text, first.len)
+    _raw(body, b"-", 1)
+    return _raw(body, second.text, second.len)
+
+
+cdef int _flow_key(Memory *body, Ends *ends) except -1:
+    """Write what both directions of a flow share: its ends, the lesser text first."""
+    cdef Py_ssize_t n = min(ends.src.len, ends.dst.len)
+    cdef int order = memcmp(ends.src.text, ends.dst.text, n)
+    if order > 0 or (order == 0 and ends.dst.len < ends.src.len):
+        return _ends(body, &ends.dst, &ends.src)
+    return _ends(body, &ends.src, &ends.dst)
+
+
+cdef int _partition_key(Memory *body, Ends *ends, bytes call, bint by_flow) except -1:
+    """Write what the partition is chosen by as the record's key; null where nothing is."""
+    if call is not None or not by_flow:
+        return _field(body, call)
+    _varint(body, ends.src.len + 1 + ends.dst.len)
+    return _flow_key(body, ends)
+
+
+cdef int _address_headers(Memory *body, Ends *ends) except -1:
+    _text_header(body, b"src_ip", 6, ends.src.text, ends.src.address_len)
+    _text_header(body, b"dst_ip", 6, ends.dst.text, ends.dst.address_len)
+    _text_header(body, b"src_port", 8, ends.src.text + ends.src.address_len + 1, ends.src.len - ends.src.address_len - 1)
+    return _text_header(body, b"dst_port", 8, ends.dst.text + ends.dst.address_len + 1, ends.dst.len - ends.dst.address_len - 1)
+
+
+cdef int _text_header(Memory *body, const char *name, Py_ssize_t name_len, const char *text, Py_ssize_t n) except -1:
+    _varint(body, name_len)
+    _raw(body, name, name_len)
+    _varint(body, n)
+    return _raw(body, text, n)
 
 
 cdef class Encoder:
@@ -264,12 +362,11 @@ cdef class Encoder:
     cdef bint key_is_partition
     cdef bint binary
     cdef Py_ssize_t largest
-    cdef dict kinds             # (task, agent, payload type) → flow → _Flow
-    cdef Py_ssize_t flow_count
+    cdef dict kinds             # (task, agent, payload type) → the headers that name them
     cdef object task            # of the last output, and what belongs to these three
     cdef object agent
     cdef object payload_type
-    cdef dict flows
+    cdef bytes named
     cdef object call_label
     cdef int64_t last_ms        # of the last output, and its header
     cdef bytes stamp
@@ -326,83 +423,65 @@ cdef class Encoder:
         All that may be foreign code is called before anything is written.
         """
         cdef bytes value = output.raw_payload if self.binary else encode_json(output)
-        cdef _Flow flow = self.flow_of(output)
         cdef int64_t ms = output.timestamp // 1_000_000
         cdef dict labels = output.labels
         cdef Memory *body = &self.body
         cdef bytes call = None
-        cdef bytes key = flow.key
+        cdef Ends ends
         cdef PyObject *name
         cdef PyObject *text
         cdef Py_ssize_t position = 0
+        _read_ends(&ends, output.flow.parts())
+        self.know_kind(output)
         if ms != self.last_ms:
             self.last_ms, self.stamp = ms, _header("timestamp", b"%d" % ms)
         if self.call_label is not None:
             text = PyDict_GetItemWithError(labels, self.call_label)
             if text != NULL:
                 call = encode_text(<str?><object>text)
+        body.used = 0
         if call is not None:
             lane = _murmur2(<const uint8_t *>PyBytes_AS_STRING(call), PyBytes_GET_SIZE(call)) % count
-            if self.key_is_partition:
-                key = call
         elif lane < 0:
-            lane = flow.number % count
-            if self.key_is_partition:
-                key = flow.both
-        elif self.key_is_partition:
-            key = None
-        body.used = 0
-        _field(body, key)
+            _flow_key(body, &ends)
+            lane = _murmur2(<const uint8_t *>body.at, body.used) % count
+            body.used = 0
+        if self.key_is_partition:
+            _partition_key(body, &ends, call, self.by_flow)
+        else:
+            _varint(body, ends.src.len + 1 + ends.dst.len)
+            _ends(body, &ends.src, &ends.dst)
         _field(body, value)
         _varint(body, FIXED_HEADERS + len(labels))
-        _bytes(body, flow.headers)
+        _bytes(body, self.named)
+        _address_headers(body, &ends)
         _bytes(body, self.stamp)
         while PyDict_Next(labels, &position, &name, &text):
             _label(body, <object>name, <object>text)
         return lane
 
-    cdef _Flow flow_of(self, object output):
-        """Give what is constant for the output's flow."""
+    cdef int know_kind(self, object output) except -1:
+        """Have the headers that name the output's task, agent and payload type."""
         cdef object payload_type = output.payload_type
         cdef object task = output.task_id
         cdef object agent = output.agent_id
-        cdef object flow = output.flow
-        cdef PyObject *found
-        if payload_type is not self.payload_type or task is not self.task or agent is not self.agent:
-            self.flows = self.kinds.setdefault((task, agent, payload_type), {})
-            self.payload_type, self.task, self.agent = payload_type, task, agent
-            self.call_label = self.call_labels.get(payload_type)
-        found = PyDict_GetItemWithError(self.flows, flow)
-        if found != NULL:
-            return <_Flow>found
-        if self.flow_count >= CACHED_FLOWS:
-            self.kinds, self.flows, self.flow_count = {}, {}, 0
-            self.kinds[task, agent, payload_type] = self.flows
-        made = self.flows[flow] = _new_flow(output)
-        self.flow_count += 1
-        return made
+        if payload_type is self.payload_type and task is self.task and agent is self.agent:
+            return 0
+        named = self.kinds.get((task, agent, payload_type))
+        if named is None:
+            if len(self.kinds) >= CACHED_KINDS:
+                self.kinds.clear()
+            named = self.kinds[task, agent, payload_type] = b"".join((
+                _header("task_id", encode_text(task)),
+                _header("agent_id", encode_text(agent)),
+                _header("payload_type", encode_text(payload_type)),
+            ))
+        self.named = named
+        self.call_label = self.call_labels.get(payload_type)
+        self.payload_type, self.task, self.agent = payload_type, task, agent
+        return 0
 
 
 cdef bytes _header(str name, bytes value):
     """Give one record header."""
     return record_body(None, None, [(name, value)])[3:]
-
-
-cdef _Flow _new_flow(object output):
-    """Encode what is constant for a flow; port and address stand in the key as they print."""
-    cdef _Flow flow = _Flow.__new__(_Flow)
-    src_ip, dst_ip = str(output.src_ip), str(output.dst_ip)
-    src, dst = f"{src_ip}:{output.src_port}", f"{dst_ip}:{output.dst_port}"
-    flow.key = f"{src}-{dst}".encode()
-    flow.both = "-".join(sorted((src, dst))).encode()
-    flow.number = partition_hash(flow.both)
-    flow.headers = b"".join((
-        _header("task_id", encode_text(output.task_id)),
-        _header("agent_id", encode_text(output.agent_id)),
-        _header("payload_type", encode_text(output.payload_type)),
-        _header("src_ip", src_ip.encode()),
-        _header("dst_ip", dst_ip.encode()),
-        _header("src_port", b"%d" % output.src_port),
-        _header("dst_port", b"%d" % output.dst_port),
-    ))
-    return flow
