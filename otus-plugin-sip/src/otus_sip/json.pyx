@@ -168,16 +168,9 @@ cdef int _description(Writer *out, SipMessage message) except -1:
         if write_description(out, message.data + message.body_start, message.size - message.body_start):
             return 0
     else:
-        part = _sdp_part(message)
+        part = message.sdp_body()
         if part is None or write_description(out, <const uint8_t *>PyBytes_AS_STRING(part), PyBytes_GET_SIZE(part)):
             return 0
     out.at = out.start + begun
     raw(out, b',"sdp":', 7)
     return write_value(out, described(message.sdp))
-
-
-cdef object _sdp_part(SipMessage message):
-    for kind, body in message.parts:
-        if kind.lower().startswith("application/sdp"):
-            return body
-    return None
