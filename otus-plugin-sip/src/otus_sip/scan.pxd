@@ -1,4 +1,5 @@
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 
 # Header fields that are looked at; OTHER for all else.
@@ -72,53 +73,79 @@ cdef extern from *:
     const unsigned char otus_token[256]
 
 
-cdef inline bint _is(const uint8_t *name, const char *lower, int size) noexcept nogil:
-    """Compare a token with a name in lower case that is made of letters and hyphens: bit 5 is the case of a letter, and set in a hyphen."""
-    cdef int i
-    cdef uint8_t differs = 0
-    for i in range(size):
-        differs |= (name[i] | 32) ^ <uint8_t>lower[i]
-    return differs == 0
+cdef extern from *:
+    """
+    #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+    #error "names are compared eight bytes at a time, the first in the lowest bits"
+    #endif
+    #define OTUS_NAME(a, b, c, d, e, f, g, h) ((uint64_t)(a) | (uint64_t)(b) << 8 | (uint64_t)(c) << 16 | (uint64_t)(d) << 24 \\
+        | (uint64_t)(e) << 32 | (uint64_t)(f) << 40 | (uint64_t)(g) << 48 | (uint64_t)(h) << 56)
+    #define OTUS_VIA OTUS_NAME('v', 'i', 'a', 0, 0, 0, 0, 0)
+    #define OTUS_FROM OTUS_NAME('f', 'r', 'o', 'm', 0, 0, 0, 0)
+    #define OTUS_TO OTUS_NAME('t', 'o', 0, 0, 0, 0, 0, 0)
+    #define OTUS_CSEQ OTUS_NAME('c', 's', 'e', 'q', 0, 0, 0, 0)
+    #define OTUS_DATE OTUS_NAME('d', 'a', 't', 'e', 0, 0, 0, 0)
+    #define OTUS_CALL_ID OTUS_NAME('c', 'a', 'l', 'l', '-', 'i', 'd', 0)
+    #define OTUS_CONTACT OTUS_NAME('c', 'o', 'n', 't', 'a', 'c', 't', 0)
+    #define OTUS_CONTENT OTUS_NAME('c', 'o', 'n', 't', 'e', 'n', 't', '-')
+    #define OTUS_TYPE OTUS_NAME('t', 'y', 'p', 'e', 0, 0, 0, 0)
+    #define OTUS_LENGTH OTUS_NAME('l', 'e', 'n', 'g', 't', 'h', 0, 0)
+    #define OTUS_MAX_FORW OTUS_NAME('m', 'a', 'x', '-', 'f', 'o', 'r', 'w')
+    #define OTUS_ARDS OTUS_NAME('a', 'r', 'd', 's', 0, 0, 0, 0)
+    """
+    const uint64_t OTUS_VIA, OTUS_FROM, OTUS_TO, OTUS_CSEQ, OTUS_DATE, OTUS_CALL_ID, OTUS_CONTACT, OTUS_CONTENT, OTUS_TYPE, OTUS_LENGTH
+    const uint64_t OTUS_MAX_FORW, OTUS_ARDS
+
+
+cdef inline uint64_t lower8(const uint8_t *name, Py_ssize_t size) noexcept nogil:
+    """Give up to eight bytes of a name as a number, the first in the lowest bits, letters in lower case. Bit 5 is the case of a letter; other marks change too."""
+    cdef uint64_t word = 0
+    if size >= 8:
+        memcpy(&word, name, 8)
+        return word | <uint64_t>0x2020202020202020
+    memcpy(&word, name, size)
+    return word | (<uint64_t>0x2020202020202020 & ((<uint64_t>1 << 8 * size) - 1))
 
 
 cdef inline int header_id(const uint8_t *name, Py_ssize_t size) noexcept nogil:
-    """Give the ``HeaderId`` of a field name, a token; compact forms included (RFC 3261 §7.3.3, §20)."""
-    cdef uint8_t first = name[0] | 32
+    """Give the ``HeaderId`` of a field name, compact forms included (RFC 3261 §7.3.3, §20)."""
+    cdef uint64_t word
     if size == 1:
-        if first == c"v":
-            return VIA
-        elif first == c"f":
-            return FROM
-        elif first == c"t":
-            return TO
-        elif first == c"i":
-            return CALL_ID
-        elif first == c"m":
-            return CONTACT
-        elif first == c"l":
-            return CONTENT_LENGTH
-        return CONTENT_TYPE if first == c"c" else OTHER
+        return compact_id(name[0] | 32)
     elif size == 2:
-        return TO if _is(name, b"to", 2) else OTHER
+        return TO if lower8(name, 2) == OTUS_TO else OTHER
     elif size == 3:
-        return VIA if _is(name, b"via", 3) else OTHER
+        return VIA if lower8(name, 3) == OTUS_VIA else OTHER
     elif size == 4:
-        if first == c"f":
-            return FROM if _is(name, b"from", 4) else OTHER
-        elif first == c"c":
-            return CSEQ if _is(name, b"cseq", 4) else OTHER
-        return DATE if _is(name, b"date", 4) else OTHER
+        word = lower8(name, 4)
+        return FROM if word == OTUS_FROM else CSEQ if word == OTUS_CSEQ else DATE if word == OTUS_DATE else OTHER
     elif size == 7:
-        if first != c"c":
-            return OTHER
-        return CALL_ID if _is(name, b"call-id", 7) else CONTACT if _is(name, b"contact", 7) else OTHER
+        word = lower8(name, 7)
+        return CONTACT if word == OTUS_CONTACT else CALL_ID if word == OTUS_CALL_ID and name[4] == c"-" else OTHER
     elif size == 12:
-        if first == c"c":
-            return CONTENT_TYPE if _is(name, b"content-type", 12) else OTHER
-        return MAX_FORWARDS if _is(name, b"max-forwards", 12) else OTHER
+        word = lower8(name, 8)
+        if word == OTUS_CONTENT and name[7] == c"-":
+            return CONTENT_TYPE if lower8(name + 8, 4) == OTUS_TYPE else OTHER
+        return MAX_FORWARDS if word == OTUS_MAX_FORW and name[3] == c"-" and lower8(name + 8, 4) == OTUS_ARDS else OTHER
     elif size == 14:
-        return CONTENT_LENGTH if _is(name, b"content-length", 14) else OTHER
+        return CONTENT_LENGTH if lower8(name, 8) == OTUS_CONTENT and name[7] == c"-" and lower8(name + 8, 6) == OTUS_LENGTH else OTHER
     return OTHER
+
+
+cdef inline int compact_id(uint8_t letter) noexcept nogil:
+    if letter == c"v":
+        return VIA
+    elif letter == c"f":
+        return FROM
+    elif letter == c"t":
+        return TO
+    elif letter == c"i":
+        return CALL_ID
+    elif letter == c"m":
+        return CONTACT
+    elif letter == c"l":
+        return CONTENT_LENGTH
+    return CONTENT_TYPE if letter == c"c" else OTHER
 
 
 cdef Py_ssize_t skip_crlf(const uint8_t *data, Py_ssize_t size) noexcept nogil
