@@ -15,7 +15,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-from otus_core import encode_json
+from otus_core import encode_json, packed_labels
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object, Py_ssize_t *) except NULL
@@ -106,6 +106,42 @@ cdef int _label(Memory *memory, object name, object text) except -1:
         _varint(memory, PyUnicode_GET_LENGTH(text))
         return _raw(memory, <const char *>PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text))
     return _field(memory, encode_text(text))
+
+
+cdef inline uint32_t _length(const uint8_t *at) noexcept:
+    return at[0] | <uint32_t>at[1] << 8 | <uint32_t>at[2] << 16 | <uint32_t>at[3] << 24
+
+
+cdef Py_ssize_t _count_packed(bytes packed) except -1:
+    """Give how many labels there are; ValueError when lengths do not fit."""
+    cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(packed)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(packed)
+    cdef Py_ssize_t count = 0
+    while size:
+        if size < 8 or <uint64_t>size - 8 < <uint64_t>_length(data) + _length(data + 4):
+            raise ValueError("packed labels are cut short")
+        count += 1
+        size -= 8 + <Py_ssize_t>_length(data) + _length(data + 4)
+        data = <const uint8_t *>PyBytes_AS_STRING(packed) + (PyBytes_GET_SIZE(packed) - size)
+    return count
+
+
+cdef int _packed(Memory *memory, bytes packed) except -1:
+    """Write the headers of packed labels, which ``_count_packed`` has found sound."""
+    cdef const char *at = PyBytes_AS_STRING(packed)
+    cdef const char *end = at + PyBytes_GET_SIZE(packed)
+    cdef uint32_t name
+    cdef uint32_t text
+    while at < end:
+        name, text = _length(<const uint8_t *>at), _length(<const uint8_t *>at + 4)
+        at += 8
+        _varint(memory, 2 + <int64_t>name)
+        _raw(memory, b"l.", 2)
+        _raw(memory, at, name)
+        _varint(memory, text)
+        _raw(memory, at + name, text)
+        at += <Py_ssize_t>name + text
+    return 0
 
 
 def encode_text(str text not None):
@@ -424,7 +460,8 @@ cdef class Encoder:
         """
         cdef bytes value = output.raw_payload if self.binary else encode_json(output)
         cdef int64_t ms = output.timestamp // 1_000_000
-        cdef dict labels = output.labels
+        cdef bytes packed = packed_labels(output)
+        cdef dict labels = output.labels if packed is None else None
         cdef Memory *body = &self.body
         cdef bytes call = None
         cdef Ends ends
@@ -436,9 +473,9 @@ cdef class Encoder:
         if ms != self.last_ms:
             self.last_ms, self.stamp = ms, _header("timestamp", b"%d" % ms)
         if self.call_label is not None:
-            text = PyDict_GetItemWithError(labels, self.call_label)
-            if text != NULL:
-                call = encode_text(<str?><object>text)
+            found = output.label(self.call_label)
+            if found is not None:
+                call = encode_text(found)
         body.used = 0
         if call is not None:
             lane = _murmur2(<const uint8_t *>PyBytes_AS_STRING(call), PyBytes_GET_SIZE(call)) % count
@@ -452,10 +489,13 @@ cdef class Encoder:
             _varint(body, ends.src.len + 1 + ends.dst.len)
             _ends(body, &ends.src, &ends.dst)
         _field(body, value)
-        _varint(body, FIXED_HEADERS + len(labels))
+        _varint(body, FIXED_HEADERS + (len(labels) if packed is None else _count_packed(packed)))
         _bytes(body, self.named)
         _address_headers(body, &ends)
         _bytes(body, self.stamp)
+        if packed is not None:
+            _packed(body, packed)
+            return lane
         while PyDict_Next(labels, &position, &name, &text):
             _label(body, <object>name, <object>text)
         return lane

@@ -17,6 +17,7 @@ from cpython.unicode cimport PyUnicode_GET_LENGTH
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from otus_core.model.labels cimport packed_labels
 from otus_core.model.output cimport OutputPacket
 from otus_core.model.packet cimport Layers, ip_text
 
@@ -127,6 +128,17 @@ cdef int _string(object text) except -1:
     target = _room(n + 2)
     if not _copy_plain(target + 1, <const uint8_t *>PyUnicode_DATA(text), n):
         return _escaped(<const uint8_t *>PyUnicode_DATA(text), n)
+    target[0] = c'"'
+    target[n + 1] = c'"'
+    _writer.at = target + n + 2
+    return 0
+
+
+cdef int _utf8(const uint8_t *text, Py_ssize_t n) except -1:
+    """Write UTF-8 as a string with its quotes."""
+    cdef char *target = _room(n + 2)
+    if not _copy_plain(target + 1, text, n):
+        return _string(text[:n].decode("utf-8", "replace"))
     target[0] = c'"'
     target[n + 1] = c'"'
     _writer.at = target + n + 2
@@ -308,6 +320,34 @@ cdef int _ip(const uint8_t *address, int version) except -1:
     return 0
 
 
+cdef int _packed(bytes packed) except -1:
+    """Write packed labels. Raises ValueError when lengths do not fit."""
+    cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(packed)
+    cdef const uint8_t *end = at + PyBytes_GET_SIZE(packed)
+    cdef uint32_t name_len
+    cdef uint32_t text_len
+    cdef bint first = True
+    while at < end:
+        if end - at < 8:
+            raise ValueError("packed labels are cut short")
+        name_len, text_len = _little_endian(at), _little_endian(at + 4)
+        at += 8
+        if <uint64_t>name_len + text_len > <uint64_t>(end - at):
+            raise ValueError("packed labels are cut short")
+        if not first:
+            _raw(b",", 1)
+        first = False
+        _utf8(at, name_len)
+        _raw(b":", 1)
+        _utf8(at + name_len, text_len)
+        at += <Py_ssize_t>name_len + text_len
+    return 0
+
+
+cdef inline uint32_t _little_endian(const uint8_t *at) noexcept:
+    return at[0] | <uint32_t>at[1] << 8 | <uint32_t>at[2] << 16 | <uint32_t>at[3] << 24
+
+
 cdef int _labels(dict labels) except -1:
     cdef PyObject *key
     cdef PyObject *value
@@ -353,7 +393,8 @@ def encode_json(OutputPacket output not None, timestamp="ms"):
     """
     cdef Layers *at = &output.at
     cdef bytes payload = _payload(output.payload)
-    cdef dict labels = output.labels
+    cdef bytes packed = packed_labels(output)
+    cdef dict labels = output.labels if packed is None else None
     _writer.at = _writer.start
     _raw(b'{"task_id":', 11)
     _string(output.task_id)
@@ -380,7 +421,10 @@ def encode_json(OutputPacket output not None, timestamp="ms"):
     _number(at.protocol)
     _tunnel_and_tags(at)
     _raw(b',"labels":{', 11)
-    _labels(labels)
+    if packed is None:
+        _labels(labels)
+    else:
+        _packed(packed)
     _raw(b"}", 1)
     _raw(b',"payload_type":', 16)
     _string(output.payload_type)
