@@ -1,111 +1,53 @@
-"""From outputs to records of Kafka's message format 2: key, value, headers, partition, and the buffer of each batch.
+"""From outputs to the bodies of Kafka's records: key, value, headers, and which partition each belongs to.
 
-In: outputs, and the lanes of their topic. Out: ``BatchWriter``, whose buffer is what a batch holds behind its header. The layout is Kafka's documentation, section
-"Record"; lengths are zigzag varints. A record's body is put together in one place that is used again, and is copied behind its head into the batch of its partition.
+In: outputs, and the lanes of their topic. Out: records in the ``BatchWriter`` of each lane (``batch``). A body is put together in one place that is used again, and is then
+copied behind its head. Everything about addresses is printed anew for each message: in C that takes less than to look a flow up.
 """
 
 import time
 from ipaddress import IPv6Address
 
-from cpython.buffer cimport PyBuffer_FillInfo
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError, PyDict_Next
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from otus_core import encode_json, packed_labels
 
+from otus_kafka.batch import encode_text, record_body
+
+from otus_kafka.batch cimport BATCH_HEADER, RECORD_HEAD, BatchWriter, Memory, give_back, put, put_bytes, put_field, put_varint
+
 cdef extern from "Python.h":
-    const char *PyUnicode_AsUTF8AndSize(object, Py_ssize_t *) except NULL
     bytes PyUnicode_AsEncodedString(object, const char *, const char *)
     bint PyUnicode_IS_COMPACT_ASCII(object)
     Py_ssize_t PyUnicode_GET_LENGTH(object)
     void *PyUnicode_DATA(object)
 
 cdef enum:
-    BATCH_HEADER = 61
-    RECORD_HEAD = 16            # at most: length, attributes, time and offset of one record
     RECORDS_IN_BATCH = 16384
     CACHED_KINDS = 64           # and as many IPv6 addresses as below; a cache is emptied when it is full
     CACHED_ADDRESSES = 16384
     ADDRESS_TEXT = 48           # room for an address and a port as text
     FIXED_HEADERS = 8
-    FIRST_ROOM = 4096
-    DOUBLED_BELOW = 1 << 16     # larger memory grows fourfold: what is not touched takes no memory
     KEEP_BYTES = 1 << 20        # a larger place for bodies is given back after use
-
-HEADER_BYTES = BATCH_HEADER
-
-
-cdef struct Memory:
-    char *at
-    Py_ssize_t size
-    Py_ssize_t used
-
-
-cdef inline char *_room(Memory *memory, Py_ssize_t n) except NULL:
-    """Give room for n more bytes."""
-    cdef Py_ssize_t size = memory.size
-    cdef void *grown
-    if memory.used + n > size:
-        size = max(size * (2 if size < DOUBLED_BELOW else 4), memory.used + n, <Py_ssize_t>FIRST_ROOM)
-        grown = PyMem_Realloc(memory.at, size)
-        if grown == NULL:
-            raise MemoryError
-        memory.at = <char *>grown
-        memory.size = size
-    return memory.at + memory.used
-
-
-cdef inline int _varint(Memory *memory, int64_t value) except -1:
-    """Write a number zigzag, seven bits a byte, the lowest first."""
-    cdef uint8_t *target = <uint8_t *>_room(memory, 10)
-    cdef uint8_t *start = target
-    cdef uint64_t rest = (<uint64_t>value << 1) ^ <uint64_t>(value >> 63)
-    while rest > 127:
-        target[0] = <uint8_t>(rest & 127 | 128)
-        target += 1
-        rest >>= 7
-    target[0] = <uint8_t>rest
-    memory.used += target + 1 - start
-    return 0
-
-
-cdef inline int _raw(Memory *memory, const char *data, Py_ssize_t n) except -1:
-    memcpy(_room(memory, n), data, n)
-    memory.used += n
-    return 0
-
-
-cdef inline int _bytes(Memory *memory, bytes data) except -1:
-    return _raw(memory, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
-
-
-cdef inline int _field(Memory *memory, bytes data) except -1:
-    """Write bytes with their length before them, or ``None`` as Kafka's null."""
-    if data is None:
-        return _varint(memory, -1)
-    _varint(memory, PyBytes_GET_SIZE(data))
-    return _bytes(memory, data)
 
 
 cdef int _label(Memory *memory, object name, object text) except -1:
     """Write the header of a label: ``l.`` and its name, and its text. Names are always UTF-8, because readers decode them."""
-    cdef bytes encoded
     if not isinstance(name, str) or not isinstance(text, str):
         raise TypeError("a label is text")
     if PyUnicode_IS_COMPACT_ASCII(name):
-        _varint(memory, 2 + PyUnicode_GET_LENGTH(name))
-        _raw(memory, b"l.", 2)
-        _raw(memory, <const char *>PyUnicode_DATA(name), PyUnicode_GET_LENGTH(name))
+        put_varint(memory, 2 + PyUnicode_GET_LENGTH(name))
+        put(memory, b"l.", 2)
+        put(memory, <const char *>PyUnicode_DATA(name), PyUnicode_GET_LENGTH(name))
     else:
-        _field(memory, b"l." + <bytes>PyUnicode_AsEncodedString(name, b"utf-8", b"replace"))
+        put_field(memory, b"l." + <bytes>PyUnicode_AsEncodedString(name, b"utf-8", b"replace"))
     if PyUnicode_IS_COMPACT_ASCII(text):
-        _varint(memory, PyUnicode_GET_LENGTH(text))
-        return _raw(memory, <const char *>PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text))
-    return _field(memory, encode_text(text))
+        put_varint(memory, PyUnicode_GET_LENGTH(text))
+        return put(memory, <const char *>PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text))
+    return put_field(memory, encode_text(text))
 
 
 cdef inline uint32_t _length(const uint8_t *at) noexcept:
@@ -135,25 +77,13 @@ cdef int _packed(Memory *memory, bytes packed) except -1:
     while at < end:
         name, text = _length(<const uint8_t *>at), _length(<const uint8_t *>at + 4)
         at += 8
-        _varint(memory, 2 + <int64_t>name)
-        _raw(memory, b"l.", 2)
-        _raw(memory, at, name)
-        _varint(memory, text)
-        _raw(memory, at + name, text)
+        put_varint(memory, 2 + <int64_t>name)
+        put(memory, b"l.", 2)
+        put(memory, at, name)
+        put_varint(memory, text)
+        put(memory, at + name, text)
         at += <Py_ssize_t>name + text
     return 0
-
-
-def encode_text(str text not None):
-    """Give text as UTF-8; bytes that were not UTF-8 in the packet become themselves again."""
-    try:
-        return PyUnicode_AsEncodedString(text, b"utf-8", b"strict")
-    except UnicodeEncodeError:
-        pass
-    try:
-        return PyUnicode_AsEncodedString(text, b"utf-8", b"surrogateescape")
-    except UnicodeEncodeError:  # halves of surrogate pairs that no byte was
-        return PyUnicode_AsEncodedString(text, b"utf-8", b"replace")
 
 
 cdef uint32_t _murmur2(const uint8_t *data, Py_ssize_t size) noexcept nogil:
@@ -185,106 +115,6 @@ cdef uint32_t _murmur2(const uint8_t *data, Py_ssize_t size) noexcept nogil:
 def partition_hash(bytes key not None):
     """Give Kafka's hash of a key; modulo the number of partitions it is the default partitioner's choice."""
     return _murmur2(<const uint8_t *>PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
-
-
-def record_body(bytes key, bytes value, headers):
-    """Give what follows a record's head: key, value, and headers as pairs of str and bytes."""
-    cdef Memory memory
-    memory.at, memory.size, memory.used = NULL, 0, 0
-    try:
-        _field(&memory, key)
-        _field(&memory, value)
-        _varint(&memory, len(headers))
-        for name, content in headers:
-            _field(&memory, encode_text(name))
-            _field(&memory, content)
-        return PyBytes_FromStringAndSize(memory.at, memory.used)
-    finally:
-        PyMem_Free(memory.at)
-
-
-cdef class BatchWriter:
-    """Takes the bodies of records until somebody thinks that they are enough. ``shares`` says how many in a row belong to which owner.
-
-    Finished, it gives its records through the buffer protocol, one after the other. They bear the time of the batch, which is at most a flush interval off.
-    """
-
-    cdef Memory memory
-    cdef readonly Py_ssize_t count
-    cdef readonly int64_t made_ms
-    cdef readonly object owner
-    cdef readonly list shares
-    cdef Py_ssize_t shared
-    cdef Py_ssize_t views
-    cdef bint finished
-
-    def __init__(self, int64_t now_ms):
-        self.made_ms = now_ms
-        self.shares = []
-
-    def __dealloc__(self):
-        PyMem_Free(self.memory.at)
-
-    def __getbuffer__(self, Py_buffer *buffer, int flags):
-        if not self.finished:
-            raise BufferError("records are still added")
-        PyBuffer_FillInfo(buffer, self, self.memory.at, self.memory.used, 1, flags)
-        self.views += 1
-
-    def __releasebuffer__(self, Py_buffer *buffer):
-        self.views -= 1
-
-    @property
-    def size(self):
-        """Bytes of the records."""
-        return self.memory.used
-
-    def append(self, bytes body not None):
-        """Add one record."""
-        self.add(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
-
-    cdef int add(self, const char *body, Py_ssize_t n) except -1:
-        cdef char head[24]
-        cdef Memory memory
-        if self.finished:
-            raise ValueError("the batch is finished")
-        _room(&self.memory, n + RECORD_HEAD)
-        memory.at, memory.size, memory.used = head, sizeof(head), 0
-        memory.at[0] = memory.at[1] = 0     # no attributes; the time of the batch
-        memory.used = 2
-        _varint(&memory, self.count)        # its place in the batch
-        _varint(&self.memory, memory.used + n)
-        _raw(&self.memory, head, memory.used)
-        _raw(&self.memory, body, n)
-        self.count += 1
-        return 0
-
-    def give_to(self, owner):
-        """Say whose the records are that follow."""
-        if self.count > self.shared:
-            self.shares.append((self.owner, self.count - self.shared))
-            self.shared = self.count
-        self.owner = owner
-
-    def finish(self):
-        """Take no more, and hold no more memory than it takes."""
-        cdef void *fitting
-        self.give_to(None)
-        self.finished = True
-        if self.memory.used and not self.views:
-            fitting = PyMem_Realloc(self.memory.at, self.memory.used)
-            if fitting != NULL:
-                self.memory.at = <char *>fitting
-                self.memory.size = self.memory.used
-
-    def let_go(self):
-        """Forget the records; whose they are stays."""
-        if self.views:
-            raise BufferError("the records are being read")
-        self.finish()
-        PyMem_Free(self.memory.at)
-        self.memory.at = NULL
-        self.memory.size = self.memory.used = 0
 
 
 # One end of a flow as text: "192.0.2.10:5060", of which ``address_len`` bytes are the address.
@@ -354,9 +184,9 @@ cdef bytes _ipv6_text(bytes packed):
 
 cdef int _ends(Memory *body, End *first, End *second) except -1:
     """Write two ends with a hyphen between them."""
-    _raw(body, first.text, first.len)
-    _raw(body, b"-", 1)
-    return _raw(body, second.text, second.len)
+    put(body, first.text, first.len)
+    put(body, b"-", 1)
+    return put(body, second.text, second.len)
 
 
 cdef int _flow_key(Memory *body, Ends *ends) except -1:
@@ -371,8 +201,8 @@ cdef int _flow_key(Memory *body, Ends *ends) except -1:
 cdef int _partition_key(Memory *body, Ends *ends, bytes call, bint by_flow) except -1:
     """Write what the partition is chosen by as the record's key; null where nothing is."""
     if call is not None or not by_flow:
-        return _field(body, call)
-    _varint(body, ends.src.len + 1 + ends.dst.len)
+        return put_field(body, call)
+    put_varint(body, ends.src.len + 1 + ends.dst.len)
     return _flow_key(body, ends)
 
 
@@ -384,10 +214,10 @@ cdef int _address_headers(Memory *body, Ends *ends) except -1:
 
 
 cdef int _text_header(Memory *body, const char *name, Py_ssize_t name_len, const char *text, Py_ssize_t n) except -1:
-    _varint(body, name_len)
-    _raw(body, name, name_len)
-    _varint(body, n)
-    return _raw(body, text, n)
+    put_varint(body, name_len)
+    put(body, name, name_len)
+    put_varint(body, n)
+    return put(body, text, n)
 
 
 cdef class Encoder:
@@ -418,7 +248,7 @@ cdef class Encoder:
         self.last_ms = -1
 
     def __dealloc__(self):
-        PyMem_Free(self.body.at)
+        give_back(&self.body)
 
     def place(self, batch, lanes, ticket):
         """Encode each output and add it to a lane. One that cannot be encoded, or is too large, is settled at once."""
@@ -447,9 +277,7 @@ cdef class Encoder:
                 touched.append(all_lanes[at])
             writer.add(self.body.at, self.body.used)
         if self.body.size > KEEP_BYTES:
-            PyMem_Free(self.body.at)
-            self.body.at = NULL
-            self.body.size = 0
+            give_back(&self.body)
         for lane in touched:
             lane.poke()
 
@@ -486,13 +314,13 @@ cdef class Encoder:
         if self.key_is_partition:
             _partition_key(body, &ends, call, self.by_flow)
         else:
-            _varint(body, ends.src.len + 1 + ends.dst.len)
+            put_varint(body, ends.src.len + 1 + ends.dst.len)
             _ends(body, &ends.src, &ends.dst)
-        _field(body, value)
-        _varint(body, FIXED_HEADERS + (len(labels) if packed is None else _count_packed(packed)))
-        _bytes(body, self.named)
+        put_field(body, value)
+        put_varint(body, FIXED_HEADERS + (len(labels) if packed is None else _count_packed(packed)))
+        put_bytes(body, self.named)
         _address_headers(body, &ends)
-        _bytes(body, self.stamp)
+        put_bytes(body, self.stamp)
         if packed is not None:
             _packed(body, packed)
             return lane

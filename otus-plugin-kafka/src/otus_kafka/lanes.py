@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import attrs
 import structlog
 
-from otus_kafka.encoding import HEADER_BYTES, BatchWriter
+from otus_kafka.batch import HEADER_BYTES, BatchWriter
 from otus_kafka.link import ProducerLink
 from otus_kafka.outcome import Outcome
 from otus_kafka.records import SealedBatch, compressor, seal
