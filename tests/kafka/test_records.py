@@ -72,7 +72,9 @@ def test_a_labels_name_is_always_one_that_readers_can_decode() -> None:
 
 
 @settings(max_examples=200)
-@given(st.lists(st.tuples(TEXTS, TEXTS), max_size=20), st.binary(max_size=300), st.ip_addresses(), st.integers(0, 65535))
+@given(
+    st.lists(st.tuples(TEXTS, TEXTS), max_size=20), st.binary(max_size=300), st.ip_addresses(), st.integers(0, 65535)
+)
 def test_any_output_comes_back(pairs: list[tuple[str, str]], raw: bytes, address: Any, port: int) -> None:
     labels = {f"k.{n}": text for n, (_, text) in enumerate(pairs)}
     reply = "192.0.2.1" if address.version == 4 else "2001:db8::1"

@@ -16,6 +16,7 @@ cdef struct Memory:
 
 cdef int grow(Memory *memory, Py_ssize_t n) except -1
 cdef void give_back(Memory *memory) noexcept
+cdef bytes encode_name(str name)
 
 
 cdef inline char *room(Memory *memory, Py_ssize_t n) except NULL:

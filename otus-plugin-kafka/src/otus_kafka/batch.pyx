@@ -70,6 +70,11 @@ def encode_text(str text not None):
         return PyUnicode_AsEncodedString(text, b"utf-8", b"replace")
 
 
+cdef bytes encode_name(str name):
+    """Give the name of a header, always UTF-8: readers decode it."""
+    return PyUnicode_AsEncodedString(name, b"utf-8", b"replace")
+
+
 def record_body(bytes key, bytes value, headers):
     """Give what follows a record's head: key, value, and headers as pairs of str and bytes."""
     cdef Memory memory
@@ -79,7 +84,7 @@ def record_body(bytes key, bytes value, headers):
         put_field(&memory, value)
         put_varint(&memory, len(headers))
         for name, content in headers:
-            put_field(&memory, encode_text(name))
+            put_field(&memory, encode_name(name))
             put_field(&memory, content)
         return PyBytes_FromStringAndSize(memory.at, memory.used)
     finally:

@@ -17,10 +17,9 @@ from otus_core import encode_json, packed_labels
 
 from otus_kafka.batch import encode_text, record_body
 
-from otus_kafka.batch cimport BATCH_HEADER, RECORD_HEAD, BatchWriter, Memory, give_back, put, put_bytes, put_field, put_varint
+from otus_kafka.batch cimport BATCH_HEADER, RECORD_HEAD, BatchWriter, Memory, encode_name, give_back, put, put_bytes, put_field, put_varint
 
 cdef extern from "Python.h":
-    bytes PyUnicode_AsEncodedString(object, const char *, const char *)
     bint PyUnicode_IS_COMPACT_ASCII(object)
     Py_ssize_t PyUnicode_GET_LENGTH(object)
     void *PyUnicode_DATA(object)
@@ -35,7 +34,7 @@ cdef enum:
 
 
 cdef int _label(Memory *memory, object name, object text) except -1:
-    """Write the header of a label: ``l.`` and its name, and its text. Names are always UTF-8, because readers decode them."""
+    """Write the header of a label: ``l.`` and its name, and its text."""
     if not isinstance(name, str) or not isinstance(text, str):
         raise TypeError("a label is text")
     if PyUnicode_IS_COMPACT_ASCII(name):
@@ -43,7 +42,7 @@ cdef int _label(Memory *memory, object name, object text) except -1:
         put(memory, b"l.", 2)
         put(memory, <const char *>PyUnicode_DATA(name), PyUnicode_GET_LENGTH(name))
     else:
-        put_field(memory, b"l." + <bytes>PyUnicode_AsEncodedString(name, b"utf-8", b"replace"))
+        put_field(memory, b"l." + encode_name(name))
     if PyUnicode_IS_COMPACT_ASCII(text):
         put_varint(memory, PyUnicode_GET_LENGTH(text))
         return put(memory, <const char *>PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text))
