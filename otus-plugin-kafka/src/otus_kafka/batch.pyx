@@ -3,6 +3,7 @@
 In: the bodies of records, put together with the functions of the ``.pxd``. Out: one buffer that holds all of them. Lengths are zigzag varints.
 """
 
+cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
@@ -91,10 +92,11 @@ def record_body(bytes key, bytes value, headers):
         PyMem_Free(memory.at)
 
 
+@cython.final
 cdef class BatchWriter:
     """Takes the bodies of records until somebody thinks that they are enough. ``shares`` says how many in a row belong to which owner.
 
-    Finished, it gives its records through the buffer protocol, one after the other. They bear the time of the batch, which is at most a flush interval off.
+    Records bear the time of the batch, which is at most a flush interval off.
     """
 
     def __init__(self, int64_t now_ms):
@@ -137,6 +139,10 @@ cdef class BatchWriter:
         put(&self.memory, body, n)
         self.count += 1
         return 0
+
+    def records(self):
+        """Give all records of a finished batch, one after the other; they are there until the view is released."""
+        return memoryview(self)
 
     def give_to(self, owner):
         """Say whose the records are that follow."""

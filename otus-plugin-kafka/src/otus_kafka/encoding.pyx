@@ -7,6 +7,7 @@ copied behind its head. Everything about addresses is printed anew for each mess
 import time
 from ipaddress import IPv6Address
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError, PyDict_Next
 from cpython.object cimport PyObject
@@ -219,6 +220,7 @@ cdef int _text_header(Memory *body, const char *name, Py_ssize_t name_len, const
     return put(body, text, n)
 
 
+@cython.final
 cdef class Encoder:
     """Puts outputs into the lanes of their topic."""
 

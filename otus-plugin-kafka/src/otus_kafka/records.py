@@ -105,7 +105,7 @@ def _lz4(data: memoryview, level: int) -> bytes:
 
 def seal(writer: BatchWriter, codec: str, compress: Callable[[memoryview], bytes | memoryview] | None) -> SealedBatch:
     """Make the batch of what the writer holds."""
-    with memoryview(writer) as records:
+    with writer.records() as records:
         attributes, content = 0, records
         if compress is not None:
             smaller = compress(records)
