@@ -16,6 +16,7 @@ from otus_core import ParseError
 from otus_sip.address cimport Address, find_parameter, read_address, value_end
 from otus_sip.json cimport message_json
 from otus_sip.labels cimport message_label, message_labels
+from otus_sip.packed cimport message_packed_labels
 from otus_sip.reading cimport read_message
 from otus_sip.scan cimport CALL_ID, CONTACT, CONTENT_LENGTH, CONTENT_TYPE, FROM, MALFORMED, NOT_SIP, REQUEST, TO, VIA, classify, number, same_text, skip_crlf
 from otus_sip.sdp cimport read_sdp
@@ -58,6 +59,10 @@ cdef class SipMessage:
     def labels(self):
         """Give all labels that apply."""
         return message_labels(self)
+
+    def packed_labels(self):
+        """Give all labels that apply, as ``otus_core.packed_labels`` has them."""
+        return message_packed_labels(self)
 
     cdef str text(self, const uint8_t *start, Py_ssize_t length):
         return PyUnicode_DecodeUTF8(<const char *>start, length, b"replace")
