@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         PluginInitFailed,
     )
     from otus_core.hookspecs import hookimpl
+    from otus_core.log import Logger
     from otus_core.model.flows import FlowKey, FlowRegistry
     from otus_core.model.frames import FRAME_INDEX_FORMAT, FrameBatch, RawPacket
     from otus_core.model.json import encode_json
@@ -91,6 +92,7 @@ _EXPORTS = {
         "PluginInitFailed",
     ),
     "hookspecs": ("hookimpl",),
+    "log": ("Logger",),
     "model.flows": ("FlowKey", "FlowRegistry"),
     "model.frames": ("FRAME_INDEX_FORMAT", "FrameBatch", "RawPacket"),
     "model.json": ("encode_json",),
@@ -125,6 +127,7 @@ __all__ = [
     "FlowRegistry",
     "FrameBatch",
     "LineWriter",
+    "Logger",
     "NoConfig",
     "OtusError",
     "OutputPacket",

@@ -151,7 +151,7 @@ async def _run_here(config: TaskConfig, node: Node, request: RunRequest) -> Resu
         on_error=repeats.component_error,
         on_closed=lambda reporter: worker.closed(reporter) if worker is not None else None,
     )
-    worker = Worker(assemble(config, node, place), node, place)
+    worker = Worker(await assemble(config, node, place), node, place)
     _on_signals(worker.stop)
     accounts = worker.assembly.accounts
     with Progress(config, request.quiet, accounts.snapshot, worker.assembly.source.progress):
