@@ -6,6 +6,9 @@ import base64
 import gzip
 import json
 import os
+import pty
+import re
+import select
 import signal
 import subprocess
 import sys
@@ -150,11 +153,27 @@ def test_a_task_file_is_the_whole_chain(examples: Path, tmp_path: Path) -> None:
         (["x.pcap", "--task", "t.yaml", "--format", "json"], "--task"),
         (["x.pcap", "--parser", "spi"], "sip"),
         (["x.pcap", "--filter", "sip.method =="], "column"),
+        (["x.pcap", "--filter", ""], "column 1"),
+        (["x.pcap", "--task", "t.yaml", "--filter", ""], "--task"),
+        (["-", "--workers", "2"], "standard input"),
         (["x.pcap", "--bpf", "udp prot 5060"], "udp prot 5060"),
         (["x.pcap", "--tunnels", "vxlam"], "vxlan"),
         (["--workers", "0", "x.pcap"], "workers"),
     ],
-    ids=["nothing", "two sources", "format", "task and format", "parser", "filter", "bpf", "tunnels", "workers"],
+    ids=[
+        "nothing",
+        "two sources",
+        "format",
+        "task and format",
+        "parser",
+        "filter",
+        "empty filter",
+        "task and filter",
+        "shared stdin",
+        "bpf",
+        "tunnels",
+        "workers",
+    ],
 )
 def test_wrong_usage_is_told(arguments: list[str], word: str) -> None:
     done = otus("run", *arguments)
@@ -173,6 +192,27 @@ def test_a_damaged_file_gives_what_comes_before_and_one_error(examples: Path, tm
     (line,) = done.stderr.decode().splitlines()
     assert str(cut) in line
     assert "offset" in line
+
+
+@pytest.mark.parametrize("content", [b"", b"GET / HTTP/1.1"], ids=["empty", "no capture"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_no_capture_is_told_once(tmp_path: Path, content: bytes, workers: int) -> None:
+    file = tmp_path / "no.pcap"
+    file.write_bytes(content)
+    done = otus("run", file, "-q", "--workers", workers)
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith(f"otus: {file}: at offset 0: ")
+
+
+def test_a_pipe_that_workers_cannot_share_is_told_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    done = otus("run", pipe, "-q", "--workers", 2)
+    assert (done.returncode, done.stderr.decode()) == (
+        1,
+        f"otus: {pipe}: only one worker can read it: use `workers: 1`\n",
+    )
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -203,3 +243,43 @@ def test_the_plugins_are_listed() -> None:
     rows = json.loads(otus("plugins", "list", "--json").stdout)
     assert {"name", "kind", "distribution", "version", "state", "stage", "reason"} <= set(rows[0])
     assert ("sip", "parser", "ready") in {(row["name"], row["kind"], row["state"]) for row in rows}
+
+
+def on_a_terminal(*arguments: object, keys: bytes = b"", after_s: float = 0.0) -> tuple[int, bytes]:
+    """Run ``otus`` with all its standard streams on one terminal, and type there; gives the exit status and what was shown."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(OTUS, [OTUS, *map(str, arguments)], {**os.environ, "TERM": "xterm"})
+    shown, typed, begun = b"", not keys, time.monotonic()
+    while time.monotonic() - begun < 60:
+        if not typed and time.monotonic() - begun > after_s and shown:
+            typed = os.write(terminal, keys) > 0
+        if select.select([terminal], [], [], 0.1)[0]:
+            try:
+                shown += os.read(terminal, 65536)
+            except OSError:  # EIO: the other side is gone
+                break
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown
+
+
+def test_a_slow_run_shows_a_bar_that_grows(examples: Path) -> None:
+    status, shown = on_a_terminal("run", examples / "call.pcap", "--speed", "0.1", "--format", "none")
+    percents = [int(found) for found in re.findall(rb"(\d+) %", shown)]
+    assert (status, percents) == (0, sorted(percents))
+    assert 0 < percents[0] < percents[-1] < 100
+
+
+def test_the_bar_makes_room_for_lines_on_the_same_terminal(examples: Path) -> None:
+    status, shown = on_a_terminal("run", examples / "call.pcap", "--speed", "0.1")
+    screen = [line.rpartition(b"\r\x1b[K")[2] for line in shown.split(b"\r\n")]
+    lines = [line for line in screen if b"alice@example.com" in line]
+    assert (status, len(lines)) == (0, 7)
+    assert not [line for line in lines if b"frames/s" in line]
+    assert b"\x1b[1;36mINVITE" in lines[0]
+
+
+def test_control_c_on_a_terminal_ends_a_replay_with_its_summary(examples: Path) -> None:
+    status, shown = on_a_terminal("run", examples / "call.pcap", "--speed", "0.001", keys=b"\x03", after_s=1.5)
+    assert status == 130
+    assert b"frames read" in shown

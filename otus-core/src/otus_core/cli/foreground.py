@@ -29,6 +29,8 @@ from otus_core.task.worker import Worker
 
 FORMATS = ("text", "json", "none")
 GOOD, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+LAST_LINES_S = 10.0
+"""How long a slow reader gets for the last lines of a run that was interrupted, or is live; a file waits as long as it takes."""
 
 
 @attrs.frozen(kw_only=True)
@@ -88,7 +90,7 @@ def task_data(request: RunRequest) -> dict[str, Any]:
         data = {
             "capture": {},
             "parsers": list(request.parsers),
-            "processors": [{"type": "filter", "config": {"keep_if": request.keep}}] if request.keep else [],
+            "processors": [] if request.keep is None else [{"type": "filter", "config": {"keep_if": request.keep}}],
             "reporters": [_reporter(request.format or "text")],
         }
     data["id"] = "run"
@@ -129,8 +131,13 @@ def _check(request: RunRequest) -> None:
     if request.format is not None and request.format not in FORMATS:
         problems.append(ConfigProblem("--format", f"{request.format!r} is not one of {', '.join(FORMATS)}"))
     if request.task is not None:
-        given = (("--parser", request.parsers), ("--filter", request.keep), ("--format", request.format))
-        problems += [ConfigProblem(name, "is the task file's matter when --task is given") for name, it in given if it]
+        given = (("--parser", request.parsers or None), ("--filter", request.keep), ("--format", request.format))
+        told = "is the task file's matter when --task is given"
+        problems += [ConfigProblem(name, told) for name, value in given if value is not None]
+    if "-" in request.files and (request.workers or 1) > 1:
+        problems.append(
+            ConfigProblem("--workers", f"is {request.workers}, but one worker alone can read standard input")
+        )
     if problems:
         raise ConfigInvalid(problems)
 
@@ -146,15 +153,17 @@ def run_task(config: TaskConfig, registry: Registry, request: RunRequest) -> Res
 async def _run_here(config: TaskConfig, node: Node, request: RunRequest) -> Result:
     repeats = Repeats(origins(config))
     worker: Worker | None = None
+    stdout = StdoutWriter()
     place = Place(
-        stdout=StdoutWriter(),
+        stdout=stdout,
         on_error=repeats.component_error,
         on_closed=lambda reporter: worker.closed(reporter) if worker is not None else None,
     )
     worker = Worker(await assemble(config, node, place), node, place)
     _on_signals(worker.stop)
     accounts = worker.assembly.accounts
-    with Progress(config, request.quiet, accounts.snapshot, worker.assembly.source.progress):
+    with Progress(config, request.quiet, accounts.snapshot, worker.assembly.source.progress) as progress:
+        stdout.before_write = progress.clear
         outcome = await worker.run()
     counters = accounts.snapshot()
     return Result(worker.assembly.summary(counters), outcome.faults, interrupted=outcome.stopped)
@@ -178,7 +187,8 @@ async def _run_workers(config: TaskConfig, node: Node, registry: Registry, reque
         node=node, plugins=registry.selection.plain(), merger=merger, isatty=os.isatty(1), log_level="info"
     )
     supervisor = TaskSupervisor(config, around)
-    with Progress(config, request.quiet, supervisor.counters, lambda: None):
+    with Progress(config, request.quiet, supervisor.counters, lambda: None) as progress:
+        merger.before_write = progress.clear
         await supervisor.start()
         ended = asyncio.ensure_future(supervisor.wait())
         stopped = asyncio.ensure_future(stopping.wait())
@@ -186,7 +196,9 @@ async def _run_workers(config: TaskConfig, node: Node, registry: Registry, reque
         await supervisor.stop()
         ended.cancel()
         stopped.cancel()
-    await asyncio.to_thread(merger.close, 10.0)
+    written = await asyncio.to_thread(merger.close, LAST_LINES_S)
+    while not (written or interrupted or config.capture.declaration.live):  # a reader of a file's lines takes its time
+        written = await asyncio.to_thread(merger.close, 0.5)
     return Result(dict(supervisor.summary()), supervisor.faults, interrupted, supervisor.error)
 
 
@@ -205,7 +217,7 @@ def _tell(result: Result, request: RunRequest) -> None:
             raise OtusError(f"{request.summary_json}: cannot write the summary: {error.strerror}") from error
     if not request.quiet:
         sys.stderr.write(summary_text(result.summary))
-    for line in [*(str(fault) for fault in result.faults), result.error]:
+    for line in dict.fromkeys([*(str(fault) for fault in result.faults), result.error]):  # workers may tell the same
         if line:
             sys.stderr.write(f"otus: {line}\n")
 
