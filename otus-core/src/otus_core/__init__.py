@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         CaptureStats,
         CommandHandler,
         Context,
+        LabelSource,
         LineWriter,
         ReportResult,
     )
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
     )
     from otus_core.hookspecs import hookimpl
     from otus_core.log import Logger
-    from otus_core.model.flows import FlowKey, FlowRegistry
+    from otus_core.model.flow_key import FLOW_KEY_FORMAT, FlowKey
+    from otus_core.model.flows import FlowRegistry
     from otus_core.model.frames import FRAME_INDEX_FORMAT, FrameBatch, RawPacket
     from otus_core.model.json import encode_json
     from otus_core.model.output import OutputPacket, Parsed
@@ -66,6 +68,7 @@ _EXPORTS = {
         "CaptureStats",
         "CommandHandler",
         "Context",
+        "LabelSource",
         "LineWriter",
         "ReportResult",
     ),
@@ -93,7 +96,8 @@ _EXPORTS = {
     ),
     "hookspecs": ("hookimpl",),
     "log": ("Logger",),
-    "model.flows": ("FlowKey", "FlowRegistry"),
+    "model.flow_key": ("FLOW_KEY_FORMAT", "FlowKey"),
+    "model.flows": ("FlowRegistry",),
     "model.frames": ("FRAME_INDEX_FORMAT", "FrameBatch", "RawPacket"),
     "model.json": ("encode_json",),
     "model.output": ("OutputPacket", "Parsed"),
@@ -103,6 +107,7 @@ _EXPORTS = {
 _WHERE = {name: module for module, names in _EXPORTS.items() for name in names}
 
 __all__ = [
+    "FLOW_KEY_FORMAT",
     "FRAME_INDEX_FORMAT",
     "BaseCapturer",
     "BaseCommandChannel",
@@ -126,6 +131,7 @@ __all__ = [
     "FlowKey",
     "FlowRegistry",
     "FrameBatch",
+    "LabelSource",
     "LineWriter",
     "Logger",
     "NoConfig",
