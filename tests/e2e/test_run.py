@@ -144,6 +144,14 @@ def test_a_task_file_is_the_whole_chain(examples: Path, tmp_path: Path) -> None:
     assert {output["labels"]["site"] for output in found} == {"lab"}
 
 
+@pytest.mark.parametrize("spelling", ["files: [%s]", "file: %s", "files: %s", "file: [%s]"])
+def test_a_task_may_name_one_file_as_it_is(examples: Path, tmp_path: Path, spelling: str) -> None:
+    task = tmp_path / "task.yaml"
+    task.write_text(TASK.replace("files: [%s]", spelling) % (examples / "call.pcap"))
+    done = otus("run", "--task", task, "-q")
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 6)
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
@@ -283,3 +291,7 @@ def test_control_c_on_a_terminal_ends_a_replay_with_its_summary(examples: Path) 
     status, shown = on_a_terminal("run", examples / "call.pcap", "--speed", "0.001", keys=b"\x03", after_s=1.5)
     assert status == 130
     assert b"frames read" in shown
+
+
+def test_arguments_have_their_help(examples: Path) -> None:
+    assert b"stdin" in otus("run", "--help").stdout

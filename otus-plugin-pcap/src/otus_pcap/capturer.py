@@ -32,7 +32,7 @@ class PcapCapturer(otus_core.BaseCapturer):
 
     def __init__(self, config: PcapConfig) -> None:
         self._config = config
-        self._coming = list(reversed(config.files))
+        self._coming = [config.files] if isinstance(config.files, str) else list(reversed(config.files))
         self._pace = Pace(config.speed) if config.speed else None
         self._chunk = Chunk(CHUNK_SIZE)
         self._selection = Selection()
