@@ -142,7 +142,7 @@ cdef class Sessions:
         at = call.offer_at(_transaction(cseq, method))
         if at >= 0:
             self._answer(call, dialog, call.offers[at], media)
-            if status >= 200:
+            if status >= 200 and method != INVITE_ID:   # an INVITE that was forked has a 2xx from each (RFC 3261 §13.2.2.4)
                 call.drop_offer(_transaction(cseq, method))
         elif method == INVITE_ID:
             call.late_offer = media
