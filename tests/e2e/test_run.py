@@ -89,6 +89,19 @@ def test_the_summary_is_the_identity(examples: Path, tmp_path: Path) -> None:
     assert summary["elapsed_s"] > 0 < summary["cpu_s"]
 
 
+def test_the_summary_may_go_to_standard_output(examples: Path) -> None:
+    done = otus("run", examples / "call.pcap", "--format", "none", "-q", "--summary-json", "-")
+    assert (done.returncode, json.loads(done.stdout)["kept"]) == (0, 7)
+
+
+def test_a_run_without_any_parser_says_so(examples: Path) -> None:
+    done = otus("--no-plugin", "sip", "run", examples / "call.pcap", "-q")
+    assert (done.returncode, done.stdout) == (0, b"")
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("otus: there is no parser, so nothing will be reported: parser 'sip' cannot be used")
+    assert "--no-plugin" in line
+
+
 def test_a_filter_keeps_what_matches(examples: Path) -> None:
     kept = outputs(examples / "call.pcap", "--filter", "sip.cseq_method == 'BYE'")
     assert [what(output) for output in kept] == ["BYE", "200"]

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from otus_core.cli.progress import Progress, summary_text
-from otus_core.errors import CaptureError, ConfigInvalid, ConfigProblem, OtusError
+from otus_core.errors import CaptureError, ConfigInvalid, ConfigProblem, OtusError, PluginNotFound
 from otus_core.observe.logs import setup_stderr
 from otus_core.observe.repeats import Repeats
 from otus_core.plugins.loader import load
@@ -70,11 +70,22 @@ def run_foreground(request: RunRequest) -> int:
     registry = load(selection_from(no_plugin=request.no_plugin, safe=request.safe))
     registry.log_failures()
     config = load_task(task_data(request), registry)
+    _warn_without_parser(config, registry)
     result = run_task(config, registry, request)
     result.summary["elapsed_s"] = round(time.monotonic() - begun, 6)
     result.summary["cpu_s"] = round(_cpu_s(), 6)
     _tell(result, request)
     return _status(result, config)
+
+
+def _warn_without_parser(config: TaskConfig, registry: Registry) -> None:
+    """Say so when no packet can become a message, and what to do about it."""
+    if config.parsers or config.unmatched_policy == "forward":
+        return
+    try:
+        registry.component("parser", "sip")
+    except PluginNotFound as error:
+        sys.stderr.write(f"otus: there is no parser, so nothing will be reported: {error}\n")
 
 
 def task_data(request: RunRequest) -> dict[str, Any]:
@@ -211,15 +222,23 @@ def _on_signals(stop: Any) -> None:
 def _tell(result: Result, request: RunRequest) -> None:
     """Write the summary where it is wanted, and every fault on a line of its own."""
     if request.summary_json is not None:
-        try:
-            request.summary_json.write_text(json.dumps(result.summary, indent=1) + "\n")
-        except OSError as error:
-            raise OtusError(f"{request.summary_json}: cannot write the summary: {error.strerror}") from error
+        _write_summary(result.summary, request.summary_json)
     if not request.quiet:
         sys.stderr.write(summary_text(result.summary))
     for line in dict.fromkeys([*(str(fault) for fault in result.faults), result.error]):  # workers may tell the same
         if line:
             sys.stderr.write(f"otus: {line}\n")
+
+
+def _write_summary(summary: dict[str, Any], path: Path) -> None:
+    text = json.dumps(summary, indent=1) + "\n"
+    if str(path) == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise OtusError(f"{path}: cannot write the summary: {error.strerror}") from error
 
 
 def _status(result: Result, config: TaskConfig) -> int:

@@ -39,7 +39,8 @@ def run(
         float | None, typer.Option("--speed", min=0.0, help="Replay files: 1 is the recorded pace, 0 full speed.")
     ] = None,
     summary_json: Annotated[
-        Path | None, typer.Option("--summary-json", help="Write the counters to this file as JSON.", metavar="PATH")
+        Path | None,
+        typer.Option("--summary-json", help="Write the counters to this file as JSON; - is stdout.", metavar="PATH"),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary and no progress on stderr.")] = False,
 ) -> None:
