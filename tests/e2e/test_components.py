@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.core.plugins.distributions import Site
+from tests.core.plugins.distributions import Site, good
 
 DECLARED = """
     import otus_core
@@ -94,6 +94,36 @@ def run(site: Site, examples: Path, **task: Any) -> tuple[int, list[str], list[s
     counted = json.loads(summary.read_text()) if summary.exists() else {}
     assert counted.get("unaccounted", 0) == 0
     return done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), counted
+
+
+PREFERENCES = ('prefer: {"parser:sip": otus-plugin-sip}', "disabled: [acmesip]", "enabled: [sip, pcap, console]")
+
+
+def test_a_run_heeds_the_plugins_of_the_configuration(tmp_path: Path, examples: Path) -> None:
+    site = Site(folder=tmp_path)
+    site.install("acme-sip", good("sip"), entry_point="acmesip")
+    config, call = tmp_path / "config.yml", str(examples / "call.pcap")
+    disputed = site.otus("run", call, "-q")
+    assert (disputed.stdout, "there is no parser" in disputed.stderr) == ("", True)
+    for plugins in PREFERENCES:
+        config.write_text(f"otus: {{plugins: {{{plugins}}}}}")
+        done = site.otus("-c", str(config), "run", call, "-q")
+        assert (done.returncode, len(done.stdout.splitlines())) == (0, 7)
+
+
+@pytest.mark.parametrize(
+    ("plugins", "told"),
+    [
+        ("[sip]", "otus.plugins: expected a mapping, got a list"),
+        ("{enabled: sip}", 'otus.plugins.enabled: expected a list of text or null, got the text "sip"'),
+        ("{disable: [sip]}", "otus.plugins.disable: unknown key; did you mean disabled?"),
+    ],
+)
+def test_a_wrong_selection_is_refused(tmp_path: Path, plugins: str, told: str) -> None:
+    config = tmp_path / "config.yml"
+    config.write_text(f"otus: {{plugins: {plugins}}}")
+    done = Site(folder=tmp_path).otus("-c", str(config), "plugins", "list")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"otus: {config}: {told}\n")
 
 
 def test_what_anybody_logs_stays_off_standard_output(site: Site, examples: Path) -> None:

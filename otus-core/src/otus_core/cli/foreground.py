@@ -21,7 +21,7 @@ from otus_core.observe.logs import setup_stderr
 from otus_core.observe.repeats import Repeats
 from otus_core.plugins.loader import load
 from otus_core.plugins.registry import Registry
-from otus_core.plugins.selection import selection_from
+from otus_core.plugins.selection import Selection
 from otus_core.task.assembly import Node, Place, assemble, origins
 from otus_core.task.config import TaskConfig, load_task, read_task_file
 from otus_core.task.output import LineMerger, StdoutWriter
@@ -49,8 +49,6 @@ class RunRequest:
     speed: float | None = None
     summary_json: Path | None = None
     quiet: bool = False
-    no_plugin: tuple[str, ...] = ()
-    safe: bool = False
 
 
 @attrs.define
@@ -63,11 +61,11 @@ class Result:
     error: str = ""
 
 
-def run_foreground(request: RunRequest) -> int:
-    """Run and give the exit status. Raises OtusError for what the arguments or the task have wrong."""
+def run_foreground(request: RunRequest, selection: Selection) -> int:
+    """Run, with the plugins that are selected, and give the exit status. Raises OtusError for what the arguments or the task have wrong."""
     setup_stderr()
     begun = time.monotonic()
-    registry = load(selection_from(no_plugin=request.no_plugin, safe=request.safe))
+    registry = load(selection)
     registry.log_failures()
     config = load_task(task_data(request), registry)
     _warn_without_parser(config, registry)

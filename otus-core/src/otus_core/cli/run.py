@@ -50,7 +50,6 @@ def run(
     """
     from otus_core.cli.foreground import RunRequest, run_foreground
 
-    session = session_of(context)
     request = RunRequest(
         files=tuple(files or ()),
         interface=interface,
@@ -64,7 +63,5 @@ def run(
         speed=speed,
         summary_json=summary_json,
         quiet=quiet,
-        no_plugin=session.no_plugin,
-        safe=session.safe,
     )
-    raise typer.Exit(run_foreground(request))
+    raise typer.Exit(run_foreground(request, session_of(context).selection))
