@@ -2,4 +2,3 @@ from otus_sip.message cimport SipMessage
 
 cdef object message_label(SipMessage message, str name)
 cdef dict message_labels(SipMessage message)
-cdef str known_method(int known)

@@ -32,14 +32,25 @@ cdef tuple _METHODS = METHODS
 cdef list _STATUS_TEXTS = [str(code) for code in range(700)]
 
 
-cdef str known_method(int known):
+cdef inline str known_method(int known):
     return <str>_METHODS[known]
+
+
+# The label that was asked for last: a filter asks for the same one in every message.
+cdef str _asked = NAMES[0]
+cdef int _asked_label = METHOD
 
 
 cdef object message_label(SipMessage message, str name):
     """Give one label, ``None`` where it does not apply or is none of ours."""
-    found = _BY_NAME.get(name)
-    return None if found is None else _value(message, found)
+    global _asked, _asked_label
+    if name is not _asked:
+        found = _BY_NAME.get(name)
+        if found is None:
+            return None
+        _asked = name
+        _asked_label = found
+    return _value(message, _asked_label)
 
 
 cdef dict message_labels(SipMessage message):
@@ -54,12 +65,18 @@ cdef dict message_labels(SipMessage message):
 
 
 cdef object _value(SipMessage message, int label):
+    cdef int known
     if label == METHOD:
-        return _method(message, message.data, message.line.method_len) if message.line.kind == REQUEST else None
+        if message.line.kind != REQUEST:
+            return None
+        return known_method(message.line.known) if message.line.known else message.text(message.data, message.line.method_len)
     elif label == STATUS_CODE:
         return None if message.line.kind == REQUEST else _STATUS_TEXTS[message.line.status]
     elif label == CSEQ_METHOD:
-        return None if message.cseq_method == NULL else _method(message, message.cseq_method, message.cseq_method_len)
+        if message.cseq_method == NULL:
+            return None
+        known = method_id(message.cseq_method, message.cseq_method_len)
+        return known_method(known) if known else message.text(message.cseq_method, message.cseq_method_len)
     elif label == CALL:
         return (message.value_text(&message.fields[message.first[CALL_ID]]) or None) if message.first[CALL_ID] >= 0 else None
     elif label == FROM_URI:
@@ -67,11 +84,6 @@ cdef object _value(SipMessage message, int label):
     elif label == TO_URI:
         return _uri(message, TO)
     return _route(message)
-
-
-cdef str _method(SipMessage message, const uint8_t *name, Py_ssize_t size):
-    cdef int known = method_id(name, size)
-    return known_method(known) if known else message.text(name, size)
 
 
 cdef object _uri(SipMessage message, int header):
