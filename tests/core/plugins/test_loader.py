@@ -325,6 +325,12 @@ def test_a_command_of_a_plugin_is_listed_but_not_imported(site: Site) -> None:
     assert site.otus("ships", "sail").stdout == "sailing\n"
 
 
+def test_a_command_whose_plugin_is_missing_says_which(site: Site) -> None:
+    done = site.otus("--no-plugin", "kafka", "fleet", "list")
+    assert done.returncode == 2
+    assert "the command 'fleet' comes with a plugin: command channel 'kafka' cannot be used" in done.stderr
+
+
 def test_a_command_that_cannot_be_imported_is_one_line(site: Site) -> None:
     site.install(
         "otus-plugin-fleet",
