@@ -9,13 +9,13 @@ import pytest
 
 from tests.plugins.installed import OTUS, Installed
 
-KINDS = ("parser", "processor", "reporter", "capturer")
+KINDS = ("parser", "processor", "reporter", "capturer", "command_channel")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_plugin_works_as_it_is_written(kind: str, tmp_path: Path) -> None:
     installed = Installed(tmp_path)
-    name = f"my-{kind}"
+    name = f"my-{kind.replace('_', '-')}"
     written = installed.otus("plugins", "new", kind, name, "--folder", tmp_path)
     assert written.returncode == 0, written.stderr
     source = tmp_path / f"otus-plugin-{name}"

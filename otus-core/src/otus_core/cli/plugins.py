@@ -89,7 +89,9 @@ def check(
 
 @app.command()
 def new(
-    kind: Annotated[str, typer.Argument(help="parser, processor, reporter or capturer.", metavar="KIND")],
+    kind: Annotated[
+        str, typer.Argument(help="parser, processor, reporter, capturer or command_channel.", metavar="KIND")
+    ],
     name: Annotated[str, typer.Argument(help="Name of the component: small letters, digits, hyphens.", metavar="NAME")],
     folder: Annotated[Path, typer.Option("--folder", help="Where the distribution's folder is made.")] = Path(),
 ) -> None:
