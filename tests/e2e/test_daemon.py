@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.net import OTUS, control, wait
+from tests.live.net import OTUS, control, free_port, wait
 
 
 class Node:
@@ -21,9 +20,7 @@ class Node:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.config = folder / "config.yml"
         self.process: subprocess.Popen[bytes] | None = None
         self.write("info")

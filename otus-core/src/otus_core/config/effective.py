@@ -93,12 +93,11 @@ def _rooted(data: Any, source: str) -> dict[str, Any]:
 def channel_settings(config: DaemonConfig, cls: type[T], source: str = "") -> T:
     """Give the command channel's own settings, of its plugin's class. Raises ConfigInvalid."""
     channel = config.command_channel
-    given = {
-        "command_ttl": channel.command_ttl,
-        "command_clock_skew": channel.command_clock_skew,
-        **channel.kafka,
-    }
-    return structure(cls, given, f"{ROOT}.command_channel.{channel.type}", source)
+    key, options = ("kafka", channel.kafka) if channel.type == "kafka" else ("options", channel.options)
+    bounds = {"command_ttl": channel.command_ttl, "command_clock_skew": channel.command_clock_skew}
+    wanted = {field.key for field in fields_of(cls)}
+    given = {**{name: value for name, value in bounds.items() if name in wanted}, **options}
+    return structure(cls, given, f"{ROOT}.command_channel.{key}", source)
 
 
 def is_configuration(data: Any) -> bool:
