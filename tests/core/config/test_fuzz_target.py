@@ -14,8 +14,17 @@ def test_seeds_and_mutations_do_no_harm() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"a: " + b"[" * 100_000, b"{" * 100_000, b'{"a":' * 100_000, b"- " * 100_000, b"x" * (2 << 20), b"9" * 900_000],
-    ids=["yaml-deep", "json-deep", "json-objects", "lists", "large", "digits"],
+    [
+        b"a: 1e999",
+        b'{"a": 1e999}',
+        b"a: " + b"[" * 100_000,
+        b"{" * 100_000,
+        b'{"a":' * 100_000,
+        b"- " * 100_000,
+        b"x" * (2 << 20),
+        b"9" * 900_000,
+    ],
+    ids=["yaml-infinite", "json-infinite", "yaml-deep", "json-deep", "json-objects", "lists", "large", "digits"],
 )
 def test_size_and_depth_are_bounded(data: bytes) -> None:
     config_target.one_input(data)

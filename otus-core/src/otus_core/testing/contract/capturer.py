@@ -14,7 +14,7 @@ import pytest
 from otus_core.components import BaseCapturer, CaptureStats
 from otus_core.errors import CaptureError
 from otus_core.model.frames import FrameBatch, RawPacket
-from otus_core.testing.contract.base import Contract
+from otus_core.testing.contract.component import Contract
 
 WITHIN_S = 20.0
 READ_MAX_S = 2.0

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from otus_core.components import BaseCommandChannel
-from otus_core.testing.contract.base import Contract
+from otus_core.testing.contract.component import Contract
 
 START_MAX_S = 5.0
 STOP_MAX_S = 5.0

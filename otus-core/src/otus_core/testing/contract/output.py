@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from otus_core.components import BaseProcessor, BaseReporter, ReportResult
 from otus_core.model.output import OutputPacket
-from otus_core.testing.contract.base import Contract
+from otus_core.testing.contract.component import Contract
 
 
 def outputs(count: int = 3) -> list[OutputPacket]:

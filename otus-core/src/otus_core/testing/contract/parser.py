@@ -14,7 +14,7 @@ from otus_core.errors import ParseError
 from otus_core.model.output import Parsed
 from otus_core.model.packet import DecodedPacket
 from otus_core.testing import packets
-from otus_core.testing.contract.base import Contract
+from otus_core.testing.contract.component import Contract
 
 MUTATIONS = 2000
 PREFIXES_MAX = 2000
