@@ -63,7 +63,9 @@ class Session:
         from otus_core.plugins.selection import Selection
 
         data: Any = load_file(self.config)
-        plugins = data.get("otus", {}).get("plugins", {}) if isinstance(data, dict) else {}
+        inner = data.get("otus") if isinstance(data, dict) else None
+        plugins = inner.get("plugins") if isinstance(inner, dict) else None
+        plugins = plugins if isinstance(plugins, dict) else {}
         known = {key: plugins[key] for key in ("disabled", "enabled", "prefer") if plugins.get(key) is not None}
         return Selection(**known)
 

@@ -79,12 +79,12 @@ def effective_from(
 
 
 def _rooted(data: Any, source: str) -> dict[str, Any]:
-    """Give what is under ``otus:``; an empty file means all defaults."""
+    """Give what is under ``otus:``. Nothing at all is no configuration: it may be a file that is just being written."""
     if data is None:
-        return {}
+        raise ConfigInvalid([ConfigProblem("", f"is empty; all defaults are `{ROOT}: {{}}`")], source)
     if not is_configuration(data) or set(data) != {ROOT}:
         raise ConfigInvalid([ConfigProblem("", f"a configuration has one top-level key, {ROOT}:")], source)
-    inner = data[ROOT] or {}
+    inner = data[ROOT]
     if not isinstance(inner, dict):
         raise ConfigInvalid([ConfigProblem(ROOT, "expected a mapping")], source)
     return inner
