@@ -197,22 +197,28 @@ def test_three_deaths_in_a_row_cut_a_plugin_off(start: Callable[[], Node]) -> No
     assert node.state("bad")["state"] == "running"
 
 
-def test_a_dead_worker_is_back_at_once_and_a_stopped_one_soon(start: Callable[[], Node]) -> None:
+@pytest.mark.parametrize(
+    ("number", "within", "reason"), [(signal.SIGKILL, 1.0, "signal 9"), (signal.SIGSTOP, 5.0, "hung")]
+)
+def test_a_dead_worker_is_back_at_once_and_a_stopped_one_soon(
+    start: Callable[[], Node], number: signal.Signals, within: float, reason: str
+) -> None:
     node = start()
     create(node, "t", workers=2)
     wait(lambda: kept(node, "t") > 20)
-    slow = 2 * fresh_process()  # what a busy machine takes for a new process is not the supervisor's
-    for number, within in ((signal.SIGKILL, max(1.0, 0.4 + slow)), (signal.SIGSTOP, 4.0 + max(1.0, slow))):
-        first, second = (worker["pid"] for worker in node.state("t")["workers"])
-        os.kill(first, number)
-        begun = time.monotonic()
-        wait(lambda first=first: (w := node.state("t")["workers"][0])["pid"] != first and w["state"] == "running")  # type: ignore[misc]
-        took = time.monotonic() - begun
-        assert node.state("t")["workers"][1]["pid"] == second
-        assert took <= within, f"{number.name}: {took:.2f} s"
+    first, second = (worker["pid"] for worker in node.state("t")["workers"])
+    spare = within - 0.6  # on a quiet machine a new worker takes some 0.6 s to run; a busy one is measured
+    slow = fresh_process()
+    os.kill(first, number)
+    begun = time.monotonic()
+    wait(lambda: (worker := node.state("t")["workers"][0])["pid"] != first and worker["state"] == "running")
+    took = time.monotonic() - begun
+    assert took <= max(within, spare + 3 * slow)
+    assert node.state("t")["workers"][1]["pid"] == second
+    assert deaths(node, "t")[0]["reason"] == reason
     goes_on(node, "t")
     wait(lambda: node.state("t")["counters"]["unaccounted"] == 0)
-    assert node.metrics()["otus_worker_restarts_total", (("task", "t"),)] == 2
+    assert node.metrics()["otus_worker_restarts_total", (("task", "t"),)] == len(deaths(node, "t"))
 
 
 def test_counters_survive_a_worker_and_the_names_of_metrics_are_closed(start: Callable[[], Node]) -> None:
