@@ -13,6 +13,10 @@ DEBUG = "OTUS_DEBUG"
 FAILED, INTERRUPTED = 1, 130
 
 
+class OutputClosed(Exception):
+    """Whoever read standard output has had enough: ``| head``. No OSError, of which click would make exit status 1."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``otus`` with these arguments, ``sys.argv``'s unless given; returns the exit status. Errors are told in a line each on stderr."""
     from otus_core.errors import OtusError
@@ -21,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = _run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # the reader has had enough: `| head`
+    except (BrokenPipeError, OutputClosed):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except KeyboardInterrupt:
