@@ -78,7 +78,7 @@ def types(session: nox.Session) -> None:
     """Check types, and the stubs of compiled modules against what was compiled."""
     install(session, DISTRIBUTIONS, "mypy", "types-PyYAML", "nox", "dpkt", "pytest", "hypothesis", "confluent-kafka")
     session.run("mypy", *(word for package in IMPORTS for word in ("-p", package)), env={"MYPYPATH": SOURCES})
-    session.run("mypy", "noxfile.py", "examples/make.py", "docs/make.py", "tests/bench")
+    session.run("mypy", "noxfile.py", "examples/make.py", "docs/pages.py", "tests/bench")
     compiled = [stub_name(path) for path in sorted(ROOT.glob("otus-*/src/**/*.pyi"))]
     session.run("stubtest", *STUBTEST, *compiled)
 
@@ -110,7 +110,7 @@ def docs(session: nox.Session) -> None:
 def reference(session: nox.Session) -> None:
     """Write the reference pages again, from the code."""
     install(session, DISTRIBUTIONS)
-    session.run("python", "docs/make.py")
+    session.run("python", "docs/pages.py")
 
 
 @nox.session

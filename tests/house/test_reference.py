@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from docs.make import FOLDER, pages
+from docs.pages import FOLDER, pages
 
 PAGES = pages()
 

@@ -95,7 +95,8 @@ def channel_settings(config: DaemonConfig, cls: type[T], source: str = "") -> T:
     channel = config.command_channel
     key, options = ("kafka", channel.kafka) if channel.type == "kafka" else ("options", channel.options)
     bounds = {"command_ttl": channel.command_ttl, "command_clock_skew": channel.command_clock_skew}
-    wanted = {field.key for field in fields_of(cls)}
+    own: type = cls
+    wanted = {field.key for field in fields_of(own)}
     given = {**{name: value for name, value in bounds.items() if name in wanted}, **options}
     return structure(cls, given, f"{ROOT}.command_channel.{key}", source)
 
