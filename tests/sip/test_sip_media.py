@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 import otus_sip
-from otus_sip.sessions import media_in, media_of
+from otus_sip.media import media_in
+from otus_sip.sdp import STATIC_CODECS, Media, Sdp
 from tests.sip.messages import message
 
 LINES = st.sampled_from(
@@ -36,6 +40,37 @@ LINES = st.sampled_from(
         "",
     ]
 )
+
+
+def packed(text: str | None) -> bytes | None:
+    try:
+        address = ip_address(text or "")
+    except ValueError:
+        return None
+    return None if address.is_unspecified else address.packed
+
+
+def codec(media: Media) -> str:
+    if not media.formats:
+        return ""
+    for line in media.rtpmap:
+        number, _, name = line.partition(" ")
+        if number == media.formats[0]:
+            return name.strip()[:64]
+    return STATIC_CODECS.get(media.formats[0], media.formats[0])[:64]
+
+
+def media_of(sdp: Sdp) -> tuple[Any, ...]:
+    """Give the same of a description that was read in full."""
+    found: list[Any] = []
+    for media in sdp.media:
+        address, port = packed(media.address), media.port
+        if address is None or not port or "RTP/" not in media.protocol:
+            found.append(None)
+            continue
+        rtcp = (packed(media.rtcp_address) or address, media.rtcp_port or min(port + 1, 65535))
+        found.append((media.media[:32], address, port, *rtcp, media.rtcp_mux, codec(media)))
+    return tuple(found)
 
 
 @given(st.lists(LINES, max_size=25))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         CaptureStats,
         CommandHandler,
         Context,
+        LabelSource,
         LineWriter,
         ReportResult,
     )
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
         PluginInitFailed,
     )
     from otus_core.hookspecs import hookimpl
-    from otus_core.model.flows import FlowKey, FlowRegistry
+    from otus_core.model.flow_key import FLOW_KEY_FORMAT, FlowKey
+    from otus_core.model.flows import FlowRegistry
     from otus_core.model.frames import FRAME_INDEX_FORMAT, FrameBatch, RawPacket
     from otus_core.model.json import encode_json
     from otus_core.model.output import OutputPacket, Parsed
@@ -65,6 +67,7 @@ _EXPORTS = {
         "CaptureStats",
         "CommandHandler",
         "Context",
+        "LabelSource",
         "LineWriter",
         "ReportResult",
     ),
@@ -91,7 +94,8 @@ _EXPORTS = {
         "PluginInitFailed",
     ),
     "hookspecs": ("hookimpl",),
-    "model.flows": ("FlowKey", "FlowRegistry"),
+    "model.flow_key": ("FLOW_KEY_FORMAT", "FlowKey"),
+    "model.flows": ("FlowRegistry",),
     "model.frames": ("FRAME_INDEX_FORMAT", "FrameBatch", "RawPacket"),
     "model.json": ("encode_json",),
     "model.output": ("OutputPacket", "Parsed"),
@@ -101,6 +105,7 @@ _EXPORTS = {
 _WHERE = {name: module for module, names in _EXPORTS.items() for name in names}
 
 __all__ = [
+    "FLOW_KEY_FORMAT",
     "FRAME_INDEX_FORMAT",
     "BaseCapturer",
     "BaseCommandChannel",
@@ -124,6 +129,7 @@ __all__ = [
     "FlowKey",
     "FlowRegistry",
     "FrameBatch",
+    "LabelSource",
     "LineWriter",
     "NoConfig",
     "OtusError",

@@ -179,8 +179,7 @@ class _Writer:
     def _as(self, field: Field, kind: Kind) -> ast.expr:
         """Read a field as a kind of value; ``None`` when it is missing or is no such thing."""
         if field.is_label:
-            get = ast.Attribute(_attribute("output", "labels"), "get", ast.Load())
-            read = ast.Call(get, [ast.Constant(field.name)], [])
+            read = ast.Call(_attribute("output", "label"), [ast.Constant(field.name)], [])
             return read if kind == "text" else _call(kind, read)
         value = _attribute("output", field.name)
         return _call("text", value) if field.kind == "address" and kind == "text" else value

@@ -1,9 +1,7 @@
 from libc.stdint cimport uint8_t, uint32_t
 
-from otus_sip.scan cimport Field, Line
-
-cdef enum:
-    INLINE_FIELDS = 24
+from otus_sip.scan cimport HEADER_IDS, Field, Line
+from otus_sip.sdp cimport Sdp
 
 
 cdef class SipMessage:
@@ -13,23 +11,21 @@ cdef class SipMessage:
     cdef Py_ssize_t size
     cdef Py_ssize_t body_start      # where the body begins; the size when there is none
     cdef Py_ssize_t count
-    cdef Py_ssize_t room
-    cdef Field inline_fields[INLINE_FIELDS]
     cdef Field *fields
-    cdef int first[11]              # index of the first field of each HeaderId, -1 for none
+    cdef int first[HEADER_IDS]      # index of the first field of each HeaderId, -1 for none
     cdef const char *trouble        # the first thing that is wrong with the header section, or NULL
     cdef Py_ssize_t cseq_number     # -1 when there is none
     cdef const uint8_t *cseq_method
     cdef Py_ssize_t cseq_method_len
-    cdef object _sdp
+    cdef Sdp _sdp
 
-    cdef int add(self, Field *field) except -1
     cdef str text(self, const uint8_t *start, Py_ssize_t length)
     cdef str value_text(self, Field *field)
     cdef bint value_of(self, int header, const uint8_t **value, Py_ssize_t *length) noexcept nogil
     cdef bint holds_sdp(self) noexcept nogil
+    cdef object sdp_body(self)
     cdef bint is_plain_sdp(self) noexcept nogil
 
 
-cdef Py_ssize_t message_size(const uint8_t *data, Py_ssize_t size, bint stream) noexcept nogil
-cdef SipMessage scan_message(bytes raw, Line *line)
+cdef Py_ssize_t whole_size(const uint8_t *data, Py_ssize_t size) noexcept nogil
+cdef SipMessage read_message(bytes payload, Py_ssize_t begin, Py_ssize_t length, Line *line)

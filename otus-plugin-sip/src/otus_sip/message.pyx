@@ -5,21 +5,29 @@ In: the bytes of one message, start line to end of body. Header names are compar
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.string cimport memchr, memcpy
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memchr, memcpy, memset
 
 from otus_core import ParseError
 
 from otus_sip.address cimport Address, find_parameter, read_address, value_end
 from otus_sip.json cimport message_json
+from otus_sip.labels cimport message_label, message_labels
 from otus_sip.scan cimport (
-    CALL_ID, CONTACT, CONTENT_LENGTH, CONTENT_TYPE, CSEQ, FROM, HEADER_IDS, MALFORMED, NOT_SIP, OTHER, REQUEST, TO, VIA,
+    CALL_ID, CONTACT, CONTENT_LENGTH, CONTENT_TYPE, CSEQ, FROM, MALFORMED, NOT_SIP, OTHER, REQUEST, TO, VIA,
     classify, header_id, is_token, number, same_text, skip_crlf,
 )
 from otus_sip.sdp cimport read_sdp
 from otus_sip.verdict cimport verdict
+
+cdef extern from *:
+    """
+    #define otus_ctzll __builtin_ctzll
+    """
+    int ctzll "otus_ctzll" (uint64_t word) nogil
 
 LONG_NAMES = {
     "a": "accept-contact", "b": "referred-by", "c": "content-type", "d": "request-disposition", "e": "content-encoding", "f": "from",
@@ -28,29 +36,30 @@ LONG_NAMES = {
 }
 """Compact forms and what they stand for, as IANA's registry of SIP header fields has them."""
 
+cdef enum:
+    FIELDS_AT_ONCE = 64
+    FIELDS_KEPT = 1024      # no phone sends as many
+    NAME_MAX = 65535
+
 PARTS_MAX = 64
 """Parts of a multipart body that are looked at; calls have two or three."""
 
 
 cdef inline bint _blank(uint8_t c) noexcept nogil:
-    return c == 32 or c == 9
+    return (c == 32) | (c == 9)
 
 
-cdef Py_ssize_t message_size(const uint8_t *data, Py_ssize_t size, bint stream) noexcept nogil:
-    """Give the length of the message that begins at ``data``, or -1 when a stream does not hold all of it yet.
-
-    In a datagram the body ends with it; what Content-Length leaves over is not part of the message (RFC 3261 §18.3).
-    """
+cdef Py_ssize_t whole_size(const uint8_t *data, Py_ssize_t size) noexcept nogil:
+    """Give the length of the message that begins at ``data`` in a stream, or -1 when not all of it is there yet (RFC 3261 §18.3)."""
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t end
     cdef Py_ssize_t length
     cdef Py_ssize_t declared = -1
     cdef const uint8_t *newline
-    cdef const uint8_t *colon
     while at < size:
         newline = <const uint8_t *>memchr(data + at, 10, size - at)
         if newline == NULL:
-            return -1 if stream else size
+            return -1
         end = newline - data
         length = end - at
         if length and data[end - 1] == 13:
@@ -58,14 +67,12 @@ cdef Py_ssize_t message_size(const uint8_t *data, Py_ssize_t size, bint stream) 
         if length == 0:
             end += 1
             if declared < 0:
-                return end if stream else size
-            if declared > size - end:
-                return -1 if stream else size
-            return end + declared
+                return end
+            return -1 if declared > size - end else end + declared
         if declared == -1 and (data[at] | 32) in (99, 108) and not _blank(data[at]):  # c, l
             declared = _declared(data + at, length)
         at = end + 1
-    return -1 if stream else size
+    return -1
 
 
 cdef inline Py_ssize_t _declared(const uint8_t *line, Py_ssize_t length) noexcept nogil:
@@ -87,72 +94,165 @@ cdef inline Py_ssize_t _declared(const uint8_t *line, Py_ssize_t length) noexcep
     return number(line + at, length - at)
 
 
-cdef SipMessage scan_message(bytes raw, Line *line):
-    """Find the header fields of a message whose start line is known."""
+# Header fields of the message that is being read; a message takes as many as it has. Grows for hostile ones, and is then let go of.
+cdef Field *_found = NULL
+cdef Py_ssize_t _room = 0
+
+
+cdef int _make_room() except -1:
+    global _found, _room
+    cdef Py_ssize_t room = 2 * _room if _room else FIELDS_AT_ONCE
+    cdef Field *grown = <Field *>PyMem_Realloc(_found, room * sizeof(Field))
+    if grown == NULL:
+        raise MemoryError
+    _found = grown
+    _room = room
+    return 0
+
+
+cdef SipMessage read_message(bytes payload, Py_ssize_t begin, Py_ssize_t length, Line *line):
+    """Find the header fields of the message that begins at ``begin``, whose start line is known, and make it.
+
+    It is ``length`` bytes long; with -1 it is a datagram's, which ends where Content-Length says.
+    """
+    global _found, _room
     cdef SipMessage message = SipMessage.__new__(SipMessage)
-    cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(raw)
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(raw)
-    cdef Py_ssize_t at = line.end
-    cdef Py_ssize_t end
-    cdef Py_ssize_t stop
-    cdef Py_ssize_t start
-    cdef const uint8_t *newline
-    cdef const uint8_t *colon
-    cdef Field field
-    message.raw = raw
+    cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(payload) + begin
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(payload) - begin if length < 0 else length
+    message.line = line[0]
     message.data = data
     message.size = size
-    message.line = line[0]
-    message.body_start = size
-    while at < size:
-        newline = <const uint8_t *>memchr(data + at, 10, size - at)
-        end = size if newline == NULL else newline - data
-        stop = end - 1 if end > at and data[end - 1] == 13 else end
-        if stop == at:
-            message.body_start = min(end + 1, size)
-            break
-        start = at
-        at = end + 1
-        if _blank(data[start]):
-            _fold(message, stop)
-            continue
-        colon = <const uint8_t *>memchr(data + start, c":", stop - start)
-        if colon == NULL:
-            if message.trouble == NULL:
-                message.trouble = b"header line without a colon"
-            continue
-        field.name = <uint32_t>start
-        end = colon - data
-        while end > start and _blank(data[end - 1]):
-            end -= 1
-        if end == start or end - start > 65535:
-            if message.trouble == NULL:
-                message.trouble = b"header field without a name"
-            continue
-        field.name_len = <unsigned short>(end - start)
-        end = colon - data + 1
-        while end < stop and _blank(data[end]):
-            end += 1
-        while stop > end and _blank(data[stop - 1]):
-            stop -= 1
-        field.value = <uint32_t>end
-        field.value_len = <uint32_t>(stop - end)
-        field.id = header_id(data + start, field.name_len)
-        field.folded = 0
-        if field.id and message.first[field.id] < 0:
-            message.first[field.id] = <int>message.count
-        message.add(&field)
+    _scan_fields(message)
+    if length < 0:
+        message.size = _datagram_size(message)
+    if begin or message.size != PyBytes_GET_SIZE(payload):
+        payload = PyBytes_FromStringAndSize(<const char *>data, message.size)
+        message.data = <const uint8_t *>PyBytes_AS_STRING(payload)
+    message.raw = payload
+    if message.body_start > message.size:
+        message.body_start = message.size
+    message.fields = <Field *>PyMem_Malloc(message.count * sizeof(Field))
+    if message.fields == NULL:
+        raise MemoryError
+    if message.count:
+        memcpy(message.fields, _found, message.count * sizeof(Field))
+    if _room > FIELDS_KEPT:
+        PyMem_Free(_found)
+        _found = NULL
+        _room = 0
     _read_cseq(message)
     return message
 
 
-cdef void _fold(SipMessage message, Py_ssize_t stop) noexcept:
+cdef int _scan_fields(SipMessage message) except -1:
+    """Find each header field and where the body begins."""
+    cdef const uint8_t *data = message.data
+    cdef Py_ssize_t size = message.size
+    cdef Py_ssize_t at = message.line.end
+    cdef Py_ssize_t count = 0
+    cdef Py_ssize_t colon
+    cdef Py_ssize_t start
+    cdef Py_ssize_t stop
+    cdef const uint8_t *newline
+    cdef Py_ssize_t name_len
+    cdef Field *field
+    cdef int known
+    message.body_start = size
+    while at < size:
+        if data[at] == 10 or (data[at] == 13 and (at + 1 == size or data[at + 1] == 10)):
+            message.body_start = min(at + (1 if data[at] == 10 else 2), size)
+            break
+        start = at
+        newline = <const uint8_t *>memchr(data + start, 10, size - start)
+        stop = size if newline == NULL else newline - data
+        at = stop + 1
+        if stop > start and data[stop - 1] == 13:
+            stop -= 1
+        if count == _room:
+            _make_room()
+        field = &_found[count]
+        colon = start + _colon_at(data + start, stop - start)
+        if _blank(data[start]) or colon == start or _blank(data[colon - 1]) or colon - start > NAME_MAX:
+            if _blank(data[start]):
+                _fold(message, field - 1 if count else NULL, stop)
+                continue
+            name_len = _odd_name(message, start, colon, stop)
+            if name_len < 0:
+                continue
+        elif colon == stop:
+            if message.trouble == NULL:
+                message.trouble = b"header line without a colon"
+            continue
+        else:
+            name_len = colon - start
+        known = header_id(data + start, name_len)
+        field.name_len = <uint16_t>name_len
+        field.name = <uint32_t>start
+        start = colon + 1
+        while start < stop and _blank(data[start]):
+            start += 1
+        while stop > start and _blank(data[stop - 1]):
+            stop -= 1
+        field.value = <uint32_t>start
+        field.value_len = <uint32_t>(stop - start)
+        field.id = <uint8_t>known
+        field.folded = 0
+        if known and message.first[known] < 0:
+            message.first[known] = <int>count
+        count += 1
+    message.count = count
+    return 0
+
+
+cdef inline Py_ssize_t _colon_at(const uint8_t *line, Py_ssize_t size) noexcept nogil:
+    """Give where the first colon of a line is, or its size. Names are short: two or three steps of eight bytes."""
+    cdef Py_ssize_t at = 0
+    cdef uint64_t word
+    while size - at >= 8:
+        memcpy(&word, line + at, 8)
+        word ^= <uint64_t>0x3A3A3A3A3A3A3A3A
+        # The lowest byte that is 0 now has its highest bit set here, and no lower one has.
+        word = (word - <uint64_t>0x0101010101010101) & ~word & <uint64_t>0x8080808080808080
+        if word:
+            return at + (ctzll(word) >> 3)
+        at += 8
+    while at < size and line[at] != c":":
+        at += 1
+    return at
+
+
+cdef Py_ssize_t _odd_name(SipMessage message, Py_ssize_t start, Py_ssize_t colon, Py_ssize_t stop) noexcept:
+    """Give the length of a name that has blanks before its colon; -1 for a line that is no field."""
+    cdef Py_ssize_t end = colon
+    while end > start and _blank(message.data[end - 1]):
+        end -= 1
+    if colon < stop and start < end <= start + NAME_MAX:
+        return end - start
+    if message.trouble == NULL:
+        message.trouble = b"header line without a colon" if colon == stop else b"header field without a name"
+    return -1
+
+
+cdef Py_ssize_t _datagram_size(SipMessage message) noexcept:
+    """Give how long a datagram's message is: what Content-Length leaves over is not part of it (RFC 3261 §18.3)."""
+    cdef Py_ssize_t declared = -1
+    cdef Py_ssize_t i = message.first[CONTENT_LENGTH]
+    if i < 0 or message.body_start >= message.size:
+        return message.size
+    while i < message.count and declared < 0:
+        if _found[i].id == CONTENT_LENGTH:
+            declared = number(message.data + _found[i].value, _found[i].value_len)
+        i += 1
+    if declared < 0 or declared > message.size - message.body_start:
+        return message.size
+    return message.body_start + declared
+
+
+cdef void _fold(SipMessage message, Field *last, Py_ssize_t stop) noexcept:
     """Add a continuation line to the field before it."""
-    cdef Field *last
-    if message.count == 0:
+    if last == NULL:
         message.trouble = b"continuation line before any header field"
         return
-    last = &message.fields[message.count - 1]
     while stop > last.value and _blank(message.data[stop - 1]):
         stop -= 1
     if stop > last.value + last.value_len:
@@ -190,40 +290,29 @@ cdef void _read_cseq(SipMessage message) noexcept:
 
 
 @cython.final
+@cython.no_gc
 @cython.freelist(64)
 cdef class SipMessage:
-    """One SIP message. ``raw`` are its own bytes. Text is UTF-8; what is not becomes U+FFFD."""
+    """One SIP message, and the source of its labels. ``raw`` are its own bytes. Text is UTF-8; what is not becomes U+FFFD."""
 
     def __cinit__(self):
-        cdef int i
-        self.fields = self.inline_fields
-        self.room = INLINE_FIELDS
-        for i in range(HEADER_IDS):
-            self.first[i] = -1
+        memset(self.first, 0xFF, sizeof(self.first))
 
     def __init__(self):
         raise TypeError("use otus_sip.parse(data)")
 
     def __dealloc__(self):
-        if self.fields != self.inline_fields:
-            PyMem_Free(self.fields)
+        PyMem_Free(self.fields)
 
-    cdef int add(self, Field *field) except -1:
-        cdef Field *grown
-        if self.count == self.room:
-            grown = <Field *>PyMem_Malloc(2 * self.room * sizeof(Field))
-            if grown == NULL:
-                raise MemoryError
-            memcpy(grown, self.fields, self.count * sizeof(Field))
-            if self.fields != self.inline_fields:
-                PyMem_Free(self.fields)
-            self.fields = grown
-            self.room *= 2
-        self.fields[self.count] = field[0]
-        self.count += 1
-        return 0
+    def label(self, str name not None):
+        """Give one of the labels ``sip.…``, ``None`` where it does not apply."""
+        return message_label(self, name)
 
-    cdef inline str text(self, const uint8_t *start, Py_ssize_t length):
+    def labels(self):
+        """Give all labels that apply."""
+        return message_labels(self)
+
+    cdef str text(self, const uint8_t *start, Py_ssize_t length):
         return PyUnicode_DecodeUTF8(<const char *>start, length, b"replace")
 
     cdef str value_text(self, Field *field):
@@ -305,8 +394,7 @@ cdef class SipMessage:
 
     @property
     def call_id(self):
-        return self.text(self.data + self.fields[self.first[CALL_ID]].value, self.fields[self.first[CALL_ID]].value_len) \
-            if self.first[CALL_ID] >= 0 else None
+        return self.value_text(&self.fields[self.first[CALL_ID]]) if self.first[CALL_ID] >= 0 else None
 
     @property
     def cseq(self):
@@ -360,11 +448,17 @@ cdef class SipMessage:
     def sdp(self):
         """The session description, ``None`` where there is none."""
         if self._sdp is None and self.holds_sdp():
-            for kind, body in self.parts:
-                if kind.lower().startswith("application/sdp"):
-                    self._sdp = read_sdp(body)
-                    break
+            body = self.sdp_body()
+            if body is not None:
+                self._sdp = read_sdp(body)
         return self._sdp
+
+    cdef object sdp_body(self):
+        """Give the body that is SDP, or the first such part of a multipart body, ``None`` where there is none."""
+        for kind, body in self.parts:
+            if kind.lower().startswith("application/sdp"):
+                return body
+        return None
 
     @property
     def malformed(self):
@@ -474,8 +568,7 @@ cdef SipMessage _parse(bytes raw):
     cdef Py_ssize_t begin = skip_crlf(start, PyBytes_GET_SIZE(raw))
     cdef Py_ssize_t size = PyBytes_GET_SIZE(raw) - begin
     cdef Line line
-    cdef int kind = classify(start + begin, size, True, &line)
+    cdef int kind = classify(start + begin, size, &line)
     if kind == NOT_SIP or kind == MALFORMED:
         raise ParseError("not a SIP start line" if kind == NOT_SIP else "malformed start line")
-    size = message_size(start + begin, size, False)
-    return scan_message(raw[begin:begin + size], &line)
+    return read_message(raw, begin, -1, &line)

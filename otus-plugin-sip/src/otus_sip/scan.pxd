@@ -1,4 +1,5 @@
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 
 # Header fields that are looked at; OTHER for all else.
@@ -15,6 +16,16 @@ cdef enum:  # HeaderId
     MAX_FORWARDS = 9
     DATE = 10
     HEADER_IDS = 11
+
+
+# Methods that change a call, as their index in METHODS.
+cdef enum:  # MethodId
+    INVITE_ID = 1
+    ACK_ID = 2
+    BYE_ID = 3
+    CANCEL_ID = 4
+    PRACK_ID = 7
+    UPDATE_ID = 14
 
 
 # What the first line says of a payload.
@@ -44,12 +55,102 @@ cdef struct Line:
     uint32_t reason_len
     uint32_t end                # where the header fields begin
     uint8_t kind                # a StartLine
+    uint8_t known               # of a request: its index in METHODS, 0 for others
+
+
+cdef extern from *:
+    """
+    /* RFC 3261 section 25.1 token: letters, digits and -.!%*_+`'~ */
+    __attribute__((unused)) static const unsigned char otus_token[256] = {
+        ['!'] = 1, ['%'] = 1, [39] = 1, ['*'] = 1, ['+'] = 1, ['-'] = 1, ['.'] = 1, ['_'] = 1, ['`'] = 1, ['~'] = 1,
+        ['0'] = 1, ['1'] = 1, ['2'] = 1, ['3'] = 1, ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1, ['8'] = 1, ['9'] = 1,
+        ['A'] = 1, ['B'] = 1, ['C'] = 1, ['D'] = 1, ['E'] = 1, ['F'] = 1, ['G'] = 1, ['H'] = 1, ['I'] = 1, ['J'] = 1, ['K'] = 1, ['L'] = 1, ['M'] = 1,
+        ['N'] = 1, ['O'] = 1, ['P'] = 1, ['Q'] = 1, ['R'] = 1, ['S'] = 1, ['T'] = 1, ['U'] = 1, ['V'] = 1, ['W'] = 1, ['X'] = 1, ['Y'] = 1, ['Z'] = 1,
+        ['a'] = 1, ['b'] = 1, ['c'] = 1, ['d'] = 1, ['e'] = 1, ['f'] = 1, ['g'] = 1, ['h'] = 1, ['i'] = 1, ['j'] = 1, ['k'] = 1, ['l'] = 1, ['m'] = 1,
+        ['n'] = 1, ['o'] = 1, ['p'] = 1, ['q'] = 1, ['r'] = 1, ['s'] = 1, ['t'] = 1, ['u'] = 1, ['v'] = 1, ['w'] = 1, ['x'] = 1, ['y'] = 1, ['z'] = 1,
+    };
+    """
+    const unsigned char otus_token[256]
+
+
+cdef extern from *:
+    """
+    #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+    #error "names are compared eight bytes at a time, the first in the lowest bits"
+    #endif
+    #define OTUS_NAME(a, b, c, d, e, f, g, h) ((uint64_t)(a) | (uint64_t)(b) << 8 | (uint64_t)(c) << 16 | (uint64_t)(d) << 24 \\
+        | (uint64_t)(e) << 32 | (uint64_t)(f) << 40 | (uint64_t)(g) << 48 | (uint64_t)(h) << 56)
+    #define OTUS_VIA OTUS_NAME('v', 'i', 'a', 0, 0, 0, 0, 0)
+    #define OTUS_FROM OTUS_NAME('f', 'r', 'o', 'm', 0, 0, 0, 0)
+    #define OTUS_TO OTUS_NAME('t', 'o', 0, 0, 0, 0, 0, 0)
+    #define OTUS_CSEQ OTUS_NAME('c', 's', 'e', 'q', 0, 0, 0, 0)
+    #define OTUS_DATE OTUS_NAME('d', 'a', 't', 'e', 0, 0, 0, 0)
+    #define OTUS_CALL_ID OTUS_NAME('c', 'a', 'l', 'l', '-', 'i', 'd', 0)
+    #define OTUS_CONTACT OTUS_NAME('c', 'o', 'n', 't', 'a', 'c', 't', 0)
+    #define OTUS_CONTENT OTUS_NAME('c', 'o', 'n', 't', 'e', 'n', 't', '-')
+    #define OTUS_TYPE OTUS_NAME('t', 'y', 'p', 'e', 0, 0, 0, 0)
+    #define OTUS_LENGTH OTUS_NAME('l', 'e', 'n', 'g', 't', 'h', 0, 0)
+    #define OTUS_MAX_FORW OTUS_NAME('m', 'a', 'x', '-', 'f', 'o', 'r', 'w')
+    #define OTUS_ARDS OTUS_NAME('a', 'r', 'd', 's', 0, 0, 0, 0)
+    """
+    const uint64_t OTUS_VIA, OTUS_FROM, OTUS_TO, OTUS_CSEQ, OTUS_DATE, OTUS_CALL_ID, OTUS_CONTACT, OTUS_CONTENT, OTUS_TYPE, OTUS_LENGTH
+    const uint64_t OTUS_MAX_FORW, OTUS_ARDS
+
+
+cdef inline uint64_t lower8(const uint8_t *name, Py_ssize_t size) noexcept nogil:
+    """Give up to eight bytes of a name as a number, the first in the lowest bits, letters in lower case. Bit 5 is the case of a letter; other marks change too."""
+    cdef uint64_t word = 0
+    if size >= 8:
+        memcpy(&word, name, 8)
+        return word | <uint64_t>0x2020202020202020
+    memcpy(&word, name, size)
+    return word | (<uint64_t>0x2020202020202020 & ((<uint64_t>1 << 8 * size) - 1))
+
+
+cdef inline int header_id(const uint8_t *name, Py_ssize_t size) noexcept nogil:
+    """Give the ``HeaderId`` of a field name, compact forms included (RFC 3261 §7.3.3, §20)."""
+    cdef uint64_t word
+    if size == 1:
+        return compact_id(name[0] | 32)
+    elif size == 2:
+        return TO if lower8(name, 2) == OTUS_TO else OTHER
+    elif size == 3:
+        return VIA if lower8(name, 3) == OTUS_VIA else OTHER
+    elif size == 4:
+        word = lower8(name, 4)
+        return FROM if word == OTUS_FROM else CSEQ if word == OTUS_CSEQ else DATE if word == OTUS_DATE else OTHER
+    elif size == 7:
+        word = lower8(name, 7)
+        return CONTACT if word == OTUS_CONTACT else CALL_ID if word == OTUS_CALL_ID and name[4] == c"-" else OTHER
+    elif size == 12:
+        word = lower8(name, 8)
+        if word == OTUS_CONTENT and name[7] == c"-":
+            return CONTENT_TYPE if lower8(name + 8, 4) == OTUS_TYPE else OTHER
+        return MAX_FORWARDS if word == OTUS_MAX_FORW and name[3] == c"-" and lower8(name + 8, 4) == OTUS_ARDS else OTHER
+    elif size == 14:
+        return CONTENT_LENGTH if lower8(name, 8) == OTUS_CONTENT and name[7] == c"-" and lower8(name + 8, 6) == OTUS_LENGTH else OTHER
+    return OTHER
+
+
+cdef inline int compact_id(uint8_t letter) noexcept nogil:
+    if letter == c"v":
+        return VIA
+    elif letter == c"f":
+        return FROM
+    elif letter == c"t":
+        return TO
+    elif letter == c"i":
+        return CALL_ID
+    elif letter == c"m":
+        return CONTACT
+    elif letter == c"l":
+        return CONTENT_LENGTH
+    return CONTENT_TYPE if letter == c"c" else OTHER
 
 
 cdef Py_ssize_t skip_crlf(const uint8_t *data, Py_ssize_t size) noexcept nogil
-cdef int classify(const uint8_t *data, Py_ssize_t size, bint on_port, Line *line) noexcept nogil
+cdef int classify(const uint8_t *data, Py_ssize_t size, Line *line) noexcept nogil
 cdef int method_id(const uint8_t *name, Py_ssize_t size) noexcept nogil
-cdef int header_id(const uint8_t *name, Py_ssize_t size) noexcept nogil
 cdef bint has_sip_field(const uint8_t *data, Py_ssize_t size) noexcept nogil
 cdef bint same_text(const uint8_t *a, const char *lower, Py_ssize_t size) noexcept nogil
 cdef bint is_token(const uint8_t *text, Py_ssize_t size) noexcept nogil

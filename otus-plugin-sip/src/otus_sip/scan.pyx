@@ -3,7 +3,7 @@
 In: bytes. Out: offsets into them. Nothing is allocated and nothing raised; every step goes forward, so the cost is linear in the size of the message.
 """
 
-from libc.string cimport memchr, memcmp, memset
+from libc.string cimport memchr, memcmp
 
 cdef enum:
     FIELDS_LOOKED_AT = 64
@@ -13,29 +13,11 @@ cdef enum:
 # RFC 3261 and its extensions: RFC 3262 PRACK, 6665 SUBSCRIBE NOTIFY, 3311 UPDATE, 3428 MESSAGE, 3515 REFER, 3903 PUBLISH, 6086 INFO
 METHODS = ("", "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "PRACK", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO", "REFER", "MESSAGE", "UPDATE")
 
-# RFC 3261 §25.1 token: letters, digits and -.!%*_+`'~
-cdef uint8_t _token[256]
-
-
-cdef void _fill() noexcept:
-    cdef bytes others = b"-.!%*_+`'~"
-    cdef int c
-    memset(_token, 0, 256)
-    for c in range(256):
-        if 48 <= c <= 57 or 65 <= c <= 90 or 97 <= c <= 122:
-            _token[c] = 1
-    for c in others:
-        _token[c] = 1
-
-
-_fill()
-
-
 cdef bint is_token(const uint8_t *text, Py_ssize_t size) noexcept nogil:
     """Whether this is a token, not empty."""
     cdef Py_ssize_t i
     for i in range(size):
-        if not _token[text[i]]:
+        if not otus_token[text[i]]:
             return False
     return size > 0
 
@@ -104,48 +86,6 @@ cdef int method_id(const uint8_t *name, Py_ssize_t size) noexcept nogil:
     return 0
 
 
-cdef int header_id(const uint8_t *name, Py_ssize_t size) noexcept nogil:
-    """Give the ``HeaderId`` of a field name, compact forms included (RFC 3261 §7.3.3, §20)."""
-    cdef uint8_t first = name[0] | 32
-    if size == 1:
-        if first == c"v":
-            return VIA
-        if first == c"f":
-            return FROM
-        if first == c"t":
-            return TO
-        if first == c"i":
-            return CALL_ID
-        if first == c"m":
-            return CONTACT
-        if first == c"l":
-            return CONTENT_LENGTH
-        return CONTENT_TYPE if first == c"c" else OTHER
-    if size == 2:
-        return TO if first == c"t" and name[1] | 32 == c"o" else OTHER
-    if size == 3:
-        return VIA if first == c"v" and same_text(name, b"via", 3) else OTHER
-    if size == 4:
-        if first == c"f":
-            return FROM if same_text(name, b"from", 4) else OTHER
-        if first == c"c":
-            return CSEQ if same_text(name, b"cseq", 4) else OTHER
-        return DATE if first == c"d" and same_text(name, b"date", 4) else OTHER
-    if size == 7:
-        if first != c"c":
-            return OTHER
-        if same_text(name, b"call-id", 7):
-            return CALL_ID
-        return CONTACT if same_text(name, b"contact", 7) else OTHER
-    if size == 12:
-        if first == c"c":
-            return CONTENT_TYPE if same_text(name, b"content-type", 12) else OTHER
-        return MAX_FORWARDS if first == c"m" and same_text(name, b"max-forwards", 12) else OTHER
-    if size == 14:
-        return CONTENT_LENGTH if first == c"c" and same_text(name, b"content-length", 14) else OTHER
-    return OTHER
-
-
 cdef bint has_sip_field(const uint8_t *data, Py_ssize_t size) noexcept nogil:
     """Whether one of the first lines is a field that every SIP message has: an HTTP server may well answer ``SIP/2.0 200 OK``."""
     cdef Py_ssize_t at = 0
@@ -157,7 +97,7 @@ cdef bint has_sip_field(const uint8_t *data, Py_ssize_t size) noexcept nogil:
         if newline == NULL:
             return False
         end = at
-        while end < size and _token[data[end]]:
+        while end < size and otus_token[data[end]]:
             end += 1
         if end > at and end < size and (data[end] == c":" or data[end] == 32) and VIA <= header_id(data + at, end - at) <= CSEQ:
             return True
@@ -174,16 +114,13 @@ cdef Py_ssize_t skip_crlf(const uint8_t *data, Py_ssize_t size) noexcept nogil:
     return at
 
 
-cdef int classify(const uint8_t *data, Py_ssize_t size, bint on_port, Line *line) noexcept nogil:
-    """Look at the first line; ``data`` begins with it. Off the configured ports only known methods and sound lines are SIP."""
+cdef int classify(const uint8_t *data, Py_ssize_t size, Line *line) noexcept nogil:
+    """Look at the first line; ``data`` begins with it. Off the configured ports only known methods and sound lines are SIP: that is the caller's to judge."""
     cdef const uint8_t *newline
     cdef const uint8_t *space
     cdef Py_ssize_t length
     line.kind = NOT_SIP
     if size < 8:
-        return NOT_SIP
-    # Most foreign payloads end here: RTP, DNS and TLS do not begin with a letter, digit or token mark.
-    if not _token[data[0]] and not on_port:
         return NOT_SIP
     newline = <const uint8_t *>memchr(data, 10, size)
     if newline == NULL:
@@ -197,10 +134,10 @@ cdef int classify(const uint8_t *data, Py_ssize_t size, bint on_port, Line *line
         return RESPONSE
     if length >= 14 and memcmp(data + length - 8, b" SIP/2.0", 8) == 0:
         space = <const uint8_t *>memchr(data, 32, length)
-        if _request(data, length, space - data, on_port, line):
+        if _request(data, length, space - data, line):
             line.kind = REQUEST
             return REQUEST
-    if on_port and _holds_sip(data, length):
+    if _holds_sip(data, length):
         line.kind = MALFORMED
     return line.kind
 
@@ -225,15 +162,14 @@ cdef bint _status(const uint8_t *data, Py_ssize_t length, Line *line) noexcept n
     return True
 
 
-cdef bint _request(const uint8_t *data, Py_ssize_t length, Py_ssize_t method_len, bint on_port, Line *line) noexcept nogil:
+cdef bint _request(const uint8_t *data, Py_ssize_t length, Py_ssize_t method_len, Line *line) noexcept nogil:
     """Read ``INVITE sip:a@b SIP/2.0``: one method, one blank, one address without blanks, one blank (RFC 3261 §7.1)."""
     cdef Py_ssize_t uri_len = length - method_len - 9
     if uri_len < 1 or method_len > METHOD_MAX or not is_token(data, method_len):
         return False
     if memchr(data + method_len + 1, 32, uri_len) != NULL or memchr(data + method_len + 1, 9, uri_len) != NULL:
         return False
-    if not on_port and not method_id(data, method_len):
-        return False
+    line.known = <uint8_t>method_id(data, method_len)
     line.method_len = <uint32_t>method_len
     line.uri = <uint32_t>(method_len + 1)
     line.uri_len = <uint32_t>uri_len

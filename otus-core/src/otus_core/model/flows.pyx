@@ -1,14 +1,22 @@
-"""Flows by 5-tuple, and the registry in which a parser that saw a flow announced leaves word for one that will see it."""
+"""The registry in which a parser that saw a flow announced leaves word for the one that will see it.
 
-from ipaddress import ip_address
+A hash table over one array of entries, which is also linked by age of use and by time of expiry: no step costs more when there are more flows, and a flow takes 104 bytes
+beside its context. Contexts are owned by the entries.
+"""
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.ref cimport PyObject
-from libc.string cimport memcmp, memcpy, memset
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.dict cimport PyDict_Next
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memset
 
 from otus_core.errors import FlowContextRefused
-from otus_core.model.packet cimport ip_object
+from otus_core.model.flow_key cimport Flow, FlowKey, flow_hash, packed_flows
+
+cdef extern from "Python.h":
+    bint PyUnicode_IS_ASCII(object)
 
 CONTEXT_MAX_BYTES = 4096
 """A context crosses to every sibling worker, so it stays small."""
@@ -16,198 +24,59 @@ DEFAULT_CAPACITY = 65536
 DEFAULT_TTL = 24 * 3600.0
 
 cdef enum:
+    CONTEXT_MAX = 4096
     CONTEXT_DEPTH_MAX = 4
     WHEEL_SLOTS = 4096      # of WHEEL_SECONDS each: 36 hours; what lives longer goes round again
     WHEEL_SECONDS = 32
+    ENTRIES_FIRST = 256     # room for flows at first; it doubles up to the capacity
+    CAPACITY_MAX = 1 << 28
+    NONE = -1
 
 cdef int64_t NS = 1_000_000_000
+cdef double TTL_MAX_S = 1e9
 
 
-cdef inline uint64_t _mix(uint64_t h, uint64_t value) noexcept nogil:
-    h ^= value
-    h *= <uint64_t>0x9E3779B97F4A7C15
-    return h ^ (h >> 29)
-
-
-# Addresses and ports come from packets, so the hash is keyed: nobody outside can aim for one bucket.
-cdef uint64_t _SEED = <uint64_t>(<Py_ssize_t>hash("otus")) | 1
-
-
-@cython.final
-@cython.freelist(256)
-cdef class FlowKey:
-    """A directed 5-tuple. Addresses are given as text, packed bytes or ``ipaddress`` objects."""
-
-    def __init__(self, src_ip, int src_port, dst_ip, int dst_port, int protocol):
-        cdef bytes src = _packed(src_ip)
-        cdef bytes dst = _packed(dst_ip)
-        if len(src) != len(dst):
-            raise ValueError("src_ip and dst_ip are not of one IP version")
-        if not (0 <= src_port <= 65535 and 0 <= dst_port <= 65535 and 0 <= protocol <= 255):
-            raise ValueError("port or protocol out of range")
-        _fill(self, 4 if len(src) == 4 else 6, src, dst, src_port, dst_port, protocol)
-
-    @property
-    def src_ip(self):
-        return ip_object(self.src, self.version)
-
-    @property
-    def dst_ip(self):
-        return ip_object(self.dst, self.version)
-
-    @property
-    def src_port(self):
-        return self._src_port
-
-    @property
-    def dst_port(self):
-        return self._dst_port
-
-    @property
-    def protocol(self):
-        return self._protocol
-
-    def reversed(self):
-        """Give the key of the other direction."""
-        return make_flow_key(self.version, self.dst, self.src, self._dst_port, self._src_port, self._protocol)
-
-    def __hash__(self):
-        return self._hash
-
-    def __eq__(self, other):
-        if type(other) is not FlowKey:
-            return NotImplemented
-        cdef FlowKey b = <FlowKey>other
-        return (self._hash == b._hash and self._src_port == b._src_port and self._dst_port == b._dst_port
-                and self._protocol == b._protocol and self.version == b.version
-                and memcmp(self.src, b.src, 16) == 0 and memcmp(self.dst, b.dst, 16) == 0)
-
-    def __reduce__(self):
-        return FlowKey, self.parts()
-
-    def parts(self):
-        """Give ``(src_ip, src_port, dst_ip, dst_port, protocol)``, the addresses packed."""
-        cdef int size = 4 if self.version == 4 else 16
-        return (PyBytes_FromStringAndSize(<const char *>self.src, size), self._src_port,
-                PyBytes_FromStringAndSize(<const char *>self.dst, size), self._dst_port, self._protocol)
-
-    def __repr__(self):
-        return f"FlowKey('{self.src_ip}', {self._src_port}, '{self.dst_ip}', {self._dst_port}, {self._protocol})"
-
-
-cdef bytes _packed(address):
-    if type(address) is bytes:
-        if len(<bytes>address) not in (4, 16):
-            raise ValueError("a packed address is 4 or 16 bytes")
-        return <bytes>address
-    if isinstance(address, str):
-        address = ip_address(address)
-    return address.packed
-
-
-cdef inline void _fill(FlowKey key, int version, const uint8_t *src, const uint8_t *dst, uint16_t src_port, uint16_t dst_port, uint8_t protocol) noexcept:
-    cdef int size = 4 if version == 4 else 16
-    cdef uint64_t words[2]
-    cdef uint64_t h = _SEED
-    key.version = version
-    key._protocol = protocol
-    key._src_port = src_port
-    key._dst_port = dst_port
-    memset(key.src, 0, 16)
-    memset(key.dst, 0, 16)
-    memcpy(key.src, src, size)
-    memcpy(key.dst, dst, size)
-    memcpy(words, key.src, 16)
-    h = _mix(_mix(h, words[0]), words[1])
-    memcpy(words, key.dst, 16)
-    h = _mix(_mix(h, words[0]), words[1])
-    h = _mix(h, (<uint64_t>src_port << 32) | (<uint64_t>dst_port << 8) | protocol)
-    key._hash = <Py_hash_t>h
-    if key._hash == -1:
-        key._hash = -2
-
-
-cdef FlowKey make_flow_key(int version, const uint8_t *src, const uint8_t *dst, uint16_t src_port, uint16_t dst_port, uint8_t protocol):
-    cdef FlowKey key = FlowKey.__new__(FlowKey)
-    _fill(key, version, src, dst, src_port, dst_port, protocol)
-    return key
-
-
-cdef packed struct _PackedKey:
-    uint8_t version
-    uint8_t protocol
-    uint16_t src_port
-    uint16_t dst_port
-    uint8_t src[16]
-    uint8_t dst[16]
-
-
-cdef bytes _packed_keys(keys):
-    """Write keys as one string: siblings are told of every flow, and tuples of tuples would cost more than the flows themselves."""
-    cdef Py_ssize_t count = len(keys)
-    cdef bytes packed = PyBytes_FromStringAndSize(NULL, count * <Py_ssize_t>sizeof(_PackedKey))
-    cdef _PackedKey *at = <_PackedKey *>PyBytes_AS_STRING(packed)
-    cdef FlowKey key
-    for item in keys:
-        if not count:
-            break
-        key = item
-        at.version, at.protocol, at.src_port, at.dst_port = key.version, key._protocol, key._src_port, key._dst_port
-        memcpy(at.src, key.src, 16)
-        memcpy(at.dst, key.dst, 16)
-        at += 1
-        count -= 1
-    return packed
-
-
-cdef list _unpacked_keys(bytes packed):
-    cdef const _PackedKey *at = <const _PackedKey *>PyBytes_AS_STRING(packed)
-    cdef list keys = []
-    cdef Py_ssize_t i
-    for i in range(PyBytes_GET_SIZE(packed) // <Py_ssize_t>sizeof(_PackedKey)):
-        keys.append(make_flow_key(at[i].version, at[i].src, at[i].dst, at[i].src_port, at[i].dst_port, at[i].protocol))
-    return keys
-
-
-@cython.final
-@cython.freelist(256)
-cdef class _Entry:
-    """A registered flow, linked by age of use and by time of expiry. The links own nothing; the registry's dict does."""
-
-    cdef FlowKey key
-    cdef object context
-    cdef int64_t expires
-    cdef PyObject *newer
-    cdef PyObject *older
-    cdef PyObject *next_due
-    cdef PyObject *previous_due
-    cdef int slot
+# A registered flow. The links are indices of other entries.
+cdef struct Entry:
+    Flow key
+    uint64_t hashed
+    PyObject *context
+    int64_t expires
+    int32_t chain           # the next in the bucket, or in the list of free entries
+    int32_t newer
+    int32_t older
+    int32_t next_due
+    int32_t previous_due
+    int32_t slot
 
 
 cdef int _measure(object value, int depth) except -1:
     """Give the size of a context in bytes, or raise FlowContextRefused."""
     cdef int total = 0
+    cdef Py_ssize_t at = 0
+    cdef PyObject *key
+    cdef PyObject *item
     kind = type(value)
     if kind is str:
-        return <int>min(len(<str>value) * 4 if not (<str>value).isascii() else len(<str>value), CONTEXT_MAX_BYTES + 1)
+        return <int>min(len(<str>value) if PyUnicode_IS_ASCII(value) else 4 * len(<str>value), CONTEXT_MAX + 1)
     if kind is bytes:
-        return <int>min(len(<bytes>value), CONTEXT_MAX_BYTES + 1)
+        return <int>min(len(<bytes>value), CONTEXT_MAX + 1)
     if kind is bool:
         return 1
     if kind is int:
-        return <int>min((value.bit_length() >> 3) + 1, CONTEXT_MAX_BYTES + 1)
+        return <int>min((value.bit_length() >> 3) + 1, CONTEXT_MAX + 1)
     if depth >= CONTEXT_DEPTH_MAX:
         raise FlowContextRefused(f"a flow context nests at most {CONTEXT_DEPTH_MAX} deep")
     if kind is tuple:
-        for item in <tuple>value:
-            total += _measure(item, depth + 1)
-            if total > CONTEXT_MAX_BYTES:
+        for inner in <tuple>value:
+            total += _measure(inner, depth + 1)
+            if total > CONTEXT_MAX:
                 break
         return total
     if kind is dict:
-        for key, item in (<dict>value).items():
-            total += _measure(key, depth + 1) + _measure(item, depth + 1)
-            if total > CONTEXT_MAX_BYTES:
+        while PyDict_Next(value, &at, &key, &item):
+            total += _measure(<object>key, depth + 1) + _measure(<object>item, depth + 1)
+            if total > CONTEXT_MAX:
                 break
         return total
     raise FlowContextRefused(f"a flow context holds str, int, bytes, bool, tuples and dicts of these, not {kind.__name__}")
@@ -221,10 +90,16 @@ cdef class FlowRegistry:
     wants flows: then nobody looks up what it registers, and siblings need not hear of it.
     """
 
-    cdef dict entries
-    cdef PyObject *newest
-    cdef PyObject *oldest
-    cdef PyObject *wheel[WHEEL_SLOTS]
+    cdef Entry *entries
+    cdef int32_t *buckets
+    cdef uint32_t mask              # buckets - 1; as many buckets as entries, rounded up to a power of two
+    cdef int32_t room               # entries that there is memory for
+    cdef int32_t made               # entries that have been used at least once
+    cdef int32_t free
+    cdef int32_t newest
+    cdef int32_t oldest
+    cdef int32_t wheel[WHEEL_SLOTS]
+    cdef Py_ssize_t count
     cdef int64_t now
     cdef int64_t tick
     cdef readonly Py_ssize_t capacity
@@ -234,70 +109,82 @@ cdef class FlowRegistry:
     cdef public bint watched
 
     def __cinit__(self):
-        self.entries = {}
-        memset(self.wheel, 0, sizeof(self.wheel))
+        self.free = self.newest = self.oldest = NONE
+        memset(self.wheel, 0xFF, sizeof(self.wheel))
 
     def __init__(self, Py_ssize_t capacity=DEFAULT_CAPACITY):
-        if capacity < 1:
-            raise ValueError("capacity must be at least 1")
+        if not 1 <= capacity <= CAPACITY_MAX:
+            raise ValueError(f"capacity must be from 1 to {CAPACITY_MAX}")
+        if self.entries != NULL:
+            raise RuntimeError("a registry is made once")
         self.capacity = capacity
         self.on_change = None
         self.watched = True
+        self._grow(<int32_t>min(capacity, ENTRIES_FIRST))
+
+    def __dealloc__(self):
+        cdef int32_t i
+        for i in range(self.made):
+            Py_XDECREF(self.entries[i].context)
+        PyMem_Free(self.entries)
+        PyMem_Free(self.buckets)
 
     def __len__(self):
-        return len(self.entries)
+        return self.count
 
-    def __contains__(self, key):
-        return self._find(key) is not None
+    def __contains__(self, FlowKey key not None):
+        return self._alive(key) != NONE
 
-    def get(self, key, default=None):
+    def get(self, FlowKey key not None, default=None):
         """Give the context of a flow, or ``default``."""
-        cdef _Entry entry = self._find(key)
-        if entry is None:
+        cdef int32_t i = self._alive(key)
+        if i == NONE:
             return default
-        self._unlink_use(entry)
-        self._link_use(entry)
-        return entry.context
+        self._unlink_use(i)
+        self._link_use(i)
+        return <object>self.entries[i].context
 
     def register(self, FlowKey key not None, context, double ttl=DEFAULT_TTL):
         """Leave a context for a flow, for ``ttl`` seconds. Raises FlowContextRefused."""
-        self.register_many((key,), context, ttl)
+        self.register_many(key.packed(), context, ttl)
 
-    def register_many(self, keys, context, double ttl=DEFAULT_TTL, *, bint local=False):
-        """Leave one context for several flows; siblings are not told of what is ``local``. Raises FlowContextRefused."""
-        if _measure(context, 0) > CONTEXT_MAX_BYTES:
+    def register_many(self, keys, context, double ttl=DEFAULT_TTL, bint local=False):
+        """Leave one context for several flows, ``FlowKey``s or packed in ``FLOW_KEY_FORMAT``; siblings are not told of what is ``local``.
+
+        Raises FlowContextRefused, and ValueError for a ``ttl`` that is not above 0.
+        """
+        cdef list holder = []
+        cdef Py_ssize_t count
+        cdef const Flow *flows
+        if _measure(context, 0) > CONTEXT_MAX:
             raise FlowContextRefused(f"a flow context is at most {CONTEXT_MAX_BYTES} bytes")
-        for key in keys:
-            self._put(key, context, ttl)
+        flows = packed_flows(keys, &count, holder)
+        self._put_all(flows, count, context, ttl)
         if self.on_change is not None and not local:
-            self.on_change(("+", _packed_keys(keys), context, ttl))
+            self.on_change(("+", holder[0], context, ttl))
 
     def remove(self, FlowKey key not None):
         """Forget a flow; nothing happens when it is not there."""
-        self.remove_many((key,))
+        self.remove_many(key.packed())
 
-    def remove_many(self, keys, *, bint local=False):
-        """Forget several flows; siblings are not told of what is ``local``."""
-        cdef _Entry entry
-        for key in keys:
-            entry = self.entries.get(key)
-            if entry is not None:
-                self._drop(entry)
+    def remove_many(self, keys, bint local=False):
+        """Forget several flows, ``FlowKey``s or packed in ``FLOW_KEY_FORMAT``; siblings are not told of what is ``local``."""
+        cdef list holder = []
+        cdef Py_ssize_t count
+        cdef const Flow *flows = packed_flows(keys, &count, holder)
+        self._remove_all(flows, count)
         if self.on_change is not None and not local:
-            self.on_change(("-", _packed_keys(keys)))
+            self.on_change(("-", holder[0]))
 
     def apply(self, message):
         """Take a change that a sibling worker's registry gave to its ``on_change``."""
-        cdef _Entry entry
-        cdef list keys = _unpacked_keys(message[1])
+        cdef list holder = []
+        cdef Py_ssize_t count
+        cdef const Flow *flows = packed_flows(message[1], &count, holder)
         if message[0] == "+":
-            for key in keys:
-                self._put(key, message[2], message[3])
-            return
-        for key in keys:
-            entry = self.entries.get(key)
-            if entry is not None:
-                self._drop(entry)
+            self._put_all(flows, count, message[2], message[3])
+        else:
+            self._remove_all(flows, count)
 
     def advance(self, int64_t now):
         """Set the clock (ns) and let go of what has expired. The clock does not go back."""
@@ -317,83 +204,167 @@ cdef class FlowRegistry:
             steps -= 1
             self._sweep(<int>((tick - steps - 1) % WHEEL_SLOTS))
 
-    cdef _Entry _find(self, key):
-        cdef _Entry entry = self.entries.get(key)
-        if entry is not None and entry.expires <= self.now:
-            self.expired += 1
-            self._drop(entry)
-            return None
-        return entry
-
-    cdef int _put(self, FlowKey key, object context, double ttl) except -1:
-        cdef _Entry entry = self.entries.get(key)
+    cdef int _put_all(self, const Flow *flows, Py_ssize_t count, object context, double ttl) except -1:
+        cdef Py_ssize_t n
+        cdef int64_t expires
         if not ttl > 0:
             raise ValueError("ttl must be above 0 seconds")
-        if entry is None:
-            if len(self.entries) >= self.capacity:
-                self.evicted += 1
-                self._drop(<_Entry>self.oldest)
-            entry = _Entry.__new__(_Entry)
-            entry.key = key
-            self.entries[key] = entry
-        else:
-            self._unlink_use(entry)
-            self._unlink_due(entry)
-        entry.context = context
-        entry.expires = self.now + <int64_t>(min(ttl, 1e9) * NS)
-        self._link_use(entry)
-        self._link_due(entry)
+        expires = self.now + <int64_t>(min(ttl, TTL_MAX_S) * NS)
+        for n in range(count):
+            self._put(&flows[n], context, expires)
         return 0
 
-    cdef int _drop(self, _Entry entry) except -1:
-        self._unlink_use(entry)
-        self._unlink_due(entry)
-        del self.entries[entry.key]
+    cdef int _remove_all(self, const Flow *flows, Py_ssize_t count) except -1:
+        cdef Py_ssize_t n
+        cdef int32_t i
+        for n in range(count):
+            i = self._find(&flows[n], flow_hash(&flows[n]))
+            if i != NONE:
+                self._drop(i)
         return 0
+
+    cdef int32_t _find(self, const Flow *flow, uint64_t hashed) noexcept:
+        cdef int32_t i = self.buckets[hashed & self.mask]
+        while i != NONE:
+            if self.entries[i].hashed == hashed and memcmp(&self.entries[i].key, flow, sizeof(Flow)) == 0:
+                return i
+            i = self.entries[i].chain
+        return NONE
+
+    cdef int32_t _alive(self, FlowKey key) noexcept:
+        """Find a flow that has not expired; one that has goes."""
+        cdef int32_t i = self._find(&key.at, key.hashed)
+        if i != NONE and self.entries[i].expires <= self.now:
+            self.expired += 1
+            self._drop(i)
+            return NONE
+        return i
+
+    cdef int _put(self, const Flow *flow, object context, int64_t expires) except -1:
+        cdef uint64_t hashed = flow_hash(flow)
+        cdef int32_t i = self._find(flow, hashed)
+        cdef PyObject *before
+        if i == NONE:
+            if self.count >= self.capacity:
+                self.evicted += 1
+                self._drop(self.oldest)
+            i = self._take_entry()
+            self.entries[i].key = flow[0]
+            self.entries[i].hashed = hashed
+            self.entries[i].context = NULL
+            self.entries[i].chain = self.buckets[hashed & self.mask]
+            self.buckets[hashed & self.mask] = i
+            self.count += 1
+        else:
+            self._unlink_use(i)
+            self._unlink_due(i)
+        before = self.entries[i].context
+        Py_INCREF(context)
+        self.entries[i].context = <PyObject *>context
+        self.entries[i].expires = expires
+        self._link_use(i)
+        self._link_due(i)
+        Py_XDECREF(before)
+        return 0
+
+    cdef int32_t _take_entry(self) except -2:
+        cdef int32_t i = self.free
+        if i != NONE:
+            self.free = self.entries[i].chain
+            return i
+        if self.made == self.room:
+            self._grow(<int32_t>min(self.capacity, 2 * <Py_ssize_t>self.room))
+        self.made += 1
+        return self.made - 1
+
+    cdef int _grow(self, int32_t room) except -1:
+        """Get memory for ``room`` entries and as many buckets, and put every entry into its new bucket."""
+        cdef uint32_t buckets = 1
+        cdef int32_t i
+        cdef uint64_t b
+        cdef Entry *entries = <Entry *>PyMem_Realloc(self.entries, room * sizeof(Entry))
+        cdef int32_t *table
+        if entries == NULL:
+            raise MemoryError
+        self.entries = entries
+        while buckets < <uint32_t>room:
+            buckets *= 2
+        table = <int32_t *>PyMem_Malloc(buckets * sizeof(int32_t))
+        if table == NULL:
+            raise MemoryError
+        memset(table, 0xFF, buckets * sizeof(int32_t))
+        PyMem_Free(self.buckets)
+        self.buckets = table
+        self.mask = buckets - 1
+        self.room = room
+        for i in range(self.made):      # none of them is free: it grows only when all are used
+            b = self.entries[i].hashed & self.mask
+            self.entries[i].chain = table[b]
+            table[b] = i
+        return 0
+
+    cdef void _drop(self, int32_t i) noexcept:
+        cdef PyObject *context = self.entries[i].context
+        cdef int32_t *link = &self.buckets[self.entries[i].hashed & self.mask]
+        while link[0] != i:
+            link = &self.entries[link[0]].chain
+        link[0] = self.entries[i].chain
+        self._unlink_use(i)
+        self._unlink_due(i)
+        self.entries[i].context = NULL
+        self.entries[i].chain = self.free
+        self.free = i
+        self.count -= 1
+        Py_XDECREF(context)
 
     cdef int _sweep(self, int slot) except -1:
-        cdef PyObject *at = self.wheel[slot]
-        cdef _Entry entry
-        while at != NULL:
-            entry = <_Entry>at
-            at = entry.next_due
-            if entry.expires <= self.now:
+        cdef int32_t at = self.wheel[slot]
+        cdef int32_t i
+        while at != NONE:
+            i = at
+            at = self.entries[i].next_due
+            if self.entries[i].expires <= self.now:
                 self.expired += 1
-                self._drop(entry)
+                self._drop(i)
         return 0
 
-    cdef void _link_use(self, _Entry entry) noexcept:
-        entry.newer = NULL
-        entry.older = self.newest
-        if self.newest != NULL:
-            (<_Entry>self.newest).newer = <PyObject *>entry
-        self.newest = <PyObject *>entry
-        if self.oldest == NULL:
-            self.oldest = <PyObject *>entry
+    cdef void _link_use(self, int32_t i) noexcept:
+        self.entries[i].newer = NONE
+        self.entries[i].older = self.newest
+        if self.newest != NONE:
+            self.entries[self.newest].newer = i
+        self.newest = i
+        if self.oldest == NONE:
+            self.oldest = i
 
-    cdef void _unlink_use(self, _Entry entry) noexcept:
-        if entry.newer != NULL:
-            (<_Entry>entry.newer).older = entry.older
+    cdef void _unlink_use(self, int32_t i) noexcept:
+        cdef int32_t newer = self.entries[i].newer
+        cdef int32_t older = self.entries[i].older
+        if newer != NONE:
+            self.entries[newer].older = older
         else:
-            self.newest = entry.older
-        if entry.older != NULL:
-            (<_Entry>entry.older).newer = entry.newer
+            self.newest = older
+        if older != NONE:
+            self.entries[older].newer = newer
         else:
-            self.oldest = entry.newer
+            self.oldest = newer
 
-    cdef void _link_due(self, _Entry entry) noexcept:
-        cdef int slot = <int>((entry.expires // (NS * WHEEL_SECONDS)) % WHEEL_SLOTS)
-        entry.slot = slot
-        entry.previous_due = NULL
-        entry.next_due = self.wheel[slot]
-        if entry.next_due != NULL:
-            (<_Entry>entry.next_due).previous_due = <PyObject *>entry
-        self.wheel[slot] = <PyObject *>entry
+    cdef void _link_due(self, int32_t i) noexcept:
+        cdef int32_t slot = <int32_t>((self.entries[i].expires // (NS * WHEEL_SECONDS)) % WHEEL_SLOTS)
+        cdef int32_t first = self.wheel[slot]
+        self.entries[i].slot = slot
+        self.entries[i].previous_due = NONE
+        self.entries[i].next_due = first
+        if first != NONE:
+            self.entries[first].previous_due = i
+        self.wheel[slot] = i
 
-    cdef void _unlink_due(self, _Entry entry) noexcept:
-        if entry.next_due != NULL:
-            (<_Entry>entry.next_due).previous_due = entry.previous_due
-        if entry.previous_due != NULL:
-            (<_Entry>entry.previous_due).next_due = entry.next_due
+    cdef void _unlink_due(self, int32_t i) noexcept:
+        cdef int32_t after = self.entries[i].next_due
+        cdef int32_t before = self.entries[i].previous_due
+        if after != NONE:
+            self.entries[after].previous_due = before
+        if before != NONE:
+            self.entries[before].next_due = after
         else:
-            self.wheel[entry.slot] = entry.next_due
+            self.wheel[self.entries[i].slot] = after

@@ -3,7 +3,7 @@ from otus_core.model.packet cimport DecodedPacket, Layers
 
 cdef class Parsed:
     cdef public object payload
-    cdef public dict labels
+    cdef object named           # a dict of labels, or a LabelSource
     cdef public object raw
     cdef public object payload_type
 
@@ -13,11 +13,11 @@ cdef class OutputPacket:
     cdef readonly object task_id
     cdef readonly object agent_id
     cdef readonly object pipeline_id
-    cdef public dict labels
+    cdef object named           # a dict of labels, or a LabelSource
     cdef readonly object payload_type
     cdef readonly object payload
     cdef readonly bytes raw_payload
 
 
 cdef OutputPacket make_output(DecodedPacket packet, object task_id, object agent_id, object pipeline_id,
-                              dict labels, object payload_type, object payload, bytes raw_payload)
+                              object labels, object payload_type, object payload, bytes raw_payload)

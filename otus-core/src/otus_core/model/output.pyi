@@ -2,19 +2,26 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, final
 
-from otus_core.model.flows import FlowKey
+from otus_core.components import LabelSource
+
+from otus_core.model.flow_key import FlowKey
 
 _Address = str | IPv4Address | IPv6Address
 
 @final
 class Parsed:
     payload: Any
-    labels: dict[str, str]
     raw: bytes | None
     payload_type: str | None
     def __init__(
-        self, payload: Any, labels: dict[str, str], raw: bytes | None = None, payload_type: str | None = None
+        self,
+        payload: Any,
+        labels: dict[str, str] | LabelSource,
+        raw: bytes | None = None,
+        payload_type: str | None = None,
     ) -> None: ...
+    @property
+    def labels(self) -> dict[str, str]: ...
 
 @final
 class OutputPacket:
@@ -49,6 +56,7 @@ class OutputPacket:
     ) -> None: ...
     @property
     def timestamp(self) -> int: ...
+    def label(self, name: str) -> str | None: ...
     @property
     def src_ip(self) -> IPv4Address | IPv6Address: ...
     @property

@@ -3,36 +3,66 @@
 from ipaddress import ip_address
 
 cimport cython
+from cpython.dict cimport PyDict_GetItem
+from cpython.ref cimport PyObject
 from libc.string cimport memcpy, memset
 
 from otus_core.model.packet import TUNNEL_NAMES
 
-from otus_core.model.flows cimport make_flow_key
+from otus_core.model.flow_key cimport make_flow_key
 from otus_core.model.packet cimport _vlans, ip_object
 
 
+# The class of the last source of labels: parsers give one class again and again.
+cdef object _known_source = dict
+
+
+cdef dict _made(object source):
+    """Give the labels of a source as a dict of their own."""
+    labels = source.labels()
+    if type(labels) is not dict:
+        raise TypeError(f"labels() gave {type(labels).__name__}, not a dict")
+    return <dict>labels
+
+
 @cython.final
+@cython.no_gc
 @cython.freelist(64)
 cdef class Parsed:
     """One message: its typed payload and its labels.
 
-    ``raw`` is the message's own bytes (default: the packet's whole payload), ``payload_type`` one of those that the parser declares (default: the first).
+    ``labels`` is a dict, or a ``LabelSource`` that makes them when they are asked for. ``raw`` is the message's own bytes (default: the packet's whole payload),
+    ``payload_type`` one of those that the parser declares (default: the first).
     """
 
-    def __init__(self, payload, dict labels not None, raw=None, payload_type=None):
+    def __init__(self, payload, labels not None, raw=None, payload_type=None):
+        global _known_source
+        if type(labels) is not dict and type(labels) is not _known_source:
+            if not (hasattr(labels, "label") and hasattr(labels, "labels")):
+                raise TypeError(f"labels is {type(labels).__name__}, neither a dict nor a LabelSource")
+            _known_source = type(labels)
         self.payload = payload
-        self.labels = labels
+        self.named = labels
         self.raw = raw
         self.payload_type = payload_type
+
+    @property
+    def labels(self):
+        if type(self.named) is not dict:
+            self.named = _made(self.named)
+        return self.named
 
     def __repr__(self):
         return f"Parsed({self.payload!r}, {self.labels!r})"
 
 
 @cython.final
+@cython.no_gc
 @cython.freelist(256)
 cdef class OutputPacket:
     """One message on its way to the reporters. Processors may change ``labels``; all else stays as it is.
+
+    ``label`` answers one label; ``labels`` is the dict of all, made when it is asked for first.
 
     ``timestamp`` is in ns since 1970. Addresses are of the innermost IP header; ``outer_src_ip``, ``outer_dst_ip``, ``tunnel`` and ``vni`` are ``None`` and ``vlans`` is
     empty where there are none.
@@ -47,7 +77,7 @@ cdef class OutputPacket:
         self.task_id = task_id
         self.agent_id = agent_id
         self.pipeline_id = pipeline_id
-        self.labels = {} if labels is None else labels
+        self.named = {} if labels is None else labels
         self.payload_type = payload_type
         self.payload = payload
         self.raw_payload = raw_payload
@@ -71,6 +101,24 @@ cdef class OutputPacket:
         self.at.vlan_count = len(vlans)
         for i, vlan in enumerate(vlans[:2]):
             self.at.vlans[<Py_ssize_t>i] = vlan
+
+    @property
+    def labels(self):
+        if type(self.named) is not dict:
+            self.named = _made(self.named)
+        return self.named
+
+    @labels.setter
+    def labels(self, dict labels not None):
+        self.named = labels
+
+    def label(self, str name not None):
+        """Give a label's value, ``None`` where it is missing."""
+        cdef PyObject *found
+        if type(self.named) is dict:
+            found = PyDict_GetItem(self.named, name)
+            return None if found == NULL else <object>found
+        return self.named.label(name)
 
     @property
     def timestamp(self):
@@ -125,7 +173,7 @@ cdef class OutputPacket:
 
 
 cdef OutputPacket make_output(DecodedPacket packet, object task_id, object agent_id, object pipeline_id,
-                              dict labels, object payload_type, object payload, bytes raw_payload):
+                              object labels, object payload_type, object payload, bytes raw_payload):
     """Make the output of one message found in ``packet``; it pins nothing of the frame."""
     cdef OutputPacket output = OutputPacket.__new__(OutputPacket)
     output.at = packet.at
@@ -133,7 +181,7 @@ cdef OutputPacket make_output(DecodedPacket packet, object task_id, object agent
     output.task_id = task_id
     output.agent_id = agent_id
     output.pipeline_id = pipeline_id
-    output.labels = labels
+    output.named = labels
     output.payload_type = payload_type
     output.payload = payload
     output.raw_payload = raw_payload

@@ -1,7 +1,7 @@
 from ipaddress import IPv4Address, IPv6Address
 from typing import final
 
-from otus_core.model.flows import FlowKey
+from otus_core.model.flow_key import FlowKey
 
 TUNNEL_NAMES: tuple[str | None, ...]
 

@@ -192,8 +192,7 @@ class Delivery:
             if attempt:
                 self._accounts.add(f"{self.name}.retries")
             try:
-                async with asyncio.timeout(None if own else self._limits.send_timeout):
-                    return await _timed(self._reporter.report(batch), self._blocked)
+                return await _timed(self._reporter.report(batch), None if own else self._limits.send_timeout, self._blocked)
             except BrokenPipeError:
                 self._closed = True
                 self._on_closed(self.name)
@@ -255,22 +254,35 @@ class Delivery:
             self._on_error("reporter", self.name, RuntimeError(f"held the thread for {ns // 1_000_000} ms in one step"))
 
 
+async def _timed(call: Coroutine[Any, Any, T], limit: float | None, spent: Callable[[int], None]) -> T:
+    """Run a coroutine for ``limit`` seconds at most, and tell how long each of its steps kept the thread (ns). One that never waits needs no timer."""
+    begun = time.monotonic_ns()
+    try:
+        waits_for = call.send(None)
+    except StopIteration as end:
+        done: T = end.value
+        return done
+    finally:
+        spent(time.monotonic_ns() - begun)
+    async with asyncio.timeout(limit):
+        return await _rest(call, waits_for, spent)
+
+
 @coroutine
-def _timed(call: Coroutine[Any, Any, T], spent: Callable[[int], None]) -> Generator[Any, Any, T]:
-    """Run a coroutine and tell how long each of its steps kept the thread (ns)."""
-    step: Callable[[], Any] = lambda: call.send(None)  # noqa: E731
+def _rest(call: Coroutine[Any, Any, T], waits_for: Any, spent: Callable[[int], None]) -> Generator[Any, Any, T]:
+    """Run a coroutine on that waits for something."""
     while True:
+        try:
+            yield waits_for
+            step = call.send
+            thrown: BaseException | None = None
+        except BaseException as error:
+            step, thrown = call.throw, error
         begun = time.monotonic_ns()
         try:
-            waits_for = step()
+            waits_for = step(thrown)
         except StopIteration as end:
             result: T = end.value
             return result
         finally:
             spent(time.monotonic_ns() - begun)
-        try:
-            yield waits_for
-            step = lambda: call.send(None)  # noqa: E731
-        except BaseException as error:
-            thrown = error
-            step = lambda thrown=thrown: call.throw(thrown)  # type: ignore[misc]  # noqa: E731

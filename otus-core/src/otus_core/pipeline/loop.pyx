@@ -333,7 +333,7 @@ cdef class Pipeline:
             return self._parser_failed(slot, TypeError(f"raw is {type(raw).__name__}, not bytes"), now)
         slot.breaker.failures = 0
         return self._offer(
-            make_output(packet, self.task_id, self.agent_id, self.pipeline_id, parsed.labels, payload_type, parsed.payload, <bytes>raw), now)
+            make_output(packet, self.task_id, self.agent_id, self.pipeline_id, parsed.named, payload_type, parsed.payload, <bytes>raw), now)
 
     cdef int _offer(self, OutputPacket output, int64_t now) except -1:
         """Take an output through the processors to every reporter's buffer."""
