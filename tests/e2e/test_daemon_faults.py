@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -15,11 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from otus_core.control.server import CONNECTIONS_MAX
 from tests import needs
 from tests.e2e.node import Node, task
 from tests.live.net import OTUS, wait
 
 SIGNALS = 1000
+NOBODY = 65534
 SLOW_CALLERS = 500
 HONEST_CALLS = 200
 HONEST_P99_S = 0.2
@@ -277,3 +280,76 @@ def no_text(path: str, over: threading.Event) -> None:
 
 def never_reads(path: str, over: threading.Event) -> None:
     attacked(path, over, b'{"jsonrpc": "2.0", "id": 1, "method": "daemon_status"}\n' * 100)
+
+
+def test_a_task_is_made_whole_although_its_caller_is_let_go_of(node: Node, examples: Path) -> None:
+    node.start()
+    path = f"{node.folder}/o.sock"
+    config = json.loads(task(examples / "call.pcap"))
+    request = {"jsonrpc": "2.0", "id": 1, "method": "task_create", "params": {"config": config}}
+    with caller(path) as asking:
+        asking.sendall(json.dumps(request).encode() + b"\n")
+        wait(lambda: node.rpc("task_list")["result"]["count"] == 1, what="it is being made")
+        crowd = [caller(path) for _ in range(CONNECTIONS_MAX + 10)]  # costs the most silent caller its connection
+        for sock in crowd:
+            sock.close()
+    wait(lambda: node.state("t1")["state"] == "running", what="it runs")
+    assert node.rpc("task_delete", task_id="t1")["result"]["status"] == "deleted"
+    assert node.rpc("task_list")["result"]["count"] == 0
+
+
+def test_a_system_that_refuses_fails_that_task_alone(node: Node, examples: Path) -> None:
+    node.start()
+    config = json.loads(task(examples / "call.pcap"))
+    assert "result" in node.rpc("task_create", config=config)
+    limits = resource.prlimit(node.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (descriptors(node.pid) + 2, limits[1]))
+    refused = node.rpc("task_create", config={**config, "id": "t2"})
+    assert "Too many open files" in refused["error"]["message"]
+    resource.prlimit(node.pid, resource.RLIMIT_NOFILE, limits)
+    assert node.rpc("task_list")["result"]["tasks"] == ["t1"]
+    assert node.state("t1")["state"] == "running"
+    assert "result" in node.rpc("task_create", config={**config, "id": "t2"})
+
+
+def test_more_workers_than_there_may_be_are_refused(node: Node, examples: Path) -> None:
+    node.start()
+    config = json.loads(task(examples / "call.pcap"))
+    assert "result" in node.rpc("task_create", config={**config, "workers": 3})
+    refused = node.rpc("task_create", config={**config, "id": "t2", "workers": 2})
+    assert "resources.max_workers" in refused["error"]["message"]
+    assert "result" in node.rpc("task_create", config={**config, "id": "t3"})
+    assert node.rpc("task_list")["result"]["tasks"] == ["t1", "t3"]
+
+
+def test_a_folder_for_tasks_that_cannot_be_made_is_named(node: Node) -> None:
+    (node.folder / "data").write_text("a file")
+    done = subprocess.run([OTUS, "daemon", "-c", str(node.config)], capture_output=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert f"{node.folder}/data".encode() in done.stderr.splitlines()[-1]
+    assert b"internal error" not in done.stderr
+
+
+def test_another_user_is_refused(node: Node) -> None:
+    needs.root()
+    node.start()
+    for path in (node.folder, *node.folder.parents):
+        path.chmod(path.stat().st_mode | 0o001)
+    (node.folder / "o.sock").chmod(0o666)  # even so: the kernel says who calls
+    child = os.fork()
+    if not child:  # another user, who cannot even read this interpreter's files: nothing is imported here
+        status = 1
+        try:
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.connect(f"{node.folder}/o.sock")
+                with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                    status = 0
+                    sock.sendall(b'{"jsonrpc": "2.0", "id": 1, "method": "task_list"}\n')
+                    status = 2 if sock.recv(1) else 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    wait(lambda: "control_peer_refused" in [entry["event"] for entry in node.log()])
+    assert "result" in node.rpc("task_list")
