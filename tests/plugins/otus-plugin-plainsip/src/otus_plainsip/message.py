@@ -37,7 +37,7 @@ USUAL = re.compile(
     rb"|ontent-Length: (?(11)(?!))([0-9]{1,9})\r?"
     rb"|(?:ontact|ontent-(?:Type|Disposition|Encoding|Language|ID)|all-Info): .*+"
     rb")\n"
-    rb"|[^VFTILCvftilc \t\r\n].*+\n"
+    rb"|(?:[^VFTILCvftilc \t\r\n].*+\n)++"
     rb")*\r?\n"
 )
 """A whole head as nearly all are: no folds, names as RFC 3261 spells them. Adds every Via, the URIs of From and To, Call-ID, the method of CSeq, Content-Length."""
@@ -100,8 +100,10 @@ def read(start: re.Match[bytes], stream: bool) -> otus_core.Parsed | None:
     if start.re is not USUAL:
         return _line_by_line(start, stream)
     _, status, _, method, _, via, from_uri, to_uri, call_id, cseq, length = start.groups()
+    name, what = ("sip.method", method) if method else ("sip.status_code", status)
     try:
         labels = {
+            name: what.decode(),
             "sip.cseq_method": cseq.decode(),
             "sip.call_id": call_id.decode().strip(" \t\r"),
             "sip.from_uri": from_uri.decode(),
@@ -112,10 +114,6 @@ def read(start: re.Match[bytes], stream: bool) -> otus_core.Parsed | None:
         return _line_by_line(start, stream)
     if not (labels["sip.call_id"] and labels["sip.via"]):
         return _line_by_line(start, stream)
-    if method:
-        labels["sip.method"] = method.decode()
-    else:
-        labels["sip.status_code"] = status.decode()
     if b"\n" in via:
         labels["sip.via"] = ", ".join([one.strip(" \t\r") for one in via.decode().split("\nVia: ")[:VIAS_MAX]])
     end = start.end()

@@ -32,7 +32,8 @@ class PlainSipParser(otus_core.BaseParser):
         """Whether the payload begins like a SIP message."""
         payload = packet.payload
         start = self._seen = begins(payload)
-        on_port = packet.dst_port in self._ports or packet.src_port in self._ports
+        ports = self._ports
+        on_port = packet.dst_port in ports or packet.src_port in ports
         if start is None:
             return on_port and _MALFORMED.match(payload) is not None
         if not on_port and not _is_certain(start):
