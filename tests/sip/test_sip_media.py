@@ -56,8 +56,8 @@ def codec(media: Media) -> str:
     for line in media.rtpmap:
         number, _, name = line.partition(" ")
         if number == media.formats[0]:
-            return name.strip()[:64]
-    return STATIC_CODECS.get(media.formats[0], media.formats[0])[:64]
+            return name.strip()[:32]
+    return STATIC_CODECS.get(media.formats[0], media.formats[0])[:32]
 
 
 def media_of(sdp: Sdp) -> tuple[Any, ...]:
@@ -69,7 +69,7 @@ def media_of(sdp: Sdp) -> tuple[Any, ...]:
             found.append(None)
             continue
         rtcp = (packed(media.rtcp_address) or address, media.rtcp_port or min(port + 1, 65535))
-        found.append((media.media[:32], address, port, *rtcp, media.rtcp_mux, codec(media)))
+        found.append((media.media[:16], address, port, *rtcp, media.rtcp_mux, codec(media)))
     return tuple(found)
 
 

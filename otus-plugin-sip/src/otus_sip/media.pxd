@@ -2,11 +2,11 @@ from libc.stdint cimport uint8_t, uint16_t
 
 cdef enum:
     MEDIA_MAX = 64
-    KIND_MAX = 32
-    CODEC_MAX = 64
+    KIND_MAX = 16           # "application" is the longest registered one (RFC 8866 §8.2.1)
+    CODEC_MAX = 32
 
 
-# What sessions keep of one m= line; 156 bytes. Addresses in network order, IPv4 in the first four bytes.
+# What sessions keep of one m= line; 92 bytes. Addresses in network order, IPv4 in the first four bytes.
 cdef struct Media:
     uint8_t version             # 4 or 6; 0 where the line names no RTP flow: a name, 0.0.0.0, port 0, or not RTP
     uint8_t rtcp_version

@@ -155,6 +155,7 @@ cdef int _scan_fields(SipMessage message) except -1:
     cdef Py_ssize_t stop
     cdef const uint8_t *newline
     cdef Py_ssize_t name_len
+    cdef Field *found = _found
     cdef Field *field
     cdef int known
     message.body_start = size
@@ -170,7 +171,8 @@ cdef int _scan_fields(SipMessage message) except -1:
             stop -= 1
         if count == _room:
             _make_room()
-        field = &_found[count]
+            found = _found
+        field = found + count
         colon = start + _colon_at(data + start, stop - start)
         if _blank(data[start]) or colon == start or _blank(data[colon - 1]) or colon - start > NAME_MAX:
             if _blank(data[start]):

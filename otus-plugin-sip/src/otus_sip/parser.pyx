@@ -18,7 +18,7 @@ from otus_sip.scan cimport (
     ACK_ID, BYE_ID, CALL_ID, CANCEL_ID, FROM, INVITE_ID, MALFORMED, NOT_SIP, PRACK_ID, REQUEST, TO, UPDATE_ID, Line, classify, has_sip_field, method_id,
     skip_crlf,
 )
-from otus_sip.sessions cimport Sessions, dialog_id
+from otus_sip.sessions cimport Event, Sessions, dialog_id
 
 cdef enum:
     TCP = 6
@@ -140,25 +140,31 @@ cdef class SipParser:
         cdef bint request = message.line.kind == REQUEST
         cdef int method = message.line.known if request else method_id(message.cseq_method, message.cseq_method_len)
         cdef int status = 0 if request else <int>message.line.status
-        if method in (INVITE_ID, BYE_ID, CANCEL_ID, ACK_ID, PRACK_ID, UPDATE_ID) and message.cseq_number >= 0 and message.first[CALL_ID] >= 0:
+        if method in (INVITE_ID, BYE_ID, CANCEL_ID, ACK_ID, PRACK_ID, UPDATE_ID) and message.cseq_number >= 0:
             if _changes_a_call(message, request, method, status):
-                self._tell(packet, message, request, method, status)
+                self._tell(packet, message, method, status)
         return Parsed(message, message, message.raw)
 
-    cdef int _tell(self, object packet, SipMessage message, bint request, int method, int status) except -1:
+    cdef int _tell(self, object packet, SipMessage message, int method, int status) except -1:
+        cdef Event event
         cdef bytes media = None
-        cdef str call_id = message.value_text(&message.fields[message.first[CALL_ID]])
+        cdef bytes description
         cdef const uint8_t *body
-        if not call_id:
+        if not message.value_of(CALL_ID, &event.call_id, &event.call_id_len) or event.call_id_len == 0:
             return 0
         if message.is_plain_sdp():
             media = scan_media(message.data + message.body_start, message.size - message.body_start)
         elif message.holds_sdp():
             description = message.sdp_body()
             if description is not None:
-                body = <const uint8_t *>PyBytes_AS_STRING(<bytes>description)
-                media = scan_media(body, PyBytes_GET_SIZE(<bytes>description))
-        return self.sessions.event(call_id, request, message.cseq_number, method, status, _dialog(message), media, packet.timestamp)
+                body = <const uint8_t *>PyBytes_AS_STRING(description)
+                media = scan_media(body, PyBytes_GET_SIZE(description))
+        event.cseq = message.cseq_number
+        event.now = packet.timestamp
+        event.dialog = _dialog(message)
+        event.method = method
+        event.status = status
+        return self.sessions.event(&event, media)
 
 
 cdef inline bint _changes_a_call(SipMessage message, bint request, int method, int status) noexcept:

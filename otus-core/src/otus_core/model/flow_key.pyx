@@ -1,5 +1,6 @@
 """Flows by 5-tuple: the key as an object, and as the bytes in which many keys travel."""
 
+import os
 import struct
 from ipaddress import ip_address
 
@@ -14,20 +15,28 @@ FLOW_KEY_FORMAT = "=16s16sHHBBH"
 
 assert struct.calcsize(FLOW_KEY_FORMAT) == sizeof(Flow) == 40
 
+cdef extern from *:
+    """
+    static inline uint64_t otus_fold(uint64_t a, uint64_t b) {
+        unsigned __int128 product = (unsigned __int128)a * b;
+        return (uint64_t)product ^ (uint64_t)(product >> 64);
+    }
+    """
+    uint64_t otus_fold(uint64_t a, uint64_t b) nogil
+
 # Addresses and ports come from packets, so the hash is keyed: nobody outside can aim for one bucket.
-cdef uint64_t _SEED = <uint64_t>(<Py_ssize_t>hash("otus")) | 1
-
-
-cdef inline uint64_t _mix(uint64_t h, uint64_t value) noexcept nogil:
-    h ^= value
-    h *= <uint64_t>0x9E3779B97F4A7C15
-    return h ^ (h >> 29)
+cdef uint64_t _secret[2]
+memcpy(_secret, <const char *>PyBytes_AS_STRING(os.urandom(16)), 16)
 
 
 cdef uint64_t flow_hash(const Flow *flow) noexcept nogil:
     cdef uint64_t words[5]
+    cdef uint64_t h = _secret[0]
+    cdef int i
     memcpy(words, flow, 40)
-    return _mix(_mix(_mix(_mix(_mix(_SEED, words[0]), words[1]), words[2]), words[3]), words[4])
+    for i in range(5):
+        h = otus_fold(h ^ _secret[1], words[i] ^ _secret[0])
+    return h
 
 
 @cython.final

@@ -1,7 +1,7 @@
 """The registry in which a parser that saw a flow announced leaves word for the one that will see it.
 
-A hash table over one array of entries, which is also linked by age of use and by time of expiry: no step costs more when there are more flows, and a flow takes 104 bytes
-beside its context. Contexts are owned by the entries.
+A hash table over one array of entries, which is also linked by age of use: no step costs more when there are more flows, and a flow takes 80 bytes beside its context.
+What has expired is swept out when packet time has passed the earliest expiry, half a minute of it at a time.
 """
 
 cimport cython
@@ -26,13 +26,13 @@ DEFAULT_TTL = 24 * 3600.0
 cdef enum:
     CONTEXT_MAX = 4096
     CONTEXT_DEPTH_MAX = 4
-    WHEEL_SLOTS = 4096      # of WHEEL_SECONDS each: 36 hours; what lives longer goes round again
-    WHEEL_SECONDS = 32
     ENTRIES_FIRST = 256     # room for flows at first; it doubles up to the capacity
     CAPACITY_MAX = 1 << 28
     NONE = -1
 
 cdef int64_t NS = 1_000_000_000
+cdef int64_t SWEEP_EVERY = 32 * NS
+cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF
 cdef double TTL_MAX_S = 1e9
 
 
@@ -45,9 +45,6 @@ cdef struct Entry:
     int32_t chain           # the next in the bucket, or in the list of free entries
     int32_t newer
     int32_t older
-    int32_t next_due
-    int32_t previous_due
-    int32_t slot
 
 
 cdef int _measure(object value, int depth) except -1:
@@ -98,10 +95,10 @@ cdef class FlowRegistry:
     cdef int32_t free
     cdef int32_t newest
     cdef int32_t oldest
-    cdef int32_t wheel[WHEEL_SLOTS]
     cdef Py_ssize_t count
     cdef int64_t now
-    cdef int64_t tick
+    cdef int64_t swept              # when expired flows were looked for last
+    cdef int64_t earliest           # no flow expires before
     cdef readonly Py_ssize_t capacity
     cdef readonly Py_ssize_t evicted
     cdef readonly Py_ssize_t expired
@@ -110,7 +107,7 @@ cdef class FlowRegistry:
 
     def __cinit__(self):
         self.free = self.newest = self.oldest = NONE
-        memset(self.wheel, 0xFF, sizeof(self.wheel))
+        self.earliest = NEVER
 
     def __init__(self, Py_ssize_t capacity=DEFAULT_CAPACITY):
         if not 1 <= capacity <= CAPACITY_MAX:
@@ -188,21 +185,11 @@ cdef class FlowRegistry:
 
     def advance(self, int64_t now):
         """Set the clock (ns) and let go of what has expired. The clock does not go back."""
-        cdef int64_t tick
-        cdef int64_t steps
         if now <= self.now:
             return
         self.now = now
-        tick = now // (NS * WHEEL_SECONDS)
-        if tick == self.tick:
-            return
-        steps = tick - self.tick
-        if steps > WHEEL_SLOTS:
-            steps = WHEEL_SLOTS
-        self.tick = tick
-        while steps > 0:
-            steps -= 1
-            self._sweep(<int>((tick - steps - 1) % WHEEL_SLOTS))
+        if now >= self.earliest and now - self.swept >= SWEEP_EVERY:
+            self._sweep()
 
     cdef int _put_all(self, const Flow *flows, Py_ssize_t count, object context, double ttl) except -1:
         cdef Py_ssize_t n
@@ -210,6 +197,7 @@ cdef class FlowRegistry:
         if not ttl > 0:
             raise ValueError("ttl must be above 0 seconds")
         expires = self.now + <int64_t>(min(ttl, TTL_MAX_S) * NS)
+        self.earliest = min(self.earliest, expires)
         for n in range(count):
             self._put(&flows[n], context, expires)
         return 0
@@ -257,13 +245,11 @@ cdef class FlowRegistry:
             self.count += 1
         else:
             self._unlink_use(i)
-            self._unlink_due(i)
         before = self.entries[i].context
         Py_INCREF(context)
         self.entries[i].context = <PyObject *>context
         self.entries[i].expires = expires
         self._link_use(i)
-        self._link_due(i)
         Py_XDECREF(before)
         return 0
 
@@ -310,23 +296,26 @@ cdef class FlowRegistry:
             link = &self.entries[link[0]].chain
         link[0] = self.entries[i].chain
         self._unlink_use(i)
-        self._unlink_due(i)
         self.entries[i].context = NULL
         self.entries[i].chain = self.free
         self.free = i
         self.count -= 1
         Py_XDECREF(context)
 
-    cdef int _sweep(self, int slot) except -1:
-        cdef int32_t at = self.wheel[slot]
+    cdef void _sweep(self) noexcept:
+        """Let go of every flow that has expired."""
+        cdef int32_t at = self.oldest
         cdef int32_t i
+        self.swept = self.now
+        self.earliest = NEVER
         while at != NONE:
             i = at
-            at = self.entries[i].next_due
+            at = self.entries[i].newer
             if self.entries[i].expires <= self.now:
                 self.expired += 1
                 self._drop(i)
-        return 0
+            elif self.entries[i].expires < self.earliest:
+                self.earliest = self.entries[i].expires
 
     cdef void _link_use(self, int32_t i) noexcept:
         self.entries[i].newer = NONE
@@ -348,23 +337,3 @@ cdef class FlowRegistry:
             self.entries[older].newer = newer
         else:
             self.oldest = newer
-
-    cdef void _link_due(self, int32_t i) noexcept:
-        cdef int32_t slot = <int32_t>((self.entries[i].expires // (NS * WHEEL_SECONDS)) % WHEEL_SLOTS)
-        cdef int32_t first = self.wheel[slot]
-        self.entries[i].slot = slot
-        self.entries[i].previous_due = NONE
-        self.entries[i].next_due = first
-        if first != NONE:
-            self.entries[first].previous_due = i
-        self.wheel[slot] = i
-
-    cdef void _unlink_due(self, int32_t i) noexcept:
-        cdef int32_t after = self.entries[i].next_due
-        cdef int32_t before = self.entries[i].previous_due
-        if after != NONE:
-            self.entries[after].previous_due = before
-        if before != NONE:
-            self.entries[before].next_due = after
-        else:
-            self.wheel[self.entries[i].slot] = after
