@@ -95,7 +95,7 @@ def wheels(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure; ``nox -s bench -- ROW...`` measures some rows. Nothing else should be running."""
-    install(session, DISTRIBUTIONS, "dpkt", "pytest", "confluent-kafka")
+    install(session, DISTRIBUTIONS, "dpkt", "pytest", "confluent-kafka", "setuptools", "wheel")
     session.run("python", "-m", "tests.bench", *session.posargs)
 
 
