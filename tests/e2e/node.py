@@ -23,6 +23,7 @@ class Node:
         self.port = free_port()
         self.config = folder / "config.yml"
         self.process: subprocess.Popen[bytes] | None = None
+        self.under: list[str] = []  # a program that runs the daemon in its own place
         self.write("info")
 
     def write(self, level: str) -> None:
@@ -37,7 +38,7 @@ class Node:
     def start(self, **environment: str) -> None:
         with (self.folder / "errors").open("ab") as errors:
             self.process = subprocess.Popen(
-                [OTUS, "daemon", "-c", str(self.config)],
+                [*self.under, OTUS, "daemon", "-c", str(self.config)],
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
                 env={**os.environ, **environment},

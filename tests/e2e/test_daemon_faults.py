@@ -21,6 +21,8 @@ from tests import needs
 from tests.e2e.node import Node, task
 from tests.live.net import OTUS, wait
 
+pytestmark = pytest.mark.slow
+
 SIGNALS = 1000
 NOBODY = 65534
 SLOW_CALLERS = 500
@@ -280,6 +282,19 @@ def no_text(path: str, over: threading.Event) -> None:
 
 def never_reads(path: str, over: threading.Event) -> None:
     attacked(path, over, b'{"jsonrpc": "2.0", "id": 1, "method": "daemon_status"}\n' * 100)
+
+
+def test_callers_leave_descriptors_for_the_work(node: Node, examples: Path) -> None:
+    node.under = ["prlimit", "--nofile=200:300"]
+    node.start()
+    crowd = [caller(f"{node.folder}/o.sock") for _ in range(400)]
+    try:
+        assert "result" in node.rpc("task_create", config=json.loads(task(examples / "call.pcap")))
+        assert descriptors(node.pid) < 200
+        assert node.state("t1")["state"] == "running"
+    finally:
+        for sock in crowd:
+            sock.close()
 
 
 def test_a_task_is_made_whole_although_its_caller_is_let_go_of(node: Node, examples: Path) -> None:

@@ -40,6 +40,8 @@ import ctypes, time
 import otus_core
 from otus_core.testing import packets
 
+pytestmark = pytest.mark.slow
+
 class Ticker(otus_core.BaseCapturer):
     def __init__(self, config):
         self._every, self._next, self._given, self._halted = config.every_s, time.monotonic(), 0, False

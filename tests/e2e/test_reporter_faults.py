@@ -31,6 +31,8 @@ DIFFICULT_PARTS = """
 import asyncio, os, time
 import otus_core
 
+pytestmark = pytest.mark.slow
+
 class Difficult(otus_core.BaseReporter):
     def __init__(self, config):
         self._config = config
