@@ -43,7 +43,7 @@ class Node:
                 stderr=errors,
                 env={**os.environ, **environment},
             )
-        wait(lambda: self.call("status")[0] == 0)
+        wait(lambda: self.call("status")[0] == 0, within=40, what="the daemon answers")
 
     def call(self, *arguments: str, text: str | None = None) -> tuple[int, Any, str]:
         """Give exit status, the JSON answer, and standard error."""

@@ -140,12 +140,12 @@ def test_a_configuration_cut_at_any_byte_changes_nothing(node: Node) -> None:
     assert node.rpc("config_reload")["result"]["changed"] == ["log.level"]
 
 
-@pytest.mark.parametrize("task_id", ["../x", "a/b", ".", "..", "a\0b", "x" * 300, "", " ", "-x", "ä"])
-def test_an_id_that_cannot_be_a_file_is_refused(node: Node, examples: Path, task_id: str) -> None:
+def test_an_id_that_cannot_be_a_file_is_refused(node: Node, examples: Path) -> None:
     node.start()
-    config = {**json.loads(task(examples / "call.pcap")), "id": task_id}
-    assert "id" in node.rpc("task_create", config=config)["error"]["message"]
-    assert "error" in node.rpc("task_delete", task_id=task_id)
+    for task_id in ("../x", "a/b", ".", "..", "a\0b", "x" * 300, "", " ", "-x", "ä"):
+        config = {**json.loads(task(examples / "call.pcap")), "id": task_id}
+        assert "id" in node.rpc("task_create", config=config)["error"]["message"], task_id
+        assert "error" in node.rpc("task_delete", task_id=task_id), task_id
     assert [path.name for path in (node.folder / "data" / "tasks").iterdir()] == ["finished"]
 
 
