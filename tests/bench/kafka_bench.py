@@ -1,7 +1,7 @@
 """Measures the way to Kafka: ``nox -s bench -- kafka``, or ``python -m tests.bench kafka``.
 
 Capture file → SIP → JSON and headers → snappy → a real broker on this machine, every message acknowledged by it; CPU seconds of our process, its start taken off. Beside it, in the
-same run, the same values through one ``send()`` a message of the client library.
+same run, the same values through one ``send()`` a message of the client library. The ratio of the two decides: machines differ and are shared.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from tests.kafka.client import make_topic
 
 RUNS = 3
 PARTITIONS = 4
-TARGET = 100_000
+RATIO = 2.1
+"""How many times what ``send()`` alone does; 100,000 messages a CPU second where that does 48,000."""
 PLAIN_MESSAGES = 50_000
 PLAIN = """
 import asyncio, resource, sys
@@ -107,11 +108,11 @@ def main() -> None:
         finally:
             broker.stop()
     rate, other = statistics.median(rates), statistics.median(others)
-    verdict = "PASS" if rate >= TARGET else "MISS"
+    verdict = "PASS" if rate >= RATIO * other else "MISS"
     sys.stdout.write(
-        f"{'capture file to Kafka':<28} {rate:>9,.0f} messages a CPU second, target {TARGET:,}  {verdict}; "
-        f"{1e6 / rate:.1f} µs a message\n{'send() alone':<28} {other:>9,.0f} messages a CPU second; {1e6 / other:.1f} µs a message: "
-        f"the whole chain takes {other / rate:.2f} of it\n"
+        f"{'capture file to Kafka':<28} {rate:>9,.0f} messages a CPU second, {1e6 / rate:.1f} µs a message: "
+        f"{rate / other:.2f} x send() alone, target {RATIO} x  {verdict}\n"
+        f"{'send() alone':<28} {other:>9,.0f} messages a CPU second, {1e6 / other:.1f} µs a message\n"
     )
 
 

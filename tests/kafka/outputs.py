@@ -8,6 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from otus_core import Context, OutputPacket
+from otus_kafka.encoding import Encoder
+from otus_kafka.lanes import Lane, Lanes, Limit, Road, Ticket
+from otus_kafka.link import ProducerLink
+from otus_kafka.records import seal
 from otus_kafka.reporter import KafkaReporter
 from otus_kafka.settings import KafkaReporterConfig
 
@@ -56,5 +60,29 @@ def send_all(brokers: str, outputs: Sequence[OutputPacket], **options: Any) -> t
         async with reporter(brokers, **options) as made:
             result = await made.report(outputs)
             return result.reported, dict(result.failed)
+
+    return asyncio.run(run())
+
+
+def place(outputs: Sequence[OutputPacket], partitions: int = 3, **options: Any) -> tuple[list[bytes], dict[str, int]]:
+    """Encode outputs without sending them; gives the finished batch of each partition, and the failures."""
+
+    async def run() -> tuple[list[bytes], dict[str, int]]:
+        config = KafkaReporterConfig(brokers=["localhost"], topic="t", batch_size=100_000, flush_interval=60, **options)
+        road = Road(config, ProducerLink(config))
+        limit = Limit(config.max_message_bytes)
+        lanes = Lanes([Lane(road, "t", n, limit) for n in range(partitions)])
+        ticket = Ticket(len(outputs))
+        Encoder(config, {"sip": "sip.call_id"}).place(outputs, lanes, ticket)
+        batches = []
+        for lane in lanes.lanes:
+            if lane.writer is not None:
+                lane.writer.finish()
+                batches.append(bytes(seal(lane.writer, config.compression, road.compress)._build()))
+                lane.writer = None
+            else:
+                batches.append(b"")
+        await road.stop()
+        return batches, dict(ticket.failed)
 
     return asyncio.run(run())

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from otus_core.model.flows import FlowRegistry
     from otus_core.model.frames import FRAME_INDEX_FORMAT, FrameBatch, RawPacket
     from otus_core.model.json import encode_json
+    from otus_core.model.labels import packed_labels
     from otus_core.model.output import OutputPacket, Parsed
     from otus_core.model.packet import DecodedPacket
     from otus_core.model.text import printable
@@ -98,6 +99,7 @@ _EXPORTS = {
     "model.flows": ("FlowRegistry",),
     "model.frames": ("FRAME_INDEX_FORMAT", "FrameBatch", "RawPacket"),
     "model.json": ("encode_json",),
+    "model.labels": ("packed_labels",),
     "model.output": ("OutputPacket", "Parsed"),
     "model.packet": ("DecodedPacket",),
     "model.text": ("printable",),
@@ -149,6 +151,7 @@ __all__ = [
     "hookimpl",
     "load_file",
     "option",
+    "packed_labels",
     "printable",
 ]
 

@@ -46,12 +46,19 @@ class ConsoleReporter(BaseReporter):
         step = WRITE_AT_ONCE if text is None else len(batch) or 1  # lines of text are aligned with each other
         for start in range(0, len(batch), step):
             part = batch[start : start + step]
-            lines = self._each(part, _json) if text is None else text.lines(self._each(part, text.row))
+            lines = self._objects(part) if text is None else text.lines(self._each(part, text.row))
             if lines:
-                await self._stdout.write(b"\n".join(lines) + b"\n")
+                await self._stdout.write(b"\n".join((*lines, b"")))
             written += len(lines)
         failed = len(batch) - written
         return ReportResult(written, {"encode": failed} if failed else {})
+
+    def _objects(self, batch: Sequence[OutputPacket]) -> list[bytes]:
+        """Encode all as JSON; one by one only where one of them fails."""
+        try:
+            return [encode_json(output, "rfc3339") for output in batch]
+        except Exception:  # noqa: BLE001 - a fault boundary
+            return self._each(batch, _json)
 
     def _each(self, batch: Sequence[OutputPacket], encode: Callable[[OutputPacket], T]) -> list[T]:
         """Encode each message. A payload is a parser's own and raises what it likes: the first is logged, all count."""

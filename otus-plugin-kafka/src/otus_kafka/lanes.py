@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Sequence
 
 import attrs
 import structlog
 
+from otus_kafka.batch import HEADER_BYTES, BatchWriter
 from otus_kafka.link import ProducerLink
 from otus_kafka.outcome import Outcome
-from otus_kafka.records import HEADER_BYTES, RECORD_OVERHEAD, RECORDS_MAX, BatchWriter, SealedBatch, compressor, seal
+from otus_kafka.records import SealedBatch, compressor, seal
 from otus_kafka.settings import KafkaReporterConfig
 
 BACKOFF_S = (0.1, 1.0)
@@ -134,22 +136,18 @@ class Lane:
         self._batch_size = road.config.batch_size
         road.lanes.append(self)
 
-    def writer_for(self, size: int, now_ms: int) -> BatchWriter:
-        """Give a batch that has room for a record of ``size`` bytes."""
-        writer = self.writer
-        if writer is not None and (writer.size + size > self.limit.bytes or len(writer.bodies) >= RECORDS_MAX):
-            self._close()
-            writer = None
-        if writer is None:
-            writer = self.writer = BatchWriter(now_ms)
-        return writer
+    def next_writer(self, now_ms: int) -> BatchWriter:
+        """Let the batch that is here go, and begin another."""
+        self._close()
+        self.writer = BatchWriter(now_ms)
+        return self.writer
 
     def poke(self) -> None:
         """Look whether something can leave, after messages were added."""
         writer = self.writer
         if self.task is not None:
             return
-        if self._ready or (writer is not None and len(writer.bodies) >= self._batch_size):
+        if self._ready or (writer is not None and writer.count >= self._batch_size):
             self._go()
         elif writer is not None and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._road.config.flush_interval, self._time_is_up)
@@ -198,7 +196,7 @@ class Lane:
         try:
             while True:
                 writer = self.writer
-                if not self._ready and writer is not None and (self._due or len(writer.bodies) >= self._batch_size):
+                if not self._ready and writer is not None and (self._due or writer.count >= self._batch_size):
                     self._close()
                 if not self._ready:
                     break
@@ -209,8 +207,14 @@ class Lane:
 
     async def _deliver(self, parcel: _Parcel) -> None:
         """See the first batch to its end. It stays the first meanwhile, so that ``abandon`` finds it."""
-        parcel.sealed = parcel.sealed or await self._road.sealed(parcel.writer)
-        parcel.writer.bodies = []
+        try:
+            parcel.sealed = parcel.sealed or await self._road.sealed(parcel.writer)
+        except Exception as error:  # a compressor's: these messages are lost, those behind them are not
+            log.warning("kafka_batch_not_made", topic=self._topic, reason=repr(error))
+            self._ready.popleft()
+            self._settle(parcel, "encode")
+            return
+        parcel.writer.let_go()
         pause, longest = BACKOFF_S
         while True:
             outcome = await self._road.link.send(parcel.sealed, self._topic, self._partition, parcel.deadline)
@@ -253,11 +257,23 @@ class Lane:
             for owner, body in zip(owners[part], bodies[part], strict=True):
                 if writer.owner is not owner:
                     writer.give_to(owner)
-                writer.bodies.append(body)
-                writer.size += len(body) + RECORD_OVERHEAD
+                writer.append(body)
             writer.finish()
             self._ready.appendleft(_Parcel(writer, writer.size, parcel.deadline))
             self._road.room.take(writer.size)
+
+
+class Lanes:
+    """The lanes of one topic."""
+
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        self.lanes = list(lanes)
+        self._turn = 0
+
+    def next(self) -> int:
+        """Give the places of the lanes in turn."""
+        self._turn = (self._turn + 1) % len(self.lanes)
+        return self._turn
 
 
 class Limit:

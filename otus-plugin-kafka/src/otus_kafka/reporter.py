@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from otus_core import BaseReporter, Context, OutputPacket, ReportResult
-from otus_kafka.encoding import Encoder, Lanes
-from otus_kafka.lanes import Lane, Limit, Road, Ticket
+from otus_kafka.encoding import Encoder
+from otus_kafka.lanes import Lane, Lanes, Limit, Road, Ticket
 from otus_kafka.link import ProducerLink
 from otus_kafka.plugin import MAX_IN_FLIGHT
 from otus_kafka.settings import KafkaReporterConfig

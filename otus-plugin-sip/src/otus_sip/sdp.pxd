@@ -1,5 +1,9 @@
 from libc.stdint cimport uint8_t
 
+cdef enum:
+    MEDIA_MAX = 64          # m= lines of one description; conferences have a dozen
+    FORMATS_MAX = 64        # formats of one m= line, and its rtpmap lines
+
 
 cdef class Media:
     cdef readonly str media             # audio, video …

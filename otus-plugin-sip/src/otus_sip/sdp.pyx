@@ -10,10 +10,6 @@ from libc.string cimport memchr, memcmp
 
 from otus_sip.scan cimport number, same_text
 
-cdef enum:
-    MEDIA_MAX = 64          # m= lines of one description; conferences have a dozen
-    FORMATS_MAX = 64        # formats of one m= line, and its rtpmap lines
-
 # RFC 3551 §6: payload types with a fixed meaning
 STATIC_CODECS = {
     "0": "PCMU/8000", "3": "GSM/8000", "4": "G723/8000", "8": "PCMA/8000", "9": "G722/8000", "13": "CN/8000", "18": "G729/8000",

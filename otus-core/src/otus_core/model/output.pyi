@@ -3,7 +3,6 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any, final
 
 from otus_core.components import LabelSource
-
 from otus_core.model.flow_key import FlowKey
 
 _Address = str | IPv4Address | IPv6Address

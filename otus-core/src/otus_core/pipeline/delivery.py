@@ -192,7 +192,9 @@ class Delivery:
             if attempt:
                 self._accounts.add(f"{self.name}.retries")
             try:
-                return await _timed(self._reporter.report(batch), None if own else self._limits.send_timeout, self._blocked)
+                return await _timed(
+                    self._reporter.report(batch), None if own else self._limits.send_timeout, self._blocked
+                )
             except BrokenPipeError:
                 self._closed = True
                 self._on_closed(self.name)

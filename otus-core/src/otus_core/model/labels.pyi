@@ -1,0 +1,3 @@
+from otus_core.model.output import OutputPacket
+
+def packed_labels(output: OutputPacket) -> bytes | None: ...

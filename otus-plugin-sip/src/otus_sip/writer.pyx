@@ -1,0 +1,102 @@
+"""The buffer that JSON is written into, and strings as JSON has them; the small functions are in the ``.pxd``."""
+
+import json as standard
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+
+# What becomes of a byte in a JSON string.
+cdef enum:
+    PLAIN = 0
+    ESCAPED = 1                 # on its own, as \" or \\ or \u00XX
+    DECODED = 2                 # the whole string is decoded: not ASCII, or a fold
+
+cdef uint8_t _classes[256]
+cdef bytes HEX = b"0123456789abcdef"
+_encode = standard.JSONEncoder(separators=(",", ":")).encode
+
+
+cdef void _fill() noexcept:
+    cdef int c
+    for c in range(256):
+        if c > 126 or c == 10:
+            _classes[c] = DECODED
+        elif c < 32 or c == 34 or c == 92:
+            _classes[c] = ESCAPED
+        else:
+            _classes[c] = PLAIN
+
+
+_fill()
+
+
+cdef int grow(Writer *out, Py_ssize_t n) except -1:
+    """Make room for n more bytes, and as many again as there are."""
+    cdef Py_ssize_t used = out.at - out.start
+    cdef void *grown = PyMem_Realloc(out.start, 2 * (used + n))
+    if grown == NULL:
+        raise MemoryError
+    out.start = <char *>grown
+    out.at = out.start + used
+    out.end = out.start + 2 * (used + n)
+    return 0
+
+
+cdef void give_back(Writer *out) noexcept:
+    PyMem_Free(out.start)
+    out.start = out.at = out.end = NULL
+
+
+cdef int write_number(Writer *out, Py_ssize_t value) except -1:
+    """Write a number that is not negative."""
+    cdef char digits[20]
+    cdef int i = 20
+    while True:
+        i -= 1
+        digits[i] = 48 + value % 10
+        value //= 10
+        if value == 0:
+            break
+    return raw(out, digits + i, 20 - i)
+
+
+cdef int write_escaped(Writer *out, const uint8_t *text, Py_ssize_t n) except -1:
+    cdef char *target = room(out, 6 * n + 2)
+    cdef const uint8_t *end = text + n
+    cdef const uint8_t *at = text
+    cdef uint8_t c
+    target[0] = c'"'
+    target += 1
+    while at < end:
+        c = at[0]
+        at += 1
+        if _classes[c] == PLAIN:
+            target[0] = c
+            target += 1
+        elif _classes[c] == DECODED:
+            return _decoded(out, text, n)
+        elif c >= 32:
+            target[0] = 92
+            target[1] = c
+            target += 2
+        else:
+            memcpy(target, b"\\u00", 4)
+            target[4] = (<const char *>HEX)[c >> 4]
+            target[5] = (<const char *>HEX)[c & 15]
+            target += 6
+    target[0] = c'"'
+    out.at = target + 1
+    return 0
+
+
+cdef int _decoded(Writer *out, const uint8_t *text, Py_ssize_t n) except -1:
+    """Write bytes that are not all ASCII, or have folds, which become one blank."""
+    value = PyBytes_FromStringAndSize(<const char *>text, n).decode("utf-8", "replace")
+    if "\n" in value:
+        value = " ".join([part.strip(" \t\r") for part in value.split("\n")]).strip()
+    return write_value(out, value)
+
+
+cdef int write_value(Writer *out, object value) except -1:
+    """Write any plain value by the ordinary encoder."""
+    cdef bytes encoded = _encode(value).replace("\x7f", "\\u007f").encode("ascii")
+    return raw(out, PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded))
