@@ -1,4 +1,4 @@
-"""What a developer and CI run: ``nox -s demo | tests | lint | types | wheels | bench | docs | fuzz | dev``.
+"""What a developer and CI run: ``nox -s demo | tests | lint | types | wheels | bench | docs | reference | fuzz | dev``.
 
 Every session builds what it needs: wheels of the distributions, once for each state of their sources.
 """
@@ -78,7 +78,7 @@ def types(session: nox.Session) -> None:
     """Check types, and the stubs of compiled modules against what was compiled."""
     install(session, DISTRIBUTIONS, "mypy", "types-PyYAML", "nox", "dpkt", "pytest", "hypothesis", "confluent-kafka")
     session.run("mypy", *(word for package in IMPORTS for word in ("-p", package)), env={"MYPYPATH": SOURCES})
-    session.run("mypy", "noxfile.py", "examples/make.py", "tests/bench")
+    session.run("mypy", "noxfile.py", "examples/make.py", "docs/pages.py", "tests/bench")
     compiled = [stub_name(path) for path in sorted(ROOT.glob("otus-*/src/**/*.pyi"))]
     session.run("stubtest", *STUBTEST, *compiled)
 
@@ -95,15 +95,22 @@ def wheels(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure; ``nox -s bench -- ROW...`` measures some rows. Nothing else should be running."""
-    install(session, DISTRIBUTIONS, "dpkt", "pytest", "confluent-kafka")
+    install(session, DISTRIBUTIONS, "dpkt", "pytest", "confluent-kafka", "setuptools", "wheel")
     session.run("python", "-m", "tests.bench", *session.posargs)
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Check that the documentation's links lead somewhere and that its examples are true."""
+    """Check that the documentation's links lead somewhere, that its examples are true, and that its reference pages are those of the code."""
     install(session, DISTRIBUTIONS, *TEST_TOOLS)
     session.run("pytest", "-q", "tests/house", *session.posargs)
+
+
+@nox.session
+def reference(session: nox.Session) -> None:
+    """Write the reference pages again, from the code."""
+    install(session, DISTRIBUTIONS)
+    session.run("python", "docs/pages.py")
 
 
 @nox.session

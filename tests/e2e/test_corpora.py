@@ -40,11 +40,13 @@ def registry() -> Any:
     return load()
 
 
-def run(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def run(
+    path: Path, monkeypatch: pytest.MonkeyPatch, parser: str = "sip"
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Run the whole chain over one capture, in this process."""
     collected = Collected()
     monkeypatch.setattr(foreground, "StdoutWriter", lambda: collected)
-    request = foreground.RunRequest(files=(str(path),), format="json", parsers=("sip",), tunnels=TUNNELS, quiet=True)
+    request = foreground.RunRequest(files=(str(path),), format="json", parsers=(parser,), tunnels=TUNNELS, quiet=True)
     config = load_task(foreground.task_data(request), registry())
     result = foreground.run_task(config, registry(), request)
     return [json.loads(line) for line in b"".join(collected.lines).splitlines()], result.summary

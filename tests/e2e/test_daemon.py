@@ -2,73 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import subprocess
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from tests.live.net import OTUS, control, wait
-
-
-class Node:
-    """A daemon's folder: its configuration, and the process when it runs."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.config = folder / "config.yml"
-        self.process: subprocess.Popen[bytes] | None = None
-        self.write("info")
-
-    def write(self, level: str) -> None:
-        self.config.write_text(
-            f"otus:\n  node: {{hostname: edge-1, ip: 127.0.0.1}}\n"
-            f"  control: {{socket: {self.folder}/o.sock, pid_file: {self.folder}/o.pid}}\n"
-            f"  data_dir: {self.folder}/data\n  metrics: {{listen: '127.0.0.1:{self.port}'}}\n"
-            f"  resources: {{max_workers: 4}}\n"
-            f"  log: {{level: {level}, outputs: {{file: {{enabled: true, path: {self.folder}/otus.log}}}}}}\n"
-        )
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [OTUS, "daemon", "-c", str(self.config)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        wait(lambda: self.call("status")[0] == 0)
-
-    def call(self, *arguments: str, text: str | None = None) -> tuple[int, Any, str]:
-        """Give exit status, the JSON answer, and standard error."""
-        return control(self.folder, *arguments, text=text)
-
-    def end(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
-
-@pytest.fixture
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    made = Node(tmp_path_factory.mktemp("n"))
-    yield made
-    made.end()
-
-
-def task(capture: Path, task_id: str = "t1", speed: float = 0.001) -> str:
-    return json.dumps(
-        {
-            "id": task_id,
-            "capture": {"type": "pcap", "files": [str(capture)], "speed": speed},
-            "parsers": ["sip"],
-            "reporters": ["discard"],
-        }
-    )
+from tests.e2e.node import Node, task
+from tests.live.net import OTUS, wait
 
 
 def test_a_task_s_life(node: Node, examples: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 import socket
 import statistics
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -196,6 +197,35 @@ def test_status_is_answered_while_five_hundred_callers_hang(node: Node) -> None:
         for sock in hanging:
             sock.close()
     assert statistics.quantiles(times, n=100)[98] <= 0.2
+
+
+def test_control_answers_while_the_ring_overruns(node: Node) -> None:
+    node.start()
+    ring = {"type": "afpacket", "interface": "eth0", "block_size": 131072, "block_count": 4}
+    file = node.folder / "task.json"
+    file.write_text(json.dumps({"id": "calls", "capture": ring, "reporters": ["discard"]}))
+    assert node.call("task", "create", "-f", str(file))[0] == 0
+    wait(lambda: node.call("task", "status", "calls")[1]["workers"][0]["state"] == "running")
+    worker = node.call("task", "status", "calls")[1]["workers"][0]["pid"]
+    frames = [packets.udp(message(n) + b"x" * 800) for n in range(3000)]
+    times = []
+    for _ in range(3):
+        os.kill(worker, signal.SIGSTOP)  # shorter than what counts as hung
+        flood = threading.Thread(target=node.pair.send, args=(frames,))
+        flood.start()
+        while flood.is_alive():
+            begun = time.monotonic()
+            assert node.rpc("task_status")["count"] == 1
+            times.append(time.monotonic() - begun)
+        flood.join()
+        os.kill(worker, signal.SIGCONT)
+    assert max(times) <= 0.5
+    wait(lambda: node.counters()["kernel_rx"] == 9000 and node.counters()["in_ring"] == 0)
+    wait(lambda: node.counters()["unaccounted"] == 0)
+    counters = node.counters()
+    assert 0 < counters["kernel_drop"] < 9000
+    assert counters["frames_read"] == 9000 - counters["kernel_drop"]
+    assert node.metrics()["otus_capture_drops_total", "kernel"] == counters["kernel_drop"]
 
 
 def test_systemd_is_told(node: Node) -> None:

@@ -33,6 +33,14 @@ def wait(condition: Callable[[], object], within: float = 15.0, what: str = "") 
         time.sleep(0.02)
 
 
+def free_port() -> int:
+    """Give a TCP port of the loopback interface that nobody uses now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
 def ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True)
 

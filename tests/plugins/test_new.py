@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.live.net import free_port, wait
 from tests.plugins.installed import OTUS, Installed
 
-KINDS = ("parser", "processor", "reporter", "capturer")
+KINDS = ("parser", "processor", "reporter", "capturer", "command_channel")
+
+CONFIG = """\
+otus:
+  node: {{hostname: edge-1, ip: 127.0.0.1}}
+  control: {{socket: {folder}/o.sock, pid_file: {folder}/o.pid}}
+  data_dir: {folder}/data
+  metrics: {{enabled: false}}
+  log: {{outputs: {{file: {{enabled: false}}}}}}
+  command_channel: {{enabled: true, type: line, options: {{port: {port}}}}}
+"""
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_plugin_works_as_it_is_written(kind: str, tmp_path: Path) -> None:
     installed = Installed(tmp_path)
-    name = f"my-{kind}"
+    name = f"my-{kind.replace('_', '-')}"
     written = installed.otus("plugins", "new", kind, name, "--folder", tmp_path)
     assert written.returncode == 0, written.stderr
     source = tmp_path / f"otus-plugin-{name}"
@@ -26,6 +40,29 @@ def test_a_new_plugin_works_as_it_is_written(kind: str, tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stdout
     tested = installed.run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", source / "tests")
     assert tested.returncode == 0, tested.stdout
+
+
+def test_a_new_command_channel_commands_a_daemon(tmp_path: Path) -> None:
+    installed = Installed(tmp_path)
+    installed.otus("plugins", "new", "command_channel", "line", "--folder", tmp_path)
+    installed.install(tmp_path / "otus-plugin-line")
+    config = tmp_path / "config.yml"
+    text = CONFIG.format(folder=tmp_path, port=(port := free_port()))
+    config.write_text(text.replace("port:", "prot:"))
+    refused = installed.otus("validate", "-f", config)
+    assert (refused.returncode, "otus.command_channel.options.prot" in refused.stderr) == (2, True), refused.stderr
+    config.write_text(text)
+    assert installed.otus("validate", "-f", config).returncode == 0
+    daemon = subprocess.Popen([OTUS, "daemon", "-c", str(config)], env=installed.environment, stderr=subprocess.DEVNULL)
+    try:
+        wait(lambda: installed.otus("--socket", tmp_path / "o.sock", "status").returncode == 0)
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as caller, caller.makefile("rwb") as lines:
+            lines.write(json.dumps({"command": "task_list", "payload": {}}).encode() + b"\n")
+            lines.flush()
+            assert json.loads(lines.readline()) == {"result": {"tasks": [], "count": 0}}
+    finally:
+        daemon.terminate()
+        assert daemon.wait(20) == 0
 
 
 @pytest.mark.parametrize(

@@ -255,6 +255,21 @@ def test_an_honest_caller_is_answered_while_five_hundred_hang(path: Path) -> Non
     run(path, scenario)
 
 
+@pytest.mark.parametrize("flood", [json.dumps(REQUEST).encode() + b"\n", b"\n"], ids=["requests", "blank lines"])
+def test_a_caller_with_a_thousand_requests_waits_for_its_turn(path: Path, flood: bytes) -> None:
+    async def scenario(_server: ControlServer) -> None:
+        _, flooding = await asyncio.open_unix_connection(str(path))
+        flooding.write(flood * (800_000 // len(flood)))
+        await asyncio.sleep(0)
+        for _ in range(20):
+            begun = time.perf_counter()
+            await exchange(path, json.dumps(REQUEST).encode() + b"\n")
+            assert time.perf_counter() - begun < 0.2
+        flooding.transport.abort()
+
+    run(path, scenario)
+
+
 def test_more_callers_than_allowed_cost_the_most_silent_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CONNECTIONS_MAX", 5)
 

@@ -16,6 +16,10 @@ COLLECT_AFTER = (50_000, 10, 10)
 """Containers made and not given back before cycles are looked for: looking through what imports leave takes a tenth of a short command."""
 
 
+class OutputClosed(Exception):
+    """Whoever read standard output has had enough: ``| head``. No OSError, of which click would make exit status 1."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``otus`` with these arguments, ``sys.argv``'s unless given; returns the exit status. Errors are told in a line each on stderr."""
     from otus_core.errors import OtusError
@@ -25,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = _run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # the reader has had enough: `| head`
+    except (BrokenPipeError, OutputClosed):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except KeyboardInterrupt:

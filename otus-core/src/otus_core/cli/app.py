@@ -13,6 +13,7 @@ import typer.core
 import typer.main
 
 import otus_core
+from otus_core.cli import OutputClosed
 from otus_core.cli.commands import COMMANDS, FIRST_PARTY_COMMANDS, Entry
 from otus_core.cli.help import help_page
 from otus_core.cli.session import session_of
@@ -44,6 +45,13 @@ class OtusGroup(typer.core.TyperGroup):
             hint = f"did you mean {close[0]!r}?" if close else "otus --help lists them all"
             ctx.fail(f"there is no command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise OutputClosed from None
 
     def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         """Write the help page, without importing a command and without rich, which takes longer than all the rest."""

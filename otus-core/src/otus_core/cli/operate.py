@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Annotated, Any
 
@@ -48,17 +49,21 @@ def status(ctx: typer.Context) -> None:
 
 
 def stats(
-    ctx: typer.Context, watch: Annotated[bool, typer.Option("--watch", "-w", help="Show again every second.")] = False
+    ctx: typer.Context,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show again every second; as JSON, a line each.")
+    ] = False,
 ) -> None:
     """Show rates, drops and queue levels of each task."""
     from otus_core.cli.tables import stats_text
 
+    clear = "\x1b[H\x1b[2J" if watch and sys.stdout.isatty() else ""
     while True:
         result = _call(ctx, "daemon_stats")
-        text = stats_text(result)
-        _show(ctx, result, "\x1b[H\x1b[2J" + text if watch and _options(ctx).output != "json" else text)
+        _show(ctx, result, clear + stats_text(result), one_line=watch)
         if not watch:
             return
+        sys.stdout.flush()
         time.sleep(WATCH_EVERY_S)
 
 
@@ -113,9 +118,9 @@ def _call(ctx: typer.Context, method: str, params: dict[str, Any] | None = None,
     return call(options.socket or socket_path(options.config), method, params, timeout)
 
 
-def _show(ctx: typer.Context, result: Any, text: str) -> None:
+def _show(ctx: typer.Context, result: Any, text: str, *, one_line: bool = False) -> None:
     if _options(ctx).output == "json":
         import json
 
-        text = json.dumps(result, indent=1)
+        text = json.dumps(result, indent=None if one_line else 1)
     typer.echo(text)

@@ -43,11 +43,14 @@ def show(
     sample: Annotated[bool, typer.Option("--sample", help="Print its configuration as commented YAML.")] = False,
 ) -> None:
     """Show a component: where it comes from, what it can do, and every option that it has."""
-    found = _named(session_of(context), name)
-    if schema:
+    session = session_of(context)
+    found = _named(session, name)
+    if schema or session.json_output:
         from otus_core.config.schema import schema as schema_of
 
         documents = [schema_of(one.declaration.load_config(), f"{one.declaration.kind} {name}") for one in found]
+        if not schema:
+            documents = [{**_facts(one), "schema": document} for one, document in zip(found, documents, strict=True)]
         typer.echo(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2))
     elif sample:
         from otus_core.config.sample import sample as sample_of
@@ -89,7 +92,10 @@ def check(
 
 @app.command()
 def new(
-    kind: Annotated[str, typer.Argument(help="parser, processor, reporter or capturer.", metavar="KIND")],
+    context: typer.Context,
+    kind: Annotated[
+        str, typer.Argument(help="parser, processor, reporter, capturer or command_channel.", metavar="KIND")
+    ],
     name: Annotated[str, typer.Argument(help="Name of the component: small letters, digits, hyphens.", metavar="NAME")],
     folder: Annotated[Path, typer.Option("--folder", help="Where the distribution's folder is made.")] = Path(),
 ) -> None:
@@ -101,6 +107,9 @@ def new(
 
     written = write_plugin(kind, name, folder)
     root = folder / f"otus-plugin-{name}"
+    if session_of(context).json_output:
+        typer.echo(json.dumps({"folder": str(root), "files": [str(file) for file in written]}))
+        return
     for file in written:
         typer.echo(str(file))
     typer.echo(f"\nNext:\n  pip install -e '{root}[test]'\n  otus plugins check {name}\n  pytest {root}")
@@ -124,6 +133,18 @@ def _named(session: Session, name: str) -> list[Registered]:
         error for _, error in refusals if "there are:" not in str(error)
     ]  # those that know the name, or one like it
     raise named[0] if named else PluginNotFound(f"no plugin offers {bare!r}; see otus plugins list")
+
+
+def _facts(one: Registered) -> dict[str, Any]:
+    """Give what a component says of itself."""
+    import attrs
+
+    declared, record = one.declaration, one.record
+    said = {
+        a.name: getattr(declared, a.name) for a in attrs.fields(type(declared)) if a.name not in ("factory", "config")
+    }
+    about = {"plugin": record.plugin, "distribution": record.distribution, "version": record.version}
+    return {"kind": declared.kind, **about, **said}
 
 
 def _description(one: Registered, coloured: bool) -> str:

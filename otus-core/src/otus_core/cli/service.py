@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from pathlib import Path
 
 from otus_core.daemon import Daemon
@@ -19,7 +20,14 @@ def run_daemon(
     """Run until the daemon is told to stop; with ``daemonize`` return when it is ready. Raises OtusError."""
     if daemonize:
         _to_background()
+    _allow_descriptors()
     asyncio.run(_run(config, socket, no_plugin, safe))
+
+
+def _allow_descriptors() -> None:
+    """Take as many descriptors as the system gives: a shell's ordinary 1,024 are few for callers, workers and their rings."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _run(config: Path | None, socket: Path | None, no_plugin: tuple[str, ...], safe: bool) -> None:

@@ -33,12 +33,11 @@ def validate(
 
 
 def _configuration(data: Any, session: Session, source: str) -> None:
-    sections = session.registry.config_sections()
-    effective = effective_from(data, source, os.environ, sections)
+    effective = effective_from(data, source, os.environ, session.registry.config_sections())
     channel = effective.config.command_channel
-    section = sections.get(f"command_channel.{channel.type}")
-    if channel.enabled and section is not None:
-        channel_settings(effective.config, section, source)
+    if channel.enabled:
+        declaration = session.registry.component("command_channel", channel.type).declaration
+        channel_settings(effective.config, declaration.load_config(), source)
     if session.json_output:
         typer.echo(json.dumps({"valid": True, "hostname": effective.hostname, "ip": effective.ip}))
         return

@@ -79,7 +79,7 @@ class KafkaConfig:
 
 @configuration
 class CommandChannelConfig:
-    """Commands from afar. Keys under the channel's own name are its plugin's."""
+    """Commands from afar."""
 
     enabled: bool = option(default=False, help="Take commands from the channel.")
     type: str = option(default="kafka", help="Name of the command channel.")
@@ -88,6 +88,7 @@ class CommandChannelConfig:
     kafka: dict[str, Any] = option(
         factory=dict, help="The kafka channel's options; brokers, sasl and tls are inherited from otus.kafka."
     )
+    options: dict[str, Any] = option(factory=dict, help="The options of a channel of another type.")
 
 
 @configuration

@@ -79,12 +79,12 @@ def effective_from(
 
 
 def _rooted(data: Any, source: str) -> dict[str, Any]:
-    """Give what is under ``otus:``; an empty file means all defaults."""
+    """Give what is under ``otus:``. Nothing at all is no configuration: it may be a file that is just being written."""
     if data is None:
-        return {}
+        raise ConfigInvalid([ConfigProblem("", f"is empty; all defaults are `{ROOT}: {{}}`")], source)
     if not is_configuration(data) or set(data) != {ROOT}:
         raise ConfigInvalid([ConfigProblem("", f"a configuration has one top-level key, {ROOT}:")], source)
-    inner = data[ROOT] or {}
+    inner = data[ROOT]
     if not isinstance(inner, dict):
         raise ConfigInvalid([ConfigProblem(ROOT, "expected a mapping")], source)
     return inner
@@ -93,12 +93,12 @@ def _rooted(data: Any, source: str) -> dict[str, Any]:
 def channel_settings(config: DaemonConfig, cls: type[T], source: str = "") -> T:
     """Give the command channel's own settings, of its plugin's class. Raises ConfigInvalid."""
     channel = config.command_channel
-    given = {
-        "command_ttl": channel.command_ttl,
-        "command_clock_skew": channel.command_clock_skew,
-        **channel.kafka,
-    }
-    return structure(cls, given, f"{ROOT}.command_channel.{channel.type}", source)
+    key, options = ("kafka", channel.kafka) if channel.type == "kafka" else ("options", channel.options)
+    bounds = {"command_ttl": channel.command_ttl, "command_clock_skew": channel.command_clock_skew}
+    own: type = cls
+    wanted = {field.key for field in fields_of(own)}
+    given = {**{name: value for name, value in bounds.items() if name in wanted}, **options}
+    return structure(cls, given, f"{ROOT}.command_channel.{key}", source)
 
 
 def is_configuration(data: Any) -> bool:

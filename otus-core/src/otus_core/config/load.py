@@ -8,6 +8,7 @@ Plain scalars mean what YAML 1.2 says they mean: ``no``, ``on``, ``22:22``, ``07
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Iterable
@@ -81,7 +82,7 @@ class _Wrong(Exception):
 def _json(text: str) -> Any:
     """Read JSON; what is not JSON may still be YAML that begins with a bracket."""
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
     except json.JSONDecodeError as error:
         try:
             return _Reader(text).read()
@@ -110,6 +111,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise _Wrong(f"{name} is not a number")
+
+
+def _finite(text: str) -> float:
+    """Give a number's value; one beyond a float's range would be infinity."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise _Wrong(f"{printable(text, 60)} is too large for a number")
+    return value
 
 
 def _deeper(value: Any, limit: int) -> bool:
@@ -148,7 +157,7 @@ class _Reader:
     def _take(self, event: Any) -> None:
         if isinstance(event, yaml.ScalarEvent):
             self._check(event)
-            self._put(event, event.value if self._wants_key() else _scalar(event))
+            self._put(event, event.value if self._wants_key() else self._value(event))
         elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
             self._check(event)
             if len(self._open) > DEPTH_MAX:
@@ -166,6 +175,12 @@ class _Reader:
             self._documents += 1
             if self._documents > 1:
                 raise self._wrong(event, "a second document begins; a file holds one")
+
+    def _value(self, event: Any) -> Any:
+        try:
+            return _scalar(event)
+        except _Wrong as wrong:
+            raise self._wrong(event, str(wrong)) from None
 
     def _check(self, event: Any) -> None:
         if event.anchor is not None:
@@ -210,7 +225,7 @@ def _scalar(event: Any) -> Any:
         if _HEX.match(text):
             return int(text, 16)
         if _FLOAT.match(text) and not (text.lstrip("+-")[:1] == "0" and text.lstrip("+-").isdigit()):
-            return float(text)
+            return _finite(text)
     return text
 
 

@@ -86,7 +86,7 @@ def unknown_key(key: object, known: Sequence[str]) -> str:
     """Say that a key is unknown, and which one was meant."""
     close = difflib.get_close_matches(str(key)[:SHOWN_MAX], known, n=1)
     if close:
-        return f"unknown key; did you mean {close[0]}?"
+        return f"unknown key; did you mean {printable(close[0], SHOWN_MAX)}?"
     return f"unknown key; there are: {', '.join(known)}" if known else "unknown key; nothing can be set here"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import resource
 import socket
 import stat
 import struct
@@ -31,13 +32,15 @@ from otus_core.log import Logger
 log = Logger("otus.control")
 
 CONNECTIONS_MAX = 1024
-"""Open at a time; beyond, the one that has been silent for longest goes."""
+"""Open at a time, or half of what descriptors there are, whichever is less; beyond, the one that has been silent for longest goes."""
 REQUEST_WITHIN_S = 10.0
 """From the first byte of a request to its end."""
 IDLE_MAX_S = 300.0
 WRITE_WITHIN_S = 10.0
 WRITE_BUFFER_MAX = 1 << 20
 BACKLOG = 1024
+ACCEPTED_AT_ONCE = 64
+"""Before those that are too many are let go of: a crowd must not take the last descriptor."""
 UCRED = struct.Struct("=iII")
 
 Handle = Callable[[Request], Awaitable[Any]]
@@ -54,6 +57,7 @@ class ControlServer:
         self._server: asyncio.Server | None = None
         self._lock: int | None = None
         self._open: dict[asyncio.Task[None], float] = {}
+        self._most = CONNECTIONS_MAX
         self.refused_peers = 0
 
     async def start(self) -> None:
@@ -61,13 +65,17 @@ class ControlServer:
         self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._lock = _lock(self._path)
         _clear(self._path)
+        self._most = min(CONNECTIONS_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         before = os.umask(0o177)  # the mode must be right from the first moment, not after the bind
         try:
             listener.bind(str(self._path))
         finally:
             os.umask(before)
-        self._server = await asyncio.start_unix_server(self._accept, sock=listener, limit=REQUEST_MAX, backlog=BACKLOG)
+        self._server = await asyncio.start_unix_server(
+            self._accept, sock=listener, limit=REQUEST_MAX, backlog=ACCEPTED_AT_ONCE
+        )
+        listener.listen(BACKLOG)
 
     async def stop(self) -> None:
         """Close the socket and every connection, and remove what is ours."""
@@ -86,15 +94,17 @@ class ControlServer:
         task = asyncio.current_task()
         assert task is not None
         self._open[task] = asyncio.get_running_loop().time()
-        if len(self._open) > CONNECTIONS_MAX:
-            min(self._open, key=self._open.__getitem__).cancel()
+        if len(self._open) > self._most:
+            silent = min(self._open, key=self._open.__getitem__)
+            del self._open[silent]  # at once: the next in a crowd is to cost another one
+            silent.cancel()
         try:
             if self._is_allowed(writer):
                 await self._serve(reader, writer, task)
         except (OSError, TimeoutError, asyncio.CancelledError):
             pass
         finally:
-            del self._open[task]
+            self._open.pop(task, None)
             writer.transport.abort()
 
     def _is_allowed(self, writer: asyncio.StreamWriter) -> bool:
@@ -126,6 +136,7 @@ class ControlServer:
                 await _send(writer, reply)
             if request is not None:
                 self._after_answer(request)
+            await asyncio.sleep(0)  # a caller that has sent a thousand requests waits for its turn before each
 
     async def _answer(self, line: bytes) -> tuple[Request | None, bytes | None]:
         """Give the request and its answer. This is the fault boundary: a caller never sees a traceback, the daemon never dies of a request."""
@@ -151,6 +162,8 @@ async def _read_line(reader: asyncio.StreamReader) -> bytes:
     while first == b"\n":
         async with asyncio.timeout(IDLE_MAX_S):
             first = await reader.read(1)
+        if first == b"\n":
+            await asyncio.sleep(0)
     if not first:
         return first
     try:

@@ -26,7 +26,7 @@ from otus_core.config.schema import schema
 from otus_core.config.shape import fields_of
 from otus_core.config.structure import structure
 from otus_core.config.unstructure import unstructure
-from otus_core.declarations import Declaration, Parser
+from otus_core.declarations import Capturer, CommandChannel, Declaration, Parser
 from otus_core.errors import ConfigInvalid
 from otus_core.plugins.loader import load
 from otus_core.plugins.records import PluginRecord
@@ -193,6 +193,10 @@ def _lives(declared: Declaration) -> Complaints:
     if declared.kind in ("parser", "processor"):  # others would open a source, or connect
         component.start()
         component.stop()
+    elif isinstance(declared, CommandChannel):
+        json.dumps(dict(component.status()))  # daemon_status shows it, also of a channel that has not started
+    elif isinstance(declared, Capturer) and declared.privileged and not callable(getattr(component, "acquire", None)):
+        yield "it is declared privileged and has no method acquire"
 
 
 def _settings(declared: Declaration) -> Any:

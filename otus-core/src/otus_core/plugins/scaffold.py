@@ -11,7 +11,7 @@ from pathlib import Path
 
 from otus_core.errors import OtusError
 
-KINDS = ("parser", "processor", "reporter", "capturer")
+KINDS = ("parser", "processor", "reporter", "capturer", "command_channel")
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 NAME_MAX = 40
 SUFFIX = ".tmpl"
@@ -20,6 +20,7 @@ ARTICLE = {
     "processor": "Processor {}",
     "reporter": "Reporter {}",
     "capturer": "Capturer {}",
+    "command_channel": "Command channel {}",
 }
 PORTS = """
 
@@ -45,7 +46,15 @@ class @class@Config:
 
     path: str = otus_core.option(min_length=1, help="Path of the file.")
 """
-CONFIG = {"parser": PORTS, "processor": VALUE, "reporter": PATH, "capturer": PATH}
+PORT = """
+
+@otus_core.configuration
+class @class@Config:
+    \"\"\"Where commands come in.\"\"\"
+
+    port: int = otus_core.option(default=9999, ge=1, le=65535, help="TCP port on the loopback interface.")
+"""
+CONFIG = {"parser": PORTS, "processor": VALUE, "reporter": PATH, "capturer": PATH, "command_channel": PORT}
 
 
 def write_plugin(kind: str, name: str, folder: Path) -> list[Path]:
@@ -62,7 +71,7 @@ def write_plugin(kind: str, name: str, folder: Path) -> list[Path]:
         "@module@": module,
         "@package@": f"otus_{module}",
         "@class@": "".join(part.capitalize() for part in name.split("-")),
-        "@kind@": kind,
+        "@kind@": kind.replace("_", " "),
         "@summary@": ARTICLE[kind].format(name),
     }
     words = {"@config@": _filled(CONFIG[kind], words).rstrip("\n"), **words}

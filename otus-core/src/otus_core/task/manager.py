@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 import attrs
 
@@ -23,6 +23,7 @@ from otus_core.task.supervisor import Surroundings, TaskSupervisor
 log = Logger("otus.task")
 
 HISTORY_SHOWN = 100
+T = TypeVar("T")
 
 
 @attrs.define(kw_only=True)
@@ -70,6 +71,7 @@ class TaskManager:
         self._tasks: dict[str, Task] = {}
         self._ended: list[StoredTask] = []
         self._gate = asyncio.Lock()
+        self._under_way: set[asyncio.Task[Any]] = set()
         self._closing = False
 
     @property
@@ -80,6 +82,13 @@ class TaskManager:
     async def create(self, data: Any) -> str:
         """Check, store and start a task; gives its id. Raises ConfigInvalid, TaskAlreadyExists, TaskStartFailed, OtusError."""
         config = load_task(data, self._registry, self._defaults())
+        return await self._to_its_end(self._create(config))
+
+    async def delete(self, task_id: str) -> None:
+        """Stop a task and make it history. Raises TaskNotFound, OtusError."""
+        await self._to_its_end(self._delete(task_id))
+
+    async def _create(self, config: TaskConfig) -> str:
         async with self._gate:
             self._admit(config)
             task = Task(stored=StoredTask(id=config.id, config=config.source, created_ns=time.time_ns()), config=config)
@@ -88,14 +97,23 @@ class TaskManager:
             await self._start(task)
         return config.id
 
-    async def delete(self, task_id: str) -> None:
-        """Stop a task and make it history. Raises TaskNotFound, OtusError."""
+    async def _delete(self, task_id: str) -> None:
         async with self._gate:
-            task = self._tasks.get(task_id)
-            if task is None:
-                raise TaskNotFound(f"there is no task {task_id!r}")
+            task = self.get(task_id)
             await self._stop(task)
             self._end(task, "stopped", "deleted")
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something that must not stop halfway, also when whoever asked for it is gone."""
+        doing = asyncio.create_task(work)
+        self._under_way.add(doing)
+        doing.add_done_callback(self._done)
+        return await asyncio.shield(doing)
+
+    def _done(self, doing: asyncio.Task[Any]) -> None:
+        self._under_way.discard(doing)
+        if not doing.cancelled():
+            doing.exception()  # has been seen, by the caller or by nobody: the task's history tells it
 
     def get(self, task_id: str) -> Task:
         """Give one task. Raises TaskNotFound."""
@@ -109,10 +127,13 @@ class TaskManager:
         return [stored for stored in self._ended if task_id is None or stored.id == task_id][:HISTORY_SHOWN]
 
     async def restore(self, *, start: bool) -> None:
-        """Bring back what ran before, each task on its own. One that cannot start is history, with its reason."""
+        """Bring back what ran before, each task on its own. One that cannot start is history, with its reason. Raises OtusError when there is no place for tasks."""
         if self._store is None:
             return
-        self._store.prepare()
+        try:
+            self._store.prepare()
+        except OSError as error:
+            raise OtusError(f"data_dir: {self._store.folder} cannot be used: {error}") from error
         self._ended = self._store.history()
         if not start:
             return
@@ -165,13 +186,17 @@ class TaskManager:
         """Start a task. Raises TaskStartFailed, after making it history."""
         assert task.config is not None
         self._set(task, "starting")
-        supervisor = TaskSupervisor(task.config, self._surroundings())
-        task.supervisor = supervisor
         try:
-            await supervisor.start()
+            task.supervisor = TaskSupervisor(task.config, self._surroundings())
+            await task.supervisor.start()
         except TaskStartFailed as error:
             self._end(task, "failed", str(error))
             raise
+        except OSError as error:  # no memory, no descriptor, no process to be had
+            if task.supervisor is not None:
+                await task.supervisor.stop()
+            self._end(task, "failed", f"the system refuses: {error}")
+            raise TaskStartFailed(f"task {task.stored.id}: the system refuses: {error}") from error
         self._set(task, "running", started_ns=time.time_ns())
         task.watcher = asyncio.create_task(self._watch(task), name=f"task:{task.stored.id}")
 

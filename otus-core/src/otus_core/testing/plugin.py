@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from otus_core.testing.host import Host
 
+pytest.register_assert_rewrite("otus_core.testing.contract")
+
 
 @pytest.fixture
 def otus_run(tmp_path: Path) -> Host:

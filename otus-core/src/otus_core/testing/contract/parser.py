@@ -1,34 +1,20 @@
-"""Contract suites: what every component of a kind must do, as tests to inherit.
-
-For a parser the whole test is::
-
-    class TestDns(ParserContract):
-        component = "dns"
-        samples = Path(__file__).parent / "samples"
-
-A sample is a file of bytes, one packet's payload; ``NAME.json`` beside ``NAME.bin`` holds the labels that it must give, one dict a message.
-"""
+"""The contract of parsers."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import time
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from otus_core.components import BaseParser, BaseProcessor, BaseReporter, Context, ReportResult
-from otus_core.config.structure import structure
+from otus_core.components import BaseParser
 from otus_core.errors import ParseError
-from otus_core.model.flows import FlowRegistry
-from otus_core.model.output import OutputPacket, Parsed
+from otus_core.model.output import Parsed
 from otus_core.model.packet import DecodedPacket
-from otus_core.plugins.loader import load
-from otus_core.plugins.selection import Selection
 from otus_core.testing import packets
+from otus_core.testing.contract.component import Contract
 
 MUTATIONS = 2000
 PREFIXES_MAX = 2000
@@ -37,29 +23,7 @@ CAN_HANDLE_MAX_S = 50e-6
 """Far more than it should take: this is about being quick at all, on any machine."""
 
 
-class _Contract:
-    """Makes the component as a task does: found by its name, with its configuration checked."""
-
-    kind: ClassVar[str]
-    component: ClassVar[str] = ""
-    config: ClassVar[dict[str, Any]] = {}
-
-    @cached_property
-    def declaration(self) -> Any:
-        """The component's declaration, from the installed plugin."""
-        assert self.component, f"{type(self).__name__}: name the component"
-        return load(Selection()).component(self.kind, self.component).declaration
-
-    def make(self) -> Any:
-        """Construct and wire a new component."""
-        declaration = self.declaration
-        made = declaration.load_factory()(structure(declaration.load_config(), dict(self.config), "config"))
-        flows = FlowRegistry() if getattr(declaration, "wants_flows", False) else None
-        made.wire(Context(task_id="test", agent_id="test", component_id=self.component, flows=flows))
-        return made
-
-
-class ParserContract(_Contract):
+class ParserContract(Contract):
     """What a parser must do. ``samples`` names a folder of ``*.bin`` files; ``port`` is the port they come to, the first declared one by default."""
 
     kind = "parser"
@@ -170,84 +134,3 @@ class ParserContract(_Contract):
                 spent.append(time.perf_counter() - begun)
             assert answers == {True}, f"{file.name}: can_handle() says {answers}"
             assert sorted(spent)[len(spent) // 2] < CAN_HANDLE_MAX_S, f"{file.name}: can_handle() is slow"
-
-
-def outputs(count: int = 3) -> list[OutputPacket]:
-    """Give some messages, as reporters and processors get them."""
-    return [
-        OutputPacket(
-            task_id="test",
-            agent_id="test",
-            timestamp=1_771_669_800_000_000_000 + n,
-            src_ip="192.0.2.1",
-            dst_ip="198.51.100.2",
-            src_port=5060,
-            dst_port=5060,
-            labels={"sip.method": "INVITE", "sip.call_id": f"call-{n}"},
-            payload_type="sip",
-            payload={"n": n},
-            raw_payload=b"INVITE sip:bob@example.org SIP/2.0\r\n\r\n",
-        )
-        for n in range(count)
-    ]
-
-
-class ProcessorContract(_Contract):
-    """What a processor must do."""
-
-    kind = "processor"
-
-    def make_processor(self) -> BaseProcessor:
-        """Construct, wire and start a new processor."""
-        made: BaseProcessor = self.make()
-        made.start()
-        return made
-
-    def test_it_decides_and_leaves_payloads_alone(self) -> None:
-        """``process`` gives a truth value; labels stay text."""
-        processor = self.make_processor()
-        for output in outputs():
-            payload, raw = output.payload, output.raw_payload
-            assert processor.process(output) in (True, False)
-            assert (output.payload, output.raw_payload) == (payload, raw)
-            assert all(type(k) is str and type(v) is str for k, v in output.labels.items())
-        processor.stop()
-
-    def test_labels_may_be_missing(self) -> None:
-        """Not every protocol has every label."""
-        processor = self.make_processor()
-        assert processor.process(OutputPacket(labels={})) in (True, False)
-        processor.stop()
-
-
-class ReporterContract(_Contract):
-    """What a reporter must do; ``config`` leads it to a destination of the test's own."""
-
-    kind = "reporter"
-
-    def report(self, batch: Sequence[OutputPacket]) -> ReportResult:
-        """Start a new reporter, report one batch, and stop it."""
-
-        async def run() -> ReportResult:
-            reporter: BaseReporter = self.make()
-            await reporter.start()
-            try:
-                result = await reporter.report(batch)
-                await reporter.flush()
-                return result
-            finally:
-                await reporter.stop()
-
-        return asyncio.run(run())
-
-    def test_every_message_of_a_batch_has_its_fate(self) -> None:
-        """Reported and failed add up to the batch."""
-        batch = outputs()
-        result = self.report(batch)
-        assert result.reported + sum(result.failed.values()) == len(batch)
-        assert set(result.failed) <= set(self.declaration.failure_reasons)
-
-    def test_an_empty_batch_does_no_harm(self) -> None:
-        """Nothing to report is nothing reported."""
-        result = self.report([])
-        assert (result.reported, dict(result.failed)) == (0, {})

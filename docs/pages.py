@@ -1,0 +1,253 @@
+"""Makes ``docs/reference``: pages that come from the definitions in the code. ``nox -s reference`` writes them; a test tells when they are no longer true."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import typer
+
+from otus_core.cli.app import OtusGroup, app
+from otus_core.cli.help import OPTIONS
+from otus_core.config.daemon import DaemonConfig
+from otus_core.config.effective import variables
+from otus_core.config.reference import reference
+from otus_core.declarations import KINDS, NoConfig
+from otus_core.decode.decoder import COUNTERS
+from otus_core.decode.options import DecoderConfig
+from otus_core.observe.metrics import OtusCollector, TaskView, View
+from otus_core.pipeline.counters import GAUGES, LATENCY, Roster, counter_names
+from otus_core.plugins.loader import load
+from otus_core.plugins.records import PluginRecord
+from otus_core.plugins.registry import Registered, Registry
+from otus_core.plugins.selection import Selection
+from otus_core.task.options import CaptureOptions, ParserOptions, ProcessorOptions, ReporterOptions, TaskOptions
+
+FOLDER = Path(__file__).parent / "reference"
+HEAD = "<!-- Made by `nox -s reference` from the code: change that, not this page. -->\n"
+ROSTER = Roster(parsers=("PARSER",), processors=("PROCESSOR",), reporters={"REPORTER": ("REASON",)})
+ENTRIES: Mapping[str, type] = {
+    "capturer": CaptureOptions,
+    "parser": ParserOptions,
+    "processor": ProcessorOptions,
+    "reporter": ReporterOptions,
+}
+SELDOM_SAID = {"name", "factory", "config", "summary", "stability"}
+
+MEANINGS = {
+    "frames_read": "frames that the capturer gave",
+    "messages_added": "messages beyond the first of one packet",
+    "units": "packets that came out of the decoder",
+    "fragments_merged": "IP fragments that became part of a whole datagram",
+    "fragments_held": "IP fragments that wait for the rest of theirs; a level",
+    "segments_merged": "TCP segments that became part of a message; 0 until streams are reassembled",
+    "segments_held": "TCP segments that wait; likewise",
+    "matched": "units that a parser understood, or that are forwarded unmatched",
+    "kept": "outputs that every processor let pass",
+    "dropped{unmatched}": "units that no parser took",
+    "dropped{worker_crash}": "frames that died with a worker",
+    "dropped{ignored:PARSER}": "packets in which the parser found nothing to report",
+    "dropped{parse_error:PARSER}": "packets that the parser took and could not make sense of",
+    "errors{parser:PARSER}": "exceptions of the parser that it may not raise",
+    "dropped{filtered:PROCESSOR}": "outputs that the processor dropped",
+    "dropped{processor_error:PROCESSOR}": "outputs dropped because the processor raised",
+    "dropped{circuit_open:PROCESSOR}": "outputs dropped while the processor was cut off",
+    "errors{processor:PROCESSOR}": "exceptions of the processor",
+    "REPORTER.offered": "outputs offered to the reporter",
+    "REPORTER.reported": "outputs that the destination acknowledged",
+    "REPORTER.queued": "outputs in the send buffer; a level",
+    "REPORTER.in_flight": "outputs that are being sent; a level",
+    "REPORTER.moved_to_fallback": "outputs handed to the fallback reporter",
+    "REPORTER.dropped{buffer_overflow}": "outputs dropped because the send buffer was full, the oldest first",
+    "REPORTER.dropped{shutdown}": "outputs that could not be sent before the end",
+    "REPORTER.dropped{worker_crash}": "outputs that died with a worker",
+    "REPORTER.dropped{report_error:REASON}": "outputs that could not be sent, by a reason that the reporter declares",
+    "REPORTER.dropped{report_error:timeout}": "outputs whose batch took longer than send_timeout",
+    "REPORTER.dropped{report_error:exception}": "outputs of a batch for which the reporter raised",
+    "REPORTER.dropped{report_error:ambiguous}": "outputs of which nobody knows whether they arrived",
+    "REPORTER.dropped{report_error:circuit_open}": "outputs dropped while the reporter was cut off",
+    "REPORTER.dropped{report_error:other}": "outputs lost for a reason that the reporter does not declare",
+    "REPORTER.batches": "batches that the reporter has seen to their end",
+    "REPORTER.retries": "further tries of failed batches",
+    "REPORTER.latency_ns": "time that batches took, added",
+    "REPORTER.blocked_ns": "time that the reporter kept the packet thread, added",
+    "REPORTER.bytes_queued": "bytes in the send buffer; a level",
+    "errors{reporter:REPORTER}": "exceptions of the reporter",
+    "dropped{decode:not_ip}": "frames that hold no IP packet",
+    "dropped{decode:truncated}": "frames that end before their headers do",
+    "dropped{decode:bad_header}": "frames whose headers contradict themselves",
+    "dropped{decode:too_deep}": "frames with more tunnels, tags or extension headers than are looked into",
+    "dropped{decode:unsupported_link}": "frames of a link type that is not understood",
+    "dropped{reassembly:incomplete}": "fragments still held at the end of a capture",
+    "dropped{reassembly:timeout}": "fragments whose datagram was not whole in time",
+    "dropped{reassembly:overlap}": "fragments of a datagram in which two differ about the same bytes",
+    "dropped{reassembly:duplicate}": "fragments that were there already",
+    "dropped{reassembly:too_large}": "fragments of a datagram larger than 65,535 bytes",
+    "dropped{reassembly:bad_fragment}": "fragments that cannot be one",
+    "dropped{reassembly:limit}": "fragments given up because too many, or too many bytes, were held",
+}
+
+LEVELS = {*GAUGES, *LATENCY, *(f"state{{{component}}}" for component in ROSTER.components)}
+"""What is counted and shown as a metric alone."""
+
+
+def pages() -> dict[str, str]:
+    """Give every page's text by its name."""
+    registry = load(Selection())
+    made = {
+        "configuration.md": configuration(registry),
+        "task.md": task(),
+        "components.md": components(registry),
+        "commands.md": "".join(commands()),
+        "metrics.md": metrics(),
+        "counters.md": counters(),
+    }
+    return {name: HEAD + text.rstrip() + "\n" for name, text in made.items()}
+
+
+def configuration(registry: Registry) -> str:
+    """The daemon's keys and the variables that override them."""
+    names = {".".join(path): name for name, (path, _) in variables(DaemonConfig, registry.config_sections()).items()}
+    example = names["log.level"]
+    return (
+        "# The daemon's configuration\n\n"
+        "Keys below `otus:` of the file that `otus daemon -c FILE` reads. [deploy/config.yml](../../deploy/config.yml) has them all with their defaults; "
+        "`otus validate -f FILE` checks one.\n\n"
+        f"Each key can be overridden by a variable: `OTUS_` and its path in upper case, dots as underscores: `log.level` by `{example}`. Lists are written with commas, "
+        "mappings as `key=value` with commas, anything as YAML or JSON. Keys of the `kafka` sections are those of the [components](components.md) of that name.\n\n"
+        + reference(DaemonConfig)
+    )
+
+
+def task() -> str:
+    """The keys of a task file."""
+    parts = [
+        "# Task files\n\n",
+        "What `otus task create -f`, `otus run --task` and the command `task_create` take, in YAML or JSON. A component is its name, or a mapping with `type` "
+        "and the keys below; its own options, under `config` (beside `type` for `capture`), are in [components](components.md).\n\n"
+        "`otus schema task` prints a JSON Schema, `otus validate -f FILE` checks a file.\n\n",
+        reference(TaskOptions),
+        "\n## decoder\n\n",
+        reference(DecoderConfig),
+    ]
+    for kind, options in ENTRIES.items():
+        parts += [f"\n## A {kind}\n\n", reference(options)]
+    return "".join(parts)
+
+
+def components(registry: Registry) -> str:
+    """Every first-party component with its options."""
+    parts = ["# Components\n\nWhat the first-party plugins bring; `otus plugins list` tells what is installed.\n"]
+    for kind in KINDS:
+        found = sorted(registry.components(kind), key=lambda one: one.declaration.name)
+        parts += [_component(one) for one in found]
+    return "".join(parts)
+
+
+def _component(one: Registered) -> str:
+    declared = one.declaration
+    said = [f"`{one.record.distribution}`", declared.stability]
+    for attribute in attrs.fields(type(declared)):
+        value = getattr(declared, attribute.name)
+        if attribute.name in SELDOM_SAID or value in ((), None, False):
+            continue
+        shown = ", ".join(map(str, value)) if isinstance(value, tuple) else "yes" if value is True else value
+        said.append(f"{attribute.name.replace('_', ' ')}: {shown}")
+    options = "It has no options.\n" if declared.load_config() is NoConfig else reference(declared.load_config())
+    return (
+        f"\n## {declared.kind.replace('_', ' ')} {declared.name}\n\n{declared.summary}. {'; '.join(said)}.\n\n{options}"
+    )
+
+
+def commands() -> Iterator[str]:
+    """Every command with its options."""
+    yield "# Commands\n\nExit status: 0 good, 1 the operation failed, 2 usage, 3 no daemon runs, 130 interrupted. These stand before or after any command:\n\n"
+    yield "| option | meaning |\n|---|---|\n"
+    yield from (_row(f"`{option}`", meaning) for option, meaning in OPTIONS)
+    root = typer.main.get_command(app)
+    assert isinstance(root, OtusGroup)
+    context = typer.Context(root, info_name="otus")
+    for name in root.list_commands(context):
+        yield from _command(root.get_command(context, name), context, f"otus {name}")
+
+
+def _command(command: Any, parent: Any, path: str) -> Iterator[str]:
+    context = typer.Context(command, info_name=path.rpartition(" ")[2], parent=parent)
+    if hasattr(command, "list_commands"):
+        for name in command.list_commands(context):
+            yield from _command(command.get_command(context, name), context, f"{path} {name}")
+        return
+    arguments = [one.human_readable_name for one in command.params if one.param_type_name == "argument"]
+    usage = " ".join([path, *arguments, "[OPTIONS]"])
+    yield f"\n## {path}\n\n`{usage}`\n\n{_unwrapped(command.help or '')}\n"
+    rows = [_row(*_option(one)) for one in command.params if one.name != "help" and one.help]
+    if rows:
+        yield "\n| option | meaning |\n|---|---|\n"
+        yield from rows
+
+
+def _option(one: Any) -> tuple[str, str]:
+    if one.param_type_name == "argument":
+        return f"`{one.human_readable_name}`", one.help or ""
+    takes = "" if one.is_flag else f" {(one.metavar or one.type.name.removesuffix(' range')).upper()}"
+    return f"`{', '.join([*one.opts, *one.secondary_opts])}{takes}`", one.help or ""
+
+
+def _unwrapped(text: str) -> str:
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+
+
+def metrics() -> str:
+    """Every metric, as the collector gives it."""
+    zeros = dict.fromkeys(counter_names(ROSTER, COUNTERS), 0)
+    one = TaskView(
+        id="t", state="running", interface="eth0", degraded=False, restarts=0, roster=ROSTER, workers=(zeros,)
+    )
+    record = PluginRecord(plugin="sip", distribution="otus-plugin-sip", version="0")
+    view = View(tasks=(one,), plugins=(record,), reload_failures=0, log_lines_dropped=0)
+    rows = []
+    for family in sorted(OtusCollector(lambda: view).collect(), key=lambda family: family.name):
+        labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        rows.append(_row(f"`{name}`", family.type, ", ".join(f"`{label}`" for label in labels), family.documentation))
+    return (
+        "# Metrics\n\nServed on `metrics.listen` at `metrics.path`. Label values come from closed sets: tasks, components, plugins and reasons; never from a packet. "
+        "[Counters](counters.md) explains stages and reasons.\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n"
+        + "".join(rows)
+    )
+
+
+def counters() -> str:
+    """The terms of the accounting identity."""
+    names = [name for name in counter_names(ROSTER, COUNTERS) if name not in LEVELS]
+    rows = [_row(f"`{name}`", MEANINGS[name]) for name in names]
+    return (
+        "# Counters\n\nEvery frame ends in exactly one of these. `otus run --summary-json`, `otus task status` and `otus stats` show them; "
+        "`unaccounted` is how far the sums are from closing, and 0 when all is quiet. PARSER, PROCESSOR and REPORTER stand for a component's id.\n\n"
+        "    kernel_rx − kernel_drop      = frames_read + in_ring\n"
+        "    frames_read + messages_added = units + fragments_merged + fragments_held + segments_merged + segments_held"
+        "\n                                   + dropped{decode:…} + dropped{reassembly:…} + dropped{worker_crash}\n"
+        "    units                        = matched + dropped{unmatched} + dropped{ignored:…} + dropped{parse_error:…}\n"
+        "    matched                      = kept + dropped{filtered:…} + dropped{processor_error:…} + dropped{circuit_open:…}\n"
+        "    offered, for each reporter   = reported + queued + in_flight + moved_to_fallback + its own dropped{…}\n\n"
+        "| counter | what it counts |\n|---|---|\n" + "".join(rows)
+    )
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |\n"
+
+
+def main() -> None:
+    """Write the pages."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in pages().items():
+        (FOLDER / name).write_text(text)
+        sys.stdout.write(f"{FOLDER / name}\n")
+
+
+if __name__ == "__main__":
+    main()

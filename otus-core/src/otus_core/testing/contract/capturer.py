@@ -1,0 +1,179 @@
+"""The contract of capturers."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any, ClassVar
+
+import pytest
+
+from otus_core.components import BaseCapturer, CaptureStats
+from otus_core.errors import CaptureError
+from otus_core.model.frames import FrameBatch, RawPacket
+from otus_core.testing.contract.component import Contract
+
+WITHIN_S = 20.0
+READ_MAX_S = 2.0
+"""``read`` gives an empty batch when nothing is ready; it does not wait for frames."""
+
+
+class CapturerContract(Contract):
+    """What a capturer must do.
+
+    ``config`` leads it to a source of ``frames`` frames; ``missing`` is a configuration whose source is not there. For a live capturer ``stir`` makes the
+    frames come; one that needs privilege is given what its own ``acquire`` opens.
+    """
+
+    kind = "capturer"
+    frames: ClassVar[int]
+    missing: ClassVar[dict[str, Any]]
+
+    def stir(self) -> None:
+        """Make ``frames`` frames come to a live source that is open."""
+
+    def acquire(self, shard: int, shards: int, state: dict[str, Any]) -> list[int]:
+        """Open what needs privilege, as the opener does."""
+        if not self.declaration.privileged:
+            return []
+        factory: Any = self.declaration.load_factory()
+        opened: list[int] = factory.acquire(self.settings(), shard, shards, state)
+        return opened
+
+    def opened(self, shard: int = 0, shards: int = 1, state: dict[str, Any] | None = None) -> BaseCapturer:
+        """Make and open a capturer, or a worker's share of it."""
+        capturer: BaseCapturer = self.make()
+        capturer.open(shard, shards, self.acquire(shard, shards, {} if state is None else state))
+        return capturer
+
+    def read(self, capturer: BaseCapturer, count: int | None = None) -> list[RawPacket]:
+        """Read until there are ``count`` frames, or to the end."""
+        found: list[RawPacket] = []
+        until = time.monotonic() + WITHIN_S
+        while count is None or len(found) < count:
+            batch = self.batch(capturer)
+            if batch is None:
+                break
+            found += list(batch)
+            assert time.monotonic() < until, f"{len(found)} frames after {WITHIN_S:.0f} s, and no end"
+        return found
+
+    def batch(self, capturer: BaseCapturer) -> FrameBatch | None:
+        """Read once, as a worker does."""
+        hint = capturer.wait_hint()
+        assert hint is None or hint >= 0, f"wait_hint() gave {hint!r}"
+        begun = time.monotonic()
+        batch = capturer.read()
+        assert time.monotonic() - begun < READ_MAX_S, "read() waits; it must give an empty batch"
+        assert batch is None or isinstance(batch, FrameBatch), f"read() gave {batch!r}"
+        return batch
+
+    def everything(self, capturer: BaseCapturer) -> list[RawPacket]:
+        """Read all frames: a live source is stirred, and then halted."""
+        if not self.declaration.live:
+            return self.read(capturer)
+        self.stir()
+        found = self.read(capturer, self.frames)
+        capturer.halt()
+        return found + self.read(capturer)
+
+    def test_every_frame_is_given_once_and_counted(self) -> None:
+        """What ``read`` gives is sound, and ``stats`` counts it."""
+        with closing(self.opened()) as capturer:
+            found = self.everything(capturer)
+            stats = capturer.stats()
+        assert len(found) == self.frames
+        for frame in found:
+            assert type(frame.data) is bytes
+            assert 0 < frame.capture_len == len(frame.data) <= frame.orig_len
+            assert frame.timestamp >= 0
+        assert isinstance(stats, CaptureStats)
+        assert stats.received - stats.dropped == len(found)
+
+    def test_the_same_source_gives_the_same_frames(self) -> None:
+        """A capturer holds nothing over from another."""
+        with closing(self.opened()) as one:
+            first = [frame.data for frame in self.everything(one)]
+        with closing(self.opened()) as other:
+            assert [frame.data for frame in self.everything(other)] == first
+
+    def test_after_the_end_comes_nothing(self) -> None:
+        """``None`` is the end, and stays so."""
+        with closing(self.opened()) as capturer:
+            self.everything(capturer)
+            if not self.declaration.live:
+                assert [capturer.read() for _ in range(3)] == [None] * 3
+            assert capturer.progress() in (None, 1.0)
+
+    def test_workers_share_a_source(self) -> None:
+        """Where it can be shared, each frame goes to one of two."""
+        if not self.declaration.shardable:
+            pytest.skip("it cannot be shared")
+        state: dict[str, Any] = {}
+        with closing(self.opened(0, 2, state)) as one, closing(self.opened(1, 2, state)) as other:
+            if not self.declaration.live:
+                assert len(self.read(one)) + len(self.read(other)) == self.frames
+                return
+            self.stir()
+            shares: list[RawPacket] = []
+            until = time.monotonic() + WITHIN_S
+            while len(shares) < self.frames and time.monotonic() < until:
+                shares += [frame for capturer in (one, other) for frame in self.batch(capturer) or ()]
+            for capturer in (one, other):
+                capturer.halt()
+                shares += self.read(capturer)
+            assert len(shares) == self.frames
+
+    def test_what_is_to_be_waited_for_can_be(self) -> None:
+        """``fileno`` is ``None`` or an open descriptor, ``trouble`` a text, ``progress`` a share."""
+        with closing(self.opened()) as capturer:
+            descriptor = capturer.fileno()
+            assert descriptor is None or stat.S_IFMT(os.fstat(descriptor).st_mode)
+            assert not self.declaration.live or descriptor is not None or capturer.wait_hint() is not None
+            assert capturer.trouble() == ""
+            progress = capturer.progress()
+            assert progress is None or 0 <= progress <= 1
+            assert capturer.wants_descriptors() is False
+
+    def test_closing_gives_everything_back(self) -> None:
+        """No descriptor is left; one that never read can be closed too."""
+        self.opened().close()
+        before = _descriptors()
+        capturer = self.opened()
+        self.batch(capturer)
+        capturer.close()
+        assert _descriptors() == before
+
+    def test_a_source_that_is_not_there_is_named(self) -> None:
+        """CaptureError says which source, in ``acquire``, ``open`` or ``read``; ``close`` is called all the same."""
+        capturer: BaseCapturer = self.make(self.missing)
+        try:
+            with pytest.raises((CaptureError, OSError)) as caught:
+                self._begin(capturer)
+        finally:
+            capturer.close()
+        told = str(caught.value)
+        assert any(word in told for word in _texts(self.missing)), f"{told!r} does not name the source"
+
+    def _begin(self, capturer: BaseCapturer) -> None:
+        descriptors: Sequence[int] = ()
+        if self.declaration.privileged:
+            factory: Any = self.declaration.load_factory()
+            descriptors = factory.acquire(self.settings(self.missing), 0, 1, {})
+        capturer.open(0, 1, descriptors)
+        self.read(capturer)
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def _texts(value: Any) -> list[str]:
+    """Give every text of a configuration."""
+    if isinstance(value, str):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for part in parts for text in _texts(part)]

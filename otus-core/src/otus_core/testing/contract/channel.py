@@ -1,0 +1,119 @@
+"""The contract of command channels."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from otus_core.components import BaseCommandChannel
+from otus_core.testing.contract.component import Contract
+
+START_MAX_S = 5.0
+STOP_MAX_S = 5.0
+ANSWER_MAX_S = 60.0
+RESULT = {"result": {"tasks": ["a"], "count": 1}}
+ERROR = {"error": {"code": -32602, "message": "task_id: there is no task 'x'"}}
+
+
+class Commands:
+    """Stands where the daemon stands: takes commands, and answers what the test wants."""
+
+    def __init__(self, answer: Mapping[str, Any], *, waits: bool = False) -> None:
+        self.taken: list[tuple[str, dict[str, Any]]] = []
+        self.began = asyncio.Event()
+        self._answer = answer
+        self._waits = waits
+
+    async def __call__(self, command: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Execute one command."""
+        self.taken.append((command, dict(payload)))
+        self.began.set()
+        if self._waits:
+            await asyncio.Event().wait()
+        return self._answer
+
+
+class CommandChannelContract(Contract):
+    """What a command channel must do. ``send`` is the other end: it sends one command and gives the answer's ``result`` or ``error``."""
+
+    kind = "command_channel"
+
+    async def send(self, command: str, payload: dict[str, Any]) -> Mapping[str, Any]:
+        """Send a command over what the channel listens to, and wait for its answer: ``{"result": …}`` or ``{"error": …}``."""
+        raise NotImplementedError
+
+    @asynccontextmanager
+    async def running(self, handler: Commands) -> AsyncIterator[BaseCommandChannel]:
+        """Make, start and stop a channel, as the daemon does."""
+        channel: BaseCommandChannel = self.make()
+        self.told(channel)
+        try:
+            async with asyncio.timeout(START_MAX_S):
+                await channel.start(handler)
+            self.told(channel)
+            yield channel
+        finally:
+            async with asyncio.timeout(STOP_MAX_S):
+                await channel.stop()
+        self.told(channel)
+
+    def told(self, channel: BaseCommandChannel) -> Mapping[str, Any]:
+        """See to it that ``status`` is something that ``daemon_status`` can show, at any time."""
+        status = channel.status()
+        assert isinstance(status, Mapping), f"status() gave {status!r}"
+        json.dumps(dict(status))
+        return status
+
+    def test_a_command_is_executed_once_and_answered(self) -> None:
+        """What was sent is what the daemon gets; its result and its error go back."""
+
+        async def main() -> None:
+            for answer in (RESULT, ERROR):
+                handler = Commands(answer)
+                async with self.running(handler):
+                    async with asyncio.timeout(ANSWER_MAX_S):
+                        told = await self.send("task_delete", {"task_id": "x"})
+                assert handler.taken == [("task_delete", {"task_id": "x"})]
+                assert {key: told[key] for key in answer} == answer
+
+        asyncio.run(main())
+
+    def test_a_command_under_way_does_not_hold_up_the_end(self) -> None:
+        """``stop`` is bounded, whatever is being executed."""
+
+        async def main() -> None:
+            handler = Commands(RESULT, waits=True)
+            async with self.running(handler):
+                sending = asyncio.create_task(self._sent())
+                async with asyncio.timeout(ANSWER_MAX_S):
+                    await handler.began.wait()
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+        asyncio.run(main())
+
+    def test_nothing_goes_on_after_the_end(self) -> None:
+        """Every asyncio task that the channel made has ended with it."""
+
+        async def main() -> None:
+            async with self.running(Commands(RESULT)):
+                pass
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            assert not left, f"still there: {left}"
+
+        asyncio.run(main())
+
+    def test_one_that_was_never_started_can_be_stopped(self) -> None:
+        """``stop`` is called once, also after a start that failed."""
+
+        async def main() -> None:
+            async with asyncio.timeout(STOP_MAX_S):
+                await self.make().stop()
+
+        asyncio.run(main())
+
+    async def _sent(self) -> None:
+        await self.send("task_list", {})

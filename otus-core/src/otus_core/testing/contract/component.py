@@ -1,0 +1,48 @@
+"""What all contract suites share: the component is made as a task makes it, found by its name, with its configuration checked."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, ClassVar
+
+from otus_core.components import Context
+from otus_core.config.structure import structure
+from otus_core.model.flows import FlowRegistry
+from otus_core.plugins.loader import load
+from otus_core.plugins.selection import Selection
+
+
+class Contract:
+    """Makes the component that ``component`` names, with ``config``."""
+
+    kind: ClassVar[str]
+    component: ClassVar[str] = ""
+    config: ClassVar[dict[str, Any]] = {}
+    data_dir: str = ""
+
+    @cached_property
+    def declaration(self) -> Any:
+        """The component's declaration, from the installed plugin."""
+        assert self.component, f"{type(self).__name__}: name the component"
+        return load(Selection()).component(self.kind, self.component).declaration
+
+    def settings(self, data: dict[str, Any] | None = None) -> Any:
+        """Give checked settings, of ``config`` unless others are given."""
+        return structure(self.declaration.load_config(), dict(self.config if data is None else data), "config")
+
+    def make(self, data: dict[str, Any] | None = None) -> Any:
+        """Construct and wire a new component."""
+        declaration = self.declaration
+        made = declaration.load_factory()(self.settings(data))
+        flows = FlowRegistry() if getattr(declaration, "wants_flows", False) else None
+        made.wire(
+            Context(
+                task_id="test",
+                agent_id="test",
+                component_id=self.component,
+                flows=flows,
+                hostname="test",
+                data_dir=self.data_dir,
+            )
+        )
+        return made

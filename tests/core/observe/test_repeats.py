@@ -1,0 +1,41 @@
+"""What packets make components raise is logged at a bounded rate, with how often it happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+from structlog.testing import LogCapture
+
+from otus_core.observe import repeats
+from otus_core.observe.repeats import KINDS_MAX, Repeats
+
+
+@pytest.fixture
+def logged() -> Iterator[list[Any]]:
+    capture = LogCapture()
+    before = structlog.get_config()
+    structlog.configure(processors=[capture], cache_logger_on_first_use=False)
+    yield capture.entries
+    structlog.configure(**before)
+
+
+def test_the_first_is_told_and_then_their_number(logged: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Repeats({"parser:sip": ("otus-plugin-sip", "0.1.0")})
+    for _ in range(1000):
+        told.component_error("parser", "sip", ValueError("bad"))
+    (event,) = logged
+    assert (event["component"], event["plugin"], event["version"]) == ("sip", "otus-plugin-sip", "0.1.0")
+    assert event["error"] == "ValueError: bad"
+    monkeypatch.setattr(repeats, "QUIET_S", 0.0)
+    told.component_error("parser", "sip", ValueError("bad"))
+    assert [entry.get("repeated") for entry in logged] == [None, 999]
+
+
+def test_errors_are_told_apart_up_to_a_bound(logged: list[Any]) -> None:
+    told = Repeats({})
+    for n in range(10 * KINDS_MAX):
+        told.component_error("parser", "sip", type(f"Error{n}", (Exception,), {})())
+    assert len(logged) == KINDS_MAX + 1

@@ -1,0 +1,97 @@
+"""``otus plugins check``: each rule that needs no data, broken by a plugin that is really installed; one that dies or hangs is a finding too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otus_core.plugins import check
+from tests.core.plugins.distributions import Site
+
+DECLARED = """
+import otus_core
+
+@otus_core.hookimpl
+def otus_components():
+    yield otus_core.{kind}(name="odd", factory="odd_parts:Odd", summary="Odd"{more})
+"""
+CHANNEL = """
+class Odd:
+    def __init__(self, config): pass
+    def wire(self, context): pass
+    async def start(self, handler): pass
+    async def stop(self): pass
+    def status(self): return {status}
+"""
+CAPTURER = """
+class Odd:
+    def __init__(self, config): pass
+    def wire(self, context): pass
+    def open(self, shard=0, shards=1, fds=()): pass
+    def read(self): pass
+    def fileno(self): pass
+    def stats(self): pass
+    def close(self): pass
+"""
+REPORTER = """
+import otus_core
+class Odd(otus_core.BaseReporter):
+    def __init__(self, config): pass
+    def report(self, batch): pass
+"""
+PARSER = """
+import otus_core
+class Odd(otus_core.BaseParser):
+    def __init__(self, config): pass
+    {method}
+"""
+PARSES = ", payload_types=('odd',)"
+
+
+def findings(site: Site, kind: str, parts: str, more: str = "", imports: str = "") -> tuple[int, list[dict[str, Any]]]:
+    source = imports + DECLARED.format(kind=kind, more=more)
+    site.install("otus-plugin-odd", source, modules={"odd_parts": parts})
+    done = site.otus("--output", "json", "plugins", "check", "odd")
+    (report,) = json.loads(done.stdout)
+    return done.returncode, report["findings"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts", "more", "told"),
+    [
+        ("CommandChannel", CHANNEL.format(status="{}"), "", ""),
+        ("CommandChannel", CHANNEL.format(status="{'x': object()}"), "", "not JSON serializable"),
+        ("CommandChannel", CHANNEL.replace("async def stop", "def stop").format(status="{}"), "", "stop must be async"),
+        ("Capturer", CAPTURER, "", ""),
+        ("Capturer", CAPTURER, ", privileged=True", "no method acquire"),
+        ("Reporter", REPORTER, "", "report must be async"),
+        ("Parser", PARSER.format(method="def handle(self): pass"), PARSES, "handle must take 1 argument"),
+        ("Parser", PARSER.format(method="def start(self): raise SystemExit('no')"), PARSES, "SystemExit: no"),
+        ("Parser", "raise RuntimeError('broken')", PARSES, "RuntimeError: broken"),
+        ("Parser", "import os; os.kill(os.getpid(), 11)", PARSES, "its process ended with status -11"),
+    ],
+    ids=[
+        "channel", "status", "channel stop", "capturer", "acquire", "reporter", "handle", "exits", "raises", "dies"
+    ],
+)  # fmt: skip
+def test_what_a_plugin_breaks_is_told(tmp_path: Path, kind: str, parts: str, more: str, told: str) -> None:
+    status, found = findings(Site(folder=tmp_path), kind, parts, more)
+    failed = [finding["message"] for finding in found if finding["status"] == "failed"]
+    if told:
+        assert status == 1
+        assert any(told in message for message in failed), found
+    else:
+        assert (status, failed) == (0, [])
+
+
+def test_one_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(folder=tmp_path)
+    site.install("otus-plugin-odd", "while True: pass")
+    monkeypatch.setattr(check, "TIME_MAX_S", 2.0)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (report,) = check.check_plugin("odd")
+    assert "is not done after 2 s" in report["findings"][0]["message"]

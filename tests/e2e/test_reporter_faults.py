@@ -1,0 +1,124 @@
+"""Reporters that cannot start, never stop, or block, in a real daemon on a live source."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.core.plugins.distributions import Site
+from tests.e2e.node import Node
+from tests.e2e.test_plugin_faults import PARTS, TICKER
+from tests.live.net import wait
+
+DIFFICULT = """
+import otus_core
+
+@otus_core.configuration
+class Difficult:
+    needs: str = otus_core.option(default="", help="A file that must be there at the start.")
+    stop_s: float = otus_core.option(default=0.0, ge=0, help="How long stopping takes.")
+    block_s: float = otus_core.option(default=0.0, ge=0, help="How long a report blocks.")
+
+@otus_core.hookimpl
+def otus_components():
+    yield otus_core.Reporter(name="difficult", factory="difficult_parts:Difficult", config=Difficult, summary="Is difficult")
+"""
+DIFFICULT_PARTS = """
+import asyncio, os, time
+import otus_core
+
+pytestmark = pytest.mark.slow
+
+class Difficult(otus_core.BaseReporter):
+    def __init__(self, config):
+        self._config = config
+
+    async def start(self):
+        if self._config.needs and not os.path.exists(self._config.needs):
+            raise RuntimeError("the destination is not there")
+
+    async def report(self, batch):
+        if self._config.block_s:
+            time.sleep(self._config.block_s)
+        return otus_core.ReportResult(reported=len(batch))
+
+    async def stop(self):
+        await asyncio.sleep(self._config.stop_s)
+"""
+STOP_MAX_S = 45.0
+"""The worker's 15 s and what a busy machine adds."""
+
+
+@pytest.fixture
+def started(node: Node, tmp_path: Path) -> Node:
+    site = Site(folder=tmp_path)
+    site.install("otus-plugin-ticker", TICKER, modules={"ticker_parts": PARTS})
+    site.install("otus-plugin-difficult", DIFFICULT, modules={"difficult_parts": DIFFICULT_PARTS})
+    node.start(PYTHONPATH=str(tmp_path))
+    return node
+
+
+def create(node: Node, config: dict[str, Any], **entry: Any) -> dict[str, Any]:
+    difficult = {"type": "difficult", "config": config, **entry}
+    task = {"id": "t", "capture": {"type": "ticker"}, "parsers": ["fine"], "reporters": [difficult, "discard"]}
+    return node.rpc("task_create", config=task)
+
+
+def reported(node: Node, reporter: str) -> int:
+    return int(node.state("t")["counters"]["reporters"].get(reporter, {}).get("reported", 0))
+
+
+def test_a_reporter_that_cannot_start_fails_its_task_with_the_reason(started: Node) -> None:
+    refused = create(started, {"needs": "/nowhere/to/be/found"})["error"]["message"]
+    assert "difficult" in refused and "the destination is not there" in refused
+    (ended,) = started.rpc("task_status")["result"]["ended"]
+    assert ended["state"] == "failed" and "the destination is not there" in ended["reason"]
+
+
+def test_or_is_skipped(started: Node) -> None:
+    assert "result" in create(started, {"needs": "/nowhere/to/be/found"}, on_failure="skip")
+    wait(lambda: reported(started, "discard") > 20)
+    assert reported(started, "difficult") == 0
+    wait(lambda: started.state("t")["counters"]["unaccounted"] == 0)
+
+
+def test_or_is_tried_again_before_anything_is_captured(started: Node, tmp_path: Path) -> None:
+    needed = tmp_path / "destination"
+    answers: list[dict[str, Any]] = []
+    asking = threading.Thread(
+        target=lambda: answers.append(create(started, {"needs": str(needed)}, on_failure="retry"))
+    )
+    asking.start()
+    wait(lambda: "component_start_failed" in [entry["event"] for entry in started.log()], what="it has failed once")
+    assert started.state("t")["state"] == "starting"
+    assert started.state("t")["counters"]["frames_read"] == 0
+    needed.write_text("here")
+    asking.join(30)
+    assert "result" in answers[0]
+    wait(lambda: reported(started, "difficult") > 0)
+
+
+def test_a_reporter_that_does_not_stop_is_waited_for_so_long_and_no_longer(started: Node) -> None:
+    create(started, {"stop_s": 3600.0})
+    wait(lambda: reported(started, "difficult") > 20)
+    begun = time.monotonic()
+    assert started.call("stop")[0] == 0
+    assert started.process is not None
+    assert started.process.wait(STOP_MAX_S) == 0
+    assert time.monotonic() - begun < STOP_MAX_S
+
+
+def test_a_reporter_that_blocks_is_measured_and_named(started: Node) -> None:
+    create(started, {"block_s": 0.05})
+    wait(lambda: reported(started, "difficult") > 20)
+
+    def blocked(reporter: str) -> float:
+        labels = (("reporter", reporter), ("task", "t"))
+        return started.metrics()["otus_reporter_blocked_seconds_total", labels]
+
+    wait(lambda: blocked("difficult") > 0.2, what="it is named")
+    assert blocked("discard") < blocked("difficult") / 4

@@ -1,0 +1,69 @@
+"""The parser ``plainsip``: packets in, SIP messages with labels out.
+
+``can_handle`` looks at the start line; over TCP also whether a whole message follows. A datagram holds one message, a segment all that lie whole in it.
+"""
+
+from __future__ import annotations
+
+import re
+
+import otus_core
+from otus_plainsip.config import PlainSipConfig
+from otus_plainsip.message import begins, read
+
+TCP = 6
+MESSAGES_MAX = 256
+METHODS = frozenset(
+    b"INVITE ACK BYE CANCEL OPTIONS REGISTER PRACK SUBSCRIBE NOTIFY PUBLISH INFO REFER MESSAGE UPDATE".split()
+)
+_MALFORMED = re.compile(rb"[\r\n]*+(?=.{8})[^\n]*?SIP/[^\n]*+\n", re.DOTALL)
+# An HTTP server may well answer SIP/2.0: off the configured ports one field that every SIP message has must follow.
+_SIP_FIELD = re.compile(rb"^(?:v|via|f|from|t|to|i|call-id|cseq)[: ][^\n]*+\n", re.MULTILINE | re.IGNORECASE)
+
+
+class PlainSipParser(otus_core.BaseParser):
+    """SIP over UDP and TCP."""
+
+    def __init__(self, config: PlainSipConfig) -> None:
+        self._ports = frozenset(config.ports)
+        self._seen: re.Match[bytes] | None = None  # in the last packet: handle comes right after can_handle
+
+    def can_handle(self, packet: otus_core.DecodedPacket) -> bool:
+        """Whether the payload begins like a SIP message."""
+        payload = packet.payload
+        start = self._seen = begins(payload)
+        ports = self._ports
+        on_port = packet.dst_port in ports or packet.src_port in ports
+        if start is None:
+            return on_port and _MALFORMED.match(payload) is not None
+        if not on_port and not _is_certain(start):
+            return False
+        return packet.protocol != TCP or read(start, True) is not None
+
+    def handle(self, packet: otus_core.DecodedPacket) -> otus_core.Parsed | list[otus_core.Parsed]:
+        """Parse one packet. Raises ParseError."""
+        payload, start = packet.payload, self._seen
+        if start is None or start.string is not payload:
+            start = begins(payload)
+        if start is None:
+            raise otus_core.ParseError("malformed start line")
+        if packet.protocol == TCP:
+            return _segment(start)
+        return read(start, False) or []
+
+
+def _is_certain(start: re.Match[bytes]) -> bool:
+    """Whether a message on any port is SIP."""
+    return (start[4] is None or start[4] in METHODS) and _SIP_FIELD.search(start.string, start.end(1)) is not None
+
+
+def _segment(start: re.Match[bytes] | None) -> list[otus_core.Parsed]:
+    """Give every message that lies whole in a segment."""
+    found: list[otus_core.Parsed] = []
+    while start is not None and len(found) < MESSAGES_MAX:
+        message = read(start, True)
+        if message is None:
+            break
+        found.append(message)
+        start = begins(start.string, start.start(1) + len(message.raw or b""))
+    return found
