@@ -306,6 +306,10 @@ def test_a_task_is_made_whole_although_its_caller_is_let_go_of(node: Node, examp
         asking.sendall(json.dumps(request).encode() + b"\n")
         wait(lambda: node.rpc("task_list")["result"]["count"] == 1, what="it is being made")
         crowd = [caller(path) for _ in range(CONNECTIONS_MAX + 10)]  # costs the most silent caller its connection
+        assert (
+            node.rpc("task_list")["result"]["count"] == 1
+        )  # who comes last is answered last: they have all been let in
+        assert asking.recv(1) == b""
         for sock in crowd:
             sock.close()
     wait(lambda: node.state("t1")["state"] == "running", what="it runs")
