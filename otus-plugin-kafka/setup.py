@@ -26,6 +26,7 @@ setup(
             "cdivision": True,
             "initializedcheck": False,
             "embedsignature": True,
+            "binding": False,
         },
     )
 )

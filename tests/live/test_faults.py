@@ -28,8 +28,14 @@ def some(first: int, count: int, size: int = 0) -> list[bytes]:
 
 
 def restarted(run: Run, old: list[int]) -> list[int]:
-    wait(lambda: len(run.rings()) == run.workers and run.rings() != old, what="the worker is back")
-    return run.rings()
+    found: list[int] = []
+
+    def back() -> bool:
+        found[:] = run.rings()
+        return len(found) == run.workers and found != old
+
+    wait(back, what="the worker is back")
+    return found
 
 
 def test_a_killed_worker_loses_nothing_that_it_had_not_taken(pair: Pair, run: Start) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from otus_core import ParseError
+from otus_sip.labels import NAMES
 from otus_sip.scan import METHODS
 from tests.sip.messages import message, packet, parser
 
@@ -125,3 +126,22 @@ def test_can_handle_changes_nothing() -> None:
     sip, one = parser(), packet(message())
     assert [sip.can_handle(one) for _ in range(3)] == [True] * 3
     assert sip.calls == 0
+
+
+def test_a_label_is_answered_one_by_one_as_in_the_dict() -> None:
+    raws = [
+        message("INVITE sip:bob@example.com SIP/2.0", "Via: SIP/2.0/UDP a", "Via: SIP/2.0/UDP b"),
+        message("FROB sip:bob@example.com SIP/2.0", cseq="1 FROB"),
+        message("SIP/2.0 200 OK"),
+        b"OPTIONS sip:a@b SIP/2.0\r\nCall-ID: a\r\n b\r\nCSeq: x\r\n\r\n",
+    ]
+    for raw in raws:
+        found = parser().handle(packet(raw)).payload
+        labels = found.labels()
+        assert {name: found.label(name) for name in NAMES if found.label(name) is not None} == labels
+        assert found.label("sip.nothing") is None
+
+
+def test_a_folded_call_id_is_one_line_in_its_label() -> None:
+    raw = b"OPTIONS sip:a@b SIP/2.0\r\nCall-ID: a\r\n b\r\n\r\n"
+    assert parser().handle(packet(raw)).labels["sip.call_id"] == "a b"

@@ -189,3 +189,44 @@ def test_a_sibling_worker_knows_the_offer() -> None:
     call.invite(offer())
     sibling.answer("200 OK", "1 INVITE", reply())
     assert flow(4000, 5000) in sibling.flows
+
+
+def test_a_bye_with_a_body_ends_its_flows() -> None:
+    call = established()
+    call.say("BYE sip:bob@example.com SIP/2.0", "2 BYE", offer(), to_tag="b")
+    assert (len(call.flows), call.parser.calls) == (0, 0)
+
+
+def test_calls_are_told_apart_however_many_there_are() -> None:
+    call = Call(max_sessions=5000)
+    for n in range(3000):
+        call.invite(offer(4000 + n), call_id=f"c{n}")
+        call.answer("200 OK", "1 INVITE", reply(), call_id=f"c{n}")
+    for n in range(0, 3000, 2):
+        call.say("BYE sip:bob@example.com SIP/2.0", "2 BYE", to_tag="b", call_id=f"c{n}")
+    assert call.parser.calls == 1500
+    assert [flow(4000 + n, 5000) in call.flows for n in range(4)] == [False, True, False, True]
+
+
+def test_transactions_and_forks_of_one_call_are_bounded() -> None:
+    call = Call()
+    for n in range(1, 100):
+        call.invite(offer(), n)
+    call.answer("200 OK", "99 INVITE", reply())
+    assert flow(4000, 5000) in call.flows
+    for n in range(100):
+        call.invite(offer(), 100 + n)
+        call.answer("183 Session Progress", f"{100 + n} INVITE", reply(6000 + 2 * n), to_tag=f"fork{n}")
+    assert call.parser.calls == 1
+
+
+def test_the_least_recently_touched_call_goes_first() -> None:
+    call = Call(max_sessions=2)
+    call.invite(offer(4000), call_id="a")
+    call.invite(offer(4002), call_id="b")
+    call.invite(offer(4000), 2, call_id="a")
+    call.invite(offer(4004), call_id="c")
+    call.answer("200 OK", "2 INVITE", reply(), call_id="a")
+    call.answer("200 OK", "1 INVITE", reply(5002), call_id="b")
+    assert flow(4000, 5000) in call.flows
+    assert flow(4002, 5002) not in call.flows

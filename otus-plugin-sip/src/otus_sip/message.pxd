@@ -26,6 +26,3 @@ cdef class SipMessage:
     cdef object sdp_body(self)
     cdef bint is_plain_sdp(self) noexcept nogil
 
-
-cdef Py_ssize_t whole_size(const uint8_t *data, Py_ssize_t size) noexcept nogil
-cdef SipMessage read_message(bytes payload, Py_ssize_t begin, Py_ssize_t length, Line *line)

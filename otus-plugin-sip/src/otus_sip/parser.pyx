@@ -13,7 +13,8 @@ from otus_core import ParseError, Parsed
 
 from otus_sip.address cimport Address, find_parameter, read_address
 from otus_sip.media cimport scan_media
-from otus_sip.message cimport SipMessage, read_message, whole_size
+from otus_sip.message cimport SipMessage
+from otus_sip.reading cimport read_message, whole_size
 from otus_sip.scan cimport (
     ACK_ID, BYE_ID, CALL_ID, CANCEL_ID, FROM, INVITE_ID, MALFORMED, NOT_SIP, PRACK_ID, REQUEST, TO, UPDATE_ID, Line, classify, has_sip_field, method_id,
     skip_crlf,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import sys
 from collections import OrderedDict
 from ipaddress import ip_address
 
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otus_core import FlowContextRefused, FlowKey, FlowRegistry
+from otus_core import FLOW_KEY_FORMAT, FlowContextRefused, FlowKey, FlowRegistry
 
 SECOND = 1_000_000_000
 
@@ -144,3 +146,52 @@ def test_the_registry_is_an_lru_of_its_capacity(steps: list[tuple[str, int]], ca
                     del oracle[k]
     assert len(flows) <= capacity
     assert {n for n in range(13) if key(n) in flows} == {n for n, until in oracle.items() if until > now}
+
+
+def test_many_keys_travel_packed() -> None:
+    flows, sibling = FlowRegistry(), FlowRegistry()
+    flows.on_change = sibling.apply
+    packed = key(1).packed() + key(2).packed()
+    assert struct.unpack(FLOW_KEY_FORMAT, key(1).packed())[2:] == (1, 5060, 4, 17, 0)
+    flows.register_many(packed, "call", 60)
+    assert (flows.get(key(1)), sibling.get(key(2))) == ("call", "call")
+    flows.remove_many(packed, True)
+    assert (len(flows), len(sibling)) == (0, 2)
+
+
+@pytest.mark.parametrize("keys", [b"x", key().packed()[:-1]], ids=["short", "cut"])
+def test_packed_keys_of_an_odd_size_are_refused(keys: bytes) -> None:
+    with pytest.raises(ValueError, match="40 bytes each"):
+        FlowRegistry().register_many(keys, 1)
+
+
+def test_keys_that_are_none_are_refused() -> None:
+    flows = FlowRegistry()
+    with pytest.raises(TypeError):
+        flows.register_many([None], 1)  # type: ignore[list-item]
+    with pytest.raises(TypeError):
+        flows.register_many([key(1), "x"], 1)  # type: ignore[list-item]
+    assert len(flows) == 0
+
+
+def test_contexts_are_let_go_of_with_their_flows() -> None:
+    context = ("call" * 3,)
+    before = sys.getrefcount(context)
+    flows = FlowRegistry(capacity=1000)
+    for n in range(3000):
+        flows.register(key(n), context)
+    assert sys.getrefcount(context) == before + 1000
+    flows.remove(key(2999))
+    flows.register(key(2998), "other")
+    assert sys.getrefcount(context) == before + 998
+    del flows
+    assert sys.getrefcount(context) == before
+
+
+def test_flows_are_found_again_after_the_table_has_grown() -> None:
+    flows = FlowRegistry()
+    for n in range(10_000):
+        flows.register(key(n), n)
+    for n in range(0, 10_000, 3):
+        flows.remove(key(n))
+    assert [flows.get(key(n)) for n in range(10_000)] == [n if n % 3 else None for n in range(10_000)]
