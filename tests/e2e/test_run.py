@@ -89,6 +89,19 @@ def test_the_summary_is_the_identity(examples: Path, tmp_path: Path) -> None:
     assert summary["elapsed_s"] > 0 < summary["cpu_s"]
 
 
+def test_the_summary_may_go_to_standard_output(examples: Path) -> None:
+    done = otus("run", examples / "call.pcap", "--format", "none", "-q", "--summary-json", "-")
+    assert (done.returncode, json.loads(done.stdout)["kept"]) == (0, 7)
+
+
+def test_a_run_without_any_parser_says_so(examples: Path) -> None:
+    done = otus("--no-plugin", "sip", "run", examples / "call.pcap", "-q")
+    assert (done.returncode, done.stdout) == (0, b"")
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("otus: there is no parser, so nothing will be reported: parser 'sip' cannot be used")
+    assert "--no-plugin" in line
+
+
 def test_a_filter_keeps_what_matches(examples: Path) -> None:
     kept = outputs(examples / "call.pcap", "--filter", "sip.cseq_method == 'BYE'")
     assert [what(output) for output in kept] == ["BYE", "200"]
@@ -141,6 +154,14 @@ def test_a_task_file_is_the_whole_chain(examples: Path, tmp_path: Path) -> None:
     assert {output["labels"]["site"] for output in found} == {"lab"}
 
 
+@pytest.mark.parametrize("spelling", ["files: [%s]", "file: %s", "files: %s", "file: [%s]"])
+def test_a_task_may_name_one_file_as_it_is(examples: Path, tmp_path: Path, spelling: str) -> None:
+    task = tmp_path / "task.yaml"
+    task.write_text(TASK.replace("files: [%s]", spelling) % (examples / "call.pcap"))
+    done = otus("run", "--task", task, "-q")
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 6)
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
@@ -150,11 +171,27 @@ def test_a_task_file_is_the_whole_chain(examples: Path, tmp_path: Path) -> None:
         (["x.pcap", "--task", "t.yaml", "--format", "json"], "--task"),
         (["x.pcap", "--parser", "spi"], "sip"),
         (["x.pcap", "--filter", "sip.method =="], "column"),
+        (["x.pcap", "--filter", ""], "column 1"),
+        (["x.pcap", "--task", "t.yaml", "--filter", ""], "--task"),
+        (["-", "--workers", "2"], "standard input"),
         (["x.pcap", "--bpf", "udp prot 5060"], "udp prot 5060"),
         (["x.pcap", "--tunnels", "vxlam"], "vxlan"),
         (["--workers", "0", "x.pcap"], "workers"),
     ],
-    ids=["nothing", "two sources", "format", "task and format", "parser", "filter", "bpf", "tunnels", "workers"],
+    ids=[
+        "nothing",
+        "two sources",
+        "format",
+        "task and format",
+        "parser",
+        "filter",
+        "empty filter",
+        "task and filter",
+        "shared stdin",
+        "bpf",
+        "tunnels",
+        "workers",
+    ],
 )
 def test_wrong_usage_is_told(arguments: list[str], word: str) -> None:
     done = otus("run", *arguments)
@@ -173,6 +210,27 @@ def test_a_damaged_file_gives_what_comes_before_and_one_error(examples: Path, tm
     (line,) = done.stderr.decode().splitlines()
     assert str(cut) in line
     assert "offset" in line
+
+
+@pytest.mark.parametrize("content", [b"", b"GET / HTTP/1.1"], ids=["empty", "no capture"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_no_capture_is_told_once(tmp_path: Path, content: bytes, workers: int) -> None:
+    file = tmp_path / "no.pcap"
+    file.write_bytes(content)
+    done = otus("run", file, "-q", "--workers", workers)
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith(f"otus: {file}: at offset 0: ")
+
+
+def test_a_pipe_that_workers_cannot_share_is_told_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    done = otus("run", pipe, "-q", "--workers", 2)
+    assert (done.returncode, done.stderr.decode()) == (
+        1,
+        f"otus: {pipe}: only one worker can read it: use `workers: 1`\n",
+    )
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -203,3 +261,7 @@ def test_the_plugins_are_listed() -> None:
     rows = json.loads(otus("plugins", "list", "--json").stdout)
     assert {"name", "kind", "distribution", "version", "state", "stage", "reason"} <= set(rows[0])
     assert ("sip", "parser", "ready") in {(row["name"], row["kind"], row["state"]) for row in rows}
+
+
+def test_arguments_have_their_help(examples: Path) -> None:
+    assert b"stdin" in otus("run", "--help").stdout

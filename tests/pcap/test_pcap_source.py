@@ -193,7 +193,7 @@ def test_standard_input_as_a_file(tmp_path: Path) -> None:
 
 
 def test_standard_input_with_nothing_in_it() -> None:
-    assert "standard input: it is empty" in _count_stdin(subprocess.DEVNULL)
+    assert "standard input: at offset 0: it is empty" in _count_stdin(subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize("shard", [0, 1])

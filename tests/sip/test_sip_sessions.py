@@ -116,6 +116,14 @@ def test_go_defect_4_every_fork_has_its_flows() -> None:
     assert len(call.flows) == 8
 
 
+def test_two_forks_may_both_accept() -> None:
+    call = established()
+    call.answer("200 OK", "1 INVITE", sdp("192.0.2.2", AUDIO.format(6000)), to_tag="c")
+    assert (len(call.flows), call.flows.get(flow(4000, 6000)) is not None) == (8, True)
+    call.say("BYE sip:bob@example.com SIP/2.0", "2 BYE", to_tag="c")
+    assert (len(call.flows), call.flows.get(flow(4000, 5000)) is not None) == (4, True)
+
+
 def test_go_defect_4_an_offer_in_the_200_is_answered_in_the_ack() -> None:
     call = Call()
     call.invite()

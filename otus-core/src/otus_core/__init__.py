@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         PluginInitFailed,
     )
     from otus_core.hookspecs import hookimpl
+    from otus_core.log import Logger
     from otus_core.model.flow_key import FLOW_KEY_FORMAT, FlowKey
     from otus_core.model.flows import FlowRegistry
     from otus_core.model.frames import FRAME_INDEX_FORMAT, FrameBatch, RawPacket
@@ -95,6 +96,7 @@ _EXPORTS = {
         "PluginInitFailed",
     ),
     "hookspecs": ("hookimpl",),
+    "log": ("Logger",),
     "model.flow_key": ("FLOW_KEY_FORMAT", "FlowKey"),
     "model.flows": ("FlowRegistry",),
     "model.frames": ("FRAME_INDEX_FORMAT", "FrameBatch", "RawPacket"),
@@ -133,6 +135,7 @@ __all__ = [
     "FrameBatch",
     "LabelSource",
     "LineWriter",
+    "Logger",
     "NoConfig",
     "OtusError",
     "OutputPacket",

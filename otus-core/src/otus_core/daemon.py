@@ -231,7 +231,7 @@ class Daemon:
 
     def _make_channel(self, name: str, config: DaemonConfig) -> BaseCommandChannel:
         declaration = self._registry.component("command_channel", name).declaration
-        settings: Any = channel_settings(config, declaration.config)
+        settings: Any = channel_settings(config, declaration.load_config())
         channel: BaseCommandChannel = declaration.load_factory()(settings)
         channel.wire(
             Context(

@@ -1,6 +1,6 @@
 """What a plugin says of its components: frozen values that it yields from the ``otus_components`` hook.
 
-A declaration is light. Its factory is named, ``"otus_sip.parser:SipParser"``, so that listing plugins imports no parser.
+A declaration is light. Its factory is named, ``"otus_sip.parser:SipParser"``, so that listing plugins imports no parser; so may its configuration class be.
 """
 
 from __future__ import annotations
@@ -32,24 +32,43 @@ def _factory(_instance: object, _attribute: attrs.Attribute[Any], value: Any) ->
         raise ValueError(f"factory {value!r}: give a callable or 'package.module:name'")
 
 
+def _configuration(instance: Declaration, _attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not (isinstance(value, type) and attrs.has(value)) and not (isinstance(value, str) and value.count(":") == 1):
+        about = f"{instance.kind} {instance.name!r}: config {value!r} is not a configuration class"
+        raise ValueError(f"{about}: give one made with @otus_core.configuration, or 'package.module:Class'")
+
+
+def _named(target: str) -> Any:
+    """Import what ``package.module:name`` names."""
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
+
+
 @attrs.frozen(kw_only=True)
 class Declaration:
-    """What all kinds have in common. ``factory`` is called with the configuration and returns the component."""
+    """What all kinds have in common. ``factory`` is called with the configuration and returns the component.
+
+    ``config`` is its configuration class, or names it: ``"otus_sip.config:SipConfig"`` is imported when a task uses the component.
+    """
 
     kind: ClassVar[str] = ""
 
     name: str = attrs.field(validator=_name)
     factory: str | Callable[..., Any] = attrs.field(validator=_factory)
-    config: type = NoConfig
+    config: str | type = attrs.field(default=NoConfig, validator=_configuration)
     summary: str = ""
     stability: Stability = attrs.field(default="experimental", validator=attrs.validators.in_(STABILITIES))
 
     def load_factory(self) -> Callable[..., Any]:
         """Import and return the factory. Raises whatever the import raises."""
-        if not isinstance(self.factory, str):
-            return self.factory
-        module, _, attribute = self.factory.partition(":")
-        found: Callable[..., Any] = getattr(import_module(module), attribute)
+        found: Callable[..., Any] = _named(self.factory) if isinstance(self.factory, str) else self.factory
+        return found
+
+    def load_config(self) -> type:
+        """Import and return the configuration class. Raises whatever the import raises, and TypeError for what is none."""
+        found: Any = _named(self.config) if isinstance(self.config, str) else self.config
+        if not (isinstance(found, type) and attrs.has(found)):
+            raise TypeError(f"{self.config!r} is not a configuration class")
         return found
 
 

@@ -14,6 +14,12 @@ def on_first_use(setup: Callable[[], None]) -> None:
     _setup[:] = [setup]
 
 
+def settle() -> None:
+    """Configure structlog now if somebody has imported it: left alone it writes to standard output, which is for answers."""
+    if "structlog" in sys.modules:
+        _configure()
+
+
 class Logger:
     """``log.warning("plugin_failed", plugin=name)``: an event's name and its fields."""
 
@@ -43,8 +49,14 @@ class Logger:
     def _log(self, level: str, event: str, fields: dict[str, Any]) -> None:
         import structlog
 
-        while _setup:
-            _setup.pop()()
-        if not structlog.is_configured():  # standard output is for answers
-            structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+        _configure()
         getattr(structlog.get_logger(self._name), level)(event, **fields)
+
+
+def _configure() -> None:
+    import structlog
+
+    while _setup:
+        _setup.pop()()
+    if not structlog.is_configured():
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import otus_core
-from otus_afpacket.config import AfpacketConfig
 
 
 @otus_core.hookimpl
@@ -12,7 +11,7 @@ def otus_components() -> Iterator[otus_core.Declaration]:
     yield otus_core.Capturer(
         name="afpacket",
         factory="otus_afpacket.capturer:AfpacketCapturer",
-        config=AfpacketConfig,
+        config="otus_afpacket.config:AfpacketConfig",
         live=True,
         shardable=True,
         privileged=True,

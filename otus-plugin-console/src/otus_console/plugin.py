@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import otus_core
-from otus_console.config import ConsoleConfig
 
 
 @otus_core.hookimpl
@@ -14,7 +13,7 @@ def otus_components() -> Iterable[otus_core.Declaration]:
     yield otus_core.Reporter(
         name="console",
         factory="otus_console.reporter:ConsoleReporter",
-        config=ConsoleConfig,
+        config="otus_console.config:ConsoleConfig",
         summary="Prints one line a message to standard output, as text or JSON",
         stability="beta",
         max_in_flight=1,

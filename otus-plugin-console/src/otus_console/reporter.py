@@ -9,13 +9,20 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-import structlog
-
 from otus_console.config import ConsoleConfig
 from otus_console.text import TextLines
-from otus_core import BaseReporter, Context, LineWriter, OutputPacket, PluginInitFailed, ReportResult, encode_json
+from otus_core import (
+    BaseReporter,
+    Context,
+    LineWriter,
+    Logger,
+    OutputPacket,
+    PluginInitFailed,
+    ReportResult,
+    encode_json,
+)
 
-log = structlog.get_logger("otus.console")
+log = Logger("otus.console")
 T = TypeVar("T")
 WRITE_AT_ONCE = 40
 """Messages of JSON in one write: some 100 kB, which malloc has at hand; more is fetched from the kernel page by page, every time."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import otus_core
-from otus_filter.config import FilterConfig, LabelConfig
 
 
 @otus_core.hookimpl
@@ -14,14 +13,14 @@ def otus_components() -> Iterable[otus_core.Declaration]:
     yield otus_core.Processor(
         name="filter",
         factory="otus_filter.filter:Filter",
-        config=FilterConfig,
+        config="otus_filter.config:FilterConfig",
         summary="Keeps or drops messages by rules and expressions over labels and addresses",
         stability="beta",
     )
     yield otus_core.Processor(
         name="label",
         factory="otus_filter.label:Label",
-        config=LabelConfig,
+        config="otus_filter.config:LabelConfig",
         summary="Adds static labels and the node's name, address and tags",
         stability="beta",
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import otus_core
-from otus_kafka.settings import KafkaChannelConfig, KafkaReporterConfig
 
 MAX_IN_FLIGHT = 16
 """Calls of ``report`` that are open at a time: enough to fill batches of several partitions while others are on their way."""
@@ -18,7 +17,7 @@ def otus_components() -> Iterator[otus_core.Declaration]:
     yield otus_core.Reporter(
         name="kafka",
         factory="otus_kafka.reporter:KafkaReporter",
-        config=KafkaReporterConfig,
+        config="otus_kafka.settings:KafkaReporterConfig",
         summary="Messages to Kafka topics, in batches",
         stability="beta",
         max_in_flight=MAX_IN_FLIGHT,
@@ -30,7 +29,7 @@ def otus_components() -> Iterator[otus_core.Declaration]:
     yield otus_core.CommandChannel(
         name="kafka",
         factory="otus_kafka.channel:KafkaChannel",
-        config=KafkaChannelConfig,
+        config="otus_kafka.settings:KafkaChannelConfig",
         summary="Commands from a Kafka topic, answers to another",
         stability="beta",
     )

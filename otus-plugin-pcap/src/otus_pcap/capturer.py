@@ -32,7 +32,7 @@ class PcapCapturer(otus_core.BaseCapturer):
 
     def __init__(self, config: PcapConfig) -> None:
         self._config = config
-        self._coming = list(reversed(config.files))
+        self._coming = [config.files] if isinstance(config.files, str) else list(reversed(config.files))
         self._pace = Pace(config.speed) if config.speed else None
         self._chunk = Chunk(CHUNK_SIZE)
         self._selection = Selection()
@@ -42,6 +42,7 @@ class PcapCapturer(otus_core.BaseCapturer):
         self._given = 0
         self._received = 0
         self._consumed = 0
+        self._consumed_before = 0
         self._total: int | None = None
 
     def open(self, shard: int = 0, shards: int = 1, fds: Sequence[int] = ()) -> None:
@@ -69,6 +70,7 @@ class PcapCapturer(otus_core.BaseCapturer):
             return self._give()
         self._selection.clear()
         self._given = 0
+        self._consumed_before = self._consumed_by_now()
         for _ in range(CHUNKS_A_READ):
             if self._reading is None and not self._coming:
                 return None
@@ -124,11 +126,16 @@ class PcapCapturer(otus_core.BaseCapturer):
         return None if self._waiting else 0.0
 
     def progress(self) -> float | None:
-        """How much of the files has been read; ``None`` where one of them is a pipe."""
+        """How much of the files has been given; ``None`` where one of them is a pipe."""
         if self._total is None:
             return None
-        consumed = self._consumed + (self._reading.source.consumed if self._reading is not None else 0)
+        consumed, count = self._consumed_by_now(), self._selection.count
+        if count:  # at the recorded pace what has been read waits for a long time
+            consumed -= (consumed - self._consumed_before) * (count - self._given) // count
         return min(1.0, consumed / self._total) if self._total else 1.0
+
+    def _consumed_by_now(self) -> int:
+        return self._consumed + (self._reading.source.consumed if self._reading is not None else 0)
 
     def stats(self) -> CaptureStats:
         """Count the frames given."""

@@ -9,8 +9,11 @@ import otus_core
 class PcapConfig:
     """Which files are read, and how."""
 
-    files: list[str] = otus_core.option(
-        help="Capture files, read in this order; `-` is standard input.", alias="file", min_length=1, max_length=4096
+    files: list[str] | str = otus_core.option(
+        help="Capture files, read in this order, or one of them; `-` is standard input.",
+        alias="file",
+        min_length=1,
+        max_length=4096,
     )
     speed: float = otus_core.option(
         default=0.0, ge=0.0, le=1_000_000.0, help="1 replays at the recorded pace, 2 twice as fast; 0 does not wait."

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import otus_core
-from otus_pcap.config import PcapConfig
 
 
 @otus_core.hookimpl
@@ -12,7 +11,7 @@ def otus_components() -> Iterator[otus_core.Declaration]:
     yield otus_core.Capturer(
         name="pcap",
         factory="otus_pcap.capturer:PcapCapturer",
-        config=PcapConfig,
+        config="otus_pcap.config:PcapConfig",
         shardable=True,
         summary="Capture files: pcap and pcapng, plain or gzip; - is standard input",
         stability="beta",

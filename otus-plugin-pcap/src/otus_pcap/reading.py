@@ -70,7 +70,7 @@ class Reading:
         if len(head) >= MAGIC_SIZE or ended:
             self._walker = walker_for(head, self._chunk, self._selection)
             if self._walker is None:
-                raise CaptureError(shown(self._name), why_not(head), fatal=False)
+                raise CaptureError(shown(self._name), why_not(head), 0, fatal=False)
         return Step.MOVED
 
     def _go_on(self, walker: Walker, ended: bool) -> Step:

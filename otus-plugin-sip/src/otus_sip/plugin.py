@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import otus_core
-from otus_sip.config import SipConfig
 
 
 @otus_core.hookimpl
@@ -14,7 +13,7 @@ def otus_components() -> Iterator[otus_core.Declaration]:
     yield otus_core.Parser(
         name="sip",
         factory="otus_sip.parser:SipParser",
-        config=SipConfig,
+        config="otus_sip.config:SipConfig",
         payload_types=("sip",),
         transports=("udp", "tcp"),
         ports=(5060, 5061),

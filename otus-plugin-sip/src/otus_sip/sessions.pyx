@@ -119,7 +119,7 @@ cdef class Sessions:
         offer = call.offer(_transaction(event.cseq, event.method))
         if offer is not None:
             self._answer(call, event.dialog, offer, media)
-            if final:
+            if final and event.method != INVITE_ID:     # each fork of an INVITE has a 2xx of its own (RFC 3261 §13.2.2.4)
                 call.drop_offer(_transaction(event.cseq, event.method))
         elif event.method == INVITE_ID:
             call.late_offer = media

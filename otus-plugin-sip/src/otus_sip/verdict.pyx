@@ -15,6 +15,7 @@ from otus_sip.scan cimport (
 cdef enum:
     CSEQ_MAX = 0x7FFFFFFF       # RFC 3261 §8.1.1.5: less than 2**31
     HOPS_MAX = 255              # RFC 3261 §20.22
+    MISCOUNTED = 26             # bytes by which the Content-Length of RFC 5118 §4.5's own example says too much
 
 
 # What may stand in a display name without quotes: the characters of tokens, and white space.
@@ -70,10 +71,10 @@ cdef const char *_request_uri(const uint8_t *uri, Py_ssize_t size) noexcept nogi
         return b"Request-URI without a scheme"
     if not sip:
         return NULL
-    if memchr(uri, c"?", size) != NULL:
-        return b"headers in the Request-URI"         # RFC 4475 §3.1.2.11
     at = <const uint8_t *>memchr(uri, c"@", size)
     at = <const uint8_t *>memchr(uri, c":", size) + 1 if at == NULL else at + 1
+    if memchr(at, c"?", end - at) != NULL:           # a user may have one in its name: RFC 4475 §3.1.1.2
+        return b"headers in the Request-URI"         # RFC 4475 §3.1.2.11
     if at < end and at[0] == c"[":
         return NULL
     while at < end and at[0] != c";":
@@ -99,6 +100,11 @@ cdef const char *_cseq(SipMessage message) noexcept nogil:
     return NULL
 
 
+cdef bint _whole_sdp(SipMessage message) noexcept nogil:
+    """Whether the body is SDP of whole lines: nothing of it is missing, and its length was miscounted."""
+    return message.is_plain_sdp() and message.size > message.body_start and message.data[message.size - 1] == 10
+
+
 cdef const char *_lengths(SipMessage message) noexcept nogil:
     """Content-Length, the last one where there are several; Max-Forwards."""
     cdef const uint8_t *value = NULL
@@ -108,7 +114,7 @@ cdef const char *_lengths(SipMessage message) noexcept nogil:
         n = number(value, length)
         if n < 0:
             return b"Content-Length is no number"    # RFC 4475 §3.1.2.3
-        if n > message.size - message.body_start:
+        if n > message.size - message.body_start + (MISCOUNTED if _whole_sdp(message) else 0):
             return b"Content-Length beyond the datagram"     # RFC 4475 §3.1.2.2
     if message.value_of(MAX_FORWARDS, &value, &length):
         n = number(value, length)

@@ -42,3 +42,9 @@ def test_only_the_records_counted_are_looked_at() -> None:
         FrameBatch(b"abcd", good, 2)
     with pytest.raises(IndexError):
         batch[1]
+
+
+@pytest.mark.parametrize("frame", [b"\x00" * 60, b"ab", (1, 2), (b"ab", 1), (1, b"a", 60), 5], ids=repr)
+def test_what_is_no_frame_is_refused(frame: object) -> None:
+    with pytest.raises(TypeError):
+        FrameBatch.from_frames([frame])  # type: ignore[list-item]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -204,9 +207,59 @@ def test_listing_without_import_reads_metadata_alone(site: Site) -> None:
     assert not mark.exists()
 
 
-def test_listing_imports_no_factory(site: Site) -> None:
-    site.install("otus-plugin-quiet", good("quiet"), modules={"quiet_parts": "raise AssertionError('imported')"})
+def test_listing_imports_no_factory_and_no_configuration_class(site: Site) -> None:
+    source = good("quiet").replace("payload_types", "config='quiet_parts:Config', payload_types")
+    site.install("otus-plugin-quiet", source, modules={"quiet_parts": "raise AssertionError('imported')"})
     assert site.row("otus-plugin-quiet")["state"] == "ready"
+
+
+def test_a_configuration_class_that_cannot_be_imported_is_told_with_the_task(site: Site, tmp_path: Path) -> None:
+    source = good("quiet").replace("payload_types", "config='quiet_parts:Config', payload_types")
+    site.install("otus-plugin-quiet", source, modules={"quiet_parts": "import nowhere"})
+    assert (
+        "parsers[0].config: the configuration class of quiet is broken: ModuleNotFoundError: No module named 'nowhere'"
+        in told(site, tmp_path, parser="quiet")
+    )
+
+
+def test_starting_imports_neither_a_mail_parser_nor_packaging(site: Site) -> None:
+    """What every command pays for: the requirement with an extra is the form that two of our own plugins have."""
+    site.install("otus-plugin-extra", good("extra"), requires=("otus-core[bpf] <0.2, >=0.1",))
+    code = "import sys; from otus_core.cli import main; main(['plugins', 'list']); print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(site.folder)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    heavy = {"email.parser", "packaging", "typer", "rich", "yaml", "structlog", "asyncio", "otus_kafka.settings"}
+    assert heavy.isdisjoint(done.stderr.split())
+
+
+REQUIREMENTS = {
+    "otus-core": True,
+    "otus-core>=0.1,<0.2": True,
+    "otus-core (<0.2,>=0.1)": True,
+    "otus-core[bpf]>=0.1": True,
+    "Otus.Core >= 0.1": True,
+    "otus-core~=0.1": True,
+    "otus-core>=0.1,<0.2; python_version < '3'": True,
+    "otus-core-tools>=7": True,
+    "otus-core>0.1": False,
+    "otus-core<0.1": False,
+    "otus-core!=0.1": False,
+    "otus-core[bpf]>=9": False,
+    "otus-core>=0.10": False,
+}
+
+
+@pytest.mark.parametrize(("requirement", "met"), REQUIREMENTS.items())
+def test_requirements_are_read_as_pip_reads_them(site: Site, requirement: str, met: bool) -> None:
+    site.install("otus-plugin-needy", good("needy"), requires=(requirement,))
+    row = site.row("otus-plugin-needy")
+    assert (row["state"], row["stage"]) == (("ready", "ready") if met else ("failed", "version"))
 
 
 def test_a_damaged_entry_points_file_costs_nobody_else(site: Site) -> None:
@@ -270,6 +323,12 @@ def test_a_command_of_a_plugin_is_listed_but_not_imported(site: Site) -> None:
     assert "  ships     Many nodes (otus-plugin-fleet)" in page.stdout
     assert "Taken" not in page.stdout
     assert site.otus("ships", "sail").stdout == "sailing\n"
+
+
+def test_a_command_whose_plugin_is_missing_says_which(site: Site) -> None:
+    done = site.otus("--no-plugin", "kafka", "fleet", "list")
+    assert done.returncode == 2
+    assert "the command 'fleet' comes with a plugin: command channel 'kafka' cannot be used" in done.stderr
 
 
 def test_a_command_that_cannot_be_imported_is_one_line(site: Site) -> None:

@@ -13,10 +13,10 @@ import typer.core
 import typer.main
 
 import otus_core
-from otus_core.cli.commands import COMMANDS, Entry
+from otus_core.cli.commands import COMMANDS, FIRST_PARTY_COMMANDS, Entry
 from otus_core.cli.help import help_page
 from otus_core.cli.session import session_of
-from otus_core.errors import OtusError
+from otus_core.errors import OtusError, PluginNotFound
 
 PROGRAM = "otus"
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # click's own; newer typers carry their own click
@@ -39,6 +39,7 @@ class OtusGroup(typer.core.TyperGroup):
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
         """Find the command that the arguments name, or suggest one."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            _tell_what_brings(args[0], ctx)
             close = get_close_matches(args[0], self.list_commands(ctx), n=1)
             hint = f"did you mean {close[0]!r}?" if close else "otus --help lists them all"
             ctx.fail(f"there is no command {args[0]!r}; {hint}")
@@ -113,6 +114,15 @@ def _plugin_commands(ctx: typer.Context) -> dict[str, Entry]:
     """Give what plugins add; their light modules are imported, not their commands."""
     session = session_of(ctx)
     return session.plugin_commands
+
+
+def _tell_what_brings(name: str, ctx: typer.Context) -> None:
+    """Fail with what to install, or why the plugin cannot be used, when it is a first-party plugin's command."""
+    if name in FIRST_PARTY_COMMANDS:
+        try:
+            session_of(ctx).registry.component(*FIRST_PARTY_COMMANDS[name])
+        except PluginNotFound as error:
+            ctx.fail(f"the command {name!r} comes with a plugin: {error}")
 
 
 def _imported(name: str, entry: Entry) -> Any:

@@ -16,12 +16,12 @@ from typing import Any
 import attrs
 
 from otus_core.cli.progress import Progress, summary_text
-from otus_core.errors import CaptureError, ConfigInvalid, ConfigProblem, OtusError
+from otus_core.errors import CaptureError, ConfigInvalid, ConfigProblem, OtusError, PluginNotFound
 from otus_core.observe.logs import setup_stderr
 from otus_core.observe.repeats import Repeats
 from otus_core.plugins.loader import load
 from otus_core.plugins.registry import Registry
-from otus_core.plugins.selection import selection_from
+from otus_core.plugins.selection import Selection
 from otus_core.task.assembly import Node, Place, assemble, origins
 from otus_core.task.config import TaskConfig, load_task, read_task_file
 from otus_core.task.output import LineMerger, StdoutWriter
@@ -29,6 +29,8 @@ from otus_core.task.worker import Worker
 
 FORMATS = ("text", "json", "none")
 GOOD, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+LAST_LINES_S = 10.0
+"""How long a slow reader gets for the last lines of a run that was interrupted, or is live; a file waits as long as it takes."""
 
 
 @attrs.frozen(kw_only=True)
@@ -47,8 +49,6 @@ class RunRequest:
     speed: float | None = None
     summary_json: Path | None = None
     quiet: bool = False
-    no_plugin: tuple[str, ...] = ()
-    safe: bool = False
 
 
 @attrs.define
@@ -61,18 +61,29 @@ class Result:
     error: str = ""
 
 
-def run_foreground(request: RunRequest) -> int:
-    """Run and give the exit status. Raises OtusError for what the arguments or the task have wrong."""
+def run_foreground(request: RunRequest, selection: Selection) -> int:
+    """Run, with the plugins that are selected, and give the exit status. Raises OtusError for what the arguments or the task have wrong."""
     setup_stderr()
     begun = time.monotonic()
-    registry = load(selection_from(no_plugin=request.no_plugin, safe=request.safe))
+    registry = load(selection)
     registry.log_failures()
     config = load_task(task_data(request), registry)
+    _warn_without_parser(config, registry)
     result = run_task(config, registry, request)
     result.summary["elapsed_s"] = round(time.monotonic() - begun, 6)
     result.summary["cpu_s"] = round(_cpu_s(), 6)
     _tell(result, request)
     return _status(result, config)
+
+
+def _warn_without_parser(config: TaskConfig, registry: Registry) -> None:
+    """Say so when no packet can become a message, and what to do about it."""
+    if config.parsers or config.unmatched_policy == "forward":
+        return
+    try:
+        registry.component("parser", "sip")
+    except PluginNotFound as error:
+        sys.stderr.write(f"otus: there is no parser, so nothing will be reported: {error}\n")
 
 
 def task_data(request: RunRequest) -> dict[str, Any]:
@@ -88,7 +99,7 @@ def task_data(request: RunRequest) -> dict[str, Any]:
         data = {
             "capture": {},
             "parsers": list(request.parsers),
-            "processors": [{"type": "filter", "config": {"keep_if": request.keep}}] if request.keep else [],
+            "processors": [] if request.keep is None else [{"type": "filter", "config": {"keep_if": request.keep}}],
             "reporters": [_reporter(request.format or "text")],
         }
     data["id"] = "run"
@@ -129,8 +140,13 @@ def _check(request: RunRequest) -> None:
     if request.format is not None and request.format not in FORMATS:
         problems.append(ConfigProblem("--format", f"{request.format!r} is not one of {', '.join(FORMATS)}"))
     if request.task is not None:
-        given = (("--parser", request.parsers), ("--filter", request.keep), ("--format", request.format))
-        problems += [ConfigProblem(name, "is the task file's matter when --task is given") for name, it in given if it]
+        given = (("--parser", request.parsers or None), ("--filter", request.keep), ("--format", request.format))
+        told = "is the task file's matter when --task is given"
+        problems += [ConfigProblem(name, told) for name, value in given if value is not None]
+    if "-" in request.files and (request.workers or 1) > 1:
+        problems.append(
+            ConfigProblem("--workers", f"is {request.workers}, but one worker alone can read standard input")
+        )
     if problems:
         raise ConfigInvalid(problems)
 
@@ -146,15 +162,17 @@ def run_task(config: TaskConfig, registry: Registry, request: RunRequest) -> Res
 async def _run_here(config: TaskConfig, node: Node, request: RunRequest) -> Result:
     repeats = Repeats(origins(config))
     worker: Worker | None = None
+    stdout = StdoutWriter()
     place = Place(
-        stdout=StdoutWriter(),
+        stdout=stdout,
         on_error=repeats.component_error,
         on_closed=lambda reporter: worker.closed(reporter) if worker is not None else None,
     )
-    worker = Worker(assemble(config, node, place), node, place)
+    worker = Worker(await assemble(config, node, place), node, place)
     _on_signals(worker.stop)
     accounts = worker.assembly.accounts
-    with Progress(config, request.quiet, accounts.snapshot, worker.assembly.source.progress):
+    with Progress(config, request.quiet, accounts.snapshot, worker.assembly.source.progress) as progress:
+        stdout.before_write = progress.clear
         outcome = await worker.run()
     counters = accounts.snapshot()
     return Result(worker.assembly.summary(counters), outcome.faults, interrupted=outcome.stopped)
@@ -178,7 +196,8 @@ async def _run_workers(config: TaskConfig, node: Node, registry: Registry, reque
         node=node, plugins=registry.selection.plain(), merger=merger, isatty=os.isatty(1), log_level="info"
     )
     supervisor = TaskSupervisor(config, around)
-    with Progress(config, request.quiet, supervisor.counters, lambda: None):
+    with Progress(config, request.quiet, supervisor.counters, lambda: None) as progress:
+        merger.before_write = progress.clear
         await supervisor.start()
         ended = asyncio.ensure_future(supervisor.wait())
         stopped = asyncio.ensure_future(stopping.wait())
@@ -186,7 +205,9 @@ async def _run_workers(config: TaskConfig, node: Node, registry: Registry, reque
         await supervisor.stop()
         ended.cancel()
         stopped.cancel()
-    await asyncio.to_thread(merger.close, 10.0)
+    written = await asyncio.to_thread(merger.close, LAST_LINES_S)
+    while not (written or interrupted or config.capture.declaration.live):  # a reader of a file's lines takes its time
+        written = await asyncio.to_thread(merger.close, 0.5)
     return Result(dict(supervisor.summary()), supervisor.faults, interrupted, supervisor.error)
 
 
@@ -199,15 +220,23 @@ def _on_signals(stop: Any) -> None:
 def _tell(result: Result, request: RunRequest) -> None:
     """Write the summary where it is wanted, and every fault on a line of its own."""
     if request.summary_json is not None:
-        try:
-            request.summary_json.write_text(json.dumps(result.summary, indent=1) + "\n")
-        except OSError as error:
-            raise OtusError(f"{request.summary_json}: cannot write the summary: {error.strerror}") from error
+        _write_summary(result.summary, request.summary_json)
     if not request.quiet:
         sys.stderr.write(summary_text(result.summary))
-    for line in [*(str(fault) for fault in result.faults), result.error]:
+    for line in dict.fromkeys([*(str(fault) for fault in result.faults), result.error]):  # workers may tell the same
         if line:
             sys.stderr.write(f"otus: {line}\n")
+
+
+def _write_summary(summary: dict[str, Any], path: Path) -> None:
+    text = json.dumps(summary, indent=1) + "\n"
+    if str(path) == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise OtusError(f"{path}: cannot write the summary: {error.strerror}") from error
 
 
 def _status(result: Result, config: TaskConfig) -> int:

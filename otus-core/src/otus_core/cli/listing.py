@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -26,7 +25,11 @@ def listing(session: Session, kind: str | None = None, *, as_json: bool = False,
     """Give the list as a table, or as one JSON array with an object a component."""
     rows = [row for record in _records(session, no_import) for row in record.rows()]
     rows = [row for row in rows if kind is None or row["kind"] in (kind, None)]
-    return json.dumps(rows, indent=2) + "\n" if as_json else _table(rows, coloured())
+    if not as_json:
+        return _table(rows, coloured())
+    import json
+
+    return json.dumps(rows, indent=2) + "\n"
 
 
 def coloured() -> bool:

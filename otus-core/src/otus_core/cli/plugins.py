@@ -47,13 +47,13 @@ def show(
     if schema:
         from otus_core.config.schema import schema as schema_of
 
-        documents = [schema_of(one.declaration.config, f"{one.declaration.kind} {name}") for one in found]
+        documents = [schema_of(one.declaration.load_config(), f"{one.declaration.kind} {name}") for one in found]
         typer.echo(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2))
     elif sample:
         from otus_core.config.sample import sample as sample_of
 
         for one in found:
-            typer.echo(sample_of(one.declaration.config) or "{}\n", nl=False)
+            typer.echo(sample_of(one.declaration.load_config()) or "{}\n", nl=False)
     else:
         typer.echo("\n".join(_description(one, coloured()) for one in found), nl=False)
 
@@ -147,7 +147,7 @@ def _description(one: Registered, coloured: bool) -> str:
         ):
             shown = ", ".join(map(str, value)) if isinstance(value, tuple) else value
             lines.append(f"  {attribute.name.replace('_', ' ')}: {'yes' if shown is True else shown}")
-    fields = fields_of(declared.config)
+    fields = fields_of(declared.load_config())
     lines += ["", f"{bold}options{plain}" if fields else "It has no options."]
     for field in fields:
         default = "required" if field.required else json.dumps(unstructure(field.default))

@@ -31,6 +31,7 @@ class Progress:
         self._counters = counters
         self._progress = progress
         self._task: asyncio.Task[None] | None = None
+        self._drawn = False
 
     def __enter__(self) -> Progress:
         if self._shown:
@@ -42,7 +43,14 @@ class Progress:
     ) -> None:
         if self._task is not None:
             self._task.cancel()
+            self.clear()
+
+    def clear(self) -> None:
+        """Take the line away, so that something else can be written to the same terminal."""
+        if self._drawn:
+            self._drawn = False
             sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
 
     async def _run(self) -> None:
         await asyncio.sleep(FIRST_AFTER_S)
@@ -52,6 +60,7 @@ class Progress:
             counters, now = self._counters(), time.monotonic()
             rate = (counters["frames_read"] - last_read) / (now - last_at)
             last_read, last_at = counters["frames_read"], now
+            self._drawn = True
             sys.stderr.write("\r\x1b[K" + self._line(counters, rate))
             sys.stderr.flush()
 

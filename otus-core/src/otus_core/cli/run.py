@@ -39,7 +39,8 @@ def run(
         float | None, typer.Option("--speed", min=0.0, help="Replay files: 1 is the recorded pace, 0 full speed.")
     ] = None,
     summary_json: Annotated[
-        Path | None, typer.Option("--summary-json", help="Write the counters to this file as JSON.", metavar="PATH")
+        Path | None,
+        typer.Option("--summary-json", help="Write the counters to this file as JSON; - is stdout.", metavar="PATH"),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary and no progress on stderr.")] = False,
 ) -> None:
@@ -49,7 +50,6 @@ def run(
     """
     from otus_core.cli.foreground import RunRequest, run_foreground
 
-    session = session_of(context)
     request = RunRequest(
         files=tuple(files or ()),
         interface=interface,
@@ -63,7 +63,5 @@ def run(
         speed=speed,
         summary_json=summary_json,
         quiet=quiet,
-        no_plugin=session.no_plugin,
-        safe=session.safe,
     )
-    raise typer.Exit(run_foreground(request))
+    raise typer.Exit(run_foreground(request, session_of(context).selection))

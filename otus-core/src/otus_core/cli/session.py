@@ -59,13 +59,16 @@ class Session:
     def _configured(self) -> Selection | None:
         if self.config is None:
             return None
+        from otus_core.config.daemon import PluginsConfig
         from otus_core.config.load import load_file
+        from otus_core.config.structure import structure
         from otus_core.plugins.selection import Selection
 
         data: Any = load_file(self.config)
-        plugins = data.get("otus", {}).get("plugins", {}) if isinstance(data, dict) else {}
-        known = {key: plugins[key] for key in ("disabled", "enabled", "prefer") if plugins.get(key) is not None}
-        return Selection(**known)
+        rooted = data.get("otus") if isinstance(data, dict) else None
+        given = rooted.get("plugins", {}) if isinstance(rooted, dict) else {}
+        plugins = structure(PluginsConfig, given, "otus.plugins", str(self.config))
+        return Selection(disabled=plugins.disabled, enabled=plugins.enabled, prefer=plugins.prefer)
 
 
 def session_of(context: Any) -> Session:

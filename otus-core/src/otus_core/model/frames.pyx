@@ -77,12 +77,14 @@ cdef class FrameBatch:
 
     @staticmethod
     def from_frames(frames, link_type=1, interface_index=0):
-        """Make a batch of ``RawPacket``s, or of ``(timestamp_ns, data)`` pairs."""
+        """Make a batch of ``RawPacket``s, or of ``(timestamp_ns, data)`` pairs. Raises TypeError for anything else."""
         cdef list parts = []
         cdef bytearray index = bytearray()
         cdef Py_ssize_t offset = 0
         for frame in frames:
             if not isinstance(frame, RawPacket):
+                if not isinstance(frame, (tuple, list)) or len(frame) != 2 or not isinstance(frame[1], (bytes, bytearray, memoryview)):
+                    raise TypeError(f"a frame is a RawPacket or a pair (timestamp_ns, data), not {type(frame).__name__}")
                 frame = RawPacket(bytes(frame[1]), frame[0], None, interface_index, link_type)
             parts.append(frame.data)
             index += struct.pack(FRAME_INDEX_FORMAT, frame.timestamp, offset, len(frame.data), frame.orig_len, frame.interface_index, frame.link_type, 0)

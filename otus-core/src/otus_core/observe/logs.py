@@ -52,7 +52,10 @@ def _configure_stderr(level: str) -> None:
 
 def setup_forwarding(level: str, send: Callable[[str, dict[str, Any]], None]) -> None:
     """Hand every event to ``send(level, event)``, for a worker whose parent writes the log."""
+    on_first_use(lambda: _configure_forwarding(level, send))
 
+
+def _configure_forwarding(level: str, send: Callable[[str, dict[str, Any]], None]) -> None:
     from structlog import DropEvent
 
     def forward(_logger: Any, method: str, event: Event) -> Event:

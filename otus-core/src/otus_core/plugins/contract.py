@@ -162,7 +162,7 @@ def _says(declared: Declaration) -> Complaints:
 
 
 def _configures(declared: Declaration) -> Complaints:
-    cls = declared.config
+    cls = declared.load_config()
     fields = fields_of(cls)
     schema(cls)
     text = sample(cls)
@@ -198,7 +198,7 @@ def _lives(declared: Declaration) -> Complaints:
 def _settings(declared: Declaration) -> Any:
     """Give the default settings, ``None`` when there are none."""
     try:
-        return structure(declared.config, {})
+        return structure(declared.load_config(), {})
     except ConfigInvalid:
         return None
 

@@ -8,11 +8,11 @@ then never imported.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import operator
-import re
+import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -25,6 +25,7 @@ from otus_core.declarations import KINDS, Declaration
 from otus_core.hookspecs import ENTRY_POINT_GROUP, PROJECT
 from otus_core.model.text import printable
 from otus_core.plugins import builtin
+from otus_core.plugins.metadata import metadata_of
 from otus_core.plugins.records import ComponentRecord, PluginRecord, Stage
 from otus_core.plugins.registry import Loaded, Registry
 from otus_core.plugins.selection import Selection, normalized
@@ -33,9 +34,7 @@ CORE = "otus-core"
 REASON_MAX = 300
 """Characters of an error that are kept: it goes into logs and answers."""
 COMPONENTS_MAX = 64
-PLAIN_BOUND = re.compile(r"(>=|<=|<|>)\s*([0-9]{1,9}(?:\.[0-9]{1,9}){0,3})")
-PLAIN_REQUIREMENT = re.compile(rf"otus-core\s*\(?((?:{PLAIN_BOUND.pattern}\s*,?\s*)+)\)?\s*\Z")
-"""The form of requirement that everybody is told to write; other forms are left to packaging."""
+UNKNOWN = "unknown"
 COMPARE = {">=": operator.ge, "<=": operator.le, "<": operator.lt, ">": operator.gt}
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("otus_"))
 
@@ -67,19 +66,28 @@ def find(selection: Selection | None = None) -> list[PluginRecord]:
 
 
 def _find() -> tuple[list[tuple[PluginRecord, importlib_metadata.EntryPoint]], list[PluginRecord]]:
-    """Give the group's entry points by name, then distribution, and a record of each distribution whose metadata cannot be read."""
+    """Give the group's entry points by name, then distribution, and a record of each distribution whose metadata cannot be read.
+
+    Only files that name the group are looked into. Of two distributions of one name the first on the path is the one that Python imports.
+    """
+    found: list[tuple[PluginRecord, importlib_metadata.EntryPoint]] = []
     damaged: list[PluginRecord] = []
-    try:
-        found = list(importlib_metadata.entry_points(group=ENTRY_POINT_GROUP))
-    except Exception:  # one damaged entry_points.txt spoils the whole listing: look at each distribution alone
-        found = []
-        for dist in importlib_metadata.distributions():
-            try:
-                found += dist.entry_points.select(group=ENTRY_POINT_GROUP)
-            except Exception as error:
-                damaged.append(_damaged(dist, error))
-    records = [(_found(entry), entry) for entry in found]
-    return sorted(records, key=lambda pair: (pair[0].plugin, pair[0].distribution)), damaged
+    seen: set[str] = set()
+    for dist in importlib_metadata.distributions(path=[entry for entry in sys.path if Path(entry).exists()]):
+        try:
+            if ENTRY_POINT_GROUP not in (dist.read_text("entry_points.txt") or ""):
+                continue
+            entries = list(dist.entry_points.select(group=ENTRY_POINT_GROUP))
+        except Exception as error:
+            damaged.append(_damaged(dist, error))
+            continue
+        name, version = _identity(dist)
+        if name == UNKNOWN or normalized(name) not in seen:
+            seen.add(normalized(name))
+            found += [
+                (PluginRecord(plugin=printable(e.name, 64), distribution=name, version=version), e) for e in entries
+            ]
+    return sorted(found, key=lambda pair: (pair[0].plugin, pair[0].distribution)), damaged
 
 
 def _damaged(dist: Any, error: Exception) -> PluginRecord:
@@ -88,17 +96,13 @@ def _damaged(dist: Any, error: Exception) -> PluginRecord:
     return _failed(record, "found", f"its entry_points.txt cannot be read: {_told(error)}", f"install {name} again")
 
 
-def _found(entry: importlib_metadata.EntryPoint) -> PluginRecord:
-    name, version = _identity(entry.dist)
-    return PluginRecord(plugin=printable(entry.name, 64), distribution=name, version=version)
-
-
 def _identity(dist: Any) -> tuple[str, str]:
     """Give a distribution's name and version, also when its METADATA is damaged."""
     try:
-        return printable(str(dist.name), 64), printable(str(dist.version), 32)
+        about = metadata_of(dist)
     except Exception:
-        return "unknown", "unknown"
+        return UNKNOWN, UNKNOWN
+    return printable(about.name, 64) or UNKNOWN, printable(about.version, 32) or UNKNOWN
 
 
 def _load_one(record: PluginRecord, entry: importlib_metadata.EntryPoint, selection: Selection) -> Loaded:
@@ -160,20 +164,19 @@ def _remedy(stage: Stage, error: BaseException, record: PluginRecord) -> str:
 
 def _check_version(entry: importlib_metadata.EntryPoint) -> None:
     """Compare what the distribution requires of otus-core with what is here. Raises _Refused."""
-    for text in (entry.dist.requires if entry.dist is not None else None) or ():
+    about = metadata_of(entry.dist)
+    for text in about.requires:
         if normalized(text).startswith(CORE) and not _is_met(text):
-            name = entry.dist.name if entry.dist is not None else entry.name
             wanted = normalized(text.partition(";")[0]).strip()
-            remedy = f"install a version of {name} made for {CORE} {otus_core.__version__}, or that {CORE}"
+            remedy = f"install a version of {about.name} made for {CORE} {otus_core.__version__}, or that {CORE}"
             raise _Refused(f"it needs {wanted}, and this is {CORE} {otus_core.__version__}", remedy)
 
 
 def _is_met(text: str) -> bool:
     """Whether a requirement that begins with our name is met, or is not for us. Raises _Refused when it cannot be read."""
-    plain = PLAIN_REQUIREMENT.match(text)
-    if plain is not None and otus_core.__version__.replace(".", "").isdigit():
-        ours = _release(otus_core.__version__)
-        return all(COMPARE[how](ours, _release(version)) for how, version in PLAIN_BOUND.findall(plain[1]))
+    bounds, ours = _bounds(text), _release(otus_core.__version__)
+    if bounds is not None and ours is not None:
+        return all(COMPARE[how](ours, version) for how, version in bounds)
     from packaging.requirements import InvalidRequirement, Requirement  # takes as long as loading five plugins
 
     try:
@@ -188,9 +191,29 @@ def _is_met(text: str) -> bool:
     return requirement.specifier.contains(otus_core.__version__, prereleases=True)
 
 
-def _release(version: str) -> list[int]:
-    """Give a plain version's numbers; trailing zeros mean nothing."""
-    numbers = [int(part) for part in version.split(".")]
+def _bounds(text: str) -> list[tuple[str, list[int]]] | None:
+    """Read ``otus-core>=0.1,<0.2``, the form that everybody is told to write; ``None`` for other forms, which are left to packaging."""
+    if not text.startswith(CORE):
+        return None
+    rest = text.removeprefix(CORE)
+    if rest.startswith("["):  # extras: otus-core[bpf]
+        rest = rest.partition("]")[2]
+    bounds = []
+    for bound in rest.strip(" ()").split(","):
+        how = bound.strip()[: 2 if "=" in bound else 1]
+        version = _release(bound.strip().removeprefix(how).strip())
+        if how not in COMPARE or version is None:
+            return None
+        bounds.append((how, version))
+    return bounds
+
+
+def _release(version: str) -> list[int] | None:
+    """Give a plain version's numbers, ``None`` for another version; trailing zeros mean nothing."""
+    parts = version.split(".")
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        return None
+    numbers = [int(part) for part in parts]
     while numbers and not numbers[-1]:
         numbers.pop()
     return numbers
@@ -220,6 +243,8 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
 
 
 def _suggest_hook(name: str) -> str:
+    import difflib
+
     close = difflib.get_close_matches(name, HOOKS, n=1)
     return f"did you mean {close[0]}?" if close else f"the hooks are {', '.join(HOOKS)}"
 
@@ -245,9 +270,6 @@ def _check_declaration(declaration: object) -> None:
     if not isinstance(declaration, Declaration) or type(declaration).kind not in KINDS:
         names = ", ".join(kind.__name__ for kind in KINDS.values())
         raise _Refused(f"otus_components gave {declaration!r}, not a declaration", f"yield otus_core's {names}")
-    if not (isinstance(declaration.config, type) and attrs.has(declaration.config)):
-        about = f"{declaration.kind} {declaration.name!r}: config {declaration.config!r} is not a configuration class"
-        raise _Refused(about, "give a class made with @otus_core.configuration")
 
 
 def _settle(loaded: list[Loaded], prefer: Mapping[str, str]) -> list[Loaded]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -75,7 +74,7 @@ class Registry:
         """Give the classes of what plugins take below ``command_channel.NAME`` and ``reporters.NAME`` of the daemon's configuration."""
         sections = {}
         for key, kind in (("command_channel.kafka", "command_channel"), ("reporters.kafka", "reporter")):
-            found = {r.declaration.name: r.declaration.config for r in self.components(kind)}
+            found = {r.declaration.name: r.declaration.load_config() for r in self.components(kind)}
             if "kafka" in found:
                 sections[key] = found["kafka"]
         return sections
@@ -138,6 +137,8 @@ class Registry:
         if known is not None:
             return f"{_spoken(kind)} {name!r} is not installed: pip install {known}"
         names = [registered.declaration.name for registered in self.components(kind)]
+        import difflib
+
         close = difflib.get_close_matches(name, {*names, *(n for k, n in FIRST_PARTY_COMPONENTS if k == kind)}, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names) or 'none'}"
         return f"there is no {_spoken(kind)} {name!r}; {hint}"

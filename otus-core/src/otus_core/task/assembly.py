@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -17,7 +17,7 @@ from otus_core.components import BaseCapturer, Context, LineWriter
 from otus_core.decode.decoder import COUNTERS as DECODER_COUNTERS
 from otus_core.decode.decoder import Decoder
 from otus_core.errors import TaskStartFailed
-from otus_core.log import Logger
+from otus_core.log import Logger, settle
 from otus_core.model.accounts import Accounts
 from otus_core.model.flows import FlowRegistry
 from otus_core.pipeline.buffer import SendBuffer
@@ -107,7 +107,11 @@ def names_of(config: TaskConfig) -> tuple[str, ...]:
 
 def fallback_ids(config: TaskConfig) -> frozenset[str]:
     """Give the reporters that only take what another one could not send."""
-    return frozenset(spec.fallback for spec in config.reporters if spec.fallback)
+    return _fallbacks(config.reporters)
+
+
+def _fallbacks(specs: Iterable[Any]) -> frozenset[str]:
+    return frozenset(spec.fallback for spec in specs if spec.fallback)
 
 
 def origins(config: TaskConfig) -> dict[str, tuple[str, str]]:
@@ -116,7 +120,7 @@ def origins(config: TaskConfig) -> dict[str, tuple[str, str]]:
     return {f"{s.declaration.kind}:{s.id}": (s.record.distribution, s.record.version) for s in specs}
 
 
-def assemble(config: TaskConfig, node: Node, place: Place) -> Assembly:
+async def assemble(config: TaskConfig, node: Node, place: Place) -> Assembly:
     """Construct and wire one worker's components. Raises TaskStartFailed, after stopping what was constructed."""
     roster = roster_of(config)
     assembly = Assembly(
@@ -133,6 +137,22 @@ def assemble(config: TaskConfig, node: Node, place: Place) -> Assembly:
     if place.publish is not None and assembly.flows.watched:
         publish = place.publish
         assembly.flows.on_change = lambda change: publish(("flows", change))
+    try:
+        _construct_all(assembly)
+        for parts in (assembly.reporters, assembly.processors, assembly.parsers, [assembly.capturer]):
+            for part in list(parts):
+                if not _wire(part, _context(part, assembly, node, place)):
+                    await _stop(part)
+                    parts.remove(part)
+    except TaskStartFailed:
+        await stop(assembly)
+        raise
+    return assembly
+
+
+def _construct_all(assembly: Assembly) -> None:
+    """Construct every component, from reporters back to the capturer. Raises TaskStartFailed."""
+    config = assembly.config
     for specs, parts in (
         (config.reporters, assembly.reporters),
         (config.processors, assembly.processors),
@@ -146,9 +166,6 @@ def assemble(config: TaskConfig, node: Node, place: Place) -> Assembly:
     if capturer is None:
         raise TaskStartFailed(f"task {config.id}: a task cannot go on without its capturer")
     assembly.capturer = capturer
-    for part in _parts(assembly):
-        part.component.wire(_context(part, assembly, node, place))
-    return assembly
 
 
 async def start(assembly: Assembly, node: Node, place: Place) -> None:
@@ -160,7 +177,10 @@ async def start(assembly: Assembly, node: Node, place: Place) -> None:
                 parts.remove(part)
     started = {part.spec.id for part in assembly.reporters}
     kept = {name: reasons for name, reasons in assembly.roster.reporters.items() if name in started}
-    assembly.roster = attrs.evolve(assembly.roster, reporters=kept)
+    fallbacks = _fallbacks(
+        part.spec for part in assembly.reporters
+    )  # that of a reporter that was left out takes its place
+    assembly.roster = attrs.evolve(assembly.roster, reporters=kept, fallbacks=fallbacks)
     assembly.deliveries = _deliveries(assembly, place)
     assembly.pipeline = _pipeline(assembly, node, place)
     for delivery in assembly.deliveries:
@@ -174,19 +194,30 @@ async def stop(assembly: Assembly) -> None:
             await _stop(part)
 
 
-def _parts(assembly: Assembly) -> list[Part]:
-    return [*assembly.reporters, *assembly.processors, *assembly.parsers, assembly.capturer]
-
-
 def _construct(spec: ComponentSpec) -> Part | None:
     """Make one component; ``None`` when its failure means that the task goes on without it."""
     try:
-        return Part(spec, spec.declaration.load_factory()(spec.settings))
+        factory = spec.declaration.load_factory()
+        settle()
+        return Part(spec, factory(spec.settings))
     except (Exception, SystemExit) as error:
         if spec.on_failure == "skip":
             log.warning("component_skipped", kind=spec.declaration.kind, component=spec.id, error=str(error))
             return None
         raise _failed(spec, "be constructed", error) from error
+
+
+def _wire(part: Part, context: Context) -> bool:
+    """Wire one component; false when its failure means that the task goes on without it. Raises TaskStartFailed."""
+    spec = part.spec
+    try:
+        part.component.wire(context)
+    except (Exception, SystemExit) as error:
+        if spec.on_failure == "skip" and spec.declaration.kind != "capturer":
+            log.warning("component_skipped", kind=spec.declaration.kind, component=spec.id, error=str(error))
+            return False
+        raise _failed(spec, "be wired", error) from error
+    return True
 
 
 async def _start(part: Part) -> bool:

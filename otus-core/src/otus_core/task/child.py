@@ -55,7 +55,7 @@ class Child:
         """Wait for ``init``, run the pipeline, say how it ended; gives the exit status."""
         init, descriptors = await self._init
         try:
-            worker = self._build(init, descriptors)
+            worker = await self._build(init, descriptors)
             self._worker = worker
             if self._stopped:
                 worker.stop()
@@ -71,7 +71,7 @@ class Child:
         await self._channel.flush(LAST_WORDS_S)
         return STARTED_EXIT
 
-    def _build(self, init: dict[str, Any], descriptors: list[int]) -> Worker:
+    async def _build(self, init: dict[str, Any], descriptors: list[int]) -> Worker:
         counters_fd, output_fd, *capture = descriptors
         os.set_inheritable(counters_fd, False)
         if init["cpus"]:
@@ -97,7 +97,7 @@ class Child:
             on_error=repeats.component_error,
             on_closed=lambda reporter: worker.closed(reporter) if worker else None,
         )
-        worker = Worker(assemble(config, node, place), node, place)
+        worker = Worker(await assemble(config, node, place), node, place)
         worker.open_circuits = tuple(init["open_circuits"])
         worker.on_started = lambda: self._started(worker)
         worker.on_fault = self._fault

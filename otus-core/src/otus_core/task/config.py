@@ -12,11 +12,11 @@ from typing import Any, Literal, TypeVar
 
 import attrs
 
-from otus_core.config.load import load_file
 from otus_core.config.structure import BAD, Problems, build, join, told, unknown_key
 from otus_core.declarations import Declaration
 from otus_core.decode.options import DecoderConfig
 from otus_core.errors import ConfigInvalid, PluginNotFound
+from otus_core.model.text import printable
 from otus_core.plugins.records import PluginRecord
 from otus_core.plugins.registry import Registered, Registry
 from otus_core.task.options import (
@@ -99,6 +99,8 @@ class TaskDefaults:
 
 def read_task_file(path: str | Path) -> dict[str, Any]:
     """Read a task file (YAML or JSON, ``-`` for standard input) and give the task in it, not yet validated. Raises ConfigInvalid."""
+    from otus_core.config.load import load_file  # brings YAML, which a run without a task file does not need
+
     return unwrap(load_file(path), "standard input" if str(path) == "-" else str(path))
 
 
@@ -213,7 +215,7 @@ class _Components:
             return []
         found = []
         for registered in self._registry.components("parser"):
-            settings = build(registered.declaration.config, {}, "", Problems())
+            settings = self._settings(registered.declaration, {}, "", Problems())
             if settings is not BAD:
                 name = registered.declaration.name
                 found.append(_made(ComponentSpec, registered, settings, {"type": name, "id": name}))
@@ -237,7 +239,7 @@ class _Components:
         except PluginNotFound as error:
             self._problems.add(paths[1], str(error))
             return None
-        settings = self._settings(registered.declaration, config, paths[2])
+        settings = self._settings(registered.declaration, config, paths[2], self._problems)
         if settings is BAD:
             return None
         about = {
@@ -247,11 +249,16 @@ class _Components:
         }
         return _made(spec_class, registered, settings, {**about, "id": options.id or options.type})
 
-    def _settings(self, declaration: Declaration, config: Any, path: str) -> Any:
+    @staticmethod
+    def _settings(declaration: Declaration, config: Any, path: str, problems: Problems) -> Any:
         try:
-            return build(declaration.config, config, path, self._problems)
-        except (TypeError, NameError) as error:  # the plugin's class has a type that cannot be configured, or resolved
-            return self._problems.add(path, f"the configuration class of {declaration.name} is broken: {error}")
+            return build(declaration.load_config(), config, path, problems)
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # it cannot be imported, or has a type that cannot be configured or resolved
+            told = f"{type(error).__name__}: {printable(str(error), 300)}"
+            return problems.add(path, f"the configuration class of {declaration.name} is broken: {told}")
 
 
 def _made(spec_class: type[S], registered: Registered, settings: Any, about: Mapping[str, Any]) -> S:

@@ -19,9 +19,11 @@ class StdoutWriter:
     def __init__(self, descriptor: int = 1) -> None:
         self._descriptor = descriptor
         self.isatty = os.isatty(descriptor)
+        self.before_write: Callable[[], None] = lambda: None
 
     async def write(self, lines: bytes) -> None:
         """Write whole lines. Raises BrokenPipeError when nobody reads any more."""
+        self.before_write()
         _write_all(self._descriptor, lines)
 
 
@@ -58,6 +60,7 @@ class LineMerger:
     def __init__(self, descriptor: int = 1, on_closed: Callable[[], object] = lambda: None) -> None:
         self._out = descriptor
         self._on_closed = on_closed
+        self.before_write: Callable[[], None] = lambda: None
         self._tails: dict[int, bytearray] = {}
         self._lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
@@ -73,11 +76,13 @@ class LineMerger:
         os.write(self._wake_write, b"+")
         return writer
 
-    def close(self, timeout: float) -> None:
-        """Write what the pipes still hold, until their workers have closed them, at most ``timeout`` seconds."""
-        self._ending = True
-        os.write(self._wake_write, b".")
+    def close(self, timeout: float) -> bool:
+        """Write what the pipes still hold, until their workers have closed them, for at most ``timeout`` seconds; says whether all is written."""
+        if not self._ending:
+            self._ending = True
+            os.write(self._wake_write, b".")
         self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _copy(self) -> None:
         while True:
@@ -98,6 +103,8 @@ class LineMerger:
         tail += data
         end = tail.rfind(b"\n") + 1 if len(tail) < LINE_MAX and data else len(tail)
         try:
+            if end:
+                self.before_write()
             _write_all(self._out, bytes(tail[:end]))
         except OSError:
             self._forget_all()

@@ -28,7 +28,7 @@ def task_schema(registry: Registry) -> dict[str, Any]:
 def _capture(one: Registered) -> dict[str, Any]:
     """Give the schema of ``capture`` for one capturer: its options lie flat beside ``type``."""
     around = _typed(object_schema(CaptureOptions), one)
-    own = object_schema(one.declaration.config)
+    own = object_schema(one.declaration.load_config())
     shared = {key: around["properties"][key] for key in CAPTURE_KEYS}
     fanout = {FANOUT: {"type": "integer", "minimum": 1, "description": "Another name for workers."}}
     rules = [*around.get("allOf", ()), *own.get("allOf", ())]
@@ -44,7 +44,7 @@ def _capture(one: Registered) -> dict[str, Any]:
 def _entry(one: Registered, options: type) -> dict[str, Any]:
     """Give the schema of one component of a list."""
     made = _typed(object_schema(options), one)
-    config = object_schema(one.declaration.config)
+    config = object_schema(one.declaration.load_config())
     made["properties"]["config"] = config
     if config.get("required"):
         made["required"] = [*made.get("required", ()), "config"]

@@ -53,7 +53,7 @@ class _Contract:
     def make(self) -> Any:
         """Construct and wire a new component."""
         declaration = self.declaration
-        made = declaration.load_factory()(structure(declaration.config, dict(self.config), "config"))
+        made = declaration.load_factory()(structure(declaration.load_config(), dict(self.config), "config"))
         flows = FlowRegistry() if getattr(declaration, "wants_flows", False) else None
         made.wire(Context(task_id="test", agent_id="test", component_id=self.component, flows=flows))
         return made

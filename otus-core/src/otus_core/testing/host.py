@@ -38,7 +38,7 @@ class Host:
         command = [
             sys.executable,
             "-c",
-            "from otus_core.cli import main; main()",
+            "import sys; from otus_core.cli import main; sys.exit(main())",
             "run",
             *([str(path)] if path else []),
         ]
