@@ -169,11 +169,15 @@ class TestPartitions:
         async def run() -> None:
             async with reporter(own_broker.bootstrap, topic=topic, partition_by="none") as made:
                 await made.report([sip(0)])
-                client = admin(own_broker)  # its futures end with it
-                for future in client.create_partitions([NewPartitions(topic, 8)]).values():
+                operator = admin(own_broker)  # its futures end with it
+                for future in operator.create_partitions([NewPartitions(topic, 8)]).values():
                     future.result(20)
                 assert made._link is not None and made._link.producer is not None
-                await made._link.producer.client.force_metadata_update()
+                client = made._link.producer.client
+                while (
+                    len(client.cluster.partitions_for_topic(topic) or ()) < 8
+                ):  # the broker tells of them a little later
+                    await client.force_metadata_update()
                 for n in range(16):
                     assert (await made.report([sip(n)])).reported == 1
 
