@@ -9,12 +9,18 @@ from otus_sip.scan cimport same_text
 
 
 cdef inline bint _blank(uint8_t c) noexcept nogil:
-    return c == 32 or c == 9 or c == 13 or c == 10
+    return c <= 32 and ((c == 32) | (c == 9) | (c == 13) | (c == 10))
 
 
 cdef inline Py_ssize_t _quoted_end(const uint8_t *text, Py_ssize_t at, Py_ssize_t size) noexcept nogil:
     """Give where the quoted string that begins at ``at`` ends, after its quote, or -1."""
+    cdef const uint8_t *quote
     at += 1
+    quote = <const uint8_t *>memchr(text + at, 34, size - at) if at < size else NULL
+    if quote == NULL:
+        return -1
+    if memchr(text + at, 92, quote - text - at) == NULL:
+        return quote - text + 1
     while at < size:
         if text[at] == 92:
             at += 2
@@ -29,6 +35,7 @@ cdef void read_address(const uint8_t *text, Py_ssize_t size, Address *found) noe
     """Take one address apart: ``"Display" <uri>;parameters`` or ``uri;parameters``."""
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t end
+    cdef const uint8_t *bracket
     found.display = NULL
     found.display_len = 0
     found.uri = NULL
@@ -63,12 +70,11 @@ cdef void read_address(const uint8_t *text, Py_ssize_t size, Address *found) noe
             _plain_address(text, at, end, size, found)
             return
     at += 1
-    end = at
-    while end < size and text[end] != c">":
-        end += 1
-    if end >= size:
+    bracket = <const uint8_t *>memchr(text + at, c">", size - at)
+    if bracket == NULL:
         found.error = b"angle bracket is not closed"
         return
+    end = bracket - text
     found.uri = text + at
     found.uri_len = end - at
     _set_parameters(text, end + 1, size, found)
