@@ -17,6 +17,8 @@ from tests.core.plugins.distributions import Site
 from tests.e2e.node import Node
 from tests.live.net import wait
 
+pytestmark = pytest.mark.slow
+
 TICKER = """
 import otus_core
 
@@ -40,7 +42,6 @@ import ctypes, time
 import otus_core
 from otus_core.testing import packets
 
-pytestmark = pytest.mark.slow
 
 class Ticker(otus_core.BaseCapturer):
     def __init__(self, config):

@@ -14,6 +14,8 @@ from tests.e2e.node import Node
 from tests.e2e.test_plugin_faults import PARTS, TICKER
 from tests.live.net import wait
 
+pytestmark = pytest.mark.slow
+
 DIFFICULT = """
 import otus_core
 
@@ -30,8 +32,6 @@ def otus_components():
 DIFFICULT_PARTS = """
 import asyncio, os, time
 import otus_core
-
-pytestmark = pytest.mark.slow
 
 class Difficult(otus_core.BaseReporter):
     def __init__(self, config):
