@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import pytest
 
@@ -220,3 +221,9 @@ def test_sdp_in_a_multipart_body() -> None:
     found = otus_sip.parse(message("INVITE sip:a@b SIP/2.0", 'Content-Type: multipart/mixed;boundary="b1"', body=body))
     assert [kind for kind, _ in found.parts] == ["text/plain", "application/sdp"]
     assert found.sdp.media[0].codecs == ["PCMA"]
+
+
+@pytest.mark.parametrize("data", [5, "INVITE", None], ids=["number", "text", "None"])
+def test_what_is_no_bytes_is_refused(data: Any) -> None:
+    with pytest.raises(TypeError):
+        otus_sip.parse(data)

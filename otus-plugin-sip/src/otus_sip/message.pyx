@@ -307,7 +307,7 @@ def body_parts(str content_type, bytes body):
 
 def parse(data):
     """Parse one SIP message, as a datagram holds it. Raises ParseError for what is not SIP and for what RFC 4475 calls invalid."""
-    cdef bytes raw = bytes(data)
+    cdef bytes raw = bytes(memoryview(data))    # not bytes(data): of a number that makes as many zeros
     cdef SipMessage message = _parse(raw)
     found = verdict(message)
     if found is not None:
