@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import Mapping
@@ -45,6 +46,8 @@ STOP_WITHIN_S = 30.0
 CHANNEL_STOP_WITHIN_S = 5.0
 VIEW_WITHIN_S = 5.0
 WATCHDOG_EVERY_S = 1.0
+COLLECT_AFTER = (700, 10, 10)
+"""Python's own thresholds: callers that break off leave cycles, and a daemon is not a short command (``cli.COLLECT_AFTER``)."""
 
 
 class Daemon:
@@ -91,6 +94,8 @@ class Daemon:
     async def run(self) -> None:
         """Run until told to stop. Raises OtusError when it cannot start."""
         config = self._effective.config
+        gc.freeze()
+        gc.set_threshold(*COLLECT_AFTER)
         await self._server.start()
         pid_file = PidFile(Path(config.control.pid_file))
         try:

@@ -74,3 +74,11 @@ def test_the_summary_has_the_identity_s_own_names() -> None:
     assert made["unaccounted"] == 0
     expected = {"frames_read", "messages_added", "units", "fragments_merged", "fragments_held", "segments_merged"}
     assert expected | {"segments_held", "dropped", "matched", "kept", "reporters", "unaccounted"} == set(made)
+
+
+def test_a_live_source_shows_what_the_kernel_counted_from_the_start() -> None:
+    live = Roster(live=True)
+    counters = dict.fromkeys(counter_names(live, ()), 0)
+    assert summary(counters, live)["kernel_rx"] == summary(counters, live)["in_ring"] == 0
+    counters.update({"kernel_rx": 9, "kernel_drop": 2, "frames_read": 4})
+    assert summary(counters, live)["in_ring"] == 3

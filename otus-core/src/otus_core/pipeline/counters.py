@@ -22,7 +22,9 @@ FRAME_COUNTERS = (
     "dropped{unmatched}",
     "dropped{worker_crash}",
 )
-GAUGES = ("kernel_rx", "kernel_drop", "interface_drop", "flows", "heartbeat_ns", "running", "blocked_ns", "clock_ns")
+KERNEL_COUNTERS = ("kernel_rx", "kernel_drop", "interface_drop")
+"""What ``CaptureStats`` counts, in its order."""
+GAUGES = (*KERNEL_COUNTERS, "flows", "heartbeat_ns", "running", "blocked_ns", "clock_ns")
 LATENCY_BOUNDS_S = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2)
 """Upper bounds of the latency histogram; one slice of packets is one sample per packet in it."""
 LATENCY = (*(f"latency_bucket{{{i}}}" for i in range(len(LATENCY_BOUNDS_S) + 1)), "latency_sum_ns")
@@ -34,12 +36,13 @@ REPORTER_FAILURES = ("timeout", "exception", "ambiguous", "circuit_open", "other
 
 @attrs.frozen
 class Roster:
-    """The ids of a task's components, in order, with each reporter's declared failure reasons."""
+    """The ids of a task's components, in order, with each reporter's declared failure reasons; ``live`` when its source is."""
 
     parsers: tuple[str, ...] = ()
     processors: tuple[str, ...] = ()
     reporters: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     fallbacks: frozenset[str] = frozenset()
+    live: bool = False
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -124,7 +127,7 @@ def book_crash(counters: Mapping[str, int], roster: Roster) -> dict[str, int]:
 def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
     """Give the identity's terms as the summary and the control plane show them.
 
-    ``in_ring`` are the frames that the kernel has handed over and nobody has read yet, as far as has been counted: 0 once all is quiet.
+    A live source has the kernel's too; ``in_ring`` are the frames that it has handed over and nobody has read yet, as far as has been counted: 0 once all is quiet.
     """
     terms: dict[str, object] = {name: counters[name] for name in FRAME_COUNTERS if not name.startswith("dropped{")}
     terms["dropped"] = _drops(counters)
@@ -134,10 +137,10 @@ def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
         plain: dict[str, object] = {term: n for term, n in mine.items() if not term.startswith("dropped{")}
         reporters[reporter] = {**plain, "dropped": _drops(mine)}
     terms["reporters"] = reporters
-    if counters["kernel_rx"]:
-        terms["kernel_rx"], terms["kernel_drop"] = counters["kernel_rx"], counters["kernel_drop"]
-        terms["interface_drop"] = counters["interface_drop"]
-        terms["in_ring"] = counters["kernel_rx"] - counters["kernel_drop"] - counters["frames_read"]
+    if roster.live:
+        terms.update((name, counters[name]) for name in KERNEL_COUNTERS)
+        received = counters["kernel_rx"]  # 0 before it was asked for, and of a source that does not count
+        terms["in_ring"] = received - counters["kernel_drop"] - counters["frames_read"] if received else 0
     terms["unaccounted"] = unaccounted(counters, roster)
     return terms
 

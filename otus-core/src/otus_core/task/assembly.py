@@ -97,6 +97,7 @@ def roster_of(config: TaskConfig) -> Roster:
         processors=tuple(spec.id for spec in config.processors),
         reporters={spec.id: spec.declaration.failure_reasons for spec in config.reporters},
         fallbacks=fallback_ids(config),
+        live=config.capture.declaration.live,
     )
 
 

@@ -18,7 +18,7 @@ from otus_core.components import CaptureStats
 from otus_core.errors import CaptureError
 from otus_core.log import Logger
 from otus_core.model.frames import FrameBatch
-from otus_core.pipeline.counters import CIRCUIT_STATES
+from otus_core.pipeline.counters import CIRCUIT_STATES, KERNEL_COUNTERS
 from otus_core.task import assembly as phases
 from otus_core.task.assembly import Assembly, Node, Place
 from otus_core.task.connections import Connection, Gathered
@@ -37,8 +37,6 @@ CIRCUIT_OPEN_S = 60.0
 DRAIN_LIVE_S = 5.0
 """What a stopped live source still holds is read for at most this long, and reporters get as long again."""
 FAULTS_MAX = 100
-KERNEL_COUNTERS = ("kernel_rx", "kernel_drop", "interface_drop")
-"""What ``CaptureStats`` counts, in its order."""
 
 
 @attrs.define
