@@ -238,3 +238,18 @@ def test_the_least_recently_touched_call_goes_first() -> None:
     call.answer("200 OK", "1 INVITE", reply(5002), call_id="b")
     assert flow(4000, 5000) in call.flows
     assert flow(4002, 5002) not in call.flows
+
+
+def test_a_late_answer_does_not_bring_an_ended_call_back() -> None:
+    call = established()
+    call.say("BYE sip:bob@example.com SIP/2.0", "2 BYE", to_tag="b")
+    call.answer("200 OK", "1 INVITE", reply())
+    assert (len(call.flows), call.parser.calls) == (0, 0)
+
+
+def test_a_call_without_an_offer_that_is_refused_is_forgotten() -> None:
+    call = Call()
+    call.invite()
+    assert call.parser.calls == 1
+    call.answer("486 Busy Here", "1 INVITE")
+    assert call.parser.calls == 0

@@ -169,9 +169,9 @@ cdef class SipParser:
 
 
 cdef inline bint _changes_a_call(SipMessage message, bint request, int method, int status) noexcept:
-    """Whether a message carries media, ends something, or is a final response that decides about an offer."""
+    """Whether a message begins a call, carries media, ends something, or is a final response that decides about an offer."""
     if request:
-        return method == BYE_ID or method == CANCEL_ID or message.holds_sdp()
+        return method == INVITE_ID or method == BYE_ID or method == CANCEL_ID or message.holds_sdp()
     if method == BYE_ID or method == CANCEL_ID or status == 100:
         return False
     return status >= 200 or message.holds_sdp()

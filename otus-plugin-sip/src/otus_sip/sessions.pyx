@@ -89,12 +89,18 @@ cdef class Sessions:
             return self._response(event, media)
         if event.method == BYE_ID or event.method == CANCEL_ID:
             return self._end(event)
-        return self._request(event, media) if media is not None else False
+        return self._request(event, media)
 
     cdef bint _request(self, const Event *event, bytes media) except -1:
-        """A request carries an offer, or in ACK and PRACK the answer to one that a response made."""
-        cdef Call call = self._touch(event)
-        cdef bytes offer = call.late_offer
+        """A request begins a call, or carries an offer, or in ACK and PRACK the answer to one that a response made."""
+        cdef Call call
+        cdef bytes offer
+        if media is None and event.method != INVITE_ID:
+            return False
+        call = self._touch(event)
+        offer = call.late_offer
+        if media is None:
+            return True
         if (event.method == ACK_ID or event.method == PRACK_ID) and offer is not None:
             call.late_offer = None
             self._answer(call, event.dialog, offer, media)
@@ -111,11 +117,8 @@ cdef class Sessions:
             return self._refused(call, event) if call is not None else False
         if call is not None and final and event.method == INVITE_ID:
             call.confirmed = True
-        if media is None:
+        if media is None or call is None:   # a response alone makes no call: it may be a late one, of a call that has ended
             return call is not None and final
-        if call is None:
-            call = self._touch(event)
-            call.confirmed = final
         offer = call.offer(_transaction(event.cseq, event.method))
         if offer is not None:
             self._answer(call, event.dialog, offer, media)
