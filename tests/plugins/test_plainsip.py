@@ -40,7 +40,8 @@ def cost(piece, count):
     return min(spent)
 
 pieces = ["Via: x\\r\\n", "A: b\\r\\n c\\r\\n", "<", '"', "Via: x\\r\\n\\n", "From: a\\r\\n", "\\r\\n ", "t", "\\\\"]
-print(json.dumps({piece: cost(piece, 40000) / max(cost(piece, 20000), 1e-4) for piece in pieces}))
+ratios = {piece: min(cost(piece, 40000) / max(cost(piece, 20000), 1e-4) for _ in range(3)) for piece in pieces}
+print(json.dumps(ratios))
 """
 
 

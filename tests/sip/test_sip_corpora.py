@@ -19,6 +19,7 @@ from otus_core import ParseError
 from otus_sip.parser import SipParser
 from tests.sip.messages import packet, parser
 
+ROUNDS = 6
 SLOWEST_S = 0.01
 """What one datagram may take, whatever is in it."""
 
@@ -113,9 +114,13 @@ GENERATORS = {
 @pytest.mark.parametrize("generate", GENERATORS.values(), ids=GENERATORS)
 def test_the_cost_of_a_hostile_message_is_linear_in_its_size(generate) -> None:
     sip: SipParser = parser()
-    costs = [min(cost(sip, generate(n)) for _ in range(7)) for n in (1500, 3000)]
-    assert costs[1] / costs[0] <= 2.5 or costs[1] < 300e-6
-    assert costs[1] < SLOWEST_S
+    for _ in range(ROUNDS):  # a busy machine spoils one; a cost that grows with the square spoils all
+        half, whole = (min(cost(sip, generate(n)) for _ in range(7)) for n in (1500, 3000))
+        if whole / half <= 2.5 or whole < 300e-6:
+            break
+    else:
+        pytest.fail(f"twice the size cost {whole / half:.1f} times as much, {ROUNDS} times over")
+    assert whole < SLOWEST_S
 
 
 def cost(sip: SipParser, data: bytes) -> float:
