@@ -164,24 +164,19 @@ def measure(row: Row, plain: Path) -> None:
 
 def whole(plain: Path) -> None:
     """Measure whole processes."""
+    has_tcpdump = shutil.which("tcpdump") is not None
+    runs, others = [], []
     with tempfile.TemporaryDirectory() as scratch:
         summary = Path(scratch) / "s.json"
-        runs = [
-            process(OTUS, "run", str(plain), "--format", "none", "-q", "--summary-json", str(summary))
-            for _ in range(RUNS)
-        ]
+        for _ in range(RUNS):  # in turn: a machine's speed drifts
+            runs.append(process(OTUS, "run", str(plain), "--format", "none", "-q", "--summary-json", str(summary)))
+            if has_tcpdump:
+                others.append(process("tcpdump", "-nn", "-v", "-r", str(plain))[0])
         assert json.loads(summary.read_text())["unaccounted"] == 0
-    cpu, memory = statistics.median(run[0] for run in runs), max(run[1] for run in runs)
-    report("otus run, peak memory", memory / 1024, 96, "MiB")
-    if shutil.which("tcpdump"):
-        other = statistics.median(process("tcpdump", "-nn", "-v", "-r", str(plain))[0] for _ in range(3))
-        report(
-            "otus run / tcpdump -nn -v",
-            cpu / other,
-            0.25,
-            "",
-            f"{other / cpu:.1f} x tcpdump ({cpu:.2f} s, {other:.2f} s)",
-        )
+    report("otus run, peak memory", max(run[1] for run in runs) / 1024, 96, "MiB")
+    if has_tcpdump:
+        part = statistics.median(run[0] / other for run, other in zip(runs, others, strict=True))
+        report("otus run / tcpdump -nn -v", part, 0.25, "", f"{1 / part:.1f} x tcpdump")
     for command in (("--help",), ("plugins", "list")):
         report("otus " + " ".join(command), median(lambda c=command: process(OTUS, *c)[0]), 0.25, "s")  # type: ignore[misc]
 
