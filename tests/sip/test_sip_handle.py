@@ -145,3 +145,10 @@ def test_a_label_is_answered_one_by_one_as_in_the_dict() -> None:
 def test_a_folded_call_id_is_one_line_in_its_label() -> None:
     raw = b"OPTIONS sip:a@b SIP/2.0\r\nCall-ID: a\r\n b\r\n\r\n"
     assert parser().handle(packet(raw)).labels["sip.call_id"] == "a b"
+
+
+def test_what_was_found_out_about_a_packet_is_of_that_packet_alone() -> None:
+    """The first packet is gone when the second comes, which may well lie in the same memory."""
+    sip = parser()
+    assert sip.can_handle(packet(message(call_id="Call-ID: first")))
+    assert sip.handle(packet(message(call_id="Call-ID: second"))).labels["sip.call_id"] == "second"

@@ -6,7 +6,6 @@ reassembled.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 from otus_core import ParseError, Parsed
@@ -33,7 +32,7 @@ cdef class SipParser:
     cdef bytes ports            # one byte a port: whether it is configured
     cdef Sessions sessions
     cdef object config
-    cdef PyObject *seen         # the packet that can_handle said yes to last, and what it found out about it: handle comes right after
+    cdef object seen            # the packet that can_handle said yes to last, and what it found out about it: handle comes right after
     cdef bytes seen_payload
     cdef Line seen_line
     cdef Py_ssize_t seen_begin
@@ -72,7 +71,7 @@ cdef class SipParser:
         cdef Py_ssize_t begin = skip_crlf(data, size)
         cdef Line line
         cdef int kind = classify(data + begin, size - begin, &line)
-        self.seen = NULL
+        self.seen = None
         if kind == NOT_SIP:
             return False
         if not (kind != MALFORMED and (kind != REQUEST or line.known) and has_sip_field(data + begin + line.end, size - begin - line.end)):
@@ -81,7 +80,7 @@ cdef class SipParser:
         self.seen_tcp = packet.protocol == TCP
         if self.seen_tcp and kind != MALFORMED and whole_size(data + begin, size - begin) < 0:
             return False
-        self.seen, self.seen_payload, self.seen_line, self.seen_begin = <PyObject *>packet, payload, line, begin
+        self.seen, self.seen_payload, self.seen_line, self.seen_begin = packet, payload, line, begin
         return True
 
     cdef bint _on_port(self, object packet) except -1:
@@ -91,9 +90,9 @@ cdef class SipParser:
         return ports[src] or ports[dst]
 
     def handle(self, packet):
-        cdef bint known = self.seen == <PyObject *>packet
+        cdef bint known = packet is self.seen
         cdef bytes payload = self.seen_payload if known else packet.payload
-        self.seen = NULL
+        self.seen = None
         self.seen_payload = None
         if self.seen_tcp if known else packet.protocol == TCP:
             return self._segment(packet, payload)

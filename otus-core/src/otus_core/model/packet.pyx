@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 
-from otus_core.model.flow_key cimport FlowKey, make_flow_key
+from otus_core.model.flow_key cimport make_flow_key
 
 TUNNEL_NAMES = (None, "vxlan", "gre", "erspan", "geneve", "ipip", "gtpu")
 
