@@ -39,7 +39,7 @@ cdef inline bint _white(uint8_t c) noexcept nogil:
 
 @cython.final
 @cython.no_gc
-@cython.freelist(64)
+@cython.freelist(512)
 cdef class SipMessage:
     """One SIP message, and the source of its labels. ``raw`` are its own bytes. Text is UTF-8; what is not becomes U+FFFD."""
 
