@@ -33,7 +33,7 @@ LAST_LINES_S = 10.0
 """How long a slow reader gets for the last lines of a run that was interrupted, or is live; a file waits as long as it takes."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class RunRequest:
     """The arguments of ``otus run``."""
 
@@ -51,7 +51,7 @@ class RunRequest:
     quiet: bool = False
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Result:
     """How a run ended, and its counters."""
 

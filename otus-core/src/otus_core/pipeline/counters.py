@@ -34,7 +34,7 @@ REPORTER_FAILURES = ("timeout", "exception", "ambiguous", "circuit_open", "other
 """Reasons of ``report_error`` that the core itself gives, beside those that a reporter declares."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Roster:
     """The ids of a task's components, in order, with each reporter's declared failure reasons; ``live`` when its source is."""
 

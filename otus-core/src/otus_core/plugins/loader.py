@@ -22,6 +22,7 @@ import pluggy
 import otus_core
 from otus_core import hookspecs
 from otus_core.declarations import KINDS, Declaration
+from otus_core.errors import closest
 from otus_core.hookspecs import ENTRY_POINT_GROUP, PROJECT
 from otus_core.model.text import printable
 from otus_core.plugins import builtin
@@ -243,10 +244,8 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
 
 
 def _suggest_hook(name: str) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, HOOKS, n=1)
-    return f"did you mean {close[0]}?" if close else f"the hooks are {', '.join(HOOKS)}"
+    close = closest(name, HOOKS)
+    return f"did you mean {close}?" if close is not None else f"the hooks are {', '.join(HOOKS)}"
 
 
 def _declarations(manager: pluggy.PluginManager) -> list[Declaration]:

@@ -39,7 +39,7 @@ DRAIN_LIVE_S = 5.0
 FAULTS_MAX = 100
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Outcome:
     """How a run ended. ``faults`` are what the source reported; ``closed`` tells that standard output went away."""
 
