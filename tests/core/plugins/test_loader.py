@@ -160,7 +160,20 @@ def test_prefer_settles_a_conflict(site: Site, tmp_path: Path) -> None:
     config.write_text('otus: {plugins: {prefer: {"parser:same": Acme_Two}}}')
     assert site.row("acme-two", "--config", str(config))["state"] == "ready"
     lost = site.row("otus-plugin-one", "--config", str(config))
-    assert (lost["stage"], lost["reason"]) == ("conflict", "parser 'same' is given to acme-two by plugins.prefer")
+    assert (lost["state"], lost["reason"]) == ("disabled", "parser 'same' is given to acme-two by plugins.prefer")
+
+
+def test_who_is_not_preferred_is_shown_and_never_logged_as_failed(site: Site, tmp_path: Path, examples: Path) -> None:
+    site.install("otus-plugin-one", good("same") + "    " + good("more").strip().splitlines()[-1].strip())
+    site.install("acme-two", good("same"), entry_point="two")
+    config = tmp_path / "config.yml"
+    for prefer, told, logged in (("acme-two", "Disabled", 0), ("nobody", "Broken", 2)):
+        config.write_text(f'otus: {{plugins: {{prefer: {{"parser:same": {prefer}}}}}}}')
+        assert told in site.otus("--config", str(config), "plugins", "list").stdout
+        done = site.otus("--config", str(config), "run", str(examples / "call.pcap"), "--parser", "sip")
+        assert (done.returncode, done.stderr.count("plugin_failed")) == (0, logged)
+    rows = {row["name"]: row["state"] for row in site.rows() if row["distribution"] == "otus-plugin-one"}
+    assert rows == {"same": "failed", "more": "ready"}
 
 
 def test_one_entry_point_name_in_two_distributions_loads_both(site: Site) -> None:

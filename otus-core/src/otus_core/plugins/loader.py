@@ -3,7 +3,7 @@
 In: the entry points of the group ``otus.plugins``. Out: a ``Registry``. A plugin that fails, whatever it raises, is one record in it, and costs nobody else.
 
 found → version (its ``Requires-Dist: otus-core…``, before anything of it is imported) → import → register → validate → conflict → ready; or disabled, and
-then never imported.
+then never imported. A component whose name ``prefer`` gives to another distribution is disabled too.
 """
 
 from __future__ import annotations
@@ -273,7 +273,7 @@ def _check_declaration(declaration: object) -> None:
 
 
 def _settle(loaded: list[Loaded], prefer: Mapping[str, str]) -> list[Loaded]:
-    """Find names that two claim: both lose them, unless ``prefer`` names one of their distributions."""
+    """Find names that two claim: both lose them, unless ``prefer`` names one of their distributions; then the other's is disabled."""
     claims: dict[tuple[str, str], list[Loaded]] = {}
     for one in loaded:
         for component in one.record.components:
@@ -291,10 +291,10 @@ def _judged(one: Loaded, disputed: Mapping[tuple[str, str], list[Loaded]], prefe
         if claimants and not (len(winners) == 1 and winners[0] is one):
             component = _lost(component, one, [c for c in claimants if c is not one], winners)
         components.append(component)
-    lost = [component for component in components if component.stage == "conflict"]
+    lost = sorted((c for c in components if c.stage != "ready"), key=lambda c: c.stage == "disabled")
     if not lost:
         return one
-    stage: Stage = "conflict" if len(lost) == len(components) else "ready"
+    stage = lost[0].stage if len(lost) == len(components) else "ready"
     told = attrs.evolve(
         one.record, stage=stage, reason=lost[0].reason, remedy=lost[0].remedy, components=tuple(components)
     )
@@ -310,4 +310,6 @@ def _lost(component: ComponentRecord, one: Loaded, others: list[Loaded], winners
     else:
         reason = f"{component.kind} {component.name!r} is claimed by {named} too"
         remedy = f'disable one of them, or set plugins.prefer: {{"{key}": {one.record.distribution}}}'
-    return attrs.evolve(component, stage="conflict", reason=reason, remedy=remedy)
+    return attrs.evolve(component, stage=stage, reason=reason, remedy=remedy)
+    stage: Stage = "conflict"
+        stage = "disabled"
