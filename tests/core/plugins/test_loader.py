@@ -200,6 +200,28 @@ def test_a_disabled_plugin_is_not_imported(site: Site, arguments: tuple, environ
     assert mark.exists()
 
 
+NO_PLUGIN = {
+    "near": ("sipp", "there is no plugin 'sipp'; did you mean 'sip'?"),
+    "a distribution": ("Otus_Plugin.Fine", "there is no plugin 'Otus_Plugin.Fine'; did you mean 'fine'?"),
+    "far": ("\x1b[31m", "there is no plugin '\\x1b[31m'; installed: afpacket, broken, console,"),
+    "broken": ("broken", ""),
+    "there": ("fine", ""),
+}
+
+
+@pytest.mark.parametrize(("name", "told"), NO_PLUGIN.values(), ids=NO_PLUGIN)
+def test_a_name_of_no_plugin_that_is_to_be_left_out_is_told(site: Site, examples: Path, name: str, told: str) -> None:
+    mark = site.folder / "imported"
+    site.install("otus-plugin-broken", f"open({str(mark)!r}, 'w')\nimport nowhere")
+    call = str(examples / "call.pcap")
+    for command in (("plugins", "list", "--no-import"), ("plugins", "list"), ("run", call, "-q", "--parser", "sip")):
+        done = site.otus("--no-plugin", name, *command)
+        lines = [line for line in done.stderr.splitlines() if "plugin_failed" not in line]
+        assert (done.returncode, len(lines)) == (0, 1 if told else 0)
+        assert "".join(lines).startswith(f"otus: --no-plugin: {told}" if told else "")
+        assert mark.exists() is ("--no-import" not in command and name != "broken")
+
+
 @pytest.mark.parametrize(("plugins", "expected"), [("disabled: [quiet]", "ready"), ("enabled: [quiet]", "disabled")])
 def test_the_configuration_disables_and_allows(site: Site, tmp_path: Path, plugins: str, expected: str) -> None:
     site.install("otus-plugin-quiet", good("quiet"))

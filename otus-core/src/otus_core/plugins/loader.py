@@ -65,6 +65,26 @@ def find(selection: Selection | None = None) -> list[PluginRecord]:
     return [*damaged, *(_disabled(record, selection) or record for record, _ in found)]
 
 
+def unknown(names: Iterable[str]) -> list[str]:
+    """Say of each name that is no installed plugin's, broken ones included, that it is none; nothing is imported."""
+    import difflib
+
+    records = find()
+    plugins = sorted({record.plugin for record in records})
+    told = []
+    for name in names:
+        if name not in plugins:
+            close = [record.plugin for record in records if normalized(record.distribution) == normalized(name)]
+            close = close or difflib.get_close_matches(name, plugins, n=1)
+            hint = (
+                f"did you mean {' or '.join(map(repr, close))}?"
+                if close
+                else f"installed: {', '.join(plugins) or 'none'}"
+            )
+            told.append(f"there is no plugin {name!r}; {hint}")
+    return told
+
+
 def _find() -> tuple[list[tuple[PluginRecord, importlib_metadata.EntryPoint]], list[PluginRecord]]:
     """Give the group's entry points by name, then distribution, and a record of each distribution whose metadata cannot be read.
 
@@ -304,12 +324,12 @@ def _judged(one: Loaded, disputed: Mapping[tuple[str, str], list[Loaded]], prefe
 def _lost(component: ComponentRecord, one: Loaded, others: list[Loaded], winners: list[Loaded]) -> ComponentRecord:
     named = ", ".join(f"{other.record.plugin} ({other.record.distribution} {other.record.version})" for other in others)
     key = f"{component.kind}:{component.name}"
+    stage: Stage = "conflict"
     if len(winners) == 1:
+        stage = "disabled"
         reason = f"{component.kind} {component.name!r} is given to {winners[0].record.distribution} by plugins.prefer"
         remedy = f'to use this one, set plugins.prefer: {{"{key}": {one.record.distribution}}}'
     else:
         reason = f"{component.kind} {component.name!r} is claimed by {named} too"
         remedy = f'disable one of them, or set plugins.prefer: {{"{key}": {one.record.distribution}}}'
     return attrs.evolve(component, stage=stage, reason=reason, remedy=remedy)
-    stage: Stage = "conflict"
-        stage = "disabled"
