@@ -103,6 +103,10 @@ class TaskSupervisor:
 
     def summary(self, shard: int | None = None) -> dict[str, object]:
         """Give the identity's terms of one worker, or of the task."""
+    def progress(self) -> float | None:
+        """Give how far the slowest worker is, 0 to 1: each reads all of the source. ``None`` while it does not know."""
+        return min(slot.accounts["progress_ppm"] for slot in self.slots) / 1e6 or None
+
         return summary(self.counters(shard), self.slots[0].roster)
 
     async def start(self) -> None:
