@@ -265,7 +265,7 @@ class Daemon:
             await asyncio.sleep(self._effective.config.task_persistence.gc_interval)
 
     async def _feed_watchdog(self) -> None:
-        """Feed systemd's watchdog only while every running worker's loop turns."""
+        """Feed systemd's watchdog only while every running worker's loop turns; one that hangs is replaced long before systemd's patience ends."""
         while True:
             if all(_is_fresh(task) for task in self._manager.tasks.values()):
                 self._notifier.watchdog()
