@@ -11,7 +11,7 @@ import attrs
 import typer
 
 import otus_core
-from otus_core import OtusError, printable
+from otus_core import ConfigInvalid, OtusError, printable
 
 if TYPE_CHECKING:
     from otus_kafka.fleet_client import Fleet, Gathered
@@ -135,7 +135,7 @@ def _fleet(ctx: typer.Context, given: Mapping[str, Any]) -> Fleet:
         or kafka.get("brokers")
     )
     if not found:
-        raise OtusError("fleet: name the brokers: --brokers HOST:PORT, OTUS_FLEET_BROKERS, or --config FILE")
+        raise ConfigInvalid("fleet: name the brokers: --brokers HOST:PORT, OTUS_FLEET_BROKERS, or --config FILE")
     try:
         client = ClientConfig(
             brokers=list(found),
