@@ -70,7 +70,7 @@ def parse(line: bytes) -> Request:
 
 def load_json(data: bytes) -> Any:
     """Read JSON with a bound on its depth. Raises RpcError."""
-    if _depth(data) > DEPTH_MAX:
+    if _is_too_deep(data):
         raise RpcError(PARSE_ERROR, f"nested more than {DEPTH_MAX} deep")
     try:
         return json.loads(data.decode("utf-8"))
@@ -80,13 +80,13 @@ def load_json(data: bytes) -> Any:
         raise RpcError(PARSE_ERROR, f"not JSON: {error}") from None
 
 
-def _depth(data: bytes) -> int:
-    """Give the nesting of brackets outside of strings, up to where the data ceases to be JSON; more may be given for what is none."""
+def _is_too_deep(data: bytes) -> bool:
+    """Whether brackets outside of strings are nested too deep; may also be said of what is no JSON."""
     if data.count(b"[") + data.count(b"{") <= DEPTH_MAX:
-        return 0
+        return False
     marks = data.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, NO_MARKS)
     outside = b"".join(marks.replace(b'""', b"").split(b'"')[::2])
-    return max(accumulate(array("b", outside.translate(STEPS)), initial=0))
+    return any(map(DEPTH_MAX.__lt__, accumulate(array("b", outside.translate(STEPS)))))
 
 
 def answer(request_id: str | int | None, result: Any) -> bytes:
