@@ -21,6 +21,8 @@ from otus_core.errors import OtusError, PluginNotFound, closest
 
 PROGRAM = "otus"
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # click's own; newer typers carry their own click
+CLICK_SUGGESTS = any(error.__name__ == "NoSuchCommand" for error in UsageError.__subclasses__())
+"""Click itself tells near commands since 8.4; typer would tell them once more."""
 VALUED = ("--config", "-c", "--socket", "--output", "--no-plugin")
 FLAGS = ("--safe",)
 
@@ -146,6 +148,7 @@ def _imported(name: str, entry: Entry) -> Any:
     if isinstance(target, typer.Typer):
         target.pretty_exceptions_enable = False
         command = typer.main.get_group(target)
+        command.suggest_commands = not CLICK_SUGGESTS
     else:
         single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         single.command(name)(target)

@@ -196,7 +196,7 @@ async def _run_workers(config: TaskConfig, node: Node, registry: Registry, reque
         node=node, plugins=registry.selection.plain(), merger=merger, isatty=os.isatty(1), log_level="info"
     )
     supervisor = TaskSupervisor(config, around)
-    with Progress(config, request.quiet, supervisor.counters, lambda: None) as progress:
+    with Progress(config, request.quiet, supervisor.counters, supervisor.progress) as progress:
         merger.before_write = progress.clear
         await supervisor.start()
         ended = asyncio.ensure_future(supervisor.wait())

@@ -22,7 +22,7 @@ def state_of(stage: Stage, reason: str = "") -> str:
 
 @attrs.frozen(kw_only=True, eq=False)
 class ComponentRecord:
-    """One declared component: ``ready``, or lost in a ``conflict``."""
+    """One declared component: ``ready``, lost in a ``conflict``, or ``disabled`` where ``plugins.prefer`` gives its name to another."""
 
     declaration: Declaration
     stage: Stage = "ready"

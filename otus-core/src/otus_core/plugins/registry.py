@@ -12,7 +12,7 @@ from otus_core.declarations import Declaration
 from otus_core.errors import PluginNotFound, closest
 from otus_core.log import Logger
 from otus_core.model.text import printable
-from otus_core.plugins.records import ComponentRecord, PluginRecord
+from otus_core.plugins.records import ComponentRecord, PluginRecord, state_of
 from otus_core.plugins.selection import Selection
 
 ERROR_MAX = 300
@@ -154,5 +154,5 @@ def _not_ready(kind: str, name: str, record: PluginRecord, what: PluginRecord | 
 
 
 def _failures(record: PluginRecord) -> list[PluginRecord | ComponentRecord]:
-    lost: list[PluginRecord | ComponentRecord] = [c for c in record.components if c.stage != "ready"]
+    lost: list[PluginRecord | ComponentRecord] = [c for c in record.components if state_of(c.stage) == "failed"]
     return lost or ([record] if record.state == "failed" else [])
