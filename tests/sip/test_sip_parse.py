@@ -227,3 +227,31 @@ def test_sdp_in_a_multipart_body() -> None:
 def test_what_is_no_bytes_is_refused(data: Any) -> None:
     with pytest.raises(TypeError):
         otus_sip.parse(data)
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n"])
+def test_fields_are_found_wherever_their_lines_begin(end: str) -> None:
+    """Lines are looked for 64 bytes at a time: each of these stands at every place of such a step once."""
+    for length in range(2 * 64 + 2):
+        lines = [
+            "OPTIONS sip:bob@example.com SIP/2.0",
+            "P" * (length + 1) + ":x",
+            "Subject: a:b" + "y" * length,
+            "\t folded: on",
+            "To : <sip:bob@example.com>",
+            ":none",
+            "Call-ID:" + "z" * (length // 2),
+        ]
+        whole = end.join(lines)
+        expected = [
+            ("P" * (length + 1), "x"),
+            ("Subject", "a:b" + "y" * length + " folded: on"),
+            ("To", "<sip:bob@example.com>"),
+            ("Call-ID", "z" * (length // 2)),
+        ]
+        for text, body in ((whole, ""), (whole + end, ""), (whole + end + end, ""), (whole + end + end, "a: b\r\n")):
+            with pytest.raises(ParseError, match="without a name"):
+                otus_sip.parse((text + body).encode())
+            found = otus_sip.parse((text + body).replace(end + ":none", "").encode())
+            assert found.headers == expected, (length, text)
+            assert found.body == body.encode()

@@ -14,8 +14,51 @@ from otus_sip.scan cimport CONTENT_LENGTH, CSEQ, Field, Line, header_id, is_toke
 cdef extern from *:
     """
     #define otus_ctzll __builtin_ctzll
+    #define OTUS_STEP 64
+
+    #ifdef __SSE2__
+    #include <emmintrin.h>
+
+    /* A bit for each of sixteen bytes that is c. */
+    static inline uint64_t otus_equal(const uint8_t *at, int part, char c) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(at + 16 * part));
+        return (uint64_t)(unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(c))) << 16 * part;
+    }
+    #else
+    /* The same by two words of eight: their zero bytes become bits, which a multiplication gathers. */
+    static inline uint64_t otus_equal(const uint8_t *at, int part, char c) {
+        const uint64_t sevens = 0x7f7f7f7f7f7f7f7fULL;
+        uint64_t word, bits = 0;
+        int i;
+        for (i = 0; i < 2; i++) {
+            memcpy(&word, at + 16 * part + 8 * i, 8);
+            word ^= 0x0101010101010101ULL * (unsigned char)c;
+            word = ~(((word & sevens) + sevens) | word | sevens);
+            bits |= (word >> 7) * 0x0102040810204080ULL >> 56 << 8 * i;
+        }
+        return bits << 16 * part;
+    }
+    #endif
+
+    static inline uint64_t otus_where(const uint8_t *at, char c) {
+        return otus_equal(at, 0, c) | otus_equal(at, 1, c) | otus_equal(at, 2, c) | otus_equal(at, 3, c);
+    }
+
+    /* 64 bytes that can be read: those at hand, or fewer with a newline behind them. */
+    static inline const uint8_t *otus_step(const uint8_t *at, Py_ssize_t size, uint8_t *rest) {
+        if (size >= OTUS_STEP) {
+            return at;
+        }
+        memset(rest, 0, OTUS_STEP);
+        memcpy(rest, at, size);
+        rest[size] = 10;
+        return rest;
+    }
     """
     int ctzll "otus_ctzll" (uint64_t word) nogil
+    uint64_t where "otus_where" (const uint8_t *at, char c) nogil
+    const uint8_t *step "otus_step" (const uint8_t *at, Py_ssize_t size, uint8_t *rest) nogil
+    enum: STEP "OTUS_STEP"
 
 cdef enum:
     FIELDS_AT_ONCE = 64
@@ -123,82 +166,84 @@ cdef SipMessage read_message(bytes payload, Py_ssize_t begin, Py_ssize_t length,
 
 
 cdef int _scan_fields(SipMessage message) except -1:
-    """Find each header field and where the body begins."""
+    """Find each header field and where the body begins, 64 bytes a step: where lines and names end is found first, then one line after the other is taken."""
     cdef const uint8_t *data = message.data
     cdef Py_ssize_t size = message.size
-    cdef Py_ssize_t at = message.line.end
+    cdef Py_ssize_t base = message.line.end
+    cdef Py_ssize_t at = base
     cdef Py_ssize_t count = 0
+    cdef Py_ssize_t earlier = -1        # the colon of the line that goes on here, when it was in an earlier step
     cdef Py_ssize_t colon
     cdef Py_ssize_t start
     cdef Py_ssize_t stop
-    cdef const uint8_t *newline
     cdef Py_ssize_t name_len
+    cdef const uint8_t *at_hand
+    cdef uint8_t rest[STEP]
+    cdef uint64_t newlines
+    cdef uint64_t colons
+    cdef uint64_t ended
     cdef Field *found = _found
     cdef Field *field
     cdef int known
     message.body_start = size
-    while at < size:
-        if data[at] == 10 or (data[at] == 13 and (at + 1 == size or data[at + 1] == 10)):
-            message.body_start = min(at + (1 if data[at] == 10 else 2), size)
-            break
-        start = at
-        newline = <const uint8_t *>memchr(data + start, 10, size - start)
-        stop = size if newline == NULL else newline - data
-        at = stop + 1
-        if stop > start and data[stop - 1] == 13:
-            stop -= 1
-        if count == _room:
-            _make_room()
-            found = _found
-        field = found + count
-        colon = start + _colon_at(data + start, stop - start)
-        if _blank(data[start]) or colon == start or _blank(data[colon - 1]) or colon - start > NAME_MAX:
-            if _blank(data[start]):
-                _fold(message, field - 1 if count else NULL, stop)
+    while base <= size:
+        at_hand = step(data + base, size - base, rest)
+        newlines = where(at_hand, 10)
+        colons = where(at_hand, c":")
+        while newlines:
+            start = at
+            stop = base + ctzll(newlines)
+            at = stop + 1
+            ended = newlines & (0 - newlines)
+            newlines ^= ended
+            if stop > start and data[stop - 1] == 13:
+                stop -= 1
+            colon = earlier
+            earlier = -1
+            if colon < 0:
+                colon = base + ctzll(colons) if colons & (ended - 1) else stop
+            colons &= 0 - (ended << 1)
+            if stop == start:
+                message.body_start = min(at, size)
+                message.count = count
+                return 0
+            if count == _room:
+                _make_room()
+                found = _found
+            field = found + count
+            if _blank(data[start]) or colon == start or _blank(data[colon - 1]) or colon - start > NAME_MAX:
+                if _blank(data[start]):
+                    _fold(message, field - 1 if count else NULL, stop)
+                    continue
+                name_len = _odd_name(message, start, colon, stop)
+                if name_len < 0:
+                    continue
+            elif colon == stop:
+                if message.trouble == NULL:
+                    message.trouble = b"header line without a colon"
                 continue
-            name_len = _odd_name(message, start, colon, stop)
-            if name_len < 0:
-                continue
-        elif colon == stop:
-            if message.trouble == NULL:
-                message.trouble = b"header line without a colon"
-            continue
-        else:
-            name_len = colon - start
-        known = header_id(data + start, name_len)
-        field.name_len = <uint16_t>name_len
-        field.name = <uint32_t>start
-        start = colon + 1
-        while start < stop and _blank(data[start]):
-            start += 1
-        while stop > start and _blank(data[stop - 1]):
-            stop -= 1
-        field.value = <uint32_t>start
-        field.value_len = <uint32_t>(stop - start)
-        field.id = <uint8_t>known
-        field.folded = 0
-        if known and message.first[known] < 0:
-            message.first[known] = <int>count
-        count += 1
+            else:
+                name_len = colon - start
+            known = header_id(data + start, name_len)
+            field.name_len = <uint16_t>name_len
+            field.name = <uint32_t>start
+            start = colon + 1
+            while start < stop and _blank(data[start]):
+                start += 1
+            while stop > start and _blank(data[stop - 1]):
+                stop -= 1
+            field.value = <uint32_t>start
+            field.value_len = <uint32_t>(stop - start)
+            field.id = <uint8_t>known
+            field.folded = 0
+            if known and message.first[known] < 0:
+                message.first[known] = <int>count
+            count += 1
+        if earlier < 0 and colons:
+            earlier = base + ctzll(colons)
+        base += STEP
     message.count = count
     return 0
-
-
-cdef inline Py_ssize_t _colon_at(const uint8_t *line, Py_ssize_t size) noexcept nogil:
-    """Give where the first colon of a line is, or its size. Names are short: two or three steps of eight bytes."""
-    cdef Py_ssize_t at = 0
-    cdef uint64_t word
-    while size - at >= 8:
-        memcpy(&word, line + at, 8)
-        word ^= <uint64_t>0x3A3A3A3A3A3A3A3A
-        # The lowest byte that is 0 now has its highest bit set here, and no lower one has.
-        word = (word - <uint64_t>0x0101010101010101) & ~word & <uint64_t>0x8080808080808080
-        if word:
-            return at + (ctzll(word) >> 3)
-        at += 8
-    while at < size and line[at] != c":":
-        at += 1
-    return at
 
 
 cdef Py_ssize_t _odd_name(SipMessage message, Py_ssize_t start, Py_ssize_t colon, Py_ssize_t stop) noexcept:
