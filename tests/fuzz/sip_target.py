@@ -1,15 +1,20 @@
-"""Fuzz target: any bytes as a SIP message. Every field can be read, the JSON is JSON, and nothing but ParseError is raised.
+"""Fuzz target: any bytes as a SIP message. Every field can be read, JSON and packed labels say the same as the fields, and nothing but ParseError is raised.
 
 ``python -m tests.fuzz.sip_target`` runs seeds and mutations; with ``--fuzz`` and atheris installed it fuzzes.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+from contextlib import suppress
 
 import otus_sip
-from otus_core import ParseError
+from otus_core import OutputPacket, ParseError, encode_json
+from otus_sip.config import SipConfig
+from otus_sip.parser import SipParser
 from tests.fuzz.harness import run
+from tests.sip.messages import packet
 
 FIELDS = (
     *(
@@ -37,16 +42,39 @@ INVITE = (
 )
 
 
+PARSER = SipParser(SipConfig())
+
+
 def one_input(data: bytes) -> None:
-    """Parse, and read everything."""
-    try:
-        message = otus_sip.parse(data)
-    except ParseError:
-        return
+    """Parse as the library does and as a task does, which keeps malformed messages, and read everything."""
+    with suppress(ParseError):
+        read(otus_sip.parse(data))
+    given = packet(data[:60_000])
+    if PARSER.can_handle(given):
+        with suppress(ParseError):
+            read(PARSER.handle(given).payload)  # type: ignore[union-attr]
+
+
+def read(message: otus_sip.SipMessage) -> None:
+    """Read every field, in every form."""
     for name in FIELDS:
         getattr(message, name)
-    assert isinstance(json.loads(message.to_json()), dict)
-    assert len(message.raw) <= len(data)
+    whole = json.loads(encode_json(OutputPacket(labels=message.labels(), payload=message, raw_payload=message.raw)))
+    assert (whole["labels"], base64.b64decode(whole["raw_payload"])) == (message.labels(), message.raw)
+    told = whole["payload"]
+    assert told["headers"] == [list(pair) for pair in message.headers]
+    assert told.get("malformed", []) == message.malformed
+    assert unpacked(message.packed_labels()) == message.labels()
+
+
+def unpacked(packed: bytes) -> dict[str, str]:
+    """Read labels as ``otus_core.packed_labels`` has them."""
+    labels = {}
+    while packed:
+        name, text = (int.from_bytes(packed[at : at + 4], "little") for at in (0, 4))
+        labels[packed[8 : 8 + name].decode()] = packed[8 + name : 8 + name + text].decode()
+        packed = packed[8 + name + text :]
+    return labels
 
 
 def seeds() -> list[bytes]:
