@@ -14,10 +14,9 @@ from otus_sip.plain cimport copy_plain
 from otus_sip.scan cimport CALL_ID, CONTACT, CONTENT_LENGTH, CONTENT_TYPE, FROM, REQUEST, TO, VIA, Field, number
 from otus_sip.sdp_json cimport described, write_description
 from otus_sip.verdict cimport fault_of
-from otus_sip.writer cimport Writer, give_back, raw, room, write_escaped, write_number, write_string, write_value
+from otus_sip.writer cimport Writer, keep, raw, room, take, write_escaped, write_number, write_string, write_value
 
 cdef enum:
-    KEEP_BYTES = 1 << 20        # a larger buffer is given back after use
     PAIR = 8                    # what stands around a name and a value: ["",""],
 
 cdef Writer _writer
@@ -25,10 +24,17 @@ cdef Writer _writer
 
 cdef bytes message_json(SipMessage message):
     """Give the whole object."""
-    cdef Writer *out = &_writer
-    cdef bytes done
+    cdef Writer out
+    take(&_writer, &out)
+    try:
+        _message(&out, message)
+        return PyBytes_FromStringAndSize(out.start, out.at - out.start)
+    finally:
+        keep(&_writer, &out)
+
+
+cdef int _message(Writer *out, SipMessage message) except -1:
     cdef const char *fault
-    out.at = out.start
     room(out, 2 * message.size)
     _start_line(out, message)
     _headers(out, message)
@@ -38,11 +44,7 @@ cdef bytes message_json(SipMessage message):
     if fault != NULL:
         raw(out, b',"malformed":', 13)
         write_value(out, [fault.decode("ascii")])
-    raw(out, b"}", 1)
-    done = PyBytes_FromStringAndSize(out.start, out.at - out.start)
-    if out.end - out.start > KEEP_BYTES:
-        give_back(out)
-    return done
+    return raw(out, b"}", 1)
 
 
 cdef int _start_line(Writer *out, SipMessage message) except -1:

@@ -8,10 +8,9 @@ from otus_sip.address cimport Address
 from otus_sip.labels cimport message_label
 from otus_sip.message cimport SipMessage
 from otus_sip.scan cimport CALL_ID, FROM, REQUEST, TO, VIA
-from otus_sip.writer cimport Writer, give_back, raw, room
+from otus_sip.writer cimport Writer, keep, raw, room, take
 
 cdef enum:
-    KEEP_BYTES = 1 << 16
     STATUS_AT = 8               # SIP/2.0 200
     STATUS_LEN = 3
 
@@ -20,9 +19,16 @@ cdef Writer _writer
 
 cdef bytes message_packed_labels(SipMessage message):
     """Give all labels that apply."""
-    cdef Writer *out = &_writer
-    cdef bytes done
-    out.at = out.start
+    cdef Writer out
+    take(&_writer, &out)
+    try:
+        _labels(&out, message)
+        return PyBytes_FromStringAndSize(out.start, out.at - out.start)
+    finally:
+        keep(&_writer, &out)
+
+
+cdef int _labels(Writer *out, SipMessage message) except -1:
     if message.line.kind == REQUEST:
         _put(out, b"sip.method", 10, message.data, message.line.method_len)
     else:
@@ -32,11 +38,7 @@ cdef bytes message_packed_labels(SipMessage message):
     _put_field(out, message, b"sip.call_id", 11, CALL_ID)
     _put_uri(out, message, b"sip.from_uri", 12, FROM)
     _put_uri(out, message, b"sip.to_uri", 10, TO)
-    _put_field(out, message, b"sip.via", 7, VIA)
-    done = PyBytes_FromStringAndSize(out.start, out.at - out.start)
-    if out.end - out.start > KEEP_BYTES:
-        give_back(out)
-    return done
+    return _put_field(out, message, b"sip.via", 7, VIA)
 
 
 cdef int _put(Writer *out, const char *name, uint32_t name_len, const uint8_t *text, Py_ssize_t n) except -1:

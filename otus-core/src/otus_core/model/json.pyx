@@ -17,13 +17,10 @@ from otus_core.model.labels cimport packed_labels
 from otus_core.model.output cimport OutputPacket
 from otus_core.model.packet cimport Layers, ip_text
 from otus_core.model.writer cimport (
-    Writer, give_back, raw, raw_bytes, room, write_number, write_rfc3339, write_string, write_utf8,
+    Writer, keep, raw, raw_bytes, room, take, write_number, write_rfc3339, write_string, write_utf8,
 )
 
 from otus_core.model.packet import TUNNEL_NAMES
-
-cdef enum:
-    KEEP_BYTES = 1 << 20    # a larger buffer is given back after use
 
 cdef Writer _writer
 
@@ -195,22 +192,6 @@ cdef int _object(Writer *out, OutputPacket output, bint rfc3339) except -1:
     return raw(out, b"}", 1)
 
 
-cdef void _take(Writer *out) noexcept:
-    """Take the buffer that is kept: who calls foreign code has one of his own, for that may come back here."""
-    out[0] = _writer
-    out.at = out.start
-    _writer.start = _writer.at = _writer.end = NULL
-
-
-cdef void _keep(Writer *out) noexcept:
-    """Keep a buffer for the next one, unless it is large or another is kept already."""
-    global _writer
-    if out.end - out.start > KEEP_BYTES or _writer.start != NULL:
-        give_back(out)
-    else:
-        _writer = out[0]
-
-
 def encode_json(OutputPacket output not None, timestamp="ms"):
     """Give the output as one JSON object without a newline; ``timestamp`` is ``"ms"`` (Unix ms) or ``"rfc3339"`` (nine digits, UTC).
 
@@ -218,23 +199,23 @@ def encode_json(OutputPacket output not None, timestamp="ms"):
     """
     cdef Writer out
     cdef bint rfc3339 = _wants_rfc3339(timestamp)
-    _take(&out)
+    take(&_writer, &out)
     try:
         _object(&out, output, rfc3339)
         return PyBytes_FromStringAndSize(out.start, out.at - out.start)
     finally:
-        _keep(&out)
+        keep(&_writer, &out)
 
 
 def encode_json_lines(outputs, timestamp="ms"):
     """Give outputs as JSON, one object a line, each line ended; raises what ``encode_json`` raises for the first that cannot be encoded."""
     cdef Writer out
     cdef bint rfc3339 = _wants_rfc3339(timestamp)
-    _take(&out)
+    take(&_writer, &out)
     try:
         for output in outputs:
             _object(&out, <OutputPacket?>output, rfc3339)
             raw(&out, b"\n", 1)
         return PyBytes_FromStringAndSize(out.start, out.at - out.start)
     finally:
-        _keep(&out)
+        keep(&_writer, &out)

@@ -11,7 +11,8 @@ cdef struct Writer:
 
 
 cdef int grow(Writer *out, Py_ssize_t n) except -1
-cdef void give_back(Writer *out) noexcept
+cdef void take(Writer *kept, Writer *out) noexcept
+cdef void keep(Writer *kept, Writer *out) noexcept
 cdef int write_string(Writer *out, object text) except -1
 cdef int write_utf8(Writer *out, const uint8_t *text, Py_ssize_t n) except -1
 cdef int write_number(Writer *out, int64_t value) except -1

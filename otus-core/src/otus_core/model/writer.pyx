@@ -13,6 +13,9 @@ cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object)
     void *PyUnicode_DATA(object)
 
+cdef enum:
+    KEEP_BYTES = 1 << 20    # a larger buffer is given back after use
+
 # For each byte whether JSON takes it as it is.
 cdef uint8_t _plain[256]
 cdef bytes _HEX = b"0123456789abcdef"
@@ -38,9 +41,19 @@ cdef int grow(Writer *out, Py_ssize_t n) except -1:
     return 0
 
 
-cdef void give_back(Writer *out) noexcept:
-    PyMem_Free(out.start)
-    out.start = out.at = out.end = NULL
+cdef void take(Writer *kept, Writer *out) noexcept:
+    """Take the buffer that is kept, to write from its start: whoever may run Python code while he writes has one of his own, for another thread may write meanwhile."""
+    out[0] = kept[0]
+    out.at = out.start
+    kept.start = kept.at = kept.end = NULL
+
+
+cdef void keep(Writer *kept, Writer *out) noexcept:
+    """Keep a buffer for the next one, unless it is large or another is kept already."""
+    if out.end - out.start > KEEP_BYTES or kept.start != NULL:
+        PyMem_Free(out.start)
+    else:
+        kept[0] = out[0]
 
 
 cdef int write_string(Writer *out, object text) except -1:
