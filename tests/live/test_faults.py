@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from otus_core.task.supervisor import HUNG_AFTER_S
 from otus_core.testing import packets
 from tests.live.net import OTUS, Pair, Run, accounted, at_rest, children_of, has_ring, is_zombie, killed
 from tests.live.test_live import message, seen
@@ -111,6 +112,22 @@ def test_a_hung_worker_is_replaced_within_five_seconds(pair: Pair, run: Start) -
         return away
 
     keeps(5.0 + 1.0, hung_and_replaced)
+
+
+def test_a_machine_that_stood_still_makes_no_worker_hung(pair: Pair, run: Start) -> None:
+    one = run(*FILTER)
+    (worker,) = one.rings()
+    for pid in (worker, one.process.pid):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(HUNG_AFTER_S + 1.0)
+    os.kill(one.process.pid, signal.SIGCONT)  # it looks before its worker can have moved
+    time.sleep(0.5)
+    os.kill(worker, signal.SIGCONT)
+    pair.send(some(0, 100))
+    wait(lambda: len(one.lines()) == 100)
+    assert one.rings() == [worker]
+    accounted(one.stop())
+    assert "hung" not in one.errors()
 
 
 def test_no_worker_outlives_its_parent(pair: Pair, run: Start) -> None:
