@@ -284,6 +284,8 @@ class TaskSupervisor:
             self._look_at(slot)
             if slot.alive and slot.state == "running" and self._silence(slot, now) > HUNG_AFTER_S:
                 self._end_by_force(slot, "hung")
+            elif slot.alive and slot.state == "starting" and self._silence(slot, now) > START_WITHIN_S:
+                self._end_by_force(slot, "did not start in time")
             elif slot.alive and now - slot.rss_at > RSS_EVERY_S:
                 slot.rss_at = now
                 if self.config.worker_max_rss and slot.rss() > self.config.worker_max_rss:
