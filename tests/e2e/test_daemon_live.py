@@ -22,7 +22,7 @@ from otus_core.testing import packets
 from tests.live.net import OTUS, Pair, control
 from tests.live.test_live import call as make_calls
 from tests.live.test_live import message
-from tests.patience import PATIENCE_S, keeps, nearly_all, wait
+from tests.patience import PATIENCE_S, beyond, keeps, nearly_all, wait
 
 pytestmark = pytest.mark.live
 PORT = 9191
@@ -68,11 +68,17 @@ class Node:
             stderr=subprocess.DEVNULL,
             env={**os.environ, **environment},
         )
-        wait(lambda: self.call("status")[0] == 0, what="the daemon answers")
+        wait(self.answers, what="the daemon answers")
 
     def call(self, *arguments: str) -> tuple[int, Any]:
         status, answer, _ = control(self.folder, *arguments)
         return status, answer
+
+    def answers(self) -> bool:
+        try:
+            return bool(self.rpc("daemon_status"))
+        except OSError:  # its socket is not there yet, or it is the one that a dead daemon left
+            return False
 
     def rpc(self, method: str) -> Any:
         """Ask without a process of its own."""
@@ -143,7 +149,7 @@ def test_a_node_from_start_to_stop(node: Node, tmp_path: Path) -> None:
     assert sum(v for (n, stage), v in metrics.items() if (n, stage) == ("otus_task_status", "running")) == 1
     node.write("debug")
     assert node.call("reload")[1]["changed"] == ["log.level"]
-    keeps(3.0, lambda: killed_and_back(node), what="to the first reported packet:")
+    keeps(0.0, lambda: beyond(3.0, lambda: killed_and_back(node)), what="to the first reported packet, beyond 3 s:")
     assert node.call("stop")[0] == 0
     assert node.process is not None
     assert node.process.wait(PATIENCE_S) == 0

@@ -185,9 +185,11 @@ class Run:
         self.workers = workers
 
     def started(self) -> Run:
-        """Wait until every worker has mapped its ring."""
+        """Wait until every worker has mapped its ring, has said so, and was heard: what stops before that has not started."""
         wait(lambda: len(self.rings()) == self.workers or self.process.poll() is not None, what="worker")
         assert self.process.poll() is None, self.errors()
+        for pid in (*self.rings(), self.process.pid):
+            at_rest(pid)
         return self
 
     def children(self) -> list[int]:
