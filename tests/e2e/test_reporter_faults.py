@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from otus_core.task.supervisor import HUNG_AFTER_S
 from tests.core.plugins.distributions import Site
 from tests.e2e.node import Node
 from tests.e2e.test_plugin_faults import PARTS, TICKER
@@ -110,6 +111,13 @@ def test_a_reporter_that_does_not_stop_is_waited_for_so_long_and_no_longer(start
     assert started.process is not None
     assert started.process.wait(STOP_MAX_S) == 0
     assert time.monotonic() - begun < STOP_MAX_S
+
+
+def test_a_reporter_that_takes_its_time_to_stop_gets_it(started: Node) -> None:
+    create(started, {"stop_s": HUNG_AFTER_S + 2.0})
+    wait(lambda: reported(started, "difficult") > 20)
+    assert started.rpc("task_delete", task_id="t")["result"]["status"] == "deleted"
+    assert "worker_died" not in [entry["event"] for entry in started.log()]
 
 
 def test_a_reporter_that_blocks_is_measured_and_named(started: Node) -> None:
