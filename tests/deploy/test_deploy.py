@@ -120,6 +120,8 @@ def test_alerts_ask_for_metrics_that_exist() -> None:
     found = [rule for group in rules["groups"] for rule in group["rules"]]
     assert {"alert", "expr", "labels", "annotations"} <= set.intersection(*(set(rule) for rule in found))
     assert asked_for([rule["expr"] for rule in found]) <= exported()
+    (down,) = (rule["expr"] for rule in found if rule["alert"] == "OtusPluginDown")
+    assert 'stage!="disabled"' in down  # what was left out by intention is nobody's alarm
 
 
 def test_panels_ask_for_metrics_that_exist() -> None:

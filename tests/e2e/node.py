@@ -27,19 +27,19 @@ class Node:
         self.under: list[str] = []  # a program that runs the daemon in its own place
         self.write("info")
 
-    def write(self, level: str) -> None:
+    def write(self, level: str, more: str = "") -> None:
         self.config.write_text(
             f"otus:\n  node: {{hostname: edge-1, ip: 127.0.0.1}}\n"
             f"  control: {{socket: {self.folder}/o.sock, pid_file: {self.folder}/o.pid}}\n"
             f"  data_dir: {self.folder}/data\n  metrics: {{listen: '127.0.0.1:{self.port}'}}\n"
             f"  resources: {{max_workers: 4}}\n"
-            f"  log: {{level: {level}, outputs: {{file: {{enabled: true, path: {self.folder}/otus.log}}}}}}\n"
+            f"  log: {{level: {level}, outputs: {{file: {{enabled: true, path: {self.folder}/otus.log}}}}}}\n{more}"
         )
 
-    def start(self, **environment: str) -> None:
+    def start(self, *arguments: str, **environment: str) -> None:
         with (self.folder / "errors").open("ab") as errors:
             self.process = subprocess.Popen(
-                [*self.under, OTUS, "daemon", "-c", str(self.config)],
+                [*self.under, OTUS, "daemon", "-c", str(self.config), *arguments],
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
                 env={**os.environ, **environment},

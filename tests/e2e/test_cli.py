@@ -130,6 +130,11 @@ def test_the_completion_of_a_shell_can_be_installed(tmp_path: Path) -> None:
     assert any("_OTUS_COMPLETE" in path.read_text() for path in tmp_path.rglob("*") if path.is_file())
 
 
+def test_a_misspelt_subcommand_gets_one_suggestion() -> None:
+    done = otus("task", "creat")
+    assert (done.returncode, done.stderr.count("'create'")) == (2, 1), done.stderr
+
+
 def test_a_daemon_that_cannot_start_says_why(node: Node) -> None:
     node.config.write_text("otus: {log: {level: loud}, nodes: {}}")
     done = otus("daemon", "-c", str(node.config))

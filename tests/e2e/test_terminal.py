@@ -42,6 +42,13 @@ def test_a_slow_run_shows_a_bar_that_grows(examples: Path) -> None:
     assert 0 < percents[0] < percents[-1] < 100
 
 
+def test_several_workers_have_one_bar(examples: Path) -> None:
+    status, shown = on_a_terminal("run", examples / "call.pcap", "--speed", "0.1", "--workers", "2", "--format", "none")
+    percents = [int(found) for found in re.findall(rb"(\d+) %", shown)]
+    assert (status, percents) == (0, sorted(percents))
+    assert percents[0] < 50 < percents[-1]
+
+
 def test_the_bar_makes_room_for_lines_on_the_same_terminal(examples: Path) -> None:
     status, shown = on_a_terminal("run", examples / "call.pcap", "--speed", "0.1")
     screen = [line.rpartition(b"\r\x1b[K")[2] for line in shown.split(b"\r\n")]

@@ -87,7 +87,7 @@ def test_a_new_command_channel_commands_a_daemon(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_written_is_told(tmp_path: Path, kind: str, name: str, reason: str) -> None:
     done = Installed(tmp_path).run(OTUS, "plugins", "new", kind, name, "--folder", tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert reason in done.stderr
     assert list(tmp_path.iterdir()) == []
 

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from otus_core.model.flow_key import FLOW_KEY_FORMAT, FlowKey
     from otus_core.model.flows import FlowRegistry
     from otus_core.model.frames import FRAME_INDEX_FORMAT, FrameBatch, RawPacket
-    from otus_core.model.json import encode_json
+    from otus_core.model.json import encode_json, encode_json_lines
     from otus_core.model.labels import packed_labels
     from otus_core.model.output import OutputPacket, Parsed
     from otus_core.model.packet import DecodedPacket
@@ -100,7 +100,7 @@ _EXPORTS = {
     "model.flow_key": ("FLOW_KEY_FORMAT", "FlowKey"),
     "model.flows": ("FlowRegistry",),
     "model.frames": ("FRAME_INDEX_FORMAT", "FrameBatch", "RawPacket"),
-    "model.json": ("encode_json",),
+    "model.json": ("encode_json", "encode_json_lines"),
     "model.labels": ("packed_labels",),
     "model.output": ("OutputPacket", "Parsed"),
     "model.packet": ("DecodedPacket",),
@@ -151,6 +151,7 @@ __all__ = [
     "compile_bpf",
     "configuration",
     "encode_json",
+    "encode_json_lines",
     "hookimpl",
     "load_file",
     "option",

@@ -44,7 +44,7 @@ class LineWriter(Protocol):
         ...
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Context:
     """What a component is wired to.
 

@@ -30,7 +30,7 @@ from otus_core.log import Logger
 from otus_core.observe.daemon_logs import DaemonLogs
 from otus_core.observe.metrics import MetricsServer, TaskView, View
 from otus_core.observe.systemd import Notifier
-from otus_core.plugins.loader import load
+from otus_core.plugins.loader import load, unknown
 from otus_core.plugins.selection import Selection, selection_from
 from otus_core.task.assembly import Node
 from otus_core.task.config import TaskDefaults
@@ -65,6 +65,7 @@ class Daemon:
         self._path = path
         self._environment = environment
         self._socket = socket
+        self._no_plugin = no_plugin
         self._effective = load_effective(path, environment)
         self._logs = DaemonLogs(self._effective.config.log)
         plugins = self._effective.config.plugins
@@ -102,7 +103,8 @@ class Daemon:
             pid_file.write()
             self._on_signals()
             self._registry.log_failures()
-            for warning in self._effective.warnings:
+            left_out = (f"--no-plugin: {message}" for message in unknown(self._no_plugin))
+            for warning in (*self._effective.warnings, *left_out):
                 log.warning("configuration", message=warning)
             self._registry.call("otus_startup", node=self._node_facts())
             self._start_metrics(config)
@@ -263,7 +265,7 @@ class Daemon:
             await asyncio.sleep(self._effective.config.task_persistence.gc_interval)
 
     async def _feed_watchdog(self) -> None:
-        """Feed systemd's watchdog only while every running worker's loop turns."""
+        """Feed systemd's watchdog only while every running worker's loop turns; one that hangs is replaced long before systemd's patience ends."""
         while True:
             if all(_is_fresh(task) for task in self._manager.tasks.values()):
                 self._notifier.watchdog()

@@ -44,7 +44,7 @@ def _named(target: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Declaration:
     """What all kinds have in common. ``factory`` is called with the configuration and returns the component.
 
@@ -72,7 +72,7 @@ class Declaration:
         return found
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Capturer(Declaration):
     """A source of frames.
 
@@ -88,7 +88,7 @@ class Capturer(Declaration):
     link_types: tuple[int, ...] = ()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Parser(Declaration):
     """A parser. ``payload_types[0]`` is what ``Parsed`` means when it names none.
 
@@ -106,14 +106,14 @@ class Parser(Declaration):
     call_label: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Processor(Declaration):
     """A processor; it has no capabilities to declare."""
 
     kind: ClassVar[str] = "processor"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Reporter(Declaration):
     """A reporter.
 
@@ -131,14 +131,14 @@ class Reporter(Declaration):
     batch_timeout: float = 0.1
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class CommandChannel(Declaration):
     """A way for commands to reach the daemon from elsewhere."""
 
     kind: ClassVar[str] = "command_channel"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class CommandGroup:
     """A group of ``otus`` commands that a plugin adds: ``app`` names a ``typer.Typer``, as ``"package.module:name"``, imported when it is used."""
 

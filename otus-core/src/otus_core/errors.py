@@ -20,7 +20,14 @@ OtusError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """Give the known word that was most likely meant, ``None`` where none is near."""
+    import difflib  # rarely needed, and start-up is measured
+
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
 
 
 class OtusError(Exception):

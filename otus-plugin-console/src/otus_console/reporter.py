@@ -19,7 +19,7 @@ from otus_core import (
     OutputPacket,
     PluginInitFailed,
     ReportResult,
-    encode_json,
+    encode_json_lines,
 )
 
 log = Logger("otus.console")
@@ -53,19 +53,24 @@ class ConsoleReporter(BaseReporter):
         step = WRITE_AT_ONCE if text is None else len(batch) or 1  # lines of text are aligned with each other
         for start in range(0, len(batch), step):
             part = batch[start : start + step]
-            lines = self._objects(part) if text is None else text.lines(self._each(part, text.row))
+            count, lines = self._objects(part) if text is None else self._rows(part, text)
             if lines:
-                await self._stdout.write(b"\n".join((*lines, b"")))
-            written += len(lines)
+                await self._stdout.write(lines)
+            written += count
         failed = len(batch) - written
         return ReportResult(written, {"encode": failed} if failed else {})
 
-    def _objects(self, batch: Sequence[OutputPacket]) -> list[bytes]:
+    def _objects(self, batch: Sequence[OutputPacket]) -> tuple[int, bytes]:
         """Encode all as JSON; one by one only where one of them fails."""
         try:
-            return [encode_json(output, "rfc3339") for output in batch]
+            return len(batch), encode_json_lines(batch, "rfc3339")
         except Exception:  # noqa: BLE001 - a fault boundary
-            return self._each(batch, _json)
+            lines = self._each(batch, _json)
+            return len(lines), b"".join(lines)
+
+    def _rows(self, batch: Sequence[OutputPacket], text: TextLines) -> tuple[int, bytes]:
+        lines = text.lines(self._each(batch, text.row))
+        return len(lines), b"\n".join((*lines, b"")) if lines else b""
 
     def _each(self, batch: Sequence[OutputPacket], encode: Callable[[OutputPacket], T]) -> list[T]:
         """Encode each message. A payload is a parser's own and raises what it likes: the first is logged, all count."""
@@ -88,4 +93,4 @@ def wants_colour(setting: str, isatty: bool) -> bool:
 
 
 def _json(output: OutputPacket) -> bytes:
-    return encode_json(output, "rfc3339")
+    return encode_json_lines((output,), "rfc3339")

@@ -11,7 +11,7 @@ import attrs
 import typer
 
 import otus_core
-from otus_core import OtusError, printable
+from otus_core import ConfigInvalid, OtusError, printable
 
 if TYPE_CHECKING:
     from otus_kafka.fleet_client import Fleet, Gathered
@@ -34,8 +34,8 @@ SHARED: tuple[tuple[str, Any, Any], ...] = (
         Annotated[str, typer.Option(envvar="OTUS_FLEET_BROKERS", metavar="HOST:PORT,...", help="Where to start from.")],
         "",
     ),
-    ("topic", Annotated[str, typer.Option(help="Topic of commands.")], ""),
-    ("response_topic", Annotated[str, typer.Option(help="Topic of answers.")], ""),
+    ("topic", Annotated[str, typer.Option(help="Topic of commands; the file's, else otus-commands.")], ""),
+    ("response_topic", Annotated[str, typer.Option(help="Topic of answers; the file's, else otus-responses.")], ""),
     ("heartbeat_topic", Annotated[str, typer.Option(help="Topic of heartbeats: tells which nodes are to answer.")], ""),
     ("timeout", Annotated[float, typer.Option(min=0.5, max=600, help="Seconds to wait for answers.")], 10.0),
     ("expect", Annotated[int, typer.Option(min=0, help="Number of nodes that are to answer a broadcast.")], 0),
@@ -135,7 +135,7 @@ def _fleet(ctx: typer.Context, given: Mapping[str, Any]) -> Fleet:
         or kafka.get("brokers")
     )
     if not found:
-        raise OtusError("fleet: name the brokers: --brokers HOST:PORT, OTUS_FLEET_BROKERS, or --config FILE")
+        raise ConfigInvalid("fleet: name the brokers: --brokers HOST:PORT, OTUS_FLEET_BROKERS, or --config FILE")
     try:
         client = ClientConfig(
             brokers=list(found),

@@ -6,16 +6,19 @@ Keys: ``method`` and ``request_uri``, or ``status_code`` and ``reason``; ``heade
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
+from libc.string cimport memcpy
 
 from otus_sip.address cimport Address, find_parameter, read_address, value_end
 from otus_sip.message cimport SipMessage
-from otus_sip.scan cimport CALL_ID, CONTACT, CONTENT_LENGTH, CONTENT_TYPE, FROM, REQUEST, TO, VIA, number
+from otus_sip.plain cimport copy_plain
+from otus_sip.scan cimport CALL_ID, CONTACT, CONTENT_LENGTH, CONTENT_TYPE, FROM, REQUEST, TO, VIA, Field, number
 from otus_sip.sdp_json cimport described, write_description
 from otus_sip.verdict cimport fault_of
-from otus_sip.writer cimport Writer, give_back, raw, room, write_number, write_string, write_value
+from otus_sip.writer cimport Writer, give_back, raw, room, write_escaped, write_number, write_string, write_value
 
 cdef enum:
     KEEP_BYTES = 1 << 20        # a larger buffer is given back after use
+    PAIR = 8                    # what stands around a name and a value: ["",""],
 
 cdef Writer _writer
 
@@ -55,18 +58,28 @@ cdef int _start_line(Writer *out, SipMessage message) except -1:
 
 
 cdef int _headers(Writer *out, SipMessage message) except -1:
-    cdef const uint8_t *data = message.data
-    cdef Py_ssize_t i
+    cdef Field *field = message.fields
+    cdef Field *end = field + message.count
+    cdef char *target
     raw(out, b',"headers":[', 12)
-    for i in range(message.count):
-        if i:
-            raw(out, b",[", 2)
+    while field < end:
+        target = room(out, field.name_len + field.value_len + PAIR)
+        memcpy(target, b'["', 2)
+        memcpy(target + 2 + field.name_len, b'","', 3)
+        memcpy(target + 5 + field.name_len + field.value_len, b'"],', 3)
+        if copy_plain(target + 2, message.data + field.name, field.name_len) and copy_plain(
+            target + 5 + field.name_len, message.data + field.value, field.value_len
+        ):
+            out.at = target + PAIR + field.name_len + field.value_len
         else:
             raw(out, b"[", 1)
-        write_string(out, data + message.fields[i].name, message.fields[i].name_len)
-        raw(out, b",", 1)
-        write_string(out, data + message.fields[i].value, message.fields[i].value_len)
-        raw(out, b"]", 1)
+            write_escaped(out, message.data + field.name, field.name_len)
+            raw(out, b",", 1)
+            write_escaped(out, message.data + field.value, field.value_len)
+            raw(out, b"],", 2)
+        field += 1
+    if message.count:
+        out.at -= 1
     return raw(out, b"]", 1)
 
 
@@ -83,12 +96,12 @@ cdef int _identity(Writer *out, SipMessage message) except -1:
         raw(out, b',"method":', 10)
         write_string(out, message.cseq_method, message.cseq_method_len)
         raw(out, b"}", 1)
-    if message.value_of(FROM, &value, &length):
+    if message.first[FROM] >= 0:
         raw(out, b',"from":', 8)
-        _party(out, value, length)
-    if message.value_of(TO, &value, &length):
+        _party(out, message.party(FROM))
+    if message.first[TO] >= 0:
         raw(out, b',"to":', 6)
-        _party(out, value, length)
+        _party(out, message.party(TO))
     if message.first[VIA] >= 0:
         raw(out, b',"via":[', 8)
         _list(out, message, VIA)
@@ -98,11 +111,9 @@ cdef int _identity(Writer *out, SipMessage message) except -1:
     return 0
 
 
-cdef int _party(Writer *out, const uint8_t *value, Py_ssize_t length) except -1:
-    cdef Address found
+cdef int _party(Writer *out, const Address *found) except -1:
     cdef const uint8_t *tag = NULL
     cdef Py_ssize_t tag_len = 0
-    read_address(value, length, &found)
     raw(out, b'{"uri":', 7)
     write_string(out, found.uri, found.uri_len if found.uri != NULL else 0)
     if found.display_len > 0:

@@ -5,7 +5,7 @@ A label is absent, not empty, when it does not apply. ``sip.method`` is a reques
 
 from libc.stdint cimport uint8_t
 
-from otus_sip.address cimport Address, read_address
+from otus_sip.address cimport Address
 from otus_sip.message cimport SipMessage
 from otus_sip.scan cimport CALL_ID, FROM, REQUEST, TO, VIA, method_id
 
@@ -87,13 +87,8 @@ cdef object _value(SipMessage message, int label):
 
 
 cdef object _uri(SipMessage message, int header):
-    cdef const uint8_t *value = NULL
-    cdef Py_ssize_t length = 0
-    cdef Address found
-    if not message.value_of(header, &value, &length):
-        return None
-    read_address(value, length, &found)
-    return message.text(found.uri, found.uri_len) if found.uri_len > 0 else None
+    cdef const Address *found = message.party(header)
+    return message.text(found.uri, found.uri_len) if found != NULL and found.uri_len > 0 else None
 
 
 cdef object _route(SipMessage message):

@@ -1,5 +1,6 @@
 from libc.stdint cimport uint8_t, uint32_t
 
+from otus_sip.address cimport Address
 from otus_sip.scan cimport HEADER_IDS, Field, Line
 from otus_sip.sdp cimport Sdp
 
@@ -18,10 +19,13 @@ cdef class SipMessage:
     cdef const uint8_t *cseq_method
     cdef Py_ssize_t cseq_method_len
     cdef Sdp _sdp
+    cdef Address parties[2]         # From and To, read when they are asked for first
+    cdef bint has_read[2]
 
     cdef str text(self, const uint8_t *start, Py_ssize_t length)
     cdef str value_text(self, Field *field)
     cdef bint value_of(self, int header, const uint8_t **value, Py_ssize_t *length) noexcept nogil
+    cdef const Address *party(self, int header) noexcept nogil
     cdef bint holds_sdp(self) noexcept nogil
     cdef object sdp_body(self)
     cdef bint is_plain_sdp(self) noexcept nogil

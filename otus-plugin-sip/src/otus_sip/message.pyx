@@ -39,7 +39,7 @@ cdef inline bint _white(uint8_t c) noexcept nogil:
 
 @cython.final
 @cython.no_gc
-@cython.freelist(64)
+@cython.freelist(512)
 cdef class SipMessage:
     """One SIP message, and the source of its labels. ``raw`` are its own bytes. Text is UTF-8; what is not becomes U+FFFD."""
 
@@ -81,6 +81,18 @@ cdef class SipMessage:
         value[0] = self.data + self.fields[i].value
         length[0] = self.fields[i].value_len
         return True
+
+    cdef const Address *party(self, int header) noexcept nogil:
+        """Give the address in From or To, NULL where there is no such field."""
+        cdef const uint8_t *value = NULL
+        cdef Py_ssize_t length = 0
+        cdef int which = header == TO
+        if not self.has_read[which]:
+            if not self.value_of(header, &value, &length):
+                return NULL
+            read_address(value, length, &self.parties[which])
+            self.has_read[which] = True
+        return &self.parties[which]
 
     cdef bint holds_sdp(self) noexcept nogil:
         """Whether there is a body that says it is SDP, or holds one among its parts."""
@@ -166,7 +178,12 @@ cdef class SipMessage:
     @property
     def contact(self):
         """Every Contact, as ``NameAddress``; ``*`` is one whose URI is ``*``."""
-        return [_name_address(self, self.data + <Py_ssize_t>start, length) for start, length in self._values(CONTACT)]
+        cdef Address found
+        cdef list contacts = []
+        for start, length in self._values(CONTACT):
+            read_address(self.data + <Py_ssize_t>start, length, &found)
+            contacts.append(_name_address(self, &found))
+        return contacts
 
     @property
     def via(self):
@@ -227,11 +244,8 @@ cdef class SipMessage:
         return f"<SipMessage {what!r}, {len(self.raw)} bytes>"
 
     def _party(self, int header):
-        cdef const uint8_t *value = NULL
-        cdef Py_ssize_t length = 0
-        if not self.value_of(header, &value, &length):
-            return None
-        return _name_address(self, value, length)
+        cdef const Address *found = self.party(header)
+        return None if found == NULL else _name_address(self, found)
 
     def _values(self, int header):
         """Give start and length of each value of a header field, comma lists split."""
@@ -267,12 +281,10 @@ cdef class NameAddress:
         return f"NameAddress(display={self.display!r}, uri={self.uri!r}, tag={self.tag!r})"
 
 
-cdef NameAddress _name_address(SipMessage message, const uint8_t *value, Py_ssize_t length):
+cdef NameAddress _name_address(SipMessage message, const Address *found):
     cdef NameAddress party = NameAddress.__new__(NameAddress)
-    cdef Address found
     cdef const uint8_t *tag = NULL
     cdef Py_ssize_t tag_len = 0
-    read_address(value, length, &found)
     party.display = message.text(found.display, found.display_len).replace("\\\"", '"') if found.display_len > 0 else ""
     party.uri = message.text(found.uri, found.uri_len) if found.uri_len > 0 else ""
     party.tag = None

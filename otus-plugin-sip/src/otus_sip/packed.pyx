@@ -4,7 +4,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from otus_sip.address cimport Address, read_address
+from otus_sip.address cimport Address
 from otus_sip.labels cimport message_label
 from otus_sip.message cimport SipMessage
 from otus_sip.scan cimport CALL_ID, FROM, REQUEST, TO, VIA
@@ -75,13 +75,8 @@ cdef bint _is_repeated(SipMessage message, Py_ssize_t first) noexcept nogil:
 
 
 cdef int _put_uri(Writer *out, SipMessage message, const char *name, uint32_t name_len, int header) except -1:
-    cdef const uint8_t *value = NULL
-    cdef Py_ssize_t length = 0
-    cdef Address found
-    if not message.value_of(header, &value, &length):
-        return 0
-    read_address(value, length, &found)
-    if found.uri_len <= 0:
+    cdef const Address *found = message.party(header)
+    if found == NULL or found.uri_len <= 0:
         return 0
     if not _is_ascii(found.uri, found.uri_len):
         return _put_text(out, message, name, name_len)

@@ -10,7 +10,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
 from otus_core import ParseError, Parsed
 
-from otus_sip.address cimport Address, find_parameter, read_address
+from otus_sip.address cimport Address, find_parameter
 from otus_sip.media cimport scan_media
 from otus_sip.message cimport SipMessage
 from otus_sip.reading cimport read_message, whole_size
@@ -77,7 +77,7 @@ cdef class SipParser:
         if not (kind != MALFORMED and (kind != REQUEST or line.known) and has_sip_field(data + begin + line.end, size - begin - line.end)):
             if not self._on_port(packet):
                 return False
-        self.seen_tcp = packet.protocol == TCP
+        self.seen_tcp = <int>packet.protocol == TCP
         if self.seen_tcp and kind != MALFORMED and whole_size(data + begin, size - begin) < 0:
             return False
         self.seen, self.seen_payload, self.seen_line, self.seen_begin = packet, payload, line, begin
@@ -94,7 +94,7 @@ cdef class SipParser:
         cdef bytes payload = self.seen_payload if known else packet.payload
         self.seen = None
         self.seen_payload = None
-        if self.seen_tcp if known else packet.protocol == TCP:
+        if self.seen_tcp if known else <int>packet.protocol == TCP:
             return self._segment(packet, payload)
         return self._datagram(packet, payload, known)
 
@@ -180,15 +180,12 @@ cdef uint64_t _dialog(SipMessage message) noexcept:
     """Give the number of a message's dialog: From tag and To tag, in whatever order."""
     cdef const uint8_t *tags[2]
     cdef Py_ssize_t lengths[2]
-    cdef const uint8_t *value = NULL
-    cdef Py_ssize_t length = 0
-    cdef Address found
+    cdef const Address *found
     cdef int i
     for i in range(2):
         tags[i] = NULL
         lengths[i] = 0
-        if message.value_of(TO if i else FROM, &value, &length):
-            read_address(value, length, &found)
-            if found.parameters_len > 0:
-                find_parameter(found.parameters, found.parameters_len, b"tag", 3, &tags[i], &lengths[i])
+        found = message.party(TO if i else FROM)
+        if found != NULL and found.parameters_len > 0:
+            find_parameter(found.parameters, found.parameters_len, b"tag", 3, &tags[i], &lengths[i])
     return dialog_id(tags[0], lengths[0], tags[1], lengths[1])

@@ -260,7 +260,7 @@ cdef void _read_cseq(SipMessage message) noexcept:
     while at < length and 48 <= value[at] <= 57:
         at += 1
     message.cseq_number = number(value + digits, at - digits)
-    if message.cseq_number > 0xFFFFFFFF:
+    if message.cseq_number > <Py_ssize_t>0xFFFFFFFF:
         message.cseq_number = -1
     while at < length and _white(value[at]):
         at += 1

@@ -55,7 +55,7 @@ cdef const char *fault_of(SipMessage message) noexcept nogil:
         fault = _lengths(message)
     i = 0
     while fault == NULL and i < message.count:
-        fault = _field(message.data, &message.fields[i])
+        fault = _field(message, i)
         i += 1
     return fault
 
@@ -123,10 +123,13 @@ cdef const char *_lengths(SipMessage message) noexcept nogil:
     return NULL
 
 
-cdef const char *_field(const uint8_t *data, Field *field) noexcept nogil:
-    cdef const uint8_t *value = data + field.value
+cdef const char *_field(SipMessage message, Py_ssize_t i) noexcept nogil:
+    cdef Field *field = &message.fields[i]
+    cdef const uint8_t *value = message.data + field.value
     cdef Py_ssize_t length = field.value_len
     if field.id == FROM or field.id == TO:
+        if i == message.first[field.id]:
+            return _sound(value, message.party(field.id))
         return _address(value, length)
     if field.id == CONTACT:
         return _contacts(value, length)
@@ -138,11 +141,15 @@ cdef const char *_field(const uint8_t *data, Field *field) noexcept nogil:
 
 
 cdef const char *_address(const uint8_t *value, Py_ssize_t length) noexcept nogil:
-    """From, To, or one Contact."""
     cdef Address found
+    read_address(value, length, &found)
+    return _sound(value, &found)
+
+
+cdef const char *_sound(const uint8_t *value, const Address *found) noexcept nogil:
+    """From, To, or one Contact."""
     cdef Py_ssize_t i
     cdef bint bracketed
-    read_address(value, length, &found)
     if found.error != NULL:
         return found.error
     bracketed = found.uri > value and (found.uri - 1)[0] == c"<"

@@ -4,11 +4,16 @@ import json as standard
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
+from otus_sip.plain cimport copy_plain
+
 # What becomes of a byte in a JSON string.
 cdef enum:
     PLAIN = 0
     ESCAPED = 1                 # on its own, as \" or \\ or \u00XX
     DECODED = 2                 # the whole string is decoded: not ASCII, or a fold
+
+cdef enum:
+    STEP = 8                    # bytes that are copied at once where they may be
 
 cdef uint8_t _classes[256]
 cdef bytes HEX = b"0123456789abcdef"
@@ -67,6 +72,10 @@ cdef int write_escaped(Writer *out, const uint8_t *text, Py_ssize_t n) except -1
     target[0] = c'"'
     target += 1
     while at < end:
+        if end - at >= STEP and copy_plain(target, at, STEP):
+            target += STEP
+            at += STEP
+            continue
         c = at[0]
         at += 1
         if _classes[c] == PLAIN:

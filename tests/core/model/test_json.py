@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otus_core import OutputPacket, encode_json
+from otus_core import OutputPacket, encode_json, encode_json_lines
+from otus_core.model.base64 import encode
 
 KEYS = [
     "task_id",
@@ -76,6 +77,21 @@ def test_the_raw_payload_is_base64(raw: bytes) -> None:
     assert base64.b64decode(decoded(raw_payload=raw)["raw_payload"], validate=True) == raw
 
 
+@given(st.binary(max_size=300))
+def test_base64_is_the_same_with_and_without_vectors(raw: bytes) -> None:
+    assert encode(raw) == encode(raw, vectors=False) == base64.b64encode(raw)
+
+
+@pytest.mark.parametrize("place", range(40))
+def test_every_character_is_escaped_wherever_it_stands(place: int) -> None:
+    for code in range(128):
+        text = "a" * place + chr(code) + "b" * (39 - place)
+        for part in (text, text[: place + 1], text[place:]):
+            line = encode_json(OutputPacket(labels={"l": part}))
+            assert json.loads(line)["labels"] == {"l": part}
+            assert all(byte >= 0x20 and byte != 0x7F for byte in line)
+
+
 @given(st.ip_addresses(), st.integers(0, 65535))
 def test_addresses_are_text(address: Any, port: int) -> None:
     value = decoded(src_ip=address, dst_ip=address, src_port=port)
@@ -128,3 +144,21 @@ def test_a_very_large_output_gives_its_memory_back() -> None:
 def test_an_unknown_time_format_is_refused() -> None:
     with pytest.raises(ValueError, match="'ms' or 'rfc3339'"):
         encode_json(OutputPacket(), "iso")  # type: ignore[arg-type]
+
+
+def test_lines_are_the_objects_one_after_the_other() -> None:
+    outputs = [
+        OutputPacket(payload=payload, raw_payload=b"x" * n) for n, payload in enumerate((None, Spliced(), {"a": 1}))
+    ]
+    assert encode_json_lines(outputs, "rfc3339") == b"".join(encode_json(one, "rfc3339") + b"\n" for one in outputs)
+    assert encode_json_lines([]) == b""
+
+
+def test_lines_of_what_is_no_output_or_cannot_be_encoded_are_refused() -> None:
+    with pytest.raises(TypeError):
+        encode_json_lines([OutputPacket(), "text"])  # type: ignore[list-item]
+    with pytest.raises(TypeError):
+        encode_json_lines([OutputPacket(), OutputPacket(payload={("no", "key"): 1})])
+    with pytest.raises(ValueError, match="rfc3339"):
+        encode_json_lines([], "iso")  # type: ignore[arg-type]
+    assert json.loads(encode_json(OutputPacket()))["labels"] == {}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from otus_core.plugins import check
+from otus_core.plugins.selection import Selection
 from tests.core.plugins.distributions import Site
 
 DECLARED = """
@@ -48,6 +49,12 @@ class Odd(otus_core.BaseParser):
     def __init__(self, config): pass
     {method}
 """
+GIVEN = """
+import otus_core
+class Odd(otus_core.Base{kind}):
+    def __init__(self, config): pass
+    def wire(self, context): assert context.{given} is not None
+"""
 PARSES = ", payload_types=('odd',)"
 
 
@@ -68,13 +75,15 @@ def findings(site: Site, kind: str, parts: str, more: str = "", imports: str = "
         ("Capturer", CAPTURER, "", ""),
         ("Capturer", CAPTURER, ", privileged=True", "no method acquire"),
         ("Reporter", REPORTER, "", "report must be async"),
+        ("Reporter", GIVEN.format(kind="Reporter", given="stdout"), "", ""),
+        ("Parser", GIVEN.format(kind="Parser", given="flows"), PARSES + ", wants_flows=True", ""),
         ("Parser", PARSER.format(method="def handle(self): pass"), PARSES, "handle must take 1 argument"),
         ("Parser", PARSER.format(method="def start(self): raise SystemExit('no')"), PARSES, "SystemExit: no"),
         ("Parser", "raise RuntimeError('broken')", PARSES, "RuntimeError: broken"),
         ("Parser", "import os; os.kill(os.getpid(), 11)", PARSES, "its process ended with status -11"),
     ],
     ids=[
-        "channel", "status", "channel stop", "capturer", "acquire", "reporter", "handle", "exits", "raises", "dies"
+        "channel", "status", "channel stop", "capturer", "acquire", "reporter", "stdout", "flows", "handle", "exits", "raises", "dies"
     ],
 )  # fmt: skip
 def test_what_a_plugin_breaks_is_told(tmp_path: Path, kind: str, parts: str, more: str, told: str) -> None:
@@ -85,6 +94,12 @@ def test_what_a_plugin_breaks_is_told(tmp_path: Path, kind: str, parts: str, mor
         assert any(told in message for message in failed), found
     else:
         assert (status, failed) == (0, [])
+
+
+def test_our_own_plugins_break_no_rule() -> None:
+    reports = check.check_all(Selection(safe=True))
+    assert {report["plugin"] for report in reports} >= {"console", "filter", "pcap", "sip"}
+    assert [finding for report in reports for finding in report["findings"] if finding["status"] == "failed"] == []
 
 
 def test_one_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -160,7 +160,20 @@ def test_prefer_settles_a_conflict(site: Site, tmp_path: Path) -> None:
     config.write_text('otus: {plugins: {prefer: {"parser:same": Acme_Two}}}')
     assert site.row("acme-two", "--config", str(config))["state"] == "ready"
     lost = site.row("otus-plugin-one", "--config", str(config))
-    assert (lost["stage"], lost["reason"]) == ("conflict", "parser 'same' is given to acme-two by plugins.prefer")
+    assert (lost["state"], lost["reason"]) == ("disabled", "parser 'same' is given to acme-two by plugins.prefer")
+
+
+def test_who_is_not_preferred_is_shown_and_never_logged_as_failed(site: Site, tmp_path: Path, examples: Path) -> None:
+    site.install("otus-plugin-one", good("same") + "    " + good("more").strip().splitlines()[-1].strip())
+    site.install("acme-two", good("same"), entry_point="two")
+    config = tmp_path / "config.yml"
+    for prefer, told, logged in (("acme-two", "Disabled", 0), ("nobody", "Broken", 2)):
+        config.write_text(f'otus: {{plugins: {{prefer: {{"parser:same": {prefer}}}}}}}')
+        assert told in site.otus("--config", str(config), "plugins", "list").stdout
+        done = site.otus("--config", str(config), "run", str(examples / "call.pcap"), "--parser", "sip")
+        assert (done.returncode, done.stderr.count("plugin_failed")) == (0, logged)
+    rows = {row["name"]: row["state"] for row in site.rows() if row["distribution"] == "otus-plugin-one"}
+    assert rows == {"same": "failed", "more": "ready"}
 
 
 def test_one_entry_point_name_in_two_distributions_loads_both(site: Site) -> None:
@@ -185,6 +198,28 @@ def test_a_disabled_plugin_is_not_imported(site: Site, arguments: tuple, environ
     assert not mark.exists()
     assert site.row("otus-plugin-quiet")["state"] == "ready"
     assert mark.exists()
+
+
+NO_PLUGIN = {
+    "near": ("sipp", "there is no plugin 'sipp'; did you mean 'sip'?"),
+    "a distribution": ("Otus_Plugin.Fine", "there is no plugin 'Otus_Plugin.Fine'; did you mean 'fine'?"),
+    "far": ("\x1b[31m", "there is no plugin '\\x1b[31m'; installed: afpacket, broken, console,"),
+    "broken": ("broken", ""),
+    "there": ("fine", ""),
+}
+
+
+@pytest.mark.parametrize(("name", "told"), NO_PLUGIN.values(), ids=NO_PLUGIN)
+def test_a_name_of_no_plugin_that_is_to_be_left_out_is_told(site: Site, examples: Path, name: str, told: str) -> None:
+    mark = site.folder / "imported"
+    site.install("otus-plugin-broken", f"open({str(mark)!r}, 'w')\nimport nowhere")
+    call = str(examples / "call.pcap")
+    for command in (("plugins", "list", "--no-import"), ("plugins", "list"), ("run", call, "-q", "--parser", "sip")):
+        done = site.otus("--no-plugin", name, *command)
+        lines = [line for line in done.stderr.splitlines() if "plugin_failed" not in line]
+        assert (done.returncode, len(lines)) == (0, 1 if told else 0)
+        assert "".join(lines).startswith(f"otus: --no-plugin: {told}" if told else "")
+        assert mark.exists() is ("--no-import" not in command and name != "broken")
 
 
 @pytest.mark.parametrize(("plugins", "expected"), [("disabled: [quiet]", "ready"), ("enabled: [quiet]", "disabled")])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,10 +17,12 @@ from otus_core.cli import OutputClosed
 from otus_core.cli.commands import COMMANDS, FIRST_PARTY_COMMANDS, Entry
 from otus_core.cli.help import help_page
 from otus_core.cli.session import session_of
-from otus_core.errors import OtusError, PluginNotFound
+from otus_core.errors import OtusError, PluginNotFound, closest
 
 PROGRAM = "otus"
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # click's own; newer typers carry their own click
+CLICK_SUGGESTS = any(error.__name__ == "NoSuchCommand" for error in UsageError.__subclasses__())
+"""Click itself tells near commands since 8.4; typer would tell them once more."""
 VALUED = ("--config", "-c", "--socket", "--output", "--no-plugin")
 FLAGS = ("--safe",)
 
@@ -41,8 +43,8 @@ class OtusGroup(typer.core.TyperGroup):
         """Find the command that the arguments name, or suggest one."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             _tell_what_brings(args[0], ctx)
-            close = get_close_matches(args[0], self.list_commands(ctx), n=1)
-            hint = f"did you mean {close[0]!r}?" if close else "otus --help lists them all"
+            close = closest(args[0], self.list_commands(ctx))
+            hint = f"did you mean {close!r}?" if close is not None else "otus --help lists them all"
             ctx.fail(f"there is no command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 
@@ -133,6 +135,7 @@ def _tell_what_brings(name: str, ctx: typer.Context) -> None:
             ctx.fail(f"the command {name!r} comes with a plugin: {error}")
 
 
+@cache
 def _imported(name: str, entry: Entry) -> Any:
     """Import a command and make it one that the application can call. Raises OtusError for a plugin's that cannot be imported."""
     module, _, attribute = entry.target.partition(":")
@@ -145,6 +148,7 @@ def _imported(name: str, entry: Entry) -> Any:
     if isinstance(target, typer.Typer):
         target.pretty_exceptions_enable = False
         command = typer.main.get_group(target)
+        command.suggest_commands = not CLICK_SUGGESTS
     else:
         single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         single.command(name)(target)

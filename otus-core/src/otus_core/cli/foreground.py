@@ -33,7 +33,7 @@ LAST_LINES_S = 10.0
 """How long a slow reader gets for the last lines of a run that was interrupted, or is live; a file waits as long as it takes."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class RunRequest:
     """The arguments of ``otus run``."""
 
@@ -51,7 +51,7 @@ class RunRequest:
     quiet: bool = False
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Result:
     """How a run ended, and its counters."""
 
@@ -196,7 +196,7 @@ async def _run_workers(config: TaskConfig, node: Node, registry: Registry, reque
         node=node, plugins=registry.selection.plain(), merger=merger, isatty=os.isatty(1), log_level="info"
     )
     supervisor = TaskSupervisor(config, around)
-    with Progress(config, request.quiet, supervisor.counters, lambda: None) as progress:
+    with Progress(config, request.quiet, supervisor.counters, supervisor.progress) as progress:
         merger.before_write = progress.clear
         await supervisor.start()
         ended = asyncio.ensure_future(supervisor.wait())

@@ -18,7 +18,7 @@ from otus_core.errors import OtusError, PluginNotFound
 if TYPE_CHECKING:
     from otus_core.plugins.registry import Registered
 
-app = typer.Typer(no_args_is_help=True, help="List, show and check plugins.")
+app = typer.Typer(no_args_is_help=True, help="List, show, check and write plugins.")
 
 
 @app.command("list")

@@ -31,7 +31,9 @@ def run(
     keep: Annotated[
         str | None, typer.Option("--filter", help="Keep only what matches this expression.", metavar="EXPR")
     ] = None,
-    workers: Annotated[int | None, typer.Option("--workers", "-w", min=1, help="Worker processes.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", "-w", min=1, help="Worker processes; 1, or what the task says.")
+    ] = None,
     tunnels: Annotated[
         str | None, typer.Option("--tunnels", help="Look into vxlan,gre,geneve,ipip,gtpu.", metavar="LIST")
     ] = None,

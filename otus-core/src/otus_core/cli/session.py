@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,6 +41,7 @@ class Session:
         """Which plugins are wanted: ``plugins`` of the configuration file where one is given, then the options and the environment."""
         from otus_core.plugins.selection import selection_from
 
+        self._warn_of_unknown_plugins()
         return selection_from(self._configured(), no_plugin=self.no_plugin, safe=self.safe)
 
     @cached_property
@@ -55,6 +57,15 @@ class Session:
         from otus_core.cli.commands import plugin_commands
 
         return plugin_commands(self.registry)
+
+    def _warn_of_unknown_plugins(self) -> None:
+        """Tell which names of ``--no-plugin`` are no plugin's. That is no error: a service whose plugin was uninstalled must go on starting."""
+        if not self.no_plugin:
+            return
+        from otus_core.plugins.loader import unknown
+
+        for message in unknown(self.no_plugin):
+            sys.stderr.write(f"otus: --no-plugin: {message}\n")
 
     def _configured(self) -> Selection | None:
         if self.config is None:

@@ -18,7 +18,7 @@ class DurationMark:
 Duration = Annotated[float, DurationMark]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Option:
     """What is known of a field beside its name, type and default. Bounds of a list or tuple field hold for each of its items."""
 

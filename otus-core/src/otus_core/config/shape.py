@@ -16,31 +16,31 @@ import attrs
 from otus_core.config.fields import OPTION, DurationMark, Option
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Scalar:
     """``type`` is bool, int, float, str, or object for anything at all."""
 
     type: type
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Length:
     """A duration: a number of seconds, or text such as ``500ms``."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Null:
     """No value."""
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Choice:
     """One of a few values."""
 
     values: tuple[Any, ...]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Items:
     """A list of one shape; ``container`` is what the values are put in."""
 
@@ -48,21 +48,21 @@ class Items:
     container: type
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Entries:
     """A mapping from text to one shape."""
 
     value: Shape
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Nested:
     """Another configuration class."""
 
     cls: type
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Either:
     """Any of several shapes, tried in order."""
 
@@ -72,7 +72,7 @@ class Either:
 Shape = Scalar | Length | Null | Choice | Items | Entries | Nested | Either
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Field:
     """One key of a configuration: ``argument`` is what the class's ``__init__`` calls it."""
 

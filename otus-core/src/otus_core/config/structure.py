@@ -5,7 +5,6 @@ In: a configuration class and what YAML or JSON gave. Out: an instance, or Confi
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -29,7 +28,7 @@ from otus_core.config.shape import (
     fields_of,
     spoken,
 )
-from otus_core.errors import ConfigInvalid, ConfigProblem
+from otus_core.errors import ConfigInvalid, ConfigProblem, closest
 from otus_core.model.text import printable
 
 T = TypeVar("T")
@@ -84,9 +83,9 @@ def join(path: str, key: str | int) -> str:
 
 def unknown_key(key: object, known: Sequence[str]) -> str:
     """Say that a key is unknown, and which one was meant."""
-    close = difflib.get_close_matches(str(key)[:SHOWN_MAX], known, n=1)
-    if close:
-        return f"unknown key; did you mean {printable(close[0], SHOWN_MAX)}?"
+    close = closest(str(key)[:SHOWN_MAX], known)
+    if close is not None:
+        return f"unknown key; did you mean {printable(close, SHOWN_MAX)}?"
     return f"unknown key; there are: {', '.join(known)}" if known else "unknown key; nothing can be set here"
 
 
@@ -268,8 +267,8 @@ def _check_length(option: Option, value: Any, path: str, problems: Problems) -> 
 
 def _check_one(option: Option, value: Any, path: str, problems: Problems) -> None:
     if option.choices and value is not None and value not in option.choices:
-        close = difflib.get_close_matches(str(value)[:SHOWN_MAX], [str(choice) for choice in option.choices], n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        close = closest(str(value)[:SHOWN_MAX], map(str, option.choices))
+        hint = f"; did you mean {close}?" if close is not None else ""
         problems.add(path, f"must be one of {', '.join(map(str, option.choices))}, got {told(value)}{hint}")
     elif isinstance(value, str) and option.pattern is not None and not _pattern(option.pattern).fullmatch(value):
         problems.add(path, f"must match {option.pattern}, got {told(value)}")

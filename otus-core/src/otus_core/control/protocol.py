@@ -6,7 +6,9 @@ See https://www.jsonrpc.org/specification. Bytes in, values out; no I/O.
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 import attrs
@@ -21,6 +23,9 @@ REQUEST_MAX = 4 << 20
 """Bytes of one request: a task file of 1 MiB, escaped, and its envelope."""
 DEPTH_MAX = 32
 """Nesting of a request; the deepest task needs about ten."""
+NO_MARKS = bytes(set(range(256)) - set(b'[{}]"'))
+STEPS = bytes.maketrans(b"[{}]", b"\x01\x01\xff\xff")
+"""How a bracket changes the depth, as signed bytes."""
 
 
 @attrs.frozen
@@ -65,7 +70,7 @@ def parse(line: bytes) -> Request:
 
 def load_json(data: bytes) -> Any:
     """Read JSON with a bound on its depth. Raises RpcError."""
-    if _depth(data) > DEPTH_MAX:
+    if _is_too_deep(data):
         raise RpcError(PARSE_ERROR, f"nested more than {DEPTH_MAX} deep")
     try:
         return json.loads(data.decode("utf-8"))
@@ -75,30 +80,13 @@ def load_json(data: bytes) -> Any:
         raise RpcError(PARSE_ERROR, f"not JSON: {error}") from None
 
 
-def _depth(data: bytes) -> int:
-    """Give the nesting of brackets, at least."""
+def _is_too_deep(data: bytes) -> bool:
+    """Whether brackets outside of strings are nested too deep; may also be said of what is no JSON."""
     if data.count(b"[") + data.count(b"{") <= DEPTH_MAX:
-        return 0
-    depth = deepest = 0
-    in_string = escaped = False
-    for byte in data:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-            if deepest > DEPTH_MAX:
-                break
-        elif byte in b"]}":
-            depth -= 1
-    return deepest
+        return False
+    marks = data.replace(rb"\\", b"").replace(rb"\"", b"").translate(None, NO_MARKS)
+    outside = b"".join(marks.replace(b'""', b"").split(b'"')[::2])
+    return any(map(DEPTH_MAX.__lt__, accumulate(array("b", outside.translate(STEPS)))))
 
 
 def answer(request_id: str | int | None, result: Any) -> bytes:

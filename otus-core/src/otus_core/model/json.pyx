@@ -12,11 +12,12 @@ from cpython.dict cimport PyDict_Next
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from otus_core.model.base64 cimport write_base64
 from otus_core.model.labels cimport packed_labels
 from otus_core.model.output cimport OutputPacket
 from otus_core.model.packet cimport Layers, ip_text
 from otus_core.model.writer cimport (
-    Writer, give_back, raw, raw_bytes, room, write_base64, write_number, write_rfc3339, write_string, write_utf8,
+    Writer, give_back, raw, raw_bytes, room, write_number, write_rfc3339, write_string, write_utf8,
 )
 
 from otus_core.model.packet import TUNNEL_NAMES
@@ -25,6 +26,9 @@ cdef enum:
     KEEP_BYTES = 1 << 20    # a larger buffer is given back after use
 
 cdef Writer _writer
+
+# The class of the last payload that had a to_json: parsers give one class again and again.
+cdef object _known_payload = OutputPacket
 
 
 def _plain_value(value):
@@ -40,11 +44,15 @@ def _plain_value(value):
 
 cdef bytes _payload(object payload):
     """Give a payload as JSON; this may be foreign code, which may itself end up in ``encode_json``."""
+    global _known_payload
+    if type(payload) is _known_payload:
+        return payload.to_json()
     if payload is None:
         return b"null"
-    to_json = getattr(payload, "to_json", None)
-    if to_json is not None:
-        return to_json()
+    if hasattr(payload, "to_json"):
+        if hasattr(type(payload), "to_json"):
+            _known_payload = type(payload)
+        return payload.to_json()
     return json.dumps(payload, default=_plain_value, separators=(",", ":")).encode("ascii")
 
 
@@ -137,17 +145,20 @@ cdef int _tunnel_and_tags(Writer *out, Layers *at) except -1:
     return 0
 
 
-def encode_json(OutputPacket output not None, timestamp="ms"):
-    """Give the output as one JSON object without a newline; ``timestamp`` is ``"ms"`` (Unix ms) or ``"rfc3339"`` (nine digits, UTC).
+cdef bint _wants_rfc3339(object timestamp) except -1:
+    if timestamp == "rfc3339":
+        return True
+    if timestamp != "ms":
+        raise ValueError("timestamp is 'ms' or 'rfc3339'")
+    return False
 
-    Raises what a payload's ``to_json`` raises, and TypeError or ValueError for a payload that JSON cannot hold.
-    """
-    cdef Writer *out = &_writer
+
+cdef int _object(Writer *out, OutputPacket output, bint rfc3339) except -1:
+    """Write one object. All that may be foreign code is called before anything is written."""
     cdef Layers *at = &output.at
     cdef bytes payload = _payload(output.payload)
     cdef bytes packed = packed_labels(output)
     cdef dict labels = output.labels if packed is None else None
-    out.at = out.start
     raw(out, b'{"task_id":', 11)
     write_string(out, output.task_id)
     raw(out, b',"agent_id":', 12)
@@ -155,12 +166,10 @@ def encode_json(OutputPacket output not None, timestamp="ms"):
     raw(out, b',"pipeline_id":', 15)
     write_number(out, output.pipeline_id)
     raw(out, b',"timestamp":', 13)
-    if timestamp == "ms":
-        write_number(out, at.timestamp // 1_000_000)
-    elif timestamp == "rfc3339":
+    if rfc3339:
         write_rfc3339(out, at.timestamp)
     else:
-        raise ValueError("timestamp is 'ms' or 'rfc3339'")
+        write_number(out, at.timestamp // 1_000_000)
     raw(out, b',"src_ip":"', 11)
     _ip(out, at.src, at.ip_version)
     raw(out, b',"dst_ip":"', 11)
@@ -177,15 +186,55 @@ def encode_json(OutputPacket output not None, timestamp="ms"):
         _labels(out, labels)
     else:
         _packed(out, packed)
-    raw(out, b"}", 1)
-    raw(out, b',"payload_type":', 16)
+    raw(out, b'},"payload_type":', 17)
     write_string(out, output.payload_type)
     raw(out, b',"payload":', 11)
     raw_bytes(out, payload)
     raw(out, b',"raw_payload":', 15)
     write_base64(out, output.raw_payload)
-    raw(out, b"}", 1)
-    result = PyBytes_FromStringAndSize(out.start, out.at - out.start)
-    if out.end - out.start > KEEP_BYTES:
+    return raw(out, b"}", 1)
+
+
+cdef void _take(Writer *out) noexcept:
+    """Take the buffer that is kept: who calls foreign code has one of his own, for that may come back here."""
+    out[0] = _writer
+    out.at = out.start
+    _writer.start = _writer.at = _writer.end = NULL
+
+
+cdef void _keep(Writer *out) noexcept:
+    """Keep a buffer for the next one, unless it is large or another is kept already."""
+    global _writer
+    if out.end - out.start > KEEP_BYTES or _writer.start != NULL:
         give_back(out)
-    return result
+    else:
+        _writer = out[0]
+
+
+def encode_json(OutputPacket output not None, timestamp="ms"):
+    """Give the output as one JSON object without a newline; ``timestamp`` is ``"ms"`` (Unix ms) or ``"rfc3339"`` (nine digits, UTC).
+
+    Raises what a payload's ``to_json`` raises, and TypeError or ValueError for a payload that JSON cannot hold.
+    """
+    cdef Writer out
+    cdef bint rfc3339 = _wants_rfc3339(timestamp)
+    _take(&out)
+    try:
+        _object(&out, output, rfc3339)
+        return PyBytes_FromStringAndSize(out.start, out.at - out.start)
+    finally:
+        _keep(&out)
+
+
+def encode_json_lines(outputs, timestamp="ms"):
+    """Give outputs as JSON, one object a line, each line ended; raises what ``encode_json`` raises for the first that cannot be encoded."""
+    cdef Writer out
+    cdef bint rfc3339 = _wants_rfc3339(timestamp)
+    _take(&out)
+    try:
+        for output in outputs:
+            _object(&out, <OutputPacket?>output, rfc3339)
+            raw(&out, b"\n", 1)
+        return PyBytes_FromStringAndSize(out.start, out.at - out.start)
+    finally:
+        _keep(&out)

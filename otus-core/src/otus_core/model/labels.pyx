@@ -4,9 +4,18 @@ One label after the other: the length of its name and that of its text, each 32 
 """
 
 
+# The class of the last source that packs its labels: parsers give one class again and again.
+cdef object _known_source = dict
+
+
 cpdef bytes packed_labels(OutputPacket output):
     """Give the labels packed, ``None`` where they are a dict already, or come from a source that does not pack them."""
-    if type(output.named) is dict:
+    global _known_source
+    cdef object source = output.named
+    if type(source) is dict:
         return None
-    pack = getattr(output.named, "packed_labels", None)
-    return None if pack is None else <bytes?>pack()
+    if type(source) is not _known_source:
+        if not hasattr(type(source), "packed_labels"):
+            return None
+        _known_source = type(source)
+    return <bytes?>source.packed_labels()

@@ -58,7 +58,7 @@ cdef class Parsed:
 
 @cython.final
 @cython.no_gc
-@cython.freelist(256)
+@cython.freelist(512)
 cdef class OutputPacket:
     """One message on its way to the reporters. Processors may change ``labels``; all else stays as it is.
 

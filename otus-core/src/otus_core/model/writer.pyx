@@ -1,35 +1,30 @@
-"""The buffer that JSON is written into, and what JSON is made of: strings, numbers, times, base64."""
+"""The buffer that JSON is written into, and what JSON is made of: strings, numbers, times."""
 
 from json.encoder import encode_basestring_ascii
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.unicode cimport PyUnicode_GET_LENGTH
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
+from otus_core.model.plain cimport copy_plain
+
 cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object)
     void *PyUnicode_DATA(object)
 
-# Two base64 characters for each 12 bits, and for each byte whether JSON must escape it.
-cdef uint8_t _pairs[8192]
+# For each byte whether JSON takes it as it is.
 cdef uint8_t _plain[256]
-cdef bytes _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 cdef bytes _HEX = b"0123456789abcdef"
 
 
-cdef void _fill_tables() noexcept:
-    cdef const uint8_t *alphabet = <const uint8_t *>PyBytes_AS_STRING(_ALPHABET)
+cdef void _fill_table() noexcept:
     cdef int i
-    for i in range(4096):
-        _pairs[2 * i] = alphabet[i >> 6]
-        _pairs[2 * i + 1] = alphabet[i & 63]
     for i in range(256):
         _plain[i] = 32 <= i < 127 and i != 34 and i != 92
 
 
-_fill_tables()
+_fill_table()
 
 
 cdef int grow(Writer *out, Py_ssize_t n) except -1:
@@ -127,17 +122,33 @@ cdef inline void _padded(char *target, int64_t value, int width) noexcept:
         value //= 10
 
 
+# The second of the last time that was written, and its text: a message is seldom a second later than the one before.
+cdef int64_t _last_second = -1
+cdef char _second_text[32]
+
+
 cdef int write_rfc3339(Writer *out, int64_t ns) except -1:
-    """Write ``"2026-02-21T10:30:00.123456789Z"``. Days to civil date for years from 1970 on, by 400-year eras of 146,097 days that begin in March."""
-    cdef int64_t seconds
-    cdef int64_t days
-    cdef int64_t day_of_era, year_of_era, day_of_year, month, day, year
-    cdef char *target = room(out, 40)
+    """Write ``"2026-02-21T10:30:00.123456789Z"``."""
+    global _last_second
+    cdef int64_t second
+    cdef char *target = room(out, 32)
     if ns < 0:
         ns = 0
-    seconds = ns // 1_000_000_000
-    days = seconds // 86400 + 719468
-    seconds = seconds % 86400
+    second = ns // 1_000_000_000
+    if second != _last_second:
+        _print_second(_second_text, second)
+        _last_second = second
+    memcpy(target, _second_text, 32)
+    _padded(target + 21, ns - second * 1_000_000_000, 9)
+    out.at += 32
+    return 0
+
+
+cdef void _print_second(char *target, int64_t second) noexcept:
+    """Days to civil date for years from 1970 on, by 400-year eras of 146,097 days that begin in March."""
+    cdef int64_t day_of_era, year_of_era, day_of_year, month, day, year
+    cdef int64_t days = second // 86400 + 719468
+    cdef int64_t second_of_day = second % 86400
     day_of_era = days % 146097
     year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
     year = year_of_era + days // 146097 * 400
@@ -151,58 +162,6 @@ cdef int write_rfc3339(Writer *out, int64_t ns) except -1:
     _padded(target + 1, year, 4)
     _padded(target + 6, month, 2)
     _padded(target + 9, day, 2)
-    _padded(target + 12, seconds // 3600, 2)
-    _padded(target + 15, seconds // 60 % 60, 2)
-    _padded(target + 18, seconds % 60, 2)
-    _padded(target + 21, ns % 1_000_000_000, 9)
-    out.at += 32
-    return 0
-
-
-cdef inline void _two(char *target, unsigned int bits) noexcept:
-    memcpy(target, &_pairs[2 * (bits & 4095)], 2)
-
-
-cdef int write_base64(Writer *out, bytes data) except -1:
-    """Write bytes as a base64 string with its quotes (RFC 4648 §4): six bytes a step, as long as eight can be read."""
-    cdef Py_ssize_t n = PyBytes_GET_SIZE(data)
-    cdef const uint8_t *source = <const uint8_t *>PyBytes_AS_STRING(data)
-    cdef char *target = room(out, 4 * (n // 3 + 1) + 2)
-    cdef uint64_t word
-    target[0] = c'"'
-    target += 1
-    while n >= 8:
-        word = _big_endian(source)
-        _two(target, <unsigned int>(word >> 52))
-        _two(target + 2, <unsigned int>(word >> 40))
-        _two(target + 4, <unsigned int>(word >> 28))
-        _two(target + 6, <unsigned int>(word >> 16))
-        source += 6
-        target += 8
-        n -= 6
-    while n >= 3:
-        word = (source[0] << 16) | (source[1] << 8) | source[2]
-        _two(target, <unsigned int>(word >> 12))
-        _two(target + 2, <unsigned int>word)
-        source += 3
-        target += 4
-        n -= 3
-    if n:
-        word = (source[0] << 16) | (source[1] << 8 if n == 2 else 0)
-        _two(target, <unsigned int>(word >> 12))
-        _two(target + 2, <unsigned int>word)
-        target[3] = c"="
-        if n == 1:
-            target[2] = c"="
-        target += 4
-    target[0] = c'"'
-    out.at = target + 1
-    return 0
-
-
-cdef inline uint64_t _big_endian(const uint8_t *source) noexcept:
-    """Read eight bytes, the first as the highest; compilers know this as one load."""
-    return (
-        <uint64_t>source[0] << 56 | <uint64_t>source[1] << 48 | <uint64_t>source[2] << 40 | <uint64_t>source[3] << 32
-        | <uint64_t>source[4] << 24 | <uint64_t>source[5] << 16 | <uint64_t>source[6] << 8 | source[7]
-    )
+    _padded(target + 12, second_of_day // 3600, 2)
+    _padded(target + 15, second_of_day // 60 % 60, 2)
+    _padded(target + 18, second_of_day % 60, 2)

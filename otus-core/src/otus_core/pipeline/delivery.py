@@ -27,7 +27,7 @@ BLOCKED_WARN_NS = 50_000_000
 """A reporter that keeps the thread for longer than this in one step is named in the log."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class DeliveryLimits:
     """What bounds the delivery to one reporter; times are in seconds."""
 

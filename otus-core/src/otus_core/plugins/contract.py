@@ -28,6 +28,7 @@ from otus_core.config.structure import structure
 from otus_core.config.unstructure import unstructure
 from otus_core.declarations import Capturer, CommandChannel, Declaration, Parser
 from otus_core.errors import ConfigInvalid
+from otus_core.model.flows import FlowRegistry
 from otus_core.plugins.loader import load
 from otus_core.plugins.records import PluginRecord
 from otus_core.plugins.selection import Selection, normalized
@@ -51,6 +52,15 @@ class Warned(str):
 
 
 Complaints = Iterator[str]
+
+
+class _Nowhere:
+    """Takes the lines of reporters that are made to be looked at."""
+
+    isatty = False
+
+    async def write(self, lines: bytes) -> None:
+        """Forget them."""
 
 
 def findings(plugin: str, distribution: str) -> list[dict[str, str]]:
@@ -189,7 +199,9 @@ def _lives(declared: Declaration) -> Complaints:
     yield from wrong
     if wrong:
         return
-    component.wire(Context(task_id="check", agent_id="check", component_id=declared.name))
+    stdout = _Nowhere() if declared.kind == "reporter" else None
+    flows = FlowRegistry() if isinstance(declared, Parser) and declared.wants_flows else None
+    component.wire(Context(task_id="check", agent_id="check", component_id=declared.name, stdout=stdout, flows=flows))
     if declared.kind in ("parser", "processor"):  # others would open a source, or connect
         component.start()
         component.stop()

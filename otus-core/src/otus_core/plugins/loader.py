@@ -3,7 +3,7 @@
 In: the entry points of the group ``otus.plugins``. Out: a ``Registry``. A plugin that fails, whatever it raises, is one record in it, and costs nobody else.
 
 found → version (its ``Requires-Dist: otus-core…``, before anything of it is imported) → import → register → validate → conflict → ready; or disabled, and
-then never imported.
+then never imported. A component whose name ``prefer`` gives to another distribution is disabled too.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import pluggy
 import otus_core
 from otus_core import hookspecs
 from otus_core.declarations import KINDS, Declaration
+from otus_core.errors import closest
 from otus_core.hookspecs import ENTRY_POINT_GROUP, PROJECT
 from otus_core.model.text import printable
 from otus_core.plugins import builtin
@@ -63,6 +64,25 @@ def find(selection: Selection | None = None) -> list[PluginRecord]:
     found, damaged = _find()
     selection = selection or Selection()
     return [*damaged, *(_disabled(record, selection) or record for record, _ in found)]
+
+
+def unknown(names: Iterable[str]) -> list[str]:
+    """Say of each name that is no installed plugin's, broken ones included, that it is none; nothing is imported."""
+    records = find()
+    plugins = sorted({record.plugin for record in records})
+    told = []
+    for name in names:
+        if name not in plugins:
+            close = [record.plugin for record in records if normalized(record.distribution) == normalized(name)]
+            if not close and (near := closest(name, plugins)) is not None:
+                close = [near]
+            hint = (
+                f"did you mean {' or '.join(map(repr, close))}?"
+                if close
+                else f"installed: {', '.join(plugins) or 'none'}"
+            )
+            told.append(f"there is no plugin {name!r}; {hint}")
+    return told
 
 
 def _find() -> tuple[list[tuple[PluginRecord, importlib_metadata.EntryPoint]], list[PluginRecord]]:
@@ -243,10 +263,8 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
 
 
 def _suggest_hook(name: str) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, HOOKS, n=1)
-    return f"did you mean {close[0]}?" if close else f"the hooks are {', '.join(HOOKS)}"
+    close = closest(name, HOOKS)
+    return f"did you mean {close}?" if close is not None else f"the hooks are {', '.join(HOOKS)}"
 
 
 def _declarations(manager: pluggy.PluginManager) -> list[Declaration]:
@@ -273,7 +291,7 @@ def _check_declaration(declaration: object) -> None:
 
 
 def _settle(loaded: list[Loaded], prefer: Mapping[str, str]) -> list[Loaded]:
-    """Find names that two claim: both lose them, unless ``prefer`` names one of their distributions."""
+    """Find names that two claim: both lose them, unless ``prefer`` names one of their distributions; then the other's is disabled."""
     claims: dict[tuple[str, str], list[Loaded]] = {}
     for one in loaded:
         for component in one.record.components:
@@ -291,10 +309,10 @@ def _judged(one: Loaded, disputed: Mapping[tuple[str, str], list[Loaded]], prefe
         if claimants and not (len(winners) == 1 and winners[0] is one):
             component = _lost(component, one, [c for c in claimants if c is not one], winners)
         components.append(component)
-    lost = [component for component in components if component.stage == "conflict"]
+    lost = sorted((c for c in components if c.stage != "ready"), key=lambda c: c.stage == "disabled")
     if not lost:
         return one
-    stage: Stage = "conflict" if len(lost) == len(components) else "ready"
+    stage = lost[0].stage if len(lost) == len(components) else "ready"
     told = attrs.evolve(
         one.record, stage=stage, reason=lost[0].reason, remedy=lost[0].remedy, components=tuple(components)
     )
@@ -304,10 +322,12 @@ def _judged(one: Loaded, disputed: Mapping[tuple[str, str], list[Loaded]], prefe
 def _lost(component: ComponentRecord, one: Loaded, others: list[Loaded], winners: list[Loaded]) -> ComponentRecord:
     named = ", ".join(f"{other.record.plugin} ({other.record.distribution} {other.record.version})" for other in others)
     key = f"{component.kind}:{component.name}"
+    stage: Stage = "conflict"
     if len(winners) == 1:
+        stage = "disabled"
         reason = f"{component.kind} {component.name!r} is given to {winners[0].record.distribution} by plugins.prefer"
         remedy = f'to use this one, set plugins.prefer: {{"{key}": {one.record.distribution}}}'
     else:
         reason = f"{component.kind} {component.name!r} is claimed by {named} too"
         remedy = f'disable one of them, or set plugins.prefer: {{"{key}": {one.record.distribution}}}'
-    return attrs.evolve(component, stage="conflict", reason=reason, remedy=remedy)
+    return attrs.evolve(component, stage=stage, reason=reason, remedy=remedy)

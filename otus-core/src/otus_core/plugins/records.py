@@ -20,9 +20,9 @@ def state_of(stage: Stage, reason: str = "") -> str:
     return stage if stage in ("ready", "disabled") else "failed"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class ComponentRecord:
-    """One declared component: ``ready``, or lost in a ``conflict``."""
+    """One declared component: ``ready``, lost in a ``conflict``, or ``disabled`` where ``plugins.prefer`` gives its name to another."""
 
     declaration: Declaration
     stage: Stage = "ready"
@@ -40,7 +40,7 @@ class ComponentRecord:
         return self.declaration.name
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class PluginRecord:
     """One entry point: how far it came, why no further, and what to do about it."""
 

@@ -9,10 +9,10 @@ import attrs
 import pluggy
 
 from otus_core.declarations import Declaration
-from otus_core.errors import PluginNotFound
+from otus_core.errors import PluginNotFound, closest
 from otus_core.log import Logger
 from otus_core.model.text import printable
-from otus_core.plugins.records import ComponentRecord, PluginRecord
+from otus_core.plugins.records import ComponentRecord, PluginRecord, state_of
 from otus_core.plugins.selection import Selection
 
 ERROR_MAX = 300
@@ -31,7 +31,7 @@ FIRST_PARTY_COMPONENTS = {
 """Who brings what, so that a command that lacks one can say what to install."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Loaded:
     """A plugin's record, with the manager that calls its hooks when it is ready."""
 
@@ -39,7 +39,7 @@ class Loaded:
     manager: pluggy.PluginManager | None = attrs.field(default=None, eq=False, repr=False)
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Registered:
     """A component that can be used, and the plugin that it comes from."""
 
@@ -137,10 +137,8 @@ class Registry:
         if known is not None:
             return f"{_spoken(kind)} {name!r} is not installed: pip install {known}"
         names = [registered.declaration.name for registered in self.components(kind)]
-        import difflib
-
-        close = difflib.get_close_matches(name, {*names, *(n for k, n in FIRST_PARTY_COMPONENTS if k == kind)}, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names) or 'none'}"
+        close = closest(name, {*names, *(n for k, n in FIRST_PARTY_COMPONENTS if k == kind)})
+        hint = f"did you mean {close!r}?" if close is not None else f"there are: {', '.join(names) or 'none'}"
         return f"there is no {_spoken(kind)} {name!r}; {hint}"
 
 
@@ -156,5 +154,5 @@ def _not_ready(kind: str, name: str, record: PluginRecord, what: PluginRecord | 
 
 
 def _failures(record: PluginRecord) -> list[PluginRecord | ComponentRecord]:
-    lost: list[PluginRecord | ComponentRecord] = [c for c in record.components if c.stage != "ready"]
+    lost: list[PluginRecord | ComponentRecord] = [c for c in record.components if state_of(c.stage) == "failed"]
     return lost or ([record] if record.state == "failed" else [])

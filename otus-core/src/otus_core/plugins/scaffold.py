@@ -9,7 +9,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from otus_core.errors import OtusError
+from otus_core.errors import ConfigInvalid, OtusError
 
 KINDS = ("parser", "processor", "reporter", "capturer", "command_channel")
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -58,7 +58,7 @@ CONFIG = {"parser": PORTS, "processor": VALUE, "reporter": PATH, "capturer": PAT
 
 
 def write_plugin(kind: str, name: str, folder: Path) -> list[Path]:
-    """Write the distribution ``otus-plugin-NAME`` into ``folder``; gives its files. Raises OtusError, and then has written nothing."""
+    """Write the distribution ``otus-plugin-NAME`` into ``folder``; gives its files. Raises OtusError (ConfigInvalid for a wrong kind or name), and then has written nothing."""
     _check(kind, name)
     target = folder / f"otus-plugin-{name}"
     if target.exists():
@@ -88,13 +88,13 @@ def write_plugin(kind: str, name: str, folder: Path) -> list[Path]:
 
 def _check(kind: str, name: str) -> None:
     if kind not in KINDS:
-        raise OtusError(f"{kind!r} is no kind of plugin that can be written: take one of {', '.join(KINDS)}")
+        raise ConfigInvalid(f"{kind!r} is no kind of plugin that can be written: take one of {', '.join(KINDS)}")
     if not NAME.fullmatch(name) or len(name) > NAME_MAX:
-        raise OtusError(
+        raise ConfigInvalid(
             f"{name!r} is no name: small letters, digits and single hyphens, a letter first, at most {NAME_MAX}"
         )
     if keyword.iskeyword(name):
-        raise OtusError(f"{name!r} is a word of Python: take another name")
+        raise ConfigInvalid(f"{name!r} is a word of Python: take another name")
 
 
 def _templates(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:

@@ -24,7 +24,7 @@ FIRST_PARTY = frozenset(
 DISABLED_ENVIRONMENT = "OTUS_DISABLED_PLUGINS"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Selection:
     """``disabled`` and ``enabled`` (an allow-list, ``None`` for all) name entry points.
 

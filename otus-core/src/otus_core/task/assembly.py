@@ -32,7 +32,7 @@ RETRY_FIRST_S = 0.5
 RETRY_MOST_S = 30.0
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Node:
     """The machine that a worker runs on, as components see it."""
 
@@ -41,7 +41,7 @@ class Node:
     tags: Mapping[str, str] = attrs.field(factory=dict)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class Place:
     """Where in its task a worker stands, and what it is given by its surroundings."""
 
@@ -55,7 +55,7 @@ class Place:
     on_closed: Callable[[str], None]
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Part:
     """A component with the specification that it was made from."""
 
@@ -64,7 +64,7 @@ class Part:
     stopped: bool = False
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Assembly:
     """One worker's components, wired."""
 

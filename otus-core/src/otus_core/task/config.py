@@ -35,7 +35,7 @@ FANOUT = "fanout_size"
 """The plan's name for ``workers``, inside ``capture``."""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class ComponentSpec:
     """One component of a task: which it is, and the settings that its factory gets."""
 
@@ -47,14 +47,14 @@ class ComponentSpec:
     record: PluginRecord
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class ProcessorSpec(ComponentSpec):
     """A processor, and what its exceptions do to packets."""
 
     on_error: Literal["drop", "pass"] = "drop"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class ReporterSpec(ComponentSpec):
     """A reporter and its send buffer; ``batch_size`` and ``batch_timeout`` are ``None`` where the declaration's hold."""
 
@@ -67,7 +67,7 @@ class ReporterSpec(ComponentSpec):
     max_bytes: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class TaskConfig:
     """A valid task. ``source`` is the plain data that it was made of, defaults included: loading it again gives the same."""
 
@@ -84,7 +84,7 @@ class TaskConfig:
     source: dict[str, Any] = attrs.field(eq=False, repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, eq=False)
 class TaskDefaults:
     """What the daemon's own configuration gives to tasks that do not say otherwise.
 

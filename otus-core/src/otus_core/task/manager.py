@@ -168,7 +168,9 @@ class TaskManager:
             was = task.degraded
             task.degraded = level >= (self.limits.low_watermark if was else self.limits.high_watermark)
             if task.degraded != was:
-                log.warning("task_degraded" if task.degraded else "task_recovered", task=task.stored.id, level=level)
+                log.warning(
+                    "task_degraded" if task.degraded else "task_recovered", task=task.stored.id, filled=round(level, 3)
+                )
 
     def _admit(self, config: TaskConfig) -> None:
         if self._closing:

@@ -30,7 +30,9 @@ from otus_core.task.spawn import spawn
 log = Logger("otus.supervisor")
 
 WATCH_EVERY_S = 0.1
+STUCK_AFTER_S = 1.5
 HUNG_AFTER_S = 3.0
+"""A worker is silent for so long before it is replaced; before that it counts as stuck."""
 LATE_S = 1.0
 """A pause that is so much too long tells that this process stood still, and most likely its workers with it: their silence counts anew from there."""
 START_WITHIN_S = 60.0
@@ -95,7 +97,7 @@ class TaskSupervisor:
         """Whether a worker that should run is silent and nothing has been done about it yet."""
         now = time.monotonic()
         return any(
-            slot.state == "running" and slot.alive and self._silence(slot, now) > 2 * HUNG_AFTER_S
+            slot.state == "running" and slot.alive and self._silence(slot, now) > STUCK_AFTER_S
             for slot in self.slots
         )
 
@@ -104,6 +106,10 @@ class TaskSupervisor:
         slots = self.slots if shard is None else [self.slots[shard]]
         snapshots = [slot.accounts.snapshot() for slot in slots]
         return {name: sum(snapshot[name] for snapshot in snapshots) for name in self._names}
+
+    def progress(self) -> float | None:
+        """Give how far the slowest worker is, 0 to 1: each reads all of the source. ``None`` while it does not know."""
+        return min(slot.accounts["progress_ppm"] for slot in self.slots) / 1e6 or None
 
     def summary(self, shard: int | None = None) -> dict[str, object]:
         """Give the identity's terms of one worker, or of the task."""

@@ -39,7 +39,7 @@ DRAIN_LIVE_S = 5.0
 FAULTS_MAX = 100
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Outcome:
     """How a run ended. ``faults`` are what the source reported; ``closed`` tells that standard output went away."""
 
@@ -275,6 +275,7 @@ class Worker:
         for name, now, before in zip(KERNEL_COUNTERS, attrs.astuple(stats), attrs.astuple(last), strict=True):
             accounts.add(name, now - before)
         accounts.set("flows", len(self.assembly.flows))
+        accounts.set("progress_ppm", int(1e6 * (self.assembly.source.progress() or 0.0)))
         self._book_states()
 
     def _book_states(self) -> None:

@@ -1,0 +1,4 @@
+from otus_core.model.writer cimport Writer
+
+
+cdef int write_base64(Writer *out, bytes data) except -1

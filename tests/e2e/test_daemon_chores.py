@@ -1,0 +1,172 @@
+"""What a daemon does by itself from time to time: it prunes the history, watches the fill levels of its tasks, and feeds systemd's watchdog."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.core.plugins.distributions import Site
+from tests.e2e.node import Node, task
+from tests.e2e.test_plugin_faults import PARTS, TICKER
+from tests.live.net import wait
+
+HELD = """
+import otus_core
+
+@otus_core.configuration
+class Held:
+    while_there: str = otus_core.option(default="", help="A file that holds every report up.")
+
+@otus_core.hookimpl
+def otus_components():
+    yield otus_core.Reporter(name="held", factory="held_parts:Held", config=Held, summary="Waits until a file is gone")
+"""
+HELD_PARTS = """
+import asyncio, os
+import otus_core
+
+class Held(otus_core.BaseReporter):
+    def __init__(self, config):
+        self._config = config
+
+    async def report(self, batch):
+        while os.path.exists(self._config.while_there):
+            await asyncio.sleep(0.01)
+        return otus_core.ReportResult(reported=len(batch))
+"""
+WITHIN_S = 60.0
+STUCK_S = 2.0
+"""A worker that has been silent for so long is known to be stuck, and is not replaced yet."""
+
+
+def keep(node: Node, most: int) -> None:
+    node.write("info", f"  task_persistence: {{gc_interval: 500ms, max_task_history: {most}}}\n")
+
+
+def finished(node: Node) -> list[str]:
+    """The ids of ended tasks on disk, in the order of their ends."""
+    files = (node.folder / "data" / "tasks" / "finished").glob("*.json")
+    return [path.name.split(".")[0] for path in sorted(files, key=lambda path: int(path.name.split(".")[1]))]
+
+
+def shown(node: Node) -> list[str]:
+    """The ids of ended tasks that the daemon tells, in the order of their ends."""
+    return [ended["task_id"] for ended in reversed(node.rpc("task_status")["result"]["ended"])]
+
+
+def test_the_history_is_pruned_from_time_to_time(node: Node, examples: Path) -> None:
+    keep(node, 5)
+    node.start()
+    node.rpc("task_create", config=json.loads(task(examples / "call.pcap", "alive")))
+    for n in range(7):
+        node.rpc("task_create", config=json.loads(task(examples / "call.pcap", f"h{n}", speed=0.0)))
+        wait(lambda n=n: f"h{n}" in finished(node), within=WITHIN_S, what="the task has ended")
+    wait(lambda: finished(node) == shown(node) == ["h2", "h3", "h4", "h5", "h6"], within=WITHIN_S)
+    keep(node, 2)
+    assert node.rpc("config_reload")["result"]["changed"] == ["task_persistence.max_task_history"]
+    wait(lambda: finished(node) == shown(node) == ["h5", "h6"], within=WITHIN_S, what="no task ended since")
+    assert node.state("alive")["state"] == "running"
+    node.end()
+    keep(node, 1)
+    node.start()
+    wait(lambda: finished(node) == shown(node) == ["h6"], within=WITHIN_S, what="a new daemon keeps to it too")
+    wait(lambda: node.rpc("task_list")["result"]["tasks"] == ["alive"], within=WITHIN_S)
+
+
+@pytest.fixture
+def ticking(node: Node, tmp_path: Path) -> Node:
+    """A node, not started yet, with a live source and a reporter that can be held up."""
+    site = Site(folder=tmp_path)
+    site.install("otus-plugin-ticker", TICKER, modules={"ticker_parts": PARTS})
+    site.install("otus-plugin-held", HELD, modules={"held_parts": HELD_PARTS})
+    return node
+
+
+def create(node: Node, *reporters: Any) -> None:
+    config = {"id": "t", "capture": {"type": "ticker"}, "parsers": ["fine"], "reporters": [*reporters]}
+    assert "result" in node.rpc("task_create", config=config)
+    wait(lambda: node.state("t")["counters"]["kept"] > 20, within=WITHIN_S, what="packets come")
+
+
+def test_a_task_whose_buffer_fills_is_degraded_until_it_is_empty_again(ticking: Node, tmp_path: Path) -> None:
+    node, hold = ticking, tmp_path / "hold"
+    hold.touch()
+    node.write("info", "  backpressure: {send_buffer: {high_watermark: 0.7, low_watermark: 0.5}}\n")
+    node.start(PYTHONPATH=str(tmp_path))
+    held = {"type": "held", "capacity": 200, "batch_size": 10, "batch_timeout": "50ms", "send_timeout": "10m"}
+    create(node, {**held, "config": {"while_there": str(hold)}}, "discard")
+
+    def events() -> list[str]:
+        return [entry["event"] for entry in node.log() if entry["event"] in ("task_degraded", "task_recovered")]
+
+    def degraded() -> set[Any]:
+        everywhere = node.metrics()["otus_task_degraded", (("task", "t"),)]
+        return {node.state("t")["degraded"], node.rpc("daemon_stats")["result"]["tasks"]["t"]["degraded"], everywhere}
+
+    wait(lambda: degraded() == {True}, within=WITHIN_S, what="the buffer is too full")
+    assert node.state("t")["state"] == "running"
+    (entry,) = [entry for entry in node.log() if entry["event"] == "task_degraded"]
+    assert (entry["task"], 0.7 <= entry["filled"] <= 1) == ("t", True)
+    hold.unlink()
+    wait(lambda: degraded() == {False}, within=WITHIN_S, what="it has been emptied")
+    assert events()[:2] == ["task_degraded", "task_recovered"]
+    counters = node.state("t")["counters"]
+    assert counters["reporters"]["discard"]["dropped"] == {}
+
+
+def test_the_watchdog_goes_hungry_while_a_worker_hangs(ticking: Node, tmp_path: Path) -> None:
+    node, address = ticking, str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(address)
+
+        def drain() -> bool:
+            systemd.setblocking(False)
+            try:
+                while systemd.recv(4096):
+                    pass
+            except BlockingIOError:
+                return True
+
+        def fed() -> float:
+            systemd.settimeout(WITHIN_S)
+            while systemd.recv(4096) != b"WATCHDOG=1":
+                pass
+            return time.time()
+
+        node.start(PYTHONPATH=str(tmp_path), NOTIFY_SOCKET=address, WATCHDOG_USEC="30000000")
+        create(node, "discard")
+        drain()
+        fed()
+        (worker,) = node.state("t")["workers"]
+        os.kill(worker["pid"], signal.SIGSTOP)
+        time.sleep(STUCK_S)
+        drain()
+        fed_at = fed()
+        (death,) = [entry for entry in node.log() if entry["event"] == "worker_died"]
+        assert death["reason"] == "hung"
+        assert fed_at >= datetime.fromisoformat(death["timestamp"]).timestamp()
+        wait(
+            lambda: drain() and node.state("t")["workers"][0]["state"] == "running",
+            within=WITHIN_S,
+            what="it is replaced",
+        )
+        assert node.state("t")["worker_restarts"] == 1
+        drain()
+        fed()
+
+
+def test_a_plugin_to_be_left_out_that_is_not_there_is_logged_and_stops_nobody(node: Node) -> None:
+    node.start("--no-plugin", "sipp")
+    (entry,) = [entry for entry in node.log() if "sipp" in str(entry)]
+    assert (entry["level"], entry["message"]) == (
+        "warning",
+        "--no-plugin: there is no plugin 'sipp'; did you mean 'sip'?",
+    )
