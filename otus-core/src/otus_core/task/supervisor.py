@@ -97,8 +97,7 @@ class TaskSupervisor:
         """Whether a worker that should run is silent and nothing has been done about it yet."""
         now = time.monotonic()
         return any(
-            slot.state == "running" and slot.alive and self._silence(slot, now) > STUCK_AFTER_S
-            for slot in self.slots
+            slot.state == "running" and slot.alive and self._silence(slot, now) > STUCK_AFTER_S for slot in self.slots
         )
 
     def counters(self, shard: int | None = None) -> dict[str, int]:
