@@ -120,9 +120,7 @@ def test_what_is_not_its_own_is_left_alone(node: Node, kind: str, name: str) -> 
         (path / "inner").mkdir(parents=True)
     else:
         path.symlink_to(precious)
-    done = subprocess.run(
-        [OTUS, "daemon", "-c", str(node.config)], capture_output=True, timeout=PATIENCE_S, check=False
-    )
+    done = subprocess.run([OTUS, "daemon", "-c", str(node.config)], capture_output=True, timeout=60, check=False)
     assert done.returncode == 1
     assert str(path).encode() in done.stderr
     assert (path.is_dir() if kind == "folder" else path.is_symlink(), precious.read_text()) == (True, "precious")
@@ -370,9 +368,7 @@ def test_more_workers_than_there_may_be_are_refused(node: Node, examples: Path) 
 
 def test_a_folder_for_tasks_that_cannot_be_made_is_named(node: Node) -> None:
     (node.folder / "data").write_text("a file")
-    done = subprocess.run(
-        [OTUS, "daemon", "-c", str(node.config)], capture_output=True, timeout=PATIENCE_S, check=False
-    )
+    done = subprocess.run([OTUS, "daemon", "-c", str(node.config)], capture_output=True, timeout=60, check=False)
     assert done.returncode == 1
     assert f"{node.folder}/data".encode() in done.stderr.splitlines()[-1]
     assert b"internal error" not in done.stderr
