@@ -12,7 +12,8 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.live.net import OTUS, control, free_port, wait
+from tests.live.net import OTUS, control
+from tests.patience import PATIENCE_S, free_port, wait
 
 
 class Node:
@@ -43,7 +44,7 @@ class Node:
                 stderr=errors,
                 env={**os.environ, **environment},
             )
-        wait(lambda: self.call("status")[0] == 0, within=40, what="the daemon answers")
+        wait(lambda: self.call("status")[0] == 0, what="the daemon answers")
 
     def call(self, *arguments: str, text: str | None = None) -> tuple[int, Any, str]:
         """Give exit status, the JSON answer, and standard error."""
@@ -52,7 +53,7 @@ class Node:
     def rpc(self, method: str, **params: Any) -> dict[str, Any]:
         """Ask without a process of its own; gives the whole answer."""
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(30)
+            sock.settimeout(PATIENCE_S)
             sock.connect(f"{self.folder}/o.sock")
             sock.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n")
             with sock.makefile("rb") as answer:
@@ -63,15 +64,26 @@ class Node:
         """Give one task's status."""
         return dict(self.rpc("task_status", task_id=task_id)["result"])
 
+    def runs(self, task_id: str) -> bool:
+        """Whether a task runs; one that is not back yet after a restart does not."""
+        told = self.rpc("task_status", task_id=task_id)
+        return bool(told.get("result", {}).get("state") == "running")
+
+    def ended(self) -> int:
+        """Wait until the daemon has ended; gives its exit status."""
+        assert self.process is not None
+        return self.process.wait(PATIENCE_S)
+
     def metrics(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         """Every sample, by name and labels."""
-        text = urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10).read().decode()
+        text = urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=PATIENCE_S).read().decode()
         families = text_string_to_metric_families(text)
         return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
 
     def log(self) -> list[dict[str, Any]]:
-        """What the log file says."""
-        return [json.loads(line) for line in (self.folder / "otus.log").read_text().splitlines()]
+        """What the log file says, in lines that are whole."""
+        whole = (self.folder / "otus.log").read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
 
     @property
     def pid(self) -> int:

@@ -8,7 +8,8 @@ import urllib.request
 from pathlib import Path
 
 from tests.e2e.node import Node, task
-from tests.live.net import OTUS, wait
+from tests.live.net import OTUS
+from tests.patience import wait
 
 
 def test_a_task_s_life(node: Node, examples: Path) -> None:
@@ -18,9 +19,9 @@ def test_a_task_s_life(node: Node, examples: Path) -> None:
     assert node.call("task", "list")[1] == {"tasks": ["t1"], "count": 1}
     status, _, error = node.call("task", "create", "-f", "-", text=task(call))
     assert (status, "exists already" in error) == (1, True)
-    assert node.call("task", "status", "t1")[1]["counters"]["unaccounted"] == 0
+    wait(lambda: node.call("task", "status", "t1")[1]["counters"]["unaccounted"] == 0)
     assert node.call("stats")[1]["tasks"]["t1"]["state"] == "running"
-    metrics = urllib.request.urlopen(f"http://127.0.0.1:{node.port}/metrics", timeout=10).read().decode()
+    metrics = urllib.request.urlopen(f"http://127.0.0.1:{node.port}/metrics", timeout=60).read().decode()
     assert 'otus_task_status{status="running",task="t1"} 1.0' in metrics
     assert node.call("task", "delete", "t1")[1] == {"task_id": "t1", "status": "deleted"}
     status, _, error = node.call("task", "delete", "t1")
@@ -41,7 +42,7 @@ def test_tasks_come_back_after_kill_9(node: Node, examples: Path) -> None:
     node.end()
     wait(lambda: not Path(f"/proc/{worker['pid']}").exists())
     node.start()
-    wait(lambda: node.call("task", "status", "t1")[1]["state"] == "running")  # the socket answers while tasks come back
+    wait(lambda: node.runs("t1"))  # the socket answers while tasks come back
     assert node.call("task", "status", "t1")[1]["restart_count"] == 1
 
 
@@ -59,8 +60,7 @@ def test_stop_ends_it_well(node: Node, examples: Path) -> None:
     node.start()
     node.call("task", "create", "-f", "-", text=task(examples / "call.pcap"))
     assert node.call("stop")[0] == 0
-    assert node.process is not None
-    assert node.process.wait(20) == 0
+    assert node.ended() == 0
     assert not os.path.lexists(f"{node.folder}/o.sock")
     assert not os.path.lexists(f"{node.folder}/o.pid")
     assert node.call("status")[0] == 3
@@ -70,6 +70,6 @@ def test_stop_ends_it_well(node: Node, examples: Path) -> None:
 
 def test_a_second_daemon_is_refused(node: Node) -> None:
     node.start()
-    done = subprocess.run([OTUS, "daemon", "-c", str(node.config)], capture_output=True, timeout=30, check=False)
+    done = subprocess.run([OTUS, "daemon", "-c", str(node.config)], capture_output=True, timeout=60, check=False)
     assert (done.returncode, b"another daemon" in done.stderr) == (1, True)
     assert node.call("status")[0] == 0

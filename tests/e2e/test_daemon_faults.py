@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import resource
@@ -13,13 +14,15 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from otus_core.control.server import CONNECTIONS_MAX
 from tests import needs
 from tests.e2e.node import Node, task
-from tests.live.net import OTUS, wait
+from tests.live.net import OTUS, children_of
+from tests.patience import PATIENCE_S, keeps, nearly_all, wait
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +58,7 @@ def test_a_thousand_hang_ups(node: Node) -> None:
     os.kill(node.pid, signal.SIGHUP)
     wait(lambda: any(entry.get("changed") == ["log.level"] for entry in node.log()), what="the last one is heard")
     assert resident(node.pid) - memory < GROWTH_MAX_KIB
-    assert descriptors(node.pid) <= open_before + 1
+    wait(lambda: descriptors(node.pid) <= open_before + 1, what="callers' descriptors are given back")
 
 
 def test_a_storm_of_signals_ends_it_once_and_well(node: Node, examples: Path) -> None:
@@ -63,15 +66,19 @@ def test_a_storm_of_signals_ends_it_once_and_well(node: Node, examples: Path) ->
     node.rpc("task_create", config=json.loads(task(examples / "call.pcap")))
     workers = [worker["pid"] for worker in node.state("t1")["workers"]]
     assert node.process is not None
-    for n in range(SIGNALS):
-        if node.process.poll() is None:
-            node.process.send_signal((signal.SIGTERM, signal.SIGINT, signal.SIGHUP)[n % 3])
-    assert node.process.wait(30) == 0
+    until = time.monotonic() + PATIENCE_S
+    for n in itertools.count():
+        if node.process.poll() is not None or time.monotonic() > until:
+            break
+        node.process.send_signal((signal.SIGTERM, signal.SIGINT, signal.SIGHUP)[n % 3])
+        if n > SIGNALS:  # and on to its very last moment
+            time.sleep(0.003)
+    assert node.ended() == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
     assert not os.path.lexists(f"{node.folder}/o.sock")
     assert [entry["event"] for entry in node.log()].count("daemon_stopped") == 1
     node.start()
-    wait(lambda: node.state("t1")["state"] == "running", what="the task is back")
+    wait(lambda: node.runs("t1"), what="the task is back")
 
 
 def test_two_that_start_at_once(node: Node) -> None:
@@ -99,8 +106,7 @@ def test_what_a_killed_daemon_left_is_taken_over(node: Node) -> None:
     assert (node.folder / "o.pid").read_text().strip() == str(node.pid)
     (node.folder / "o.pid").write_text("1\n")
     assert node.call("stop")[0] == 0
-    assert node.process is not None
-    assert node.process.wait(20) == 0
+    assert node.ended() == 0
     assert (node.folder / "o.pid").read_text() == "1\n"  # names somebody else by now: not ours to remove
 
 
@@ -114,7 +120,7 @@ def test_what_is_not_its_own_is_left_alone(node: Node, kind: str, name: str) -> 
         (path / "inner").mkdir(parents=True)
     else:
         path.symlink_to(precious)
-    done = subprocess.run([OTUS, "daemon", "-c", str(node.config)], capture_output=True, timeout=30, check=False)
+    done = subprocess.run([OTUS, "daemon", "-c", str(node.config)], capture_output=True, timeout=60, check=False)
     assert done.returncode == 1
     assert str(path).encode() in done.stderr
     assert (path.is_dir() if kind == "folder" else path.is_symlink(), precious.read_text()) == (True, "precious")
@@ -166,7 +172,7 @@ def test_damaged_task_files_are_set_aside_at_the_start(node: Node, examples: Pat
         (folder / f"{name}.json").write_bytes(content)
     (folder / "linked.json").symlink_to(folder / "t1.json")
     node.start()
-    wait(lambda: node.state("t1")["state"] == "running")
+    wait(lambda: node.runs("t1"))
     assert node.rpc("task_list")["result"]["tasks"] == ["t1"]
     assert {path.name for path in folder.glob("*.corrupt")} == {f"{name}.json.corrupt" for name in (*damaged, "linked")}
     assert [entry["event"] for entry in node.log()].count("task_file_set_aside") == len(damaged) + 1
@@ -219,7 +225,7 @@ def test_a_log_that_cannot_be_written_holds_up_nothing(node: Node, small_disk: P
     node.rpc("task_create", config={**json.loads(task(examples / "call.pcap", speed=0.0))})
     for _ in range(20):
         assert "error" in node.rpc("task_create", config={})
-    assert node.rpc("daemon_status")["result"]["task_count"] == 0
+    wait(lambda: node.rpc("daemon_status")["result"]["task_count"] == 0)
     assert node.metrics()["otus_log_lines_dropped_total", ()] > 0
 
 
@@ -227,6 +233,12 @@ def test_hostile_callers_do_not_slow_honest_ones(node: Node) -> None:
     node.start()
     node.rpc("task_list")
     memory = resident(node.pid)
+    keeps(HONEST_P99_S, lambda: nearly_all(among_hostile_ones(node)))
+    assert resident(node.pid) - memory < GROWTH_MAX_KIB
+
+
+def among_hostile_ones(node: Node) -> list[float]:
+    """Give how long honest calls take."""
     over = threading.Event()
     attacks = [
         threading.Thread(target=attack, args=(f"{node.folder}/o.sock", over))
@@ -246,16 +258,15 @@ def test_hostile_callers_do_not_slow_honest_ones(node: Node) -> None:
     finally:
         over.set()
         for thread in attacks:
-            thread.join(30)
+            thread.join(PATIENCE_S)
         for sock in hanging:
             sock.close()
-    assert sorted(spent)[int(HONEST_CALLS * 0.99) - 1] <= HONEST_P99_S
-    assert resident(node.pid) - memory < GROWTH_MAX_KIB
+    return spent
 
 
-def caller(path: str) -> socket.socket:
+def caller(path: str, within: float = PATIENCE_S) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(2)
+    sock.settimeout(within)
     sock.connect(path)
     return sock
 
@@ -263,7 +274,7 @@ def caller(path: str) -> socket.socket:
 def attacked(path: str, over: threading.Event, data: bytes) -> None:
     """Send until let go of, again and again."""
     while not over.is_set():
-        with contextlib.suppress(OSError), caller(path) as sock:
+        with contextlib.suppress(OSError), caller(path, 2.0) as sock:
             for _ in range(100):
                 sock.sendall(data)
 
@@ -299,22 +310,36 @@ def test_callers_leave_descriptors_for_the_work(node: Node, examples: Path) -> N
 
 def test_a_task_is_made_whole_although_its_caller_is_let_go_of(node: Node, examples: Path) -> None:
     node.start()
+    for _ in range(5):  # a task that was made before the crowd had come is made again
+        if let_go_of(node, json.loads(task(examples / "call.pcap"))):
+            break
+        assert node.rpc("task_delete", task_id="t1")["result"]["status"] == "deleted"
+    else:
+        pytest.fail("the caller was always answered")
+    wait(lambda: node.runs("t1"), what="it runs")
+    assert node.rpc("task_delete", task_id="t1")["result"]["status"] == "deleted"
+    assert node.rpc("task_list")["result"]["count"] == 0
+
+
+def let_go_of(node: Node, config: dict[str, Any]) -> bool:
+    """Ask for a task whose worker is held up, and be let go of before the answer; gives whether it was so."""
     path = f"{node.folder}/o.sock"
-    config = json.loads(task(examples / "call.pcap"))
     request = {"jsonrpc": "2.0", "id": 1, "method": "task_create", "params": {"config": config}}
     with caller(path) as asking:
         asking.sendall(json.dumps(request).encode() + b"\n")
-        wait(lambda: node.rpc("task_list")["result"]["count"] == 1, what="it is being made")
-        crowd = [caller(path) for _ in range(CONNECTIONS_MAX + 10)]  # costs the most silent caller its connection
-        assert (
-            node.rpc("task_list")["result"]["count"] == 1
-        )  # who comes last is answered last: they have all been let in
-        assert asking.recv(1) == b""
+        wait(lambda: children_of(node.pid), what="it is being made")
+        (worker,) = children_of(node.pid)
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            crowd = [caller(path) for _ in range(CONNECTIONS_MAX + 10)]  # costs the most silent caller its connection
+            # who comes last is answered last: they have all been let in
+            assert node.rpc("task_list")["result"]["count"] == 1
+            gone = asking.recv(1) == b""
+        finally:
+            os.kill(worker, signal.SIGCONT)
         for sock in crowd:
             sock.close()
-    wait(lambda: node.state("t1")["state"] == "running", what="it runs")
-    assert node.rpc("task_delete", task_id="t1")["result"]["status"] == "deleted"
-    assert node.rpc("task_list")["result"]["count"] == 0
+    return gone
 
 
 def test_a_system_that_refuses_fails_that_task_alone(node: Node, examples: Path) -> None:
@@ -343,7 +368,7 @@ def test_more_workers_than_there_may_be_are_refused(node: Node, examples: Path) 
 
 def test_a_folder_for_tasks_that_cannot_be_made_is_named(node: Node) -> None:
     (node.folder / "data").write_text("a file")
-    done = subprocess.run([OTUS, "daemon", "-c", str(node.config)], capture_output=True, timeout=30, check=False)
+    done = subprocess.run([OTUS, "daemon", "-c", str(node.config)], capture_output=True, timeout=60, check=False)
     assert done.returncode == 1
     assert f"{node.folder}/data".encode() in done.stderr.splitlines()[-1]
     assert b"internal error" not in done.stderr

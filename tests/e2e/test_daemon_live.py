@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import socket
-import statistics
 import subprocess
 import threading
 import time
@@ -19,9 +19,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from otus_core.testing import packets
-from tests.live.net import OTUS, Pair, control, wait
+from tests.live.net import OTUS, Pair, control
 from tests.live.test_live import call as make_calls
 from tests.live.test_live import message
+from tests.patience import PATIENCE_S, beyond, keeps, nearly_all, wait
 
 pytestmark = pytest.mark.live
 PORT = 9191
@@ -67,16 +68,22 @@ class Node:
             stderr=subprocess.DEVNULL,
             env={**os.environ, **environment},
         )
-        wait(lambda: self.call("status")[0] == 0, what="the daemon answers")
+        wait(self.answers, what="the daemon answers")
 
     def call(self, *arguments: str) -> tuple[int, Any]:
         status, answer, _ = control(self.folder, *arguments)
         return status, answer
 
+    def answers(self) -> bool:
+        try:
+            return bool(self.rpc("daemon_status"))
+        except OSError:  # its socket is not there yet, or it is the one that a dead daemon left
+            return False
+
     def rpc(self, method: str) -> Any:
         """Ask without a process of its own."""
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(10)
+            sock.settimeout(PATIENCE_S)
             sock.connect(f"{self.folder}/o.sock")
             sock.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method}).encode() + b"\n")
             with sock.makefile("rb") as answer:
@@ -95,7 +102,7 @@ class Node:
     def metrics(self) -> dict[tuple[str, str], float]:
         """Every sample of the task, by name and what its other label says."""
         url = f"http://127.0.0.1:{PORT}/metrics"
-        text = self.pair.inside(self.pair.near, lambda: urllib.request.urlopen(url, timeout=10).read().decode())
+        text = self.pair.inside(self.pair.near, lambda: urllib.request.urlopen(url, timeout=PATIENCE_S).read().decode())
         return {
             (sample.name, next((v for k, v in sample.labels.items() if k != "task"), "")): sample.value
             for family in text_string_to_metric_families(text)
@@ -128,12 +135,11 @@ def create(node: Node) -> None:
 def test_a_node_from_start_to_stop(node: Node, tmp_path: Path) -> None:
     node.start()
     create(node)
-    statistics_ = make_calls(node.pair, tmp_path, calls=100)
-    sent = 600 + int(statistics_["Retransmissions(C)"])
+    sent = make_calls(node.pair, tmp_path, calls=100)
     wait(lambda: node.counters()["reporters"]["discard"]["reported"] == sent, what="all messages are reported")
-    wait(lambda: node.counters()["in_ring"] == 0)
+    wait(lambda: node.counters()["kernel_rx"] == sent, what="and counted")
     counters = node.counters()
-    assert (counters["kernel_rx"], counters["kernel_drop"], counters["unaccounted"]) == (sent, 0, 0)
+    assert (counters["in_ring"], counters["kernel_drop"], counters["unaccounted"]) == (0, 0, 0)
     stats = node.call("stats")[1]["tasks"]["calls"]
     assert stats["counters"]["kept"] == sent
     metrics = node.metrics()
@@ -143,16 +149,16 @@ def test_a_node_from_start_to_stop(node: Node, tmp_path: Path) -> None:
     assert sum(v for (n, stage), v in metrics.items() if (n, stage) == ("otus_task_status", "running")) == 1
     node.write("debug")
     assert node.call("reload")[1]["changed"] == ["log.level"]
-    killed_and_back(node)
+    keeps(0.0, lambda: beyond(3.0, lambda: killed_and_back(node)), what="to the first reported packet, beyond 3 s:")
     assert node.call("stop")[0] == 0
     assert node.process is not None
-    assert node.process.wait(20) == 0
+    assert node.process.wait(PATIENCE_S) == 0
     log = [json.loads(line) for line in (node.folder / "otus.log").read_text().splitlines()]
     assert "daemon_stopped" in [entry["event"] for entry in log]
 
 
-def killed_and_back(node: Node) -> None:
-    """kill -9, and packets flow again within 3 s of the new start."""
+def killed_and_back(node: Node) -> float:
+    """kill -9, and packets flow again; gives how long after the new start."""
     workers = [worker["pid"] for worker in node.call("task", "status", "calls")[1]["workers"]]
     assert node.process is not None
     node.process.kill()
@@ -162,12 +168,11 @@ def killed_and_back(node: Node) -> None:
     node.start()
     number = 0
     while not (counters := node.counters()) or not counters["reporters"]["discard"]["reported"]:
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < PATIENCE_S
         node.pair.send([packets.udp(message(number))])
         number += 1
         time.sleep(0.02)
-    took = time.monotonic() - begun
-    assert took <= 3.0, f"{took:.1f} s to the first reported packet"
+    away = time.monotonic() - begun
     wait(node.running)
     frames = node.counters()["kernel_rx"]
     node.pair.send([packets.udp(message(n), src=f"10.6.0.{n % 250 + 1}") for n in range(500)])
@@ -175,28 +180,35 @@ def killed_and_back(node: Node) -> None:
     wait(lambda: node.counters()["in_ring"] == 0)
     wait(lambda: node.counters()["reporters"]["discard"]["reported"] == node.counters()["frames_read"])
     assert node.counters()["unaccounted"] == 0
+    return away
 
 
 def test_status_is_answered_while_five_hundred_callers_hang(node: Node) -> None:
     node.start()
     create(node)
+    keeps(0.2, lambda: nearly_all(among_hanging_ones(node)))
+
+
+def among_hanging_ones(node: Node) -> list[float]:
+    """Give how long calls take while others hang."""
     hanging = []
     try:
         for _ in range(500):
             sock = socket.socket(socket.AF_UNIX)
-            sock.settimeout(1)
+            sock.settimeout(PATIENCE_S)
             sock.connect(f"{node.folder}/o.sock")
             sock.send(b'{"jsonrpc": "2.0", "id"')
             hanging.append(sock)
-        times = []
-        for _ in range(200):
-            begun = time.monotonic()
-            assert node.rpc("task_status")["count"] == 1
-            times.append(time.monotonic() - begun)
+        return [status_time(node) for _ in range(200)]
     finally:
         for sock in hanging:
             sock.close()
-    assert statistics.quantiles(times, n=100)[98] <= 0.2
+
+
+def status_time(node: Node) -> float:
+    begun = time.monotonic()
+    assert node.rpc("task_status")["count"] == 1
+    return time.monotonic() - begun
 
 
 def test_control_answers_while_the_ring_overruns(node: Node) -> None:
@@ -205,59 +217,69 @@ def test_control_answers_while_the_ring_overruns(node: Node) -> None:
     file = node.folder / "task.json"
     file.write_text(json.dumps({"id": "calls", "capture": ring, "reporters": ["discard"]}))
     assert node.call("task", "create", "-f", str(file))[0] == 0
-    wait(lambda: node.call("task", "status", "calls")[1]["workers"][0]["state"] == "running")
-    worker = node.call("task", "status", "calls")[1]["workers"][0]["pid"]
     frames = [packets.udp(message(n) + b"x" * 800) for n in range(3000)]
-    times = []
-    for _ in range(3):
+    sent = 0
+
+    def overrun() -> float:
+        """Give the longest time of an answer."""
+        nonlocal sent
+        wait(lambda: node.call("task", "status", "calls")[1]["workers"][0]["state"] == "running")
+        worker = node.call("task", "status", "calls")[1]["workers"][0]["pid"]
         os.kill(worker, signal.SIGSTOP)  # shorter than what counts as hung
         flood = threading.Thread(target=node.pair.send, args=(frames,))
         flood.start()
+        times = [status_time(node)]
         while flood.is_alive():
-            begun = time.monotonic()
-            assert node.rpc("task_status")["count"] == 1
-            times.append(time.monotonic() - begun)
+            times.append(status_time(node))
         flood.join()
-        os.kill(worker, signal.SIGCONT)
-    assert max(times) <= 0.5
-    wait(lambda: node.counters()["kernel_rx"] == 9000 and node.counters()["in_ring"] == 0)
+        sent += len(frames)
+        with contextlib.suppress(ProcessLookupError):  # unless the machine stood still
+            os.kill(worker, signal.SIGCONT)
+        return max(times)
+
+    overrun()
+    keeps(0.5, overrun)
+    wait(lambda: node.counters()["kernel_rx"] == sent and node.counters()["in_ring"] == 0)
     wait(lambda: node.counters()["unaccounted"] == 0)
     counters = node.counters()
-    assert 0 < counters["kernel_drop"] < 9000
-    assert counters["frames_read"] == 9000 - counters["kernel_drop"]
+    assert 0 < counters["kernel_drop"] < sent
+    assert counters["frames_read"] == sent - counters["kernel_drop"]
     assert node.metrics()["otus_capture_drops_total", "kernel"] == counters["kernel_drop"]
 
 
 def test_systemd_is_told(node: Node) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(node.folder / "notify"))
-        systemd.settimeout(20)
+        heard: list[str] = []
+
+        def listen() -> None:
+            while said := systemd.recv(4096):  # a queue that nobody empties is soon full, and what comes then is lost
+                heard.append(said.decode())
+
+        threading.Thread(target=listen, daemon=True).start()
         node.start(NOTIFY_SOCKET=str(node.folder / "notify"), WATCHDOG_USEC="1000000")
         create(node)
         assert node.process is not None
-        heard: list[str] = []
 
-        def hears(word: str) -> bool:
-            while not any(word in said for said in heard):
-                heard.append(systemd.recv(4096).decode())
-            return True
+        def hears(word: str) -> None:
+            wait(lambda: any(word in said for said in heard), what=word)
 
-        assert hears("READY=1")
-        assert hears("WATCHDOG=1")
+        hears("READY=1")
+        hears("WATCHDOG=1")
         heard.clear()
         node.process.send_signal(signal.SIGHUP)
-        assert hears("RELOADING=1")
-        assert hears("READY=1")
+        hears("RELOADING=1")
+        hears("READY=1")
         node.process.send_signal(signal.SIGTERM)
-        assert hears("STOPPING=1")
-        assert node.process.wait(20) == 0
+        hears("STOPPING=1")
+        assert node.process.wait(PATIENCE_S) == 0
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", systemd.getsockname())  # the listener's end
 
 
 def test_the_background(node: Node) -> None:
-    begun = time.monotonic()
-    node.pair.run(node.pair.near, OTUS, "daemon", "-c", node.config, "--daemonize", timeout=30)
+    node.pair.run(node.pair.near, OTUS, "daemon", "-c", node.config, "--daemonize", timeout=PATIENCE_S)
     assert node.call("status")[0] == 0  # it had been ready when the command returned
-    assert time.monotonic() - begun < 20
     pid = int((node.folder / "o.pid").read_text())
     assert node.call("stop")[0] == 0
     wait(lambda: not Path(f"/proc/{pid}").exists(), what="it has ended")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ import pytest
 
 from tests.core.plugins.distributions import Site
 from tests.e2e.node import Node
-from tests.live.net import wait
+from tests.patience import beyond, keeps, took, wait
 
 pytestmark = pytest.mark.slow
 
@@ -91,7 +89,7 @@ class Harmful(Fine):
                     pass
             if self._config.kind == "segfault":
                 ctypes.string_at(1)
-            if self._config.kind == "leak":
+            if self._config.kind == "leak" and len(self._kept) < 50:  # however late somebody looks
                 self._kept.append(bytearray(b"x" * (8 << 20)))
         return super().handle(packet)
 """
@@ -132,13 +130,6 @@ def deaths(node: Node, task_id: str) -> list[dict[str, Any]]:
     return [entry for entry in node.log() if entry["event"] == "worker_died" and entry["task"] == task_id]
 
 
-def fresh_process() -> float:
-    """Seconds that a new process takes, here and now, to import what a worker does."""
-    begun = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import otus_core.task.child"], check=True)
-    return time.monotonic() - begun
-
-
 def goes_on(node: Node, task_id: str) -> None:
     before = kept(node, task_id)
     wait(lambda: kept(node, task_id) > before + 20, what=f"{task_id} goes on")
@@ -173,7 +164,7 @@ def test_a_plugin_that_takes_its_worker_down_is_named(start: Callable[[], Node],
     node = start()
     create(node, "good")
     create(node, "bad", kind, after=30)
-    wait(lambda: deaths(node, "bad"), within=30, what="a worker dies")
+    wait(lambda: deaths(node, "bad"), what="a worker dies")
     wait(lambda: node.state("bad")["worker_restarts"] >= 1, what="it is started again")
     death = deaths(node, "bad")[0]
     assert death["reason"] == reason
@@ -181,13 +172,13 @@ def test_a_plugin_that_takes_its_worker_down_is_named(start: Callable[[], Node],
         assert death["blamed"] == "parser:harmful"
     assert node.state("good")["worker_restarts"] == 0
     goes_on(node, "good")
-    assert node.state("bad")["counters"]["unaccounted"] == 0
+    wait(lambda: node.state("bad")["counters"]["unaccounted"] == 0, what="what it lost is counted")
 
 
 def test_three_deaths_in_a_row_cut_a_plugin_off(start: Callable[[], Node]) -> None:
     node = start()
     create(node, "bad", "segfault")
-    wait(lambda: len(deaths(node, "bad")) == 3, within=30, what="three deaths")
+    wait(lambda: len(deaths(node, "bad")) == 3, what="three deaths")
     wait(lambda: node.state("bad")["workers"][0]["state"] == "running", what="it runs")
     goes_on(node, "bad")
     assert {death["blamed"] for death in deaths(node, "bad")} == {"parser:harmful"}
@@ -196,7 +187,7 @@ def test_three_deaths_in_a_row_cut_a_plugin_off(start: Callable[[], Node]) -> No
         "otus_component_state",
         (("component", "parser:harmful"), ("pipeline", "0"), ("state", "open"), ("task", "bad")),
     )
-    assert node.metrics()[states] == 1
+    wait(lambda: node.metrics()[states] == 1, what="its circuit is shown open")
     assert node.state("bad")["state"] == "running"
 
 
@@ -207,21 +198,29 @@ def test_a_dead_worker_is_back_at_once_and_a_stopped_one_soon(
     start: Callable[[], Node], number: signal.Signals, within: float, reason: str
 ) -> None:
     node = start()
-    create(node, "t", workers=2)
-    wait(lambda: kept(node, "t") > 20)
-    first, second = (worker["pid"] for worker in node.state("t")["workers"])
-    spare = within - 0.6  # on a quiet machine a new worker takes some 0.6 s to run; a busy one is measured
-    slow = fresh_process()
-    os.kill(first, number)
-    begun = time.monotonic()
-    wait(lambda: (worker := node.state("t")["workers"][0])["pid"] != first and worker["state"] == "running")
-    took = time.monotonic() - begun
-    assert took <= max(within, spare + 3 * slow)
-    assert node.state("t")["workers"][1]["pid"] == second
-    assert deaths(node, "t")[0]["reason"] == reason
-    goes_on(node, "t")
-    wait(lambda: node.state("t")["counters"]["unaccounted"] == 0)
-    assert node.metrics()["otus_worker_restarts_total", (("task", "t"),)] == len(deaths(node, "t"))
+    names = (f"t{n}" for n in itertools.count())
+
+    def killed_and_back() -> float:
+        task = next(names)
+        create(node, task, workers=2)
+        wait(lambda: kept(node, task) > 20)
+        first, second = (worker["pid"] for worker in node.state(task)["workers"])
+        os.kill(first, number)
+        away = took(lambda: wait(lambda: is_back(first)))
+        assert node.state(task)["workers"][1]["pid"] == second
+        assert [death["reason"] for death in deaths(node, task)] == [reason]
+        goes_on(node, task)
+        wait(lambda: node.state(task)["counters"]["unaccounted"] == 0)
+        assert node.metrics()["otus_worker_restarts_total", (("task", task),)] == 1
+        node.rpc("task_delete", task_id=task)
+        return away
+
+    def is_back(old: int) -> bool:
+        (task,) = node.rpc("task_list")["result"]["tasks"]
+        worker = node.state(task)["workers"][0]
+        return bool(worker["pid"] != old and worker["state"] == "running")
+
+    keeps(0.0, lambda: beyond(within, killed_and_back), what=f"beyond {within} s:")
 
 
 def test_counters_survive_a_worker_and_the_names_of_metrics_are_closed(start: Callable[[], Node]) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from otus_core.task.supervisor import HUNG_AFTER_S
 from tests.core.plugins.distributions import Site
 from tests.e2e.node import Node
 from tests.e2e.test_plugin_faults import PARTS, TICKER
-from tests.live.net import wait
+from tests.patience import PATIENCE_S, wait
 
 pytestmark = pytest.mark.slow
 
@@ -97,7 +98,7 @@ def test_or_is_tried_again_before_anything_is_captured(started: Node, tmp_path: 
     assert started.state("t")["state"] == "starting"
     assert started.state("t")["counters"]["frames_read"] == 0
     needed.write_text("here")
-    asking.join(30)
+    asking.join(PATIENCE_S)
     assert "result" in answers[0]
     wait(lambda: reported(started, "difficult") > 0)
 
@@ -112,6 +113,13 @@ def test_a_reporter_that_does_not_stop_is_waited_for_so_long_and_no_longer(start
     assert time.monotonic() - begun < STOP_MAX_S
 
 
+def test_a_reporter_that_takes_its_time_to_stop_gets_it(started: Node) -> None:
+    create(started, {"stop_s": HUNG_AFTER_S + 2.0})
+    wait(lambda: reported(started, "difficult") > 20)
+    assert started.rpc("task_delete", task_id="t")["result"]["status"] == "deleted"
+    assert "worker_died" not in [entry["event"] for entry in started.log()]
+
+
 def test_a_reporter_that_blocks_is_measured_and_named(started: Node) -> None:
     create(started, {"block_s": 0.05})
     wait(lambda: reported(started, "difficult") > 20)
@@ -121,4 +129,4 @@ def test_a_reporter_that_blocks_is_measured_and_named(started: Node) -> None:
         return started.metrics()["otus_reporter_blocked_seconds_total", labels]
 
     wait(lambda: blocked("difficult") > 0.2, what="it is named")
-    assert blocked("discard") < blocked("difficult") / 4
+    wait(lambda: blocked("discard") < blocked("difficult") / 4, what="the other one is not")

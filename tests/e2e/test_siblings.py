@@ -19,6 +19,7 @@ import pytest
 from tests.core.plugins.distributions import Site
 from tests.e2e.test_plugin_faults import PARTS, TICKER
 from tests.live.net import OTUS
+from tests.patience import PATIENCE_S, keeps
 
 WITHIN_MS = 50
 TELLER = """
@@ -80,13 +81,24 @@ def test_a_flow_registered_in_one_worker_reaches_the_other(environment: dict[str
     command = [OTUS, "run", "-q", "--task", task_file(tmp_path, ["teller", "listener"], console, workers=2)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as running:
         assert running.stdout is not None
-        ages = [float(json.loads(running.stdout.readline())["labels"]["age.ms"]) for _ in range(1500)]
+
+        def ages(count: int) -> list[float]:
+            return [float(json.loads(running.stdout.readline())["labels"]["age.ms"]) for _ in range(count)]
+
+        def lateness() -> float:
+            """Give what half of them keep, or half of what 95 of 100 do: others use this machine too."""
+            settled = ages(1000)
+            return max(statistics.median(settled), statistics.quantiles(settled, n=20)[-1] / 2)
+
+        try:
+            ages(500)  # the second worker began later than the first
+            keeps(WITHIN_MS, lateness, tries=10)
+        except BaseException:
+            running.kill()
+            raise
         running.send_signal(signal.SIGINT)
         running.stdout.read()
-        assert running.wait(20) == 0
-    settled = ages[500:]  # the second worker began later than the first
-    assert statistics.median(settled) <= WITHIN_MS
-    assert statistics.quantiles(settled, n=20)[-1] <= 2 * WITHIN_MS  # 95 of 100, on a machine that others use too
+        assert running.wait(PATIENCE_S) == 0
 
 
 @contextlib.contextmanager
@@ -106,14 +118,14 @@ def on_a_terminal(command: list[str], environment: dict[str, str]) -> Iterator[t
 def test_a_live_run_on_a_terminal_tells_rate_messages_and_drops(environment: dict[str, str], tmp_path: Path) -> None:
     command = [OTUS, "run", "--task", task_file(tmp_path, ["fine"], "discard")]
     with on_a_terminal(command, environment) as (process, terminal):
-        said, until = b"", time.monotonic() + 20
-        while b" messages " not in said and time.monotonic() < until:
+        said, until = b"", time.monotonic() + PATIENCE_S
+        while b"dropped" not in said and time.monotonic() < until:  # the line's last word
             said += os.read(terminal, 4096)
-        line = said.decode().rpartition("\r\x1b[K")[2]
-        assert "frames/s" in line and "messages" in line and "dropped" in line, said
+        line = next(line for line in said.decode().split("\r\x1b[K") if "dropped" in line)
+        assert "frames/s" in line and "messages" in line, said
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(OSError):  # EIO: the other end is closed
             while piece := os.read(terminal, 4096):
                 said += piece
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE_S) == 0
     assert b"frames read" in said

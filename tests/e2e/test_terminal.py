@@ -32,16 +32,25 @@ def on_a_terminal(*arguments: object, keys: bytes = b"", after_s: float = 0.0) -
 
 
 def test_a_slow_run_shows_a_bar_that_grows(examples: Path) -> None:
-    status, shown = on_a_terminal("run", examples / "call.pcap", "--speed", "0.1", "--format", "none")
-    percents = [int(found) for found in re.findall(rb"(\d+) %", shown)]
-    assert (status, percents) == (0, sorted(percents))
+    percents: list[int] = []
+    for _ in range(5):  # a machine that stands still just then shows it once, or not at all
+        status, shown = on_a_terminal("run", examples / "call.pcap", "--speed", "0.1", "--format", "none")
+        percents = [int(found) for found in re.findall(rb"(\d+) %", shown)]
+        assert (status, percents) == (0, sorted(percents))
+        if len(set(percents)) > 1:
+            break
     assert 0 < percents[0] < percents[-1] < 100
 
 
 def test_several_workers_have_one_bar(examples: Path) -> None:
-    status, shown = on_a_terminal("run", examples / "call.pcap", "--speed", "0.1", "--workers", "2", "--format", "none")
-    percents = [int(found) for found in re.findall(rb"(\d+) %", shown)]
-    assert (status, percents) == (0, sorted(percents))
+    command = ("run", examples / "call.pcap", "--speed", "0.1", "--workers", "2", "--format", "none")
+    percents: list[int] = []
+    for _ in range(5):  # a machine that stands still just then shows too little of it
+        status, shown = on_a_terminal(*command)
+        percents = [int(found) for found in re.findall(rb"(\d+) %", shown)]
+        assert (status, percents) == (0, sorted(percents))
+        if percents and percents[0] < 50 < percents[-1]:
+            break
     assert percents[0] < 50 < percents[-1]
 
 

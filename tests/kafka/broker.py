@@ -18,8 +18,10 @@ from pathlib import Path
 
 import attrs
 
+from tests.patience import free_ports
+
 VERSION = "4.1.0"
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 USER, PASSWORD = "alice", "secret"
 LISTENERS = ("PLAINTEXT", "CONTROLLER", "SASLP", "TLS", "MTLS", "SASLTLS", "PROXIED")
 PROTOCOLS = {
@@ -85,8 +87,8 @@ class Broker:
     def __init__(self, folder: Path, settings: dict[str, str] | None = None, limits: tuple[str, ...] = ()) -> None:
         self.folder = folder
         self.external = False
-        self.ports = dict(zip(LISTENERS, _free_ports(len(LISTENERS)), strict=True))
-        self.proxy_port = _free_ports(1)[0]
+        *ports, self.proxy_port = free_ports(len(LISTENERS) + 1)
+        self.ports = dict(zip(LISTENERS, ports, strict=True))
         self.servers = {name: f"127.0.0.1:{port}" for name, port in self.ports.items()}
         self.certificates = Certificates(folder)
         self._settings = settings or {}
@@ -239,16 +241,6 @@ def _command(folder: Path) -> list[str]:
 def _tied_to_us() -> list[str]:
     """Make the broker end with the process that started it, however that ends."""
     return ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def _listens(port: int) -> bool:

@@ -13,6 +13,8 @@ import attrs
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from tests.patience import PATIENCE_S
+
 from .broker import Broker
 
 _run = os.urandom(4).hex()
@@ -40,11 +42,11 @@ def make_topic(broker: Broker, partitions: int = 4, name: str = "", **settings: 
     name = name or f"otus-{_run}-{next(_numbers)}"
     new = NewTopic(name, num_partitions=partitions, replication_factor=1, config=settings)
     client = admin(broker)  # its futures end with it
-    until = time.monotonic() + 20
+    until = time.monotonic() + PATIENCE_S
     while True:
         try:
-            for future in client.create_topics([new], operation_timeout=10).values():
-                future.result(20)
+            for future in client.create_topics([new], operation_timeout=30).values():
+                future.result(PATIENCE_S)
             return name
         except KafkaException as error:  # a broker that has just started is fenced for a moment
             if error.args[0].code() != KafkaError.INVALID_REPLICATION_FACTOR or time.monotonic() > until:
@@ -59,14 +61,14 @@ def admin(broker: Broker) -> AdminClient:
 def consume(broker: Broker, topic: str) -> list[Record]:
     """Read a topic from its beginning to its end."""
     command = ["kcat", "-b", broker.bootstrap, "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-J"]
-    lines = subprocess.run(command, capture_output=True, timeout=60, check=True).stdout.splitlines()
+    lines = subprocess.run(command, capture_output=True, timeout=2 * PATIENCE_S, check=True).stdout.splitlines()
     return [_record(json.loads(line)) for line in lines]
 
 
 def consume_raw(broker: Broker, topic: str) -> list[bytes]:
     """Read the values of a topic as bytes, hex on the way."""
     command = ["kcat", "-b", broker.bootstrap, "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-f", "%R%s"]
-    out = subprocess.run(command, capture_output=True, timeout=60, check=True).stdout
+    out = subprocess.run(command, capture_output=True, timeout=2 * PATIENCE_S, check=True).stdout
     values = []
     while out:
         size = int.from_bytes(out[:4], "big")
@@ -88,7 +90,7 @@ def produce(
         headers=list((headers or {}).items()),
         on_delivery=lambda _e, m: written.append(m.partition() or 0),
     )
-    producer.flush(20)
+    producer.flush(PATIENCE_S)
     return written[0]
 
 

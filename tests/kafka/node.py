@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from otus_kafka import envelope
-from tests.live.net import OTUS, control, wait
+from tests.live.net import OTUS, control
+from tests.patience import PATIENCE_S, wait
 
 from .broker import Broker
 from .client import consume, make_topic, produce
@@ -71,7 +72,7 @@ class Daemon:
             found[:] = [r.json for r in consume(self.broker, self.answers) if r.json["request_id"] == request_id]
             return bool(found)
 
-        wait(answered, within=40, what=f"answer to {command}; {self.process.poll()}")
+        wait(answered, what=f"answer to {command}; {self.process.poll()}")
         return found[0]
 
     def call(self, *arguments: str) -> dict[str, Any]:
@@ -83,6 +84,6 @@ class Daemon:
     def end(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(timeout=30)
+            self.process.wait(timeout=PATIENCE_S)
         assert self.process.stderr is not None
         self.process.stderr.close()

@@ -42,8 +42,8 @@ def sip(n: int, call: str | None = "call-1@example", reply: bool = False, **fiel
 
 @contextlib.asynccontextmanager
 async def reporter(brokers: str, **options: Any) -> AsyncIterator[KafkaReporter]:
-    """A started reporter with short times; always stopped."""
-    times = {"flush_interval": 0.02, "request_timeout": 2.0, "delivery_timeout": 5.0}
+    """A started reporter that sends soon and gives a busy broker its time; always stopped."""
+    times = {"flush_interval": 0.02, "request_timeout": 30.0, "delivery_timeout": 60.0}
     made = KafkaReporter(KafkaReporterConfig(brokers=[brokers], **(times | options)))
     made.wire(Context(task_id="sip-1", agent_id="edge-1", call_labels={"sip": "sip.call_id"}))
     await made.start()

@@ -17,28 +17,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests import needs
+from tests.patience import PATIENCE_S, wait
 
 OTUS = str(Path(sys.executable).with_name("otus"))
 CLONE_NEWNET = 0x40000000
 ETH_P_ALL = 3
 T = TypeVar("T")
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-def wait(condition: Callable[[], object], within: float = 15.0, what: str = "") -> None:
-    """Wait until something is so; fails after ``within`` seconds."""
-    until = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < until, f"not within {within} s: {what or condition}"
-        time.sleep(0.02)
-
-
-def free_port() -> int:
-    """Give a TCP port of the loopback interface that nobody uses now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def ip(*arguments: str) -> None:
@@ -52,7 +37,7 @@ def control(folder: Path, *arguments: str, text: str | None = None) -> tuple[int
         capture_output=True,
         input=text,
         text=True,
-        timeout=60,
+        timeout=2 * PATIENCE_S,
         check=False,
     )
     return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
@@ -63,12 +48,13 @@ def sipp_answers(address: str, folder: Path, namespace: str = "") -> Iterator[No
     """Have sipp answer calls on port 5060, in a namespace or here."""
     needs.tool("sipp")
     prefix = ("ip", "netns", "exec", namespace) if namespace else ()
+    place = b" %08X:13C4 " % int.from_bytes(socket.inet_aton(address), sys.byteorder)  # another's sipp is no sign
     command = (*prefix, "sipp", "-sn", "uas", "-i", address, "-p", "5060", "-nostdin")
     answering = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def listens() -> bool:
         table = subprocess.run((*prefix, "cat", "/proc/net/udp"), capture_output=True, check=True).stdout
-        return b":13C4 " in table.upper()
+        return place in table.upper()
 
     try:
         wait(listens, what="sipp answers")
@@ -82,6 +68,7 @@ class Pair:
     """Two namespaces joined by a veth pair: ``near``, where Otus captures from ``eth0``, and ``far``."""
 
     NEAR, FAR = "10.99.0.1", "10.99.0.2"
+    MACS = ("02:00:00:00:99:01", "02:00:00:00:99:02")
 
     def __init__(self, name: str) -> None:
         needs.root()
@@ -93,19 +80,40 @@ class Pair:
         self.connect()
 
     def connect(self) -> None:
-        ip("link", "add", "eth0", "netns", self.near, "type", "veth", "peer", "name", "eth0", "netns", self.far)
-        for namespace, address in ((self.near, self.NEAR), (self.far, self.FAR)):
+        ends = [("eth0", "address", mac, "netns", name) for mac, name in zip(self.MACS, self.ends(), strict=True)]
+        ip("link", "add", *ends[0], "type", "veth", "peer", "name", *ends[1])
+        for namespace, address in zip(self.ends(), (self.NEAR, self.FAR), strict=True):
             ip("-n", namespace, "link", "set", "eth0", "mtu", "1500")
             ip("-n", namespace, "addr", "add", f"{address}/24", "dev", "eth0")
             # the machine's own chatter would be captured too
             self.run(namespace, "sysctl", "-qw", "net.ipv6.conf.eth0.disable_ipv6=1")
             ip("-n", namespace, "link", "set", "eth0", "up")
+        for namespace, there, mac in zip(self.ends(), (self.FAR, self.NEAR), reversed(self.MACS), strict=True):
+            # nobody asks who has an address, seconds after a packet: that would be captured too
+            ip("-n", namespace, "neigh", "replace", there, "lladdr", mac, "dev", "eth0", "nud", "permanent")
+
+    def ends(self) -> tuple[str, str]:
+        return self.near, self.far
 
     def disconnect(self) -> None:
         ip("-n", self.near, "link", "del", "eth0")
 
     def link(self, state: str) -> None:
         ip("-n", self.near, "link", "set", "eth0", state)
+        if state == "up":  # until the far end knows, the kernel throws away what is sent there
+            wait(lambda: self.run(self.far, "cat", "/sys/class/net/eth0/operstate").stdout == b"up\n", what="it is up")
+
+    def sent(self) -> int:
+        """Count the UDP datagrams that were sent from either end, as the kernel does."""
+        total = 0
+        for namespace in (self.near, self.far):
+            names, values = (
+                line.split()
+                for line in self.run(namespace, "cat", "/proc/net/snmp").stdout.splitlines()
+                if line.startswith(b"Udp:")
+            )
+            total += int(values[names.index(b"OutDatagrams")])
+        return total
 
     def run(self, namespace: str, *command: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
         done = subprocess.run(
@@ -177,9 +185,11 @@ class Run:
         self.workers = workers
 
     def started(self) -> Run:
-        """Wait until every worker has mapped its ring."""
+        """Wait until every worker has mapped its ring, has said so, and was heard: what stops before that has not started."""
         wait(lambda: len(self.rings()) == self.workers or self.process.poll() is not None, what="worker")
         assert self.process.poll() is None, self.errors()
+        for pid in (*self.rings(), self.process.pid):
+            at_rest(pid)
         return self
 
     def children(self) -> list[int]:
@@ -201,13 +211,14 @@ class Run:
     def stop(self, number: int = signal.SIGINT, *, status: int | None = 0) -> dict[str, Any]:
         """End the run well, with this exit status unless any will do (None); gives the summary."""
         self.process.send_signal(number)
-        ended = self.process.wait(timeout=30)
+        ended = self.process.wait(timeout=2 * PATIENCE_S)
         assert status is None or ended == status, (ended, self.errors())
         summary: dict[str, Any] = json.loads(self._summary.read_text())
         return summary
 
     def lines(self) -> list[bytes]:
-        return self._out.read_bytes().splitlines()
+        """Every line that has come out whole."""
+        return self._out.read_bytes().rpartition(b"\n")[0].splitlines()
 
     def outputs(self) -> list[dict[str, Any]]:
         """What was reported, with ``--format json``."""
@@ -235,6 +246,32 @@ def has_ring(pid: int) -> bool:
         return "socket:[" in Path(f"/proc/{pid}/maps").read_text()
     except OSError:
         return False
+
+
+def at_rest(pid: int) -> None:
+    """Wait until an event loop has had nothing to do a few times: what it had begun before is done, and counted."""
+    before = _turns(pid)
+    wait(lambda: _turns(pid) >= before + 5, what="it is at rest")
+
+
+def _turns(pid: int) -> int:
+    """How often a process has gone to sleep by itself."""
+    return int(Path(f"/proc/{pid}/status").read_text().split("\nvoluntary_ctxt_switches:")[1].split()[0])
+
+
+def killed(pid: int) -> None:
+    """Kill a process, and wait until it runs no more."""
+    os.kill(pid, signal.SIGKILL)
+    wait(lambda: is_zombie(pid), what="it is dead")
+
+
+def is_zombie(pid: int) -> bool:
+    """Whether a process has ended, seen to or not."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(") ")[2].startswith("Z")
+    except OSError:
+        return True
 
 
 def own_memory(pid: int) -> int:

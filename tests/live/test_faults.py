@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from otus_core.task.supervisor import HUNG_AFTER_S
 from otus_core.testing import packets
-from tests.live.net import OTUS, Pair, Run, accounted, children_of, has_ring, wait
+from tests.live.net import OTUS, Pair, Run, accounted, at_rest, children_of, has_ring, is_zombie, killed
 from tests.live.test_live import message, seen
+from tests.patience import beyond, keeps, took, wait
 
 pytestmark = pytest.mark.live
 
@@ -39,22 +41,25 @@ def restarted(run: Run, old: list[int]) -> list[int]:
 
 
 def test_a_killed_worker_loses_nothing_that_it_had_not_taken(pair: Pair, run: Start) -> None:
-    one = run(*FILTER)
-    (worker,) = one.rings()
-    pair.send(some(0, 100))
-    wait(lambda: len(one.lines()) == 100)
-    os.kill(worker, signal.SIGSTOP)
-    pair.send(some(100, 300))
-    os.kill(worker, signal.SIGKILL)
-    begun = time.monotonic()
-    restarted(one, [worker])
-    took = time.monotonic() - begun
-    pair.send(some(400, 100))
-    wait(lambda: len(one.lines()) == 500)
-    accounted(one.stop())
-    assert Counter(seen(one)) == Counter(f"call-{n}" for n in range(500))
-    assert took < 3.0
-    assert "worker_died" in one.errors()
+    def killed_and_back() -> float:
+        one = run(*FILTER)
+        (worker,) = one.rings()
+        pair.send(some(0, 100))
+        wait(lambda: len(one.lines()) == 100)
+        at_rest(worker)
+        os.kill(worker, signal.SIGSTOP)
+        pair.send(some(100, 300))
+        if not is_zombie(worker):  # a machine that stood still has had it killed already, as hung
+            os.kill(worker, signal.SIGKILL)
+        away = took(lambda: restarted(one, [worker]))
+        pair.send(some(400, 100))
+        wait(lambda: len(one.lines()) == 500)
+        accounted(one.stop())
+        assert Counter(seen(one)) == Counter(f"call-{n}" for n in range(500))
+        assert "worker_died" in one.errors()
+        return away
+
+    keeps(0.0, lambda: beyond(3.0, killed_and_back), what="beyond 3 s:")
 
 
 def test_the_frames_of_a_dead_worker_are_all_accounted_for(pair: Pair, run: Start) -> None:
@@ -68,9 +73,13 @@ def test_the_frames_of_a_dead_worker_are_all_accounted_for(pair: Pair, run: Star
     summary = one.stop(status=None)
     accounted(summary)
     assert summary["kernel_rx"] == 3500
-    lost = summary["dropped"].get("worker_crash", 0) + summary["reporters"]["discard"]["dropped"].get("worker_crash", 0)
-    assert one.process.returncode == bool(lost)  # reports were lost, and the status says so
-    assert summary["reporters"]["discard"]["reported"] == 3500 - lost
+    unreported = summary["reporters"]["discard"]["dropped"].get("worker_crash", 0)
+    assert one.process.returncode == bool(unreported)  # reports were lost, and the status says so
+    lost = summary["dropped"].get("worker_crash", 0) + unreported
+    cut_off = summary["dropped"].get(
+        "unmatched", 0
+    )  # a parser that ran at each of the three deaths is taken for their cause
+    assert summary["reporters"]["discard"]["reported"] == 3500 - lost - cut_off
 
 
 def test_only_the_killed_worker_loses_frames(pair: Pair, run: Start) -> None:
@@ -78,6 +87,7 @@ def test_only_the_killed_worker_loses_frames(pair: Pair, run: Start) -> None:
     before = one.rings()
     pair.send(some(0, 200))
     wait(lambda: len(one.lines()) == 200)
+    at_rest(before[0])
     killed(before[0])
     pair.send(some(200, 200))
     after = restarted(one, before)
@@ -88,17 +98,36 @@ def test_only_the_killed_worker_loses_frames(pair: Pair, run: Start) -> None:
 
 
 def test_a_hung_worker_is_replaced_within_five_seconds(pair: Pair, run: Start) -> None:
+    def hung_and_replaced() -> float:
+        one = run(*FILTER)
+        (worker,) = one.rings()
+        os.kill(worker, signal.SIGSTOP)
+        begun = time.monotonic()
+        pair.send(some(0, 100))
+        restarted(one, [worker])
+        away = time.monotonic() - begun
+        wait(lambda: len(one.lines()) == 100)
+        accounted(one.stop())
+        assert "hung" in one.errors()
+        return away
+
+    keeps(0.0, lambda: beyond(5.0, hung_and_replaced), what="beyond 5 s:")
+
+
+def test_a_machine_that_stood_still_makes_no_worker_hung(pair: Pair, run: Start) -> None:
     one = run(*FILTER)
     (worker,) = one.rings()
-    os.kill(worker, signal.SIGSTOP)
-    begun = time.monotonic()
+    for pid in (worker, one.process.pid):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(HUNG_AFTER_S + 1.0)
+    os.kill(one.process.pid, signal.SIGCONT)  # it looks before its worker can have moved
+    time.sleep(0.5)
+    os.kill(worker, signal.SIGCONT)
     pair.send(some(0, 100))
-    wait(lambda: one.rings() not in ([], [worker]), within=10)
-    took = time.monotonic() - begun
     wait(lambda: len(one.lines()) == 100)
+    assert one.rings() == [worker]
     accounted(one.stop())
-    assert took < 5.0 + 1.0
-    assert "hung" in one.errors()
+    assert "hung" not in one.errors()
 
 
 def test_no_worker_outlives_its_parent(pair: Pair, run: Start) -> None:
@@ -107,34 +136,27 @@ def test_no_worker_outlives_its_parent(pair: Pair, run: Start) -> None:
     assert len(left) >= 3  # two workers and the opener
     one.process.kill()
     one.process.wait()
-    wait(lambda: not any(os.path.exists(f"/proc/{pid}") and not zombie(pid) for pid in left), what="they are gone")
+    wait(lambda: all(is_zombie(pid) for pid in left), what="they are gone")
     wait(lambda: pair.run(pair.near, "cat", "/proc/net/packet").stdout.count(b"\n") == 1, what="no socket is left")
-
-
-def killed(pid: int) -> None:
-    """Kill a process, and wait until it runs no more."""
-    os.kill(pid, signal.SIGKILL)
-    wait(lambda: zombie(pid), what="it is dead")
-
-
-def zombie(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(") ")[2].startswith("Z")
-    except OSError:
-        return True
 
 
 def test_a_link_that_goes_down_and_comes_back(pair: Pair, run: Start) -> None:
     one = run(*FILTER)
     pair.send(some(0, 50))
     wait(lambda: len(one.lines()) == 50)
-    pair.link("down")
-    wait(lambda: "the interface is down" in one.errors())
-    pair.link("up")
-    begun = time.monotonic()
-    wait(lambda: "capture_resumed" in one.errors())
-    assert time.monotonic() - begun < 2.0
+    times = 0
+
+    def down_and_up() -> float:
+        nonlocal times
+        times += 1
+        pair.link("down")
+        wait(lambda: one.errors().count("the interface is down") == times)
+        begun = time.monotonic()
+        pair.link("up")
+        wait(lambda: one.errors().count("capture_resumed") == times)
+        return time.monotonic() - begun
+
+    keeps(2.0, down_and_up)
     pair.send(some(50, 50))
     summary = one.stop()
     accounted(summary)
@@ -146,12 +168,17 @@ def test_an_interface_deleted_and_made_again(pair: Pair, run: Start, workers: in
     one = run(*FILTER, workers=workers)
     pair.send(some(0, 50))
     wait(lambda: len(one.lines()) == 50)
-    pair.disconnect()
-    wait(lambda: "the interface is gone" in one.errors())
-    pair.connect()
-    begun = time.monotonic()
-    wait(lambda: one.errors().count("capture_resumed") == workers)
-    assert time.monotonic() - begun < 2.0
+    resumed = 0
+
+    def gone_and_back() -> float:
+        nonlocal resumed
+        resumed += workers
+        pair.disconnect()
+        wait(lambda: one.errors().count("the interface is gone") == resumed)
+        pair.connect()
+        return took(lambda: wait(lambda: one.errors().count("capture_resumed") == resumed))
+
+    keeps(2.0, gone_and_back)
     pair.send(some(50, 100))
     wait(lambda: len(one.lines()) == 150)
     accounted(one.stop())
@@ -159,16 +186,18 @@ def test_an_interface_deleted_and_made_again(pair: Pair, run: Start, workers: in
 
 
 def test_an_interface_that_is_absent_at_start(pair: Pair, run: Start) -> None:
-    pair.disconnect()
-    one = run(*FILTER, waits=False)
-    wait(lambda: "there is no such interface" in one.errors())
-    pair.connect()
-    begun = time.monotonic()
-    wait(lambda: one.rings())
-    assert time.monotonic() - begun < 3.0
-    pair.send(some(0, 50))
-    wait(lambda: len(one.lines()) == 50)
-    accounted(one.stop())
+    def absent_and_there() -> float:
+        pair.disconnect()
+        one = run(*FILTER, waits=False)
+        wait(lambda: "there is no such interface" in one.errors())
+        pair.connect()
+        waited = took(lambda: wait(lambda: one.rings()))
+        pair.send(some(0, 50))
+        wait(lambda: len(one.lines()) == 50)
+        accounted(one.stop())
+        return waited
+
+    keeps(0.0, lambda: beyond(3.0, absent_and_there), what="beyond 3 s:")
 
 
 def test_interface_churn(pair: Pair, run: Start) -> None:
@@ -178,18 +207,17 @@ def test_interface_churn(pair: Pair, run: Start) -> None:
         pair.disconnect()
         time.sleep(0.05 * n)  # from faster to slower than the agent looks
         pair.connect()
-    wait(lambda: one.errors().count("capture_resumed") or "the interface is gone" not in one.errors())
-    (worker,) = one.rings()
-    pair.send(some(0, 1))
-    until = time.monotonic() + 5
-    while not one.lines() and time.monotonic() < until:
+
+    def comes_through() -> bool:
         pair.send(some(0, 1))
         time.sleep(0.1)
+        return bool(one.lines())
+
+    wait(comes_through, what="it captures from the last one")
     pair.send(some(1000, 100))
     wait(lambda: set(seen(one)) >= {f"call-{n}" for n in range(1000, 1100)})
     accounted(one.stop())
     assert other.stop()["frames_read"] == 0
-    assert worker
 
 
 def test_a_second_task_does_not_suffer(pair: Pair, run: Start) -> None:
@@ -201,6 +229,7 @@ def test_a_second_task_does_not_suffer(pair: Pair, run: Start) -> None:
         restarted(suffering, [worker])
         # what it has taken must be reported before the next one dies, or it is lost, and counted so
         wait(lambda n=n: len(suffering.lines()) == 100 * (n + 1))
+        at_rest(*suffering.rings())
     summary = other.stop()
     accounted(summary)
     assert seen(other) == [f"call-{n}" for n in range(300)]
@@ -220,7 +249,7 @@ def test_an_output_that_nobody_reads_does_not_hold_up_the_capture(pair: Pair, tm
             pair.send(some(2000 * n, 2000))
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        status = process.wait(timeout=60)
+        status = process.wait(timeout=120)
     finally:
         process.kill()
         process.wait()

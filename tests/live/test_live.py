@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -40,8 +41,9 @@ def sipp_statistics(folder: Path) -> dict[str, str]:
         return list(csv.DictReader(table, delimiter=";"))[-1]
 
 
-def call(pair: Pair, folder: Path, *, calls: int) -> dict[str, str]:
-    """Make sipp calls from the far to the near end; gives sipp's own statistics."""
+def call(pair: Pair, folder: Path, *, calls: int) -> int:
+    """Make sipp calls from the far to the near end; gives how many messages the kernel sent, those of a slow sipp's repetitions included."""
+    before = pair.sent()
     with sipp_answers(pair.NEAR, folder, pair.near):
         pair.run(
             pair.far,
@@ -50,7 +52,10 @@ def call(pair: Pair, folder: Path, *, calls: int) -> dict[str, str]:
             cwd=folder,
             timeout=120,
         )
-    return sipp_statistics(folder)
+    assert int(sipp_statistics(folder)["SuccessfulCall(C)"]) == calls
+    sent = pair.sent() - before
+    assert sent >= 6 * calls
+    return sent
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
@@ -66,16 +71,14 @@ def test_a_signal_ends_a_run_well(pair: Pair, run: Start, number: int) -> None:
 
 def test_calls_are_seen_completely(pair: Pair, run: Start, tmp_path: Path) -> None:
     one = run("--format", "json", "--bpf", "udp port 5060")
-    statistics = call(pair, tmp_path, calls=200)
+    sent = call(pair, tmp_path, calls=200)
     summary = one.stop()
     accounted(summary)
     methods = Counter(
         (o["labels"].get("sip.method"), o["labels"].get("sip.status_code"), o["labels"]["sip.cseq_method"])
         for o in one.outputs()
     )
-    assert int(statistics["SuccessfulCall(C)"]) == 200
-    retransmissions = int(statistics["Retransmissions(C)"])
-    assert sum(methods.values()) == 200 * 6 + retransmissions
+    assert sum(methods.values()) == sent
     for kind in [("INVITE", None, "INVITE"), (None, "180", "INVITE"), (None, "200", "INVITE"), ("ACK", None, "ACK")]:
         assert methods[kind] >= 200, methods
     assert len({output["labels"]["sip.call_id"] for output in one.outputs()}) == 200
@@ -83,13 +86,13 @@ def test_calls_are_seen_completely(pair: Pair, run: Start, tmp_path: Path) -> No
 
 def test_media_does_not_hide_signalling(pair: Pair, run: Start, tmp_path: Path) -> None:
     one = run("--format", "json")
-    statistics = call(pair, tmp_path, calls=5)
+    sent = call(pair, tmp_path, calls=5)
     pair.send([packets.udp(b"\x80\x00" + bytes(170), src_port=6000, dst_port=6002) for _ in range(1000)])
     summary = one.stop()
     accounted(summary)
     sip = [output for output in one.outputs() if output["payload_type"] == "sip"]
-    assert len(sip) == 30 + int(statistics["Retransmissions(C)"])
-    assert summary["kernel_rx"] >= 1030
+    assert len(sip) == sent
+    assert summary["kernel_rx"] >= 1000 + sent
 
 
 def test_a_generated_capture_replayed(pair: Pair, run: Start, tmp_path: Path) -> None:
@@ -201,7 +204,8 @@ def test_overrun_is_counted_exactly(pair: Pair, run: Start, tmp_path: Path) -> N
     os.kill(worker, signal.SIGSTOP)
     frames = [packets.udp(message(n) + b"x" * 800) for n in range(3000)]
     pair.send(frames)
-    os.kill(worker, signal.SIGCONT)
+    with contextlib.suppress(ProcessLookupError):  # a machine that stood still has had it killed, as hung
+        os.kill(worker, signal.SIGCONT)
     summary = one.stop()
     accounted(summary)
     assert summary["kernel_rx"] == 3000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from pathlib import Path
 
@@ -65,11 +66,11 @@ def test_a_recording_of_300_ms_takes_300_ms(tmp_path: Path) -> None:
     capturer = PcapCapturer(PcapConfig(files=[str(tmp_path / "capture")], speed=1.0))
     capturer.open()
     began = time.monotonic()
-    due, slowest, frames = [], 0.0, []
+    due, spent, frames = [], [], []
     while True:
         called = time.monotonic()
         batch = capturer.read()
-        slowest = max(slowest, time.monotonic() - called)
+        spent.append(time.monotonic() - called)
         if batch is None:
             break
         due += [time.monotonic() - began] * len(batch)
@@ -79,14 +80,14 @@ def test_a_recording_of_300_ms_takes_300_ms(tmp_path: Path) -> None:
         time.sleep(hint)
     assert [frame.data[0] for frame in frames] == list(range(11))
     assert all(when >= n * 0.03 - 0.001 for n, when in enumerate(due))
-    assert slowest < 0.1
+    assert statistics.median(spent) < 0.01  # it never waits; the machine may now and then
 
 
 def test_speed_0_does_not_wait(tmp_path: Path) -> None:
     (tmp_path / "capture").write_bytes(pcap_header() + pcap_record(b"x", 1) + pcap_record(b"y", 2000))
     began = time.monotonic()
     assert len(read_files(tmp_path / "capture").frames) == 2
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_a_pipe_is_not_polled_while_a_frame_waits_for_its_time(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.net import free_port, wait
+from tests.patience import free_port, wait
 from tests.plugins.installed import OTUS, Installed
 
 KINDS = ("parser", "processor", "reporter", "capturer", "command_channel")
@@ -56,13 +57,21 @@ def test_a_new_command_channel_commands_a_daemon(tmp_path: Path) -> None:
     daemon = subprocess.Popen([OTUS, "daemon", "-c", str(config)], env=installed.environment, stderr=subprocess.DEVNULL)
     try:
         wait(lambda: installed.otus("--socket", tmp_path / "o.sock", "status").returncode == 0)
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as caller, caller.makefile("rwb") as lines:
+        callers: list[socket.socket] = []
+
+        def connected() -> bool:  # the daemon answers before its command channel is there
+            with contextlib.suppress(ConnectionRefusedError):
+                callers.append(socket.create_connection(("127.0.0.1", port), timeout=60))
+            return bool(callers)
+
+        wait(connected, what="the command channel listens")
+        with callers[0] as caller, caller.makefile("rwb") as lines:
             lines.write(json.dumps({"command": "task_list", "payload": {}}).encode() + b"\n")
             lines.flush()
             assert json.loads(lines.readline()) == {"result": {"tasks": [], "count": 0}}
     finally:
         daemon.terminate()
-        assert daemon.wait(20) == 0
+        assert daemon.wait(60) == 0
 
 
 @pytest.mark.parametrize(

@@ -286,6 +286,7 @@ class Daemon:
         pid_file.remove()
         log.info("daemon_stopped")
         self._logs.close()
+        await _heed_no_signals()
 
 
 class PidFile:
@@ -312,6 +313,16 @@ class PidFile:
                 self._path.unlink()
         except (OSError, UnicodeDecodeError):
             pass
+
+
+async def _heed_no_signals() -> None:
+    """The loop's end would give signals back their own effect, and one that comes late would kill a process that has stopped well."""
+    loop, numbers = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    await loop.shutdown_default_executor()  # its threads could take what this one does not
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # for good: none gets in between
+    for number in numbers:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
 
 
 async def _bounded(what: str, step: Any, within: float) -> None:

@@ -22,6 +22,7 @@ from otus_core.control.client import call
 from otus_core.control.protocol import INVALID_PARAMS, METHOD_NOT_FOUND, Request, RpcError
 from otus_core.control.server import ControlServer
 from otus_core.errors import DaemonNotRunning, OtusError, TaskNotFound
+from tests.patience import PATIENCE_S, keeps, nearly_all
 
 
 async def handle(request: Request) -> Any:
@@ -51,7 +52,7 @@ async def serving(path: Path, **options: Any) -> AsyncIterator[ControlServer]:
 async def exchange(path: Path, data: bytes, answers: int = 1) -> list[Any]:
     reader, writer = await asyncio.open_unix_connection(str(path), limit=1 << 26)
     writer.write(data)
-    lines = [json.loads(await asyncio.wait_for(reader.readline(), 10)) for _ in range(answers)]
+    lines = [json.loads(await asyncio.wait_for(reader.readline(), PATIENCE_S)) for _ in range(answers)]
     writer.close()
     return lines
 
@@ -59,7 +60,7 @@ async def exchange(path: Path, data: bytes, answers: int = 1) -> list[Any]:
 def run(path: Path, scenario: Callable[[ControlServer], Any]) -> None:
     async def main() -> None:
         async with serving(path) as server:
-            await asyncio.wait_for(scenario(server), 60)
+            await asyncio.wait_for(scenario(server), 2 * PATIENCE_S)
 
     asyncio.run(main())
 
@@ -132,7 +133,8 @@ def test_the_shutdown_begins_after_its_answer(path: Path) -> None:
         answered: list[str] = []
         async with serving(path, after_answer=lambda request: answered.append(request.method)):
             await exchange(path, json.dumps(REQUEST).encode() + b"\n")
-            await asyncio.sleep(0.05)
+            while not answered:
+                await asyncio.sleep(0.01)
             assert answered == ["echo"]
 
     asyncio.run(main())
@@ -190,10 +192,10 @@ def test_a_request_that_is_too_long_ends_the_connection(path: Path, monkeypatch:
     async def scenario(_server: ControlServer) -> None:
         reader, writer = await asyncio.open_unix_connection(str(path))
         writer.write(b'"' + b"x" * (1 << 20))
-        reply = json.loads(await asyncio.wait_for(reader.readline(), 10))
+        reply = json.loads(await asyncio.wait_for(reader.readline(), PATIENCE_S))
         assert reply["error"]["code"] == -32700
         with contextlib.suppress(ConnectionResetError):  # the rest of what was sent is not read
-            assert await asyncio.wait_for(reader.read(), 10) == b""
+            assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
         writer.close()
 
     run(path, scenario)
@@ -205,7 +207,7 @@ def test_a_request_that_does_not_end_is_given_up(path: Path, monkeypatch: pytest
     async def scenario(_server: ControlServer) -> None:
         reader, writer = await asyncio.open_unix_connection(str(path))
         writer.write(b"{")
-        reply = json.loads(await asyncio.wait_for(reader.readline(), 10))
+        reply = json.loads(await asyncio.wait_for(reader.readline(), PATIENCE_S))
         assert "did not end" in reply["error"]["message"]
         writer.close()
 
@@ -215,12 +217,15 @@ def test_a_request_that_does_not_end_is_given_up(path: Path, monkeypatch: pytest
 def test_a_caller_that_never_reads_is_let_go(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WRITE_WITHIN_S", 0.2)
 
-    async def scenario(_server: ControlServer) -> None:
+    async def scenario(server: ControlServer) -> None:
         with socket.socket(socket.AF_UNIX) as deaf:
             deaf.connect(str(path))
             deaf.sendall(json.dumps({**REQUEST, "method": "big"}).encode() + b"\n")
-            await asyncio.sleep(0.6)
-            deaf.settimeout(5)
+            while not server._open:
+                await asyncio.sleep(0.01)
+            while server._open:
+                await asyncio.sleep(0.01)
+            deaf.settimeout(PATIENCE_S)
             received = 0
             try:
                 while data := deaf.recv(1 << 20):
@@ -234,6 +239,7 @@ def test_a_caller_that_never_reads_is_let_go(path: Path, monkeypatch: pytest.Mon
 
 def test_an_honest_caller_is_answered_while_five_hundred_hang(path: Path) -> None:
     """500 callers that send one byte and wait; ``p99`` of an honest one stays under 200 ms."""
+    worst: list[float] = []
 
     async def scenario(_server: ControlServer) -> None:
         hanging = []
@@ -243,31 +249,39 @@ def test_an_honest_caller_is_answered_while_five_hundred_hang(path: Path) -> Non
             await asyncio.get_running_loop().sock_connect(sock, str(path))
             sock.send(b"{")
             hanging.append(sock)
-        took = []
-        for _ in range(100):
-            begun = time.perf_counter()
-            await exchange(path, json.dumps(REQUEST).encode() + b"\n")
-            took.append(time.perf_counter() - begun)
-        assert sorted(took)[98] < 0.2
+        worst.append(nearly_all([await answer_time(path) for _ in range(100)]))
         for sock in hanging:
             sock.close()
 
-    run(path, scenario)
+    def measured() -> float:
+        run(path, scenario)
+        return worst[-1]
+
+    keeps(0.2, measured)
+
+
+async def answer_time(path: Path) -> float:
+    begun = time.perf_counter()
+    await exchange(path, json.dumps(REQUEST).encode() + b"\n")
+    return time.perf_counter() - begun
 
 
 @pytest.mark.parametrize("flood", [json.dumps(REQUEST).encode() + b"\n", b"\n"], ids=["requests", "blank lines"])
 def test_a_caller_with_a_thousand_requests_waits_for_its_turn(path: Path, flood: bytes) -> None:
+    worst: list[float] = []
+
     async def scenario(_server: ControlServer) -> None:
         _, flooding = await asyncio.open_unix_connection(str(path))
         flooding.write(flood * (800_000 // len(flood)))
         await asyncio.sleep(0)
-        for _ in range(20):
-            begun = time.perf_counter()
-            await exchange(path, json.dumps(REQUEST).encode() + b"\n")
-            assert time.perf_counter() - begun < 0.2
+        worst.append(max([await answer_time(path) for _ in range(20)]))
         flooding.transport.abort()
 
-    run(path, scenario)
+    def measured() -> float:
+        run(path, scenario)
+        return worst[-1]
+
+    keeps(0.2, measured)
 
 
 def test_more_callers_than_allowed_cost_the_most_silent_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +291,7 @@ def test_more_callers_than_allowed_cost_the_most_silent_one(path: Path, monkeypa
         first = await asyncio.open_unix_connection(str(path))
         await asyncio.sleep(0.05)
         others = [await asyncio.open_unix_connection(str(path)) for _ in range(5)]
-        assert await asyncio.wait_for(first[0].read(), 10) == b""
+        assert await asyncio.wait_for(first[0].read(), PATIENCE_S) == b""
         (reply,) = await exchange(path, json.dumps(REQUEST).encode() + b"\n")
         assert reply["id"] == 7
         for _, writer in others:
@@ -298,12 +312,12 @@ class Serving:
     def __enter__(self) -> Serving:
         self.thread = threading.Thread(target=lambda: asyncio.run(self._main()))
         self.thread.start()
-        assert self.ready.wait(10)
+        assert self.ready.wait(PATIENCE_S)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.loop.call_soon_threadsafe(self.done.set)
-        self.thread.join(10)
+        self.thread.join(PATIENCE_S)
 
     async def _main(self) -> None:
         self.loop, self.done = asyncio.get_running_loop(), asyncio.Event()

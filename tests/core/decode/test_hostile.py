@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import struct
 import time
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,9 @@ from otus_core.testing import packets
 from tests.core.decode.frames import FRAME, FRAME6, LINKS, PACKET, eth, ipv6, llc
 from tests.core.decode.support import Bench, fragment4, fragment6
 from tests.core.decode.test_tunnels import CASES as TUNNELLED
+from tests.patience import keeps, took
 
+SLOWEST_S = 0.01
 LINK_TYPES = sorted({link_type for _, link_type, _ in LINKS})
 SEEDS = [
     *((link_type, frame) for _, link_type, frame in LINKS),
@@ -146,7 +149,8 @@ def test_mutated_seeds_end_in_one_counter_each_and_fast() -> None:
             mutated[chance.randrange(len(mutated))] = chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))
         begun = time.perf_counter()
         packet = bench.give(bytes(mutated), link_type=link_type)
-        assert time.perf_counter() - begun < 1  # the bound is 10 ms; a busy machine may pause us
+        if time.perf_counter() - begun > SLOWEST_S:  # it, or the machine? who is slow is so each time
+            keeps(SLOWEST_S, partial(took, partial(bench.give, bytes(mutated), link_type=link_type)))
         if packet:
             _read_everything(packet)
 

@@ -14,6 +14,7 @@ from otus_core.model.accounts import Accounts
 from otus_core.pipeline.buffer import SendBuffer
 from otus_core.pipeline.counters import Roster, counter_names
 from otus_core.pipeline.delivery import Delivery, DeliveryLimits
+from tests.patience import PATIENCE_S, keeps
 
 ROSTER = Roster((), (), {"r": ("auth",), "spare": ()}, frozenset({"spare"}))
 
@@ -89,7 +90,7 @@ class Bench:
 
 
 def run(scenario: Callable[[], Any]) -> Any:
-    return asyncio.run(asyncio.wait_for(scenario(), 20))
+    return asyncio.run(asyncio.wait_for(scenario(), PATIENCE_S))
 
 
 def test_batches_go_out_by_size_and_by_time() -> None:
@@ -195,16 +196,16 @@ def test_an_open_circuit_lets_a_live_buffer_drop_the_oldest() -> None:
 
 
 def test_a_hung_reporter_does_not_outlive_the_deadline() -> None:
-    async def scenario() -> None:
+    async def scenario() -> float:
         bench = Bench(Scripted(100.0), own_retries=True)
         bench.offer(30)
         await asyncio.sleep(0.05)
         begun = time.monotonic()
         await bench.delivery.drain(0.2)
-        assert time.monotonic() - begun < 2
         assert bench.terms() == {"offered": 30, "dropped{shutdown}": 30}
+        return time.monotonic() - begun
 
-    run(scenario)
+    keeps(2.0, lambda: run(scenario))
 
 
 def test_as_many_calls_are_open_as_declared() -> None:

@@ -22,7 +22,7 @@ async def pair() -> tuple[Channel, Channel, list[tuple[Any, list[int]]]]:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.005)
 

@@ -74,6 +74,7 @@ class WorkerSlot:
         kept = {name: reasons for name, reasons in self.roster.reporters.items() if name in reporters}
         self.roster = attrs.evolve(self.roster, reporters=kept)
         self.state, self.was_running = "running", True
+        self._begun = time.monotonic()  # its first beat is still to come, and getting up was no silence
 
     def silent_for(self, now: float) -> float:
         """Seconds since the worker's loop last turned."""

@@ -33,6 +33,8 @@ WATCH_EVERY_S = 0.1
 STUCK_AFTER_S = 1.5
 HUNG_AFTER_S = 3.0
 """A worker is silent for so long before it is replaced; before that it counts as stuck."""
+LATE_S = 1.0
+"""A pause that is so much too long tells that this process stood still, and most likely its workers with it: their silence counts anew from there."""
 START_WITHIN_S = 60.0
 STOP_WITHIN_S = 15.0
 RSS_EVERY_S = 1.0
@@ -73,6 +75,7 @@ class TaskSupervisor:
         self._watcher: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self._stopping = False
+        self._awake_since = 0.0
 
     def _slot(self, shard: int) -> WorkerSlot:
         view = memoryview(self._memory)[shard * self._size : (shard + 1) * self._size]
@@ -94,7 +97,7 @@ class TaskSupervisor:
         """Whether a worker that should run is silent and nothing has been done about it yet."""
         now = time.monotonic()
         return any(
-            slot.state == "running" and slot.alive and slot.silent_for(now) > STUCK_AFTER_S for slot in self.slots
+            slot.state == "running" and slot.alive and self._silence(slot, now) > STUCK_AFTER_S for slot in self.slots
         )
 
     def counters(self, shard: int | None = None) -> dict[str, int]:
@@ -142,7 +145,7 @@ class TaskSupervisor:
         until = time.monotonic() + within
         while any(slot.alive for slot in self.slots) and time.monotonic() < until:
             self._look()
-            await asyncio.sleep(0.02)
+            await self._pause(0.02)
         for slot in self.slots:
             if slot.alive:
                 log.warning("worker_killed", task=self.config.id, worker=slot.shard, reason="did not stop in time")
@@ -254,7 +257,7 @@ class TaskSupervisor:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(WATCH_EVERY_S)
+            await self._pause(WATCH_EVERY_S)
             self._look()
             for slot in self.slots:
                 await self._mend(slot)
@@ -270,12 +273,24 @@ class TaskSupervisor:
                 slot.told = gathered.version
                 slot.channel.send(("exclude", gathered.all()))
 
+    def _silence(self, slot: WorkerSlot, now: float) -> float:
+        """Seconds for which the worker's loop has not turned while this one did."""
+        return min(slot.silent_for(now), now - self._awake_since)
+
+    async def _pause(self, seconds: float) -> None:
+        begun = time.monotonic()
+        await asyncio.sleep(seconds)
+        if time.monotonic() - begun > seconds + LATE_S:
+            self._awake_since = time.monotonic()
+
     def _look(self) -> None:
         now = time.monotonic()
         for slot in self.slots:
             self._look_at(slot)
-            if slot.alive and slot.state == "running" and slot.silent_for(now) > HUNG_AFTER_S:
+            if slot.alive and slot.state == "running" and self._silence(slot, now) > HUNG_AFTER_S:
                 self._end_by_force(slot, "hung")
+            elif slot.alive and slot.state == "starting" and self._silence(slot, now) > START_WITHIN_S:
+                self._end_by_force(slot, "did not start in time")
             elif slot.alive and now - slot.rss_at > RSS_EVERY_S:
                 slot.rss_at = now
                 if self.config.worker_max_rss and slot.rss() > self.config.worker_max_rss:

@@ -129,8 +129,9 @@ class Worker:
         finally:
             if started:
                 await self._close()
-                beating.cancel()
             await phases.stop(assembly)
+            if started:
+                beating.cancel()  # not before: who stops slowly is not hung
             gc.set_threshold(*thresholds)
             gc.unfreeze()
         return self.outcome

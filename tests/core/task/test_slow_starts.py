@@ -1,0 +1,70 @@
+"""Workers that take long to get up: they are given their time, and no more than that."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+
+from otus_core.plugins.loader import load
+from otus_core.task import slot as slot_module
+from otus_core.task import supervisor as module
+from otus_core.task.assembly import Node
+from otus_core.task.channel import Channel
+from otus_core.task.config import load_task
+from otus_core.task.output import LineMerger
+from otus_core.task.supervisor import HUNG_AFTER_S, Surroundings, TaskSupervisor
+
+TASK = {"id": "t", "capture": {"type": "afpacket", "interface": "lo"}, "reporters": ["discard"]}
+
+
+@pytest.fixture
+def process() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that says nothing."""
+    with subprocess.Popen(["sleep", "600"]) as made:
+        yield made
+        made.kill()
+
+
+def supervised() -> TaskSupervisor:
+    around = Surroundings(node=Node(hostname="edge-1"), plugins={}, merger=LineMerger())
+    return TaskSupervisor(load_task(TASK, load()), around)
+
+
+def test_getting_up_is_no_silence(process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that says that it runs has not beaten yet: it was killed as hung when it had taken longer to get there than a running one may be silent."""
+    clock = 1000.0
+    monkeypatch.setattr(slot_module, "time", SimpleNamespace(monotonic=lambda: clock))
+    (slot,) = supervised().slots
+    ours, _theirs = socket.socketpair()
+    slot.begin(process, Channel(ours))
+    clock += 2 * HUNG_AFTER_S
+    slot.started([])
+    assert slot.silent_for(clock) == 0
+    clock += 2 * HUNG_AFTER_S
+    assert slot.silent_for(clock) > HUNG_AFTER_S
+
+
+def test_a_restarted_worker_that_never_gets_up_is_started_again(
+    process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        task = supervised()
+        (slot,) = task.slots
+        ours, theirs = socket.socketpair()
+        slot.restarts = 1
+        slot.begin(process, Channel(ours))
+        task._look()
+        assert (slot.state, slot.alive) == ("starting", True)
+        monkeypatch.setattr(module, "START_WITHIN_S", 0.0)
+        task._look()
+        assert (slot.state, slot.alive) == ("restarting", False)
+        assert "did not start in time" in slot.reason
+        await task.stop()
+        theirs.close()
+
+    asyncio.run(scenario())
