@@ -141,7 +141,7 @@ def install(session: nox.Session, distributions: tuple[str, ...], *tools: str) -
 
 
 def wheel(session: nox.Session, name: str) -> Path:
-    """Give the wheel of a distribution. It is built from a copy, so that nothing stale gets in."""
+    """Give the wheel of a distribution. It is built from its sdist, which shows that nothing is missing there, and that from a copy, so that nothing stale gets in."""
     folder = WHEELS / f"{name}-{digest(ROOT / name)}"
     made = sorted(folder.glob("*.whl"))
     if made:
@@ -152,8 +152,14 @@ def wheel(session: nox.Session, name: str) -> Path:
         shutil.copytree(
             ROOT / name, copy, ignore=shutil.ignore_patterns("build", "*.egg-info", "*.so", "*.c", "__pycache__", ".*")
         )
+        with session.chdir(copy):
+            session.run(
+                "python", "-c", f"from setuptools import build_meta as m; m.build_sdist({scratch!r})", silent=True
+            )
+        shutil.rmtree(copy)
+        (sdist,) = Path(scratch).glob("*.tar.gz")
         options = ("--no-deps", "--no-build-isolation", "-q", "-w", scratch)
-        session.run("pip", "wheel", *options, str(copy), env=build_environment())
+        session.run("pip", "wheel", *options, str(sdist), env=build_environment())
         folder.mkdir(parents=True, exist_ok=True)
         shutil.move(next(Path(scratch).glob("*.whl")), folder)
     return next(folder.glob("*.whl"))

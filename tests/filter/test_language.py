@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from otus_filter import compile_expression
@@ -148,6 +150,24 @@ def test_compared_with_a_number_a_label_is_converted_or_else_the_comparison_is_f
     value: str, comparison: str, expected: bool
 ) -> None:
     assert compile_expression(f"x.y {comparison}")(output({"x.y": value})) is expected
+
+
+class Word(str):
+    """Text of a class of its own, as an enumeration's members are."""
+
+
+@pytest.mark.parametrize(
+    "text", ["x.y == '486'", "x.y != '487'", "x.y in ('486')", "x.y startswith '48'", "x.y contains '8'", "x.y > 400"]
+)
+def test_a_label_may_be_text_of_a_class_of_its_own(text: str) -> None:
+    assert compile_expression(text)(output({"x.y": Word("486")}))
+
+
+@pytest.mark.parametrize("text", ["x.y > 400", "x.y cidr '10.0.0.0/8'", "x.y contains 'x'", "x.y endswith 'x'"])
+def test_a_label_that_is_no_text_is_an_error_of_who_made_it(text: str) -> None:
+    labels: dict[str, Any] = {"x.y": 486}
+    with pytest.raises(TypeError):
+        compile_expression(text)(output(labels))
 
 
 @pytest.mark.parametrize(

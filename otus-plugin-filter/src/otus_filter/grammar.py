@@ -28,7 +28,7 @@ from otus_filter.tokens import KEYWORDS, FilterSyntaxError, Token, tokenize
 TERMS_MAX = 64
 """Comparisons in one expression: bounds what one packet can cost."""
 DEPTH_MAX = 32
-"""Parentheses and ``not`` inside each other: bounds the recursion here and in Python's own compiler."""
+"""Parentheses and ``not`` inside each other: bounds the recursion here and in what is asked of each message."""
 LABEL_MAX = 128
 SHOWN_MAX = 40
 """Characters of a name that an error shows."""

@@ -1,0 +1,2 @@
+cdef class Operand:
+    cdef object of(self, object output)

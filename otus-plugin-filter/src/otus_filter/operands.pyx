@@ -1,0 +1,170 @@
+# cython: auto_pickle=False
+"""What a condition compares: values of a message.
+
+An operand gives a text, a number, or an address as its packed bytes; ``None`` where the message has no such thing. Which label or field it reads is data: the argument of ``label``, or the key
+of a closed set of attributes.
+"""
+
+from ipaddress import ip_address
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.object cimport Py_TYPE
+
+from otus_core import FlowKey, OutputPacket
+from otus_filter.tokens import DIGITS_MAX
+
+cdef enum:
+    ADDRESS_MAX = 45  # characters of the longest IP address as text: RFC 4291 §2.2, the form with an embedded IPv4 address
+
+    # Of otus_core.FLOW_KEY_FORMAT:
+    DST_AT = 16
+    VERSION_AT = 36
+    FLOW_SIZE = 40
+
+cdef enum Kind:
+    TEXT
+    NUMBER
+    ADDRESS
+
+cdef dict _KINDS = {"text": TEXT, "number": NUMBER, "address": ADDRESS}
+cdef int _digits_max = DIGITS_MAX
+# Methods and attributes of outputs, looked up once. They ask for an ``OutputPacket`` themselves.
+cdef object _label = OutputPacket.label
+cdef object _flow_packed = FlowKey.packed
+cdef dict _FIELDS = {
+    name: getattr(OutputPacket, name)
+    for name in ("src_ip", "dst_ip", "src_port", "dst_port", "protocol", "payload_type", "task_id")
+}
+cdef object _flow = OutputPacket.flow
+cdef dict _SIDES_OF_FLOW = {"src_ip": 0, "dst_ip": DST_AT}
+
+
+cdef inline object _read(object attribute, object output):
+    """Read an attribute as the interpreter does once it has found it."""
+    return Py_TYPE(attribute).tp_descr_get(attribute, output, <object>Py_TYPE(output))
+
+
+cdef class Operand:
+    """One side of a comparison."""
+
+    cdef object of(self, object output):
+        raise NotImplementedError
+
+
+@cython.final
+cdef class Constant(Operand):
+    """The same value for every message."""
+
+    cdef object value
+
+    def __init__(self, value):
+        self.value = value
+
+    cdef object of(self, object output):
+        return self.value
+
+
+@cython.final
+cdef class Label(Operand):
+    """A label, read as a kind of value."""
+
+    cdef str name
+    cdef Kind kind
+
+    def __init__(self, str name not None, str kind not None):
+        self.name = name
+        self.kind = _KINDS[kind]
+
+    cdef object of(self, object output):
+        value = _label(output, self.name)
+        if value is None or self.kind == TEXT:
+            return value
+        if not isinstance(value, str):
+            raise TypeError(f"a label is {type(value).__name__}, not text")
+        return _number(<str>value) if self.kind == NUMBER else _address(<str>value)
+
+
+@cython.final
+cdef class OutputField(Operand):
+    """A field of the output, as it is."""
+
+    cdef object attribute
+
+    def __init__(self, str name not None):
+        self.attribute = _FIELDS[name]
+
+    cdef object of(self, object output):
+        return _read(self.attribute, output)
+
+
+@cython.final
+cdef class AddressText(Operand):
+    """One of the output's addresses as text."""
+
+    cdef object attribute
+
+    def __init__(self, str name not None):
+        self.attribute = _FIELDS[name]
+
+    cdef object of(self, object output):
+        return str(_read(self.attribute, output))
+
+
+@cython.final
+cdef class PackedAddress(Operand):
+    """One of the output's addresses, out of its packed flow key: an ``ipaddress`` object gives its value only to Python code."""
+
+    cdef int at
+
+    def __init__(self, str name not None):
+        self.at = _SIDES_OF_FLOW[name]
+
+    cdef object of(self, object output):
+        cdef bytes packed = _flow_packed(_read(_flow, output))
+        cdef const char *flow = packed
+        if len(packed) != FLOW_SIZE:
+            raise ValueError("not a flow key")
+        if flow[VERSION_AT] == 4:
+            return PyBytes_FromStringAndSize(flow + self.at, 4)
+        return PyBytes_FromStringAndSize(flow + self.at, 16) if flow[VERSION_AT] == 6 else None
+
+
+cdef object _number(str text):
+    """Give the number that a text is: ASCII digits, perhaps with a sign and a fraction, and nothing else."""
+    cdef Py_UCS4 c
+    cdef long long whole = 0
+    cdef int digits = 0
+    cdef bint negative = False
+    cdef bint fraction = False
+    cdef bint first = True
+    for c in text:
+        if 48 <= <int>c <= 57:
+            digits += 1
+            if digits > _digits_max:
+                return None
+            if not fraction:
+                whole = whole * 10 + <int>(<int>c - 48)
+        elif c == "." and digits and not fraction:
+            fraction = True
+            digits = 0
+        elif c == "-" and first:
+            negative = True
+        else:
+            return None
+        first = False
+    if not digits:
+        return None
+    if fraction:
+        return float(text)
+    return -whole if negative else whole
+
+
+cdef object _address(str text):
+    """Give the IP address that a text is, packed."""
+    if len(text) > ADDRESS_MAX or "%" in text:
+        return None
+    try:
+        return ip_address(text).packed
+    except ValueError:
+        return None
