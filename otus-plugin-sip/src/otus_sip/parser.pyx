@@ -6,9 +6,10 @@ reassembled.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport Py_TYPE
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
-from otus_core import ParseError, Parsed
+from otus_core import DecodedPacket, ParseError, Parsed
 
 from otus_sip.address cimport Address, find_parameter
 from otus_sip.media cimport scan_media
@@ -19,6 +20,20 @@ from otus_sip.scan cimport (
     skip_crlf,
 )
 from otus_sip.sessions cimport Event, Sessions, dialog_id
+
+# Two attributes that every packet is asked for: called where they are, instead of being looked up by name each time.
+cdef object _Packet = DecodedPacket
+cdef object _payload = DecodedPacket.payload
+cdef object _protocol = DecodedPacket.protocol
+
+
+cdef inline bytes _payload_of(object packet):
+    return <bytes?>(Py_TYPE(_payload).tp_descr_get(_payload, packet, _Packet) if type(packet) is _Packet else packet.payload)
+
+
+cdef inline int _protocol_of(object packet) except -1:
+    return Py_TYPE(_protocol).tp_descr_get(_protocol, packet, _Packet) if type(packet) is _Packet else packet.protocol
+
 
 cdef enum:
     TCP = 6
@@ -65,7 +80,7 @@ cdef class SipParser:
         return len(self.sessions)
 
     def can_handle(self, packet):
-        cdef bytes payload = packet.payload
+        cdef bytes payload = _payload_of(packet)
         cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(payload)
         cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
         cdef Py_ssize_t begin = skip_crlf(data, size)
@@ -77,7 +92,7 @@ cdef class SipParser:
         if not (kind != MALFORMED and (kind != REQUEST or line.known) and has_sip_field(data + begin + line.end, size - begin - line.end)):
             if not self._on_port(packet):
                 return False
-        self.seen_tcp = <int>packet.protocol == TCP
+        self.seen_tcp = _protocol_of(packet) == TCP
         if self.seen_tcp and kind != MALFORMED and whole_size(data + begin, size - begin) < 0:
             return False
         self.seen, self.seen_payload, self.seen_line, self.seen_begin = packet, payload, line, begin
@@ -91,10 +106,10 @@ cdef class SipParser:
 
     def handle(self, packet):
         cdef bint known = packet is self.seen
-        cdef bytes payload = self.seen_payload if known else packet.payload
+        cdef bytes payload = self.seen_payload if known else _payload_of(packet)
         self.seen = None
         self.seen_payload = None
-        if self.seen_tcp if known else <int>packet.protocol == TCP:
+        if self.seen_tcp if known else _protocol_of(packet) == TCP:
             return self._segment(packet, payload)
         return self._datagram(packet, payload, known)
 
