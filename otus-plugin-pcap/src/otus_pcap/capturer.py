@@ -17,7 +17,9 @@ from otus_pcap.select import Selection
 from otus_pcap.source import size_of
 
 CHUNK_SIZE = 256 * 1024
-"""Bytes read at a time: few enough to be in the processor's second-level cache still when the decoder comes to them."""
+"""Bytes read at a time for each shard: few enough to be in the processor's caches still when the decoder comes to them, enough for a slice of the pipeline."""
+CHUNK_SHARDS = 4
+"""Beyond that many shards a chunk gives a slice fewer frames, and does not grow."""
 CHUNKS_A_READ = 4
 """Chunks that one ``read`` may go through without a frame to give, before others get their turn."""
 RECORD_SIZE = 32
@@ -59,6 +61,7 @@ class PcapCapturer(otus_core.BaseCapturer):
         if filtered:
             otus_core.compile_bpf(self._config.bpf_filter)
         self._reports = shard == 0
+        self._chunk = Chunk(CHUNK_SIZE * min(shards, CHUNK_SHARDS))
         self._selection = Selection(shard, shards, self._compile if filtered else None)
 
     def _compile(self, link_type: int) -> bytes:
