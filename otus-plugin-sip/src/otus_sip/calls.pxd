@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 cdef enum:
     OFFERS_MAX = 4          # transactions of one call under way; more is nobody's call
     DIALOGS_MAX = 8         # forks of one call whose flows are kept
+    ID_INSIDE = 64          # bytes of a Call-ID that are in the call itself, beside its hash
 
 
 # A numbered bytes object that a call owns.
@@ -12,12 +13,12 @@ cdef struct Item:
     PyObject *data
 
 
-
-
 cdef class Call:
     cdef uint64_t hashed
-    cdef bytes call_id
     cdef PyObject *chain        # the next call in the bucket
+    cdef Py_ssize_t id_len
+    cdef uint8_t id_start[ID_INSIDE]
+    cdef bytes call_id
     cdef PyObject *newer        # by when they were touched
     cdef PyObject *older
     cdef int64_t touched
@@ -43,8 +44,10 @@ cdef class Calls:
     cdef PyObject *newest
     cdef PyObject *oldest
 
-    cdef Call find(self, const uint8_t *call_id, Py_ssize_t size)
-    cdef Call add(self, const uint8_t *call_id, Py_ssize_t size)
+    cdef uint64_t expect(self, const uint8_t *call_id, Py_ssize_t size) noexcept
+    cdef void fetch(self, uint64_t hashed) noexcept
+    cdef Call find(self, uint64_t hashed, const uint8_t *call_id, Py_ssize_t size)
+    cdef Call add(self, uint64_t hashed, const uint8_t *call_id, Py_ssize_t size)
     cdef Call eldest(self)
     cdef void touch(self, Call call) noexcept
     cdef void remove(self, Call call) noexcept

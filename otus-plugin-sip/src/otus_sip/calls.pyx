@@ -6,7 +6,7 @@ A call is one object with its offers and dialogs in it, so that few cache lines 
 import os
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.string cimport memcmp, memcpy
@@ -19,9 +19,11 @@ cdef extern from *:
     }
     """
     uint64_t otus_fold(uint64_t a, uint64_t b) nogil
+    void prefetch "__builtin_prefetch" (const void *address) nogil
 
 cdef enum:
     BUCKETS_FIRST = 256
+    CACHE_LINE = 64
 
 # Call-IDs come from packets, so the hash is keyed: nobody outside can aim for one bucket.
 cdef uint64_t _secret[2]
@@ -134,25 +136,40 @@ cdef class Calls:
     def __len__(self):
         return self.count
 
-    cdef Call find(self, const uint8_t *call_id, Py_ssize_t size):
+    cdef uint64_t expect(self, const uint8_t *call_id, Py_ssize_t size) noexcept:
+        """Give the hash of a Call-ID that will be looked for, and have its bucket come into the cache meanwhile."""
         cdef uint64_t hashed = _hash(call_id, size)
+        prefetch(&self.buckets[hashed & self.mask])
+        return hashed
+
+    cdef void fetch(self, uint64_t hashed) noexcept:
+        """Have the first call of a bucket come into the cache too."""
+        cdef const char *call = <const char *>self.buckets[hashed & self.mask]
+        if call != NULL:
+            prefetch(call)
+            prefetch(call + CACHE_LINE)
+
+    cdef Call find(self, uint64_t hashed, const uint8_t *call_id, Py_ssize_t size):
         cdef PyObject *at = self.buckets[hashed & self.mask]
         cdef Call call
         while at != NULL:
             call = <Call>at
-            if call.hashed == hashed and PyBytes_GET_SIZE(call.call_id) == size and memcmp(PyBytes_AS_STRING(call.call_id), call_id, size) == 0:
-                return call
+            if call.hashed == hashed and call.id_len == size and memcmp(call.id_start, call_id, min(size, ID_INSIDE)) == 0:
+                if size <= ID_INSIDE or memcmp(PyBytes_AS_STRING(call.call_id), call_id, size) == 0:
+                    return call
             at = call.chain
         return None
 
-    cdef Call add(self, const uint8_t *call_id, Py_ssize_t size):
+    cdef Call add(self, uint64_t hashed, const uint8_t *call_id, Py_ssize_t size):
         """Make a call that is not there; it is the most recent."""
         cdef Call call = Call.__new__(Call)
         cdef PyObject **bucket
         if self.count > <Py_ssize_t>self.mask:
             self._grow()
         call.call_id = PyBytes_FromStringAndSize(<const char *>call_id, size)
-        call.hashed = _hash(call_id, size)
+        call.id_len = size
+        memcpy(call.id_start, call_id, min(size, ID_INSIDE))
+        call.hashed = hashed
         bucket = &self.buckets[call.hashed & self.mask]
         call.chain = bucket[0]
         bucket[0] = <PyObject *>call

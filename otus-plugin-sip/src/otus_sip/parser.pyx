@@ -167,6 +167,7 @@ cdef class SipParser:
         cdef const uint8_t *body
         if not message.value_of(CALL_ID, &event.call_id, &event.call_id_len) or event.call_id_len == 0:
             return 0
+        event.hashed = self.sessions.calls.expect(event.call_id, event.call_id_len)
         if message.is_plain_sdp():
             media = scan_media(message.data + message.body_start, message.size - message.body_start)
         elif message.holds_sdp():
@@ -174,6 +175,7 @@ cdef class SipParser:
             if description is not None:
                 body = <const uint8_t *>PyBytes_AS_STRING(description)
                 media = scan_media(body, PyBytes_GET_SIZE(description))
+        self.sessions.calls.fetch(event.hashed)
         event.cseq = message.cseq_number
         event.now = packet.timestamp
         event.dialog = _dialog(message)

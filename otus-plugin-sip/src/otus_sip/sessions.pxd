@@ -19,6 +19,7 @@ cdef struct Flow:
 cdef struct Event:
     const uint8_t *call_id
     Py_ssize_t call_id_len
+    uint64_t hashed             # of the Call-ID, by Calls.expect
     int64_t cseq
     int64_t now                 # ns
     uint64_t dialog

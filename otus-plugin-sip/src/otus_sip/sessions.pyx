@@ -73,6 +73,7 @@ cdef class Sessions:
         cdef bytes call_id = message[0]
         event.call_id = <const uint8_t *>PyBytes_AS_STRING(call_id)
         event.call_id_len = PyBytes_GET_SIZE(call_id)
+        event.hashed = self.calls.expect(event.call_id, event.call_id_len)
         event.cseq, event.now, event.dialog, event.method, event.status = message[1:6]
         self._apply(&event, message[6])
 
@@ -110,7 +111,7 @@ cdef class Sessions:
 
     cdef bint _response(self, const Event *event, bytes media) except -1:
         """A 183 or 2xx answers an offer, or makes one; a final failure ends it."""
-        cdef Call call = self.calls.find(event.call_id, event.call_id_len)
+        cdef Call call = self.calls.find(event.hashed, event.call_id, event.call_id_len)
         cdef bint final = event.status >= 200
         cdef bytes offer
         if event.status >= 300:
@@ -130,7 +131,7 @@ cdef class Sessions:
 
     cdef bint _end(self, const Event *event) except -1:
         """BYE ends its dialog; CANCEL ends a call that is not confirmed, and else the offer of a re-INVITE."""
-        cdef Call call = self.calls.find(event.call_id, event.call_id_len)
+        cdef Call call = self.calls.find(event.hashed, event.call_id, event.call_id_len)
         cdef bytes keys
         if call is None:
             return False
@@ -159,10 +160,10 @@ cdef class Sessions:
 
     cdef Call _touch(self, const Event *event):
         """Give the call, made new or the most recent."""
-        cdef Call call = self.calls.find(event.call_id, event.call_id_len)
+        cdef Call call = self.calls.find(event.hashed, event.call_id, event.call_id_len)
         if call is None:
             self._let_go(event.now)
-            call = self.calls.add(event.call_id, event.call_id_len)
+            call = self.calls.add(event.hashed, event.call_id, event.call_id_len)
         else:
             self.calls.touch(call)
         call.touched = event.now
