@@ -253,3 +253,15 @@ def test_a_call_without_an_offer_that_is_refused_is_forgotten() -> None:
     assert call.parser.calls == 1
     call.answer("486 Busy Here", "1 INVITE")
     assert call.parser.calls == 0
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 300])
+def test_calls_are_told_apart_by_the_whole_call_id(length: int) -> None:
+    call, ids = Call(), ["c" * (length - 1) + last for last in "ab"]
+    for number, call_id in enumerate(ids):
+        call.invite(offer(4000 + 100 * number), call_id=call_id)
+        call.answer("200 OK", "1 INVITE", reply(5000 + 100 * number), call_id=call_id)
+    assert (call.parser.calls, len(call.flows)) == (2, 8)
+    call.say("BYE sip:bob@example.com SIP/2.0", "2 BYE", to_tag="b", call_id=ids[0])
+    assert (call.parser.calls, len(call.flows)) == (1, 4)
+    assert call.flows.get(flow(4100, 5100))["call_id"] == ids[1][:256]
