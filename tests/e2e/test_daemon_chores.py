@@ -16,7 +16,7 @@ import pytest
 from tests.core.plugins.distributions import Site
 from tests.e2e.node import Node, task
 from tests.e2e.test_plugin_faults import PARTS, TICKER
-from tests.live.net import wait
+from tests.patience import PATIENCE_S, wait
 
 HELD = """
 import otus_core
@@ -42,7 +42,6 @@ class Held(otus_core.BaseReporter):
             await asyncio.sleep(0.01)
         return otus_core.ReportResult(reported=len(batch))
 """
-WITHIN_S = 60.0
 STUCK_S = 2.0
 """A worker that has been silent for so long is known to be stuck, and is not replaced yet."""
 TRIES = 4
@@ -69,17 +68,17 @@ def test_the_history_is_pruned_from_time_to_time(node: Node, examples: Path) -> 
     node.rpc("task_create", config=json.loads(task(examples / "call.pcap", "alive")))
     for n in range(7):
         node.rpc("task_create", config=json.loads(task(examples / "call.pcap", f"h{n}", speed=0.0)))
-        wait(lambda n=n: f"h{n}" in finished(node), within=WITHIN_S, what="the task has ended")
-    wait(lambda: finished(node) == shown(node) == ["h2", "h3", "h4", "h5", "h6"], within=WITHIN_S)
+        wait(lambda n=n: f"h{n}" in finished(node), what="the task has ended")
+    wait(lambda: finished(node) == shown(node) == ["h2", "h3", "h4", "h5", "h6"])
     keep(node, 2)
     assert node.rpc("config_reload")["result"]["changed"] == ["task_persistence.max_task_history"]
-    wait(lambda: finished(node) == shown(node) == ["h5", "h6"], within=WITHIN_S, what="no task ended since")
+    wait(lambda: finished(node) == shown(node) == ["h5", "h6"], what="no task ended since")
     assert node.state("alive")["state"] == "running"
     node.end()
     keep(node, 1)
     node.start()
-    wait(lambda: finished(node) == shown(node) == ["h6"], within=WITHIN_S, what="a new daemon keeps to it too")
-    wait(lambda: node.rpc("task_list")["result"]["tasks"] == ["alive"], within=WITHIN_S)
+    wait(lambda: finished(node) == shown(node) == ["h6"], what="a new daemon keeps to it too")
+    wait(lambda: node.rpc("task_list")["result"]["tasks"] == ["alive"])
 
 
 @pytest.fixture
@@ -94,7 +93,7 @@ def ticking(node: Node, tmp_path: Path) -> Node:
 def create(node: Node, *reporters: Any) -> None:
     config = {"id": "t", "capture": {"type": "ticker"}, "parsers": ["fine"], "reporters": [*reporters]}
     assert "result" in node.rpc("task_create", config=config)
-    wait(lambda: node.state("t")["counters"]["kept"] > 20, within=WITHIN_S, what="packets come")
+    wait(lambda: node.state("t")["counters"]["kept"] > 20, what="packets come")
 
 
 def test_a_task_whose_buffer_fills_is_degraded_until_it_is_empty_again(ticking: Node, tmp_path: Path) -> None:
@@ -112,12 +111,12 @@ def test_a_task_whose_buffer_fills_is_degraded_until_it_is_empty_again(ticking: 
         everywhere = node.metrics()["otus_task_degraded", (("task", "t"),)]
         return {node.state("t")["degraded"], node.rpc("daemon_stats")["result"]["tasks"]["t"]["degraded"], everywhere}
 
-    wait(lambda: degraded() == {True}, within=WITHIN_S, what="the buffer is too full")
+    wait(lambda: degraded() == {True}, what="the buffer is too full")
     assert node.state("t")["state"] == "running"
     (entry,) = [entry for entry in node.log() if entry["event"] == "task_degraded"]
     assert (entry["task"], 0.7 <= entry["filled"] <= 1) == ("t", True)
     hold.unlink()
-    wait(lambda: degraded() == {False}, within=WITHIN_S, what="it has been emptied")
+    wait(lambda: degraded() == {False}, what="it has been emptied")
     assert events()[:2] == ["task_degraded", "task_recovered"]
     counters = node.state("t")["counters"]
     assert counters["reporters"]["discard"]["dropped"] == {}
@@ -137,7 +136,7 @@ def test_the_watchdog_goes_hungry_while_a_worker_hangs(ticking: Node, tmp_path: 
                 return True
 
         def fed() -> float:
-            systemd.settimeout(WITHIN_S)
+            systemd.settimeout(PATIENCE_S)
             while systemd.recv(4096) != b"WATCHDOG=1":
                 pass
             return time.time()
@@ -161,7 +160,7 @@ def test_the_watchdog_goes_hungry_while_a_worker_hangs(ticking: Node, tmp_path: 
             drain()
             fed_at = fed()
             known = deaths()
-            wait(lambda: drain() and running(attempt), within=WITHIN_S, what="it is replaced")
+            wait(lambda: drain() and running(attempt), what="it is replaced")
             assert deaths()[-1]["reason"] == "hung"
             return len(known) == attempt and fed_at >= datetime.fromisoformat(known[-1]["timestamp"]).timestamp()
 

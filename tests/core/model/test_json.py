@@ -154,6 +154,13 @@ def test_lines_are_the_objects_one_after_the_other() -> None:
     assert encode_json_lines([]) == b""
 
 
+def test_a_class_may_say_that_it_has_no_json_of_its_own() -> None:
+    class Plain(dict[str, int]):
+        to_json = None
+
+    assert json.loads(encode_json(OutputPacket(payload=Plain(a=1))))["payload"] == {"a": 1}
+
+
 def test_lines_of_what_is_no_output_or_cannot_be_encoded_are_refused() -> None:
     with pytest.raises(TypeError):
         encode_json_lines([OutputPacket(), "text"])  # type: ignore[list-item]

@@ -46,10 +46,11 @@ cdef bytes _payload(object payload):
         return payload.to_json()
     if payload is None:
         return b"null"
-    if hasattr(payload, "to_json"):
+    to_json = getattr(payload, "to_json", None)
+    if to_json is not None:
         if hasattr(type(payload), "to_json"):
             _known_payload = type(payload)
-        return payload.to_json()
+        return to_json()
     return json.dumps(payload, default=_plain_value, separators=(",", ":")).encode("ascii")
 
 

@@ -15,7 +15,7 @@ cpdef bytes packed_labels(OutputPacket output):
     if type(source) is dict:
         return None
     if type(source) is not _known_source:
-        if not hasattr(type(source), "packed_labels"):
+        if getattr(type(source), "packed_labels", None) is None:
             return None
         _known_source = type(source)
     return <bytes?>source.packed_labels()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import operator
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +66,9 @@ def find(selection: Selection | None = None) -> list[PluginRecord]:
     return [*damaged, *(_disabled(record, selection) or record for record, _ in found)]
 
 
-def unknown(names: Iterable[str]) -> list[str]:
+def unknown(names: Sequence[str]) -> list[str]:
     """Say of each name that is no installed plugin's, broken ones included, that it is none; nothing is imported."""
-    records = find()
+    records = find() if names else []
     plugins = sorted({record.plugin for record in records})
     told = []
     for name in names:
