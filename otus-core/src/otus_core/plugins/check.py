@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from otus_core.errors import OtusError, PluginNotFound
+from otus_core.interpreter import command, environment
 from otus_core.plugins.loader import find
 from otus_core.plugins.records import PluginRecord
 from otus_core.plugins.selection import Selection
@@ -50,10 +50,9 @@ def check_path(folder: Path) -> list[Report]:
     with tempfile.TemporaryDirectory(prefix="otus-check-") as temporary:
         _write_metadata(Path(temporary), project, entries)
         source = folder / "src" if (folder / "src").is_dir() else folder
-        path = os.pathsep.join([temporary, str(source.resolve()), os.environ.get("PYTHONPATH", "")])
         version = str(project.get("version", "0"))
         records = [PluginRecord(plugin=name, distribution=project["name"], version=version) for name in entries]
-        return [_check(record, {"PYTHONPATH": path.rstrip(os.pathsep)}) for record in records]
+        return [_check(record, temporary, str(source.resolve())) for record in records]
 
 
 def _project(folder: Path) -> dict[str, Any]:
@@ -78,14 +77,13 @@ def _write_metadata(folder: Path, project: Mapping[str, Any], entries: Mapping[s
     (info / "entry_points.txt").write_text(f"[otus.plugins]\n{listed}", "utf-8")
 
 
-def _check(record: PluginRecord, environment: Mapping[str, str] | None = None) -> Report:
-    """Run the contract's rules in a subprocess; one that dies or hangs is a finding too."""
+def _check(record: PluginRecord, *folders: str) -> Report:
+    """Run the contract's rules in a subprocess that imports from these folders first; one that dies or hangs is a finding too."""
     about = {"plugin": record.plugin, "distribution": record.distribution, "version": record.version}
-    command = [sys.executable, "-m", "otus_core.plugins.contract", record.plugin, record.distribution]
     try:
         done = subprocess.run(
-            command,
-            env={**os.environ, **(environment or {})},
+            command("otus_core.plugins.contract", record.plugin, record.distribution),
+            env=environment(os.environ, *folders),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=TIME_MAX_S,

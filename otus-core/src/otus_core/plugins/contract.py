@@ -1,6 +1,6 @@
 """The rules that a plugin keeps and that need no data to be checked; run in a process that holds this plugin alone.
 
-    python -m otus_core.plugins.contract ENTRY_POINT DISTRIBUTION
+    python -P -m otus_core.plugins.contract ENTRY_POINT DISTRIBUTION
 
 writes its findings as JSON, the last line of standard output. A rule is a generator of complaints; one that complains of nothing is kept.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 from collections.abc import Mapping
 from typing import Any
@@ -10,27 +11,32 @@ from typing import Any
 from otus_core.errors import CaptureError
 from otus_core.task.channel import Channel
 from otus_core.task.config import TaskConfig
-from otus_core.task.spawn import spawn
+from otus_core.task.spawn import last_words, open_words, spawn
 
 ACQUIRE_WITHIN_S = 10.0
+EXIT_WITHIN_S = 1.0
+"""An opener's channel is closed by its end, so that waiting for it takes no time, but for one that is being traced."""
 
 Answer = tuple[list[int], CaptureError | None]
 
 
 class Acquirer:
-    """One task's opener. It is started again when it dies."""
+    """One task's opener. It is started again when it dies; one that never got so far as to be ready ends the task, with its reason."""
 
     def __init__(self, config: TaskConfig, plugins: Mapping[str, Any]) -> None:
         self._config = config
         self._plugins = plugins
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
+        self._words: int | None = None
+        self._was_ready = False
         self._number = 0
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
 
     def begin(self) -> None:
-        """Start the opener."""
-        self._process, self._channel = spawn("otus_core.task.opener")
+        """Start the opener. Raises OSError."""
+        self._words = open_words()
+        self._process, self._channel = spawn("otus_core.task.opener", self._words)
         self._channel.on_message = self._message
         self._channel.on_closed = self._gone
         self._channel.send(("init", {"task": self._config.source, "plugins": dict(self._plugins)}))
@@ -45,9 +51,12 @@ class Acquirer:
             self._process.kill()
             self._process.wait()
             self._process = None
+        if self._words is not None:
+            os.close(self._words)
+            self._words = None
 
     async def acquire(self, shard: int, shards: int) -> Answer:
-        """Give one worker's descriptors, which the caller closes, or why there are none."""
+        """Give one worker's descriptors, which the caller closes, or why there are none. Raises OSError."""
         if self._channel is None:
             self.end()
             self.begin()
@@ -66,6 +75,9 @@ class Acquirer:
             self._waiting.pop(number, None)
 
     def _message(self, message: tuple[Any, ...], descriptors: list[int]) -> None:
+        if message[0] == "ready":
+            self._was_ready = True
+            return
         answer = self._waiting.get(message[1])
         if answer is None or answer.done():
             return
@@ -76,9 +88,19 @@ class Acquirer:
 
     def _gone(self) -> None:
         self._channel = None
+        reason = "the opener died" if self._was_ready else f"the opener cannot start: {self._why_dead()}"
         for answer in self._waiting.values():
             if not answer.done():
-                answer.set_result(([], self._refusal("the opener died", fatal=False)))
+                answer.set_result(([], self._refusal(reason, fatal=not self._was_ready)))
+
+    def _why_dead(self) -> str:
+        """Give what an opener that has closed its channel said last, or how it ended."""
+        assert self._process is not None and self._words is not None
+        try:
+            status: object = self._process.wait(EXIT_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            status = "unknown"
+        return last_words(self._words) or f"exit status {status}"
 
     def _refusal(self, reason: str, *, fatal: bool) -> CaptureError:
         source = getattr(self._config.capture.settings, "interface", self._config.capture.type)

@@ -1,6 +1,6 @@
 """A worker process: one pipeline, told what to do by its parent over a channel.
 
-    python -m otus_core.task.child CHANNEL_FD
+    python -P -m otus_core.task.child CHANNEL_FD PARENT_PID
 
 From the parent: ``init`` (with the counters' and the output's descriptor, then the capture's), ``publish``, ``descriptors``, ``exclude``, ``stop``. To the parent: ``started``,
 ``publish``, ``fault``, ``log``, ``error``, ``want_descriptors``, ``trouble``, ``connections``, ``ended``.

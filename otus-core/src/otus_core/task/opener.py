@@ -1,9 +1,9 @@
 """The opener process: opens what needs privilege, and is the only one that keeps CAP_NET_RAW.
 
-    python -m otus_core.task.opener CHANNEL_FD PARENT_PID
+    python -P -m otus_core.task.opener CHANNEL_FD PARENT_PID
 
-It answers ``("acquire", number, task, shard, shards)`` with ``("acquired", number)`` and the descriptors, or ``("refused", number, reason, fatal)``. One opener serves one
-task, so that what a capturer's ``acquire`` calls share (a fanout group) stays within it.
+It says ``("ready",)`` when it has read its task. It answers ``("acquire", number, shard, shards)`` with ``("acquired", number)`` and the descriptors, or with
+``("refused", number, reason, fatal)``. One opener serves one task, so that what a capturer's ``acquire`` calls share (a fanout group) stays within it.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Opener:
     def _message(self, message: tuple[Any, ...], _descriptors: list[int]) -> None:
         if message[0] == "init":
             self._config = load_task(message[1]["task"], load(message[1]["plugins"]))
+            self._channel.send(("ready",))
             return
         _, number, shard, shards = message
         try:

@@ -2,26 +2,56 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import subprocess
-import sys
 
+from otus_core.interpreter import command, environment
+from otus_core.model.text import printable
 from otus_core.observe.systemd import READY_FD
 from otus_core.task.channel import Channel
 
+WORDS_BYTES = 1 << 16
+"""What is kept of a helper's standard error: a traceback has room many times over."""
+REASON_MAX = 300
 
-def spawn(module: str) -> tuple[subprocess.Popen[bytes], Channel]:
-    """Run ``python -m module CHANNEL_FD PARENT_PID``; gives the process and our end of its channel."""
+
+def spawn(module: str, words: int | None = None) -> tuple[subprocess.Popen[bytes], Channel]:
+    """Run ``python -P -m module CHANNEL_FD PARENT_PID``; gives the process and our end of its channel. Raises OSError.
+
+    Standard error goes to the descriptor ``words``, else to where ours goes.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    with theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, str(theirs.fileno()), str(os.getpid())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL if READY_FD in os.environ else None,  # the helpers of a daemon in the background
-            pass_fds=(theirs.fileno(),),
-        )
+    if words is None and READY_FD in os.environ:
+        words = subprocess.DEVNULL  # the helpers of a daemon in the background
+    try:
+        with theirs:
+            process = subprocess.Popen(
+                command(module, str(theirs.fileno()), str(os.getpid())),
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=words,
+                pass_fds=(theirs.fileno(),),
+            )
+    except OSError:
+        ours.close()
+        raise
     channel = Channel(ours)
     channel.listen()
     return process, channel
+
+
+def open_words() -> int:
+    """Give a descriptor that takes a helper's last words, and no more than that. Raises OSError."""
+    descriptor = os.memfd_create("otus-words", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(descriptor, WORDS_BYTES)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+    return descriptor
+
+
+def last_words(descriptor: int) -> str:
+    """Give the last line of what a helper said, made printable; empty when it said nothing."""
+    lines = os.pread(descriptor, WORDS_BYTES, 0).rstrip(b"\0").decode("utf-8", "replace").strip().splitlines()
+    return printable(lines[-1].strip(), REASON_MAX) if lines else ""

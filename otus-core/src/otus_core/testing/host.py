@@ -37,6 +37,7 @@ class Host:
         summary = self._folder / "otus-summary.json"
         command = [
             sys.executable,
+            "-P",
             "-c",
             "import sys; from otus_core.cli import main; sys.exit(main())",
             "run",
