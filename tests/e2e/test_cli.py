@@ -75,7 +75,7 @@ def test_every_answer_can_be_json(node: Node, examples: Path, tmp_path: Path) ->
 
     file = tmp_path / "task.json"
     file.write_text(task(examples / "call.pcap"))
-    assert answer("validate", "-f", str(file)) == {"valid": True, "task_id": "t1"}
+    assert answer("validate", "-f", str(file)) == {"valid": True, "task_id": "t1", "warnings": []}
     assert answer("validate", "-f", str(node.config))["valid"] is True
     assert answer("task", "create", "-f", str(file)) == {"task_id": "t1", "status": "created"}
     assert answer("task", "list") == {"tasks": ["t1"], "count": 1}

@@ -30,6 +30,11 @@ def ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True)
 
 
+def run_otus(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run an ``otus`` command to its end."""
+    return subprocess.run([OTUS, *arguments], capture_output=True, text=True, timeout=2 * PATIENCE_S, check=False)
+
+
 def control(folder: Path, *arguments: str, text: str | None = None) -> tuple[int, Any, str]:
     """Run an ``otus`` command against the daemon whose socket is in ``folder``; gives exit status, the JSON answer, and standard error."""
     done = subprocess.run(

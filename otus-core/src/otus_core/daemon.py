@@ -23,7 +23,7 @@ from otus_core.config.changes import changes
 from otus_core.config.daemon import DaemonConfig
 from otus_core.config.effective import Effective, channel_settings, load_effective
 from otus_core.control.handler import CommandHandler, Rates
-from otus_core.control.protocol import INTERNAL_ERROR, Request, RpcError, error_object
+from otus_core.control.protocol import INTERNAL_ERROR, Request, RpcError, error_object, rpc_error
 from otus_core.control.server import ControlServer
 from otus_core.errors import ConfigInvalid, OtusError
 from otus_core.log import Logger
@@ -161,7 +161,7 @@ class Daemon:
         except RpcError as error:
             return {"error": error_object(error)}
         except OtusError as error:
-            return {"error": error_object(RpcError(INTERNAL_ERROR, str(error)))}
+            return {"error": error_object(rpc_error(error))}
         except Exception as error:
             log.exception("command_failed", command=command)
             return {"error": error_object(RpcError(INTERNAL_ERROR, f"internal error: {type(error).__name__}"))}

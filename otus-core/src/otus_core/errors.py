@@ -14,6 +14,7 @@ OtusError
 ├── FlowContextRefused       a flow context is too large or of a wrong type
 ├── PipelineStopped
 ├── DaemonNotRunning
+├── RequestRefused           the daemon refuses what it was asked for, in its own words
 └── ParseError               the one error that a parser may raise: not part of the tree's
                              user-facing side, it costs one packet and is counted
 """
@@ -142,6 +143,14 @@ class DaemonNotRunning(OtusError):
     """Nothing answers on the control socket."""
 
     exit_status = 3
+
+
+class RequestRefused(OtusError):
+    """The daemon refuses what it was asked for. ``problems`` are those of a configuration, where that is the reason."""
+
+    def __init__(self, message: str, problems: Sequence[ConfigProblem] = ()) -> None:
+        self.problems = tuple(problems)
+        super().__init__(message)
 
 
 class ParseError(Exception):

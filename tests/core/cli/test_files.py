@@ -58,4 +58,4 @@ def test_what_is_wrong_is_told_with_its_path(text: str, reasons: list[str]) -> N
 
 def test_answers_for_machines() -> None:
     done = otus("--output", "json", "validate", "-f", "-", text="otus: {node: {hostname: edge-1}}")
-    assert json.loads(done.stdout) == {"valid": True, "hostname": "edge-1", "ip": "192.0.2.1"}
+    assert json.loads(done.stdout) == {"valid": True, "hostname": "edge-1", "ip": "192.0.2.1", "warnings": []}

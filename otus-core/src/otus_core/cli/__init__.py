@@ -9,6 +9,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 
 DEBUG = "OTUS_DEBUG"
 FAILED, INTERRUPTED = 1, 130
@@ -25,8 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from otus_core.errors import OtusError
 
     gc.set_threshold(*COLLECT_AFTER)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = _run(list(sys.argv[1:] if arguments is None else arguments))
+        status = _run(given)
         sys.stdout.flush()
         return status
     except (BrokenPipeError, OutputClosed):
@@ -36,8 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except OtusError as error:
         _raise_if_debugging()
-        for line in str(error).splitlines():
-            sys.stderr.write(f"otus: {line}\n")
+        sys.stderr.write(_told(error, wants_json(given)))
         return error.exit_status
     except Exception as error:
         _raise_if_debugging()
@@ -66,6 +67,23 @@ def _run(arguments: list[str]) -> int:
     from otus_core.cli.app import run_app
 
     return run_app(arguments)
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Whether ``--output json`` stands among the arguments, before the command or after it."""
+    pairs = pairwise(arguments)
+    return "--output=json" in arguments or ("--output", "json") in pairs
+
+
+def _told(error: Exception, as_json: bool) -> str:
+    """Give an error as lines for people, or as one JSON object a line for programs."""
+    if not as_json:
+        return "".join(f"otus: {line}\n" for line in str(error).splitlines())
+    import json
+
+    problems = [{"path": one.path, "message": one.message} for one in getattr(error, "problems", ())]
+    about = {"type": type(error).__name__, "message": str(error), "problems": problems}
+    return json.dumps({"error": about}) + "\n"
 
 
 def _raise_if_debugging() -> None:

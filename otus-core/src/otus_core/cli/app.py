@@ -13,7 +13,7 @@ import typer.core
 import typer.main
 
 import otus_core
-from otus_core.cli import OutputClosed
+from otus_core.cli import OutputClosed, wants_json
 from otus_core.cli.commands import COMMANDS, FIRST_PARTY_COMMANDS, Entry
 from otus_core.cli.help import help_page
 from otus_core.cli.session import session_of
@@ -25,6 +25,12 @@ CLICK_SUGGESTS = any(error.__name__ == "NoSuchCommand" for error in UsageError._
 """Click itself tells near commands since 8.4; typer would tell them once more."""
 VALUED = ("--config", "-c", "--socket", "--output", "--no-plugin")
 FLAGS = ("--safe",)
+
+
+class WrongUsage(OtusError):
+    """The command line is wrong, and whoever wrote it wants to be told in JSON."""
+
+    exit_status = 2
 
 
 class OtusGroup(typer.core.TyperGroup):
@@ -95,6 +101,8 @@ def run_app(arguments: Sequence[str]) -> int:
     try:
         status = command.main(args=hoisted(arguments), prog_name=PROGRAM, standalone_mode=False)
     except UsageError as error:
+        if wants_json(arguments):
+            raise WrongUsage(error.format_message()) from None  # type: ignore[attr-defined]
         error.show()  # type: ignore[attr-defined]
         return int(getattr(error, "exit_code", 2))
     except typer.Abort:

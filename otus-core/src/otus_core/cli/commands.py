@@ -31,7 +31,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     "Files": {
         "validate": Entry("otus_core.cli.validate:validate", "Check a task or configuration file"),
         "schema": Entry("otus_core.cli.schema:app", "Print the JSON Schema of such a file, for editors"),
-        "config": Entry("otus_core.cli.config:app", "Print a configuration file to start from"),
+        "config": Entry("otus_core.cli.config:app", "Print a configuration to start from, or the one in force"),
     },
 }
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from typing import Annotated, Any
+
 import typer
+
+from otus_core.cli.session import session_of
 
 app = typer.Typer(no_args_is_help=True, help="The daemon's configuration file.")
 
@@ -21,3 +26,49 @@ def sample() -> None:
     from otus_core.config.shipped import shipped_config
 
     typer.echo(shipped_config(), nl=False)
+
+
+@app.command("show")
+def show(
+    context: typer.Context,
+    effective: Annotated[
+        bool, typer.Option("--effective", help="Every key, as it is in force: defaults, variables and inheritance.")
+    ] = False,
+) -> None:
+    """Print the configuration that --config names, checked, with secrets covered.
+
+    Without --effective only what the file says is printed.
+    """
+    from otus_core.config.dump import dump_yaml
+
+    session = session_of(context)
+    data = _effective(session) if effective else _given(session)
+    typer.echo(json.dumps(data, indent=1) if session.json_output else dump_yaml(data), nl=session.json_output)
+
+
+def _effective(session: Any) -> dict[str, Any]:
+    from otus_core.config.daemon import DaemonConfig
+    from otus_core.config.effective import ROOT, load_effective
+    from otus_core.config.mask import mask
+    from otus_core.config.unstructure import unstructure
+
+    sections = session.registry.config_sections()
+    found = load_effective(session.config, sections=sections)
+    data = mask(unstructure(found.config), DaemonConfig, sections)
+    data["node"].update(hostname=found.hostname, ip=found.ip)
+    return {ROOT: data}
+
+
+def _given(session: Any) -> dict[str, Any]:
+    from otus_core.config.daemon import DaemonConfig
+    from otus_core.config.effective import ROOT, effective_from
+    from otus_core.config.load import load_file
+    from otus_core.config.mask import mask
+    from otus_core.errors import ConfigInvalid
+
+    if session.config is None:
+        raise ConfigInvalid("name the file: otus config show --config FILE; --effective shows the defaults without one")
+    data = load_file(session.config)
+    sections = session.registry.config_sections()
+    effective_from(data, str(session.config), sections=sections)
+    return {ROOT: mask(data[ROOT], DaemonConfig, sections)}

@@ -17,13 +17,10 @@ import attrs
 
 from otus_core.cli.progress import Progress, summary_text
 from otus_core.errors import CaptureError, ConfigInvalid, ConfigProblem, OtusError, PluginNotFound
-from otus_core.observe.logs import setup_stderr
 from otus_core.observe.repeats import Repeats
-from otus_core.plugins.loader import load
 from otus_core.plugins.registry import Registry
-from otus_core.plugins.selection import Selection
 from otus_core.task.assembly import Node, Place, assemble, origins
-from otus_core.task.config import TaskConfig, load_task, read_task_file
+from otus_core.task.config import TaskConfig, TaskDefaults, load_task, read_task_file
 from otus_core.task.output import LineMerger, StdoutWriter
 from otus_core.task.worker import Worker
 
@@ -61,13 +58,11 @@ class Result:
     error: str = ""
 
 
-def run_foreground(request: RunRequest, selection: Selection) -> int:
-    """Run, with the plugins that are selected, and give the exit status. Raises OtusError for what the arguments or the task have wrong."""
-    setup_stderr()
+def run_foreground(request: RunRequest, registry: Registry, defaults: TaskDefaults | None = None) -> int:
+    """Run, with these plugins and a daemon's defaults, and give the exit status. Raises OtusError for what the arguments or the task have wrong."""
     begun = time.monotonic()
-    registry = load(selection)
     registry.log_failures()
-    config = load_task(task_data(request), registry)
+    config = load_task(task_data(request), registry, defaults)
     _warn_without_parser(config, registry)
     result = run_task(config, registry, request)
     result.summary["elapsed_s"] = round(time.monotonic() - begun, 6)

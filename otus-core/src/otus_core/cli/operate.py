@@ -86,11 +86,27 @@ def task_delete(ctx: typer.Context, task_id: Annotated[str, typer.Argument(help=
     _show(ctx, result, f"task {result['task_id']} deleted")
 
 
+@task_app.command("show")
+def task_show(ctx: typer.Context, task_id: Annotated[str, typer.Argument(help="The task.")]) -> None:
+    """Print the configuration of a task as it was asked for, with secrets covered: a file to edit and create again."""
+    from otus_core.config.dump import dump_yaml
+
+    result = _call(ctx, "task_get", {"task_id": task_id})
+    _show(ctx, result, dump_yaml(result["config"]).rstrip("\n"))
+
+
 @task_app.command("list")
-def task_list(ctx: typer.Context) -> None:
-    """List the tasks' ids."""
-    result = _call(ctx, "task_list")
-    _show(ctx, result, "\n".join(result["tasks"]) or "no tasks")
+def task_list(
+    ctx: typer.Context,
+    history: Annotated[bool, typer.Option("--history", help="Show tasks that have ended as well.")] = False,
+) -> None:
+    """List the tasks with their states."""
+    from otus_core.cli.tables import tasks_text
+
+    result = _call(ctx, "task_status")
+    shown = {**result, "ended": result["ended"] if history else []}
+    answer = shown if history else {"tasks": [t["task_id"] for t in result["tasks"]], "count": result["count"]}
+    _show(ctx, answer, tasks_text(shown))
 
 
 @task_app.command("status")

@@ -51,7 +51,9 @@ def run(
     otus run call.pcap · otus run call.pcap --format json · sudo otus run -i eth0 --bpf "udp port 5060"
     """
     from otus_core.cli.foreground import RunRequest, run_foreground
+    from otus_core.observe.logs import setup_stderr
 
+    setup_stderr()  # before plugins are loaded, which may have something to say
     request = RunRequest(
         files=tuple(files or ()),
         interface=interface,
@@ -66,4 +68,5 @@ def run(
         summary_json=summary_json,
         quiet=quiet,
     )
-    raise typer.Exit(run_foreground(request, session_of(context).selection))
+    session = session_of(context)
+    raise typer.Exit(run_foreground(request, session.registry, session.task_defaults))

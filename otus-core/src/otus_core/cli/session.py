@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from otus_core.cli.commands import Entry
     from otus_core.plugins.registry import Registry
     from otus_core.plugins.selection import Selection
+    from otus_core.task.config import TaskDefaults
 
 
 class Session:
@@ -50,6 +52,20 @@ class Session:
         from otus_core.plugins.loader import load
 
         return load(self.selection)
+
+    @cached_property
+    def task_defaults(self) -> TaskDefaults | None:
+        """What tasks inherit from the configuration that --config names; none without it. Raises ConfigInvalid."""
+        if self.config is None:
+            return None
+        from otus_core.config.effective import load_effective
+        from otus_core.daemon import task_defaults
+
+        environment = {
+            "OTUS_NODE_IP": "127.0.0.1",
+            **os.environ,
+        }  # tasks inherit no address, and this node may have none
+        return task_defaults(load_effective(self.config, environment, self.registry.config_sections()).config)
 
     @cached_property
     def plugin_commands(self) -> dict[str, Entry]:

@@ -12,6 +12,7 @@ import typer
 from otus_core.cli.session import Session, session_of
 from otus_core.config.effective import channel_settings, effective_from, is_configuration
 from otus_core.config.load import load_file
+from otus_core.task.check import check_filter, node_warnings
 from otus_core.task.config import ComponentSpec, TaskConfig, load_task, unwrap
 
 
@@ -21,7 +22,9 @@ def validate(
 ) -> None:
     """Check a task file, or the daemon's configuration file, against the installed plugins.
 
-    A configuration is what has the top-level key otus. Nothing is started and no interface is opened. Exit status 2 when something is wrong.
+    A configuration is what has the top-level key otus. With --config FILE a task is checked with that daemon's defaults, as `otus task create` has it.
+    The capture filter is compiled; what this machine lacks (CPUs, the interface, a file) is a warning. Nothing is started and no interface is opened.
+    Exit status 2 when something is wrong.
     """
     session = session_of(context)
     source = "standard input" if str(file) == "-" else str(file)
@@ -39,18 +42,23 @@ def _configuration(data: Any, session: Session, source: str) -> None:
         declaration = session.registry.component("command_channel", channel.type).declaration
         channel_settings(effective.config, declaration.load_config(), source)
     if session.json_output:
-        typer.echo(json.dumps({"valid": True, "hostname": effective.hostname, "ip": effective.ip}))
+        about = {"hostname": effective.hostname, "ip": effective.ip, "warnings": effective.warnings}
+        typer.echo(json.dumps({"valid": True, **about}))
         return
     for warning in effective.warnings:
-        typer.echo(f"{source}: {warning}", err=True)
+        typer.echo(f"{source}: warning: {warning}", err=True)
     typer.echo(f"{source}: the configuration is valid: node {effective.hostname}, {effective.ip}")
 
 
 def _task(data: Any, session: Session, source: str) -> None:
-    config = load_task(unwrap(data, source), session.registry, source=source)
+    config = load_task(unwrap(data, source), session.registry, session.task_defaults, source)
+    check_filter(config, source)
+    warnings = node_warnings(config)
     if session.json_output:
-        typer.echo(json.dumps({"valid": True, "task_id": config.id}))
+        typer.echo(json.dumps({"valid": True, "task_id": config.id, "warnings": warnings}))
         return
+    for warning in warnings:
+        typer.echo(f"{source}: warning: {warning}", err=True)
     parts = [
         f"capture {config.capture.id}",
         *(f"{kind} {', '.join(spec.id for spec in specs)}" for kind, specs in _lists(config) if specs),

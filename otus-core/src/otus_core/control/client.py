@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from otus_core.control.protocol import METHOD_NOT_FOUND
-from otus_core.errors import DaemonNotRunning, OtusError
+from otus_core.errors import ConfigProblem, DaemonNotRunning, OtusError, RequestRefused
 
 ANSWER_MAX = 64 << 20
 TIMEOUT_S = 30.0
@@ -58,5 +58,8 @@ def _result(line: bytes, method: str) -> Any:
     if "error" in answer:
         if answer["error"]["code"] == METHOD_NOT_FOUND:
             raise OtusError(f"the daemon is of another version: it does not know {method}")
-        raise OtusError(answer["error"]["message"])
+        problems = (answer["error"].get("data") or {}).get("problems", ())
+        raise RequestRefused(
+            answer["error"]["message"], [ConfigProblem(one["path"], one["message"]) for one in problems]
+        )
     return answer["result"]

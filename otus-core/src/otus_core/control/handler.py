@@ -13,6 +13,7 @@ import otus_core
 from otus_core.config.structure import unknown_key
 from otus_core.control.protocol import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
 from otus_core.plugins.registry import Registry
+from otus_core.task.config import mask_task, unwrap
 from otus_core.task.manager import Task, TaskManager
 from otus_core.task.store import StoredTask
 
@@ -45,10 +46,11 @@ class CommandHandler:
         self._owner = owner
         self._rates = rates
         self._begun = time.monotonic()
-        self.methods: dict[str, tuple[Method, tuple[str, ...]]] = {
-            "task_create": (self._task_create, ("config",)),
+        self.methods: dict[str, tuple[Method, tuple[str, ...] | None]] = {
+            "task_create": (self._task_create, None),
             "task_delete": (self._task_delete, ("task_id",)),
             "task_list": (self._task_list, ()),
+            "task_get": (self._task_get, ("task_id",)),
             "task_status": (self._task_status, ("task_id",)),
             "config_reload": (self._config_reload, ()),
             "daemon_status": (self._daemon_status, ()),
@@ -63,9 +65,8 @@ class CommandHandler:
         if found is None:
             raise RpcError(METHOD_NOT_FOUND, unknown_key(method, tuple(self.methods)))
         function, known = found
-        for key in params:
-            if key not in known:
-                raise RpcError(INVALID_PARAMS, f"params.{key}: {unknown_key(key, known)}")
+        if known is not None:
+            _check_keys(params, known)
         return await function(params)
 
     def answered(self, method: str) -> None:
@@ -74,9 +75,7 @@ class CommandHandler:
             self._owner.request_shutdown()
 
     async def _task_create(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        if not isinstance(params.get("config"), Mapping):
-            raise RpcError(INVALID_PARAMS, "params.config: is required: the task, as an object")
-        task_id = await self._manager.create(params["config"])
+        task_id = await self._manager.create(task_of(params))
         return {"task_id": task_id, "status": "created"}
 
     async def _task_delete(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,6 +88,14 @@ class CommandHandler:
     async def _task_list(self, _params: Mapping[str, Any]) -> dict[str, Any]:
         ids = sorted(self._manager.tasks)
         return {"tasks": ids, "count": len(ids)}
+
+    async def _task_get(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        task_id = _task_id(params)
+        if task_id is None:
+            raise RpcError(INVALID_PARAMS, "params.task_id: is required")
+        history = () if task_id in self._manager.tasks else self._manager.ended(task_id)
+        stored = history[0] if history else self._manager.get(task_id).stored
+        return {"task_id": task_id, "state": stored.state, "config": mask_task(stored.config, self._registry)}
 
     async def _task_status(self, params: Mapping[str, Any]) -> dict[str, Any]:
         task_id = _task_id(params)
@@ -160,6 +167,29 @@ class Rates:
     def of(self, task_id: str) -> dict[str, float]:
         """Give the rates of one task."""
         return self._rates.get(task_id, {"frames_per_sec": 0.0, "messages_per_sec": 0.0})
+
+
+def task_of(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Find the task in ``task_create``'s params: below ``config``, below ``task`` (beside ``command: task_create`` or not), or the params themselves.
+
+    All three are what people paste: the documented params, a task file with its ``task:`` line, and the task alone. Raises RpcError, ConfigInvalid.
+    """
+    if "config" in params:
+        _check_keys(params, ("config",))
+        if not isinstance(params["config"], Mapping):
+            raise RpcError(INVALID_PARAMS, "params.config: is required: the task, as an object")
+        return unwrap(params["config"])
+    if "task" in params:
+        return unwrap(params)
+    if "capture" in params:
+        return params
+    raise RpcError(INVALID_PARAMS, "params.config: is required: the task, as an object")
+
+
+def _check_keys(params: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    for key in params:
+        if key not in known:
+            raise RpcError(INVALID_PARAMS, f"params.{key}: {unknown_key(key, known)}")
 
 
 def _task_id(params: Mapping[str, Any]) -> str | None:

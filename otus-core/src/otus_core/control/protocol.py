@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
 import attrs
+
+from otus_core.errors import ConfigInvalid, ConfigProblem, OtusError
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -39,12 +41,18 @@ class Request:
 
 
 class RpcError(Exception):
-    """An error as it goes over the wire; ``request_id`` is that of the request it answers, where it could be read."""
+    """An error as it goes over the wire; ``request_id`` is that of the request it answers, where it could be read.
 
-    def __init__(self, code: int, message: str, request_id: str | int | None = None) -> None:
+    ``problems`` are those of a configuration that is refused, and go into the error's ``data``.
+    """
+
+    def __init__(
+        self, code: int, message: str, request_id: str | int | None = None, problems: Sequence[ConfigProblem] = ()
+    ) -> None:
         self.code = code
         self.message = message
         self.request_id = request_id
+        self.problems = problems
         super().__init__(message)
 
 
@@ -103,7 +111,17 @@ def refusal(error: RpcError, request_id: str | int | None = None) -> bytes:
 
 def error_object(error: RpcError) -> dict[str, Any]:
     """Give the ``error`` member of an answer."""
-    return {"code": error.code, "message": error.message}
+    about: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.problems:
+        about["data"] = {"problems": [{"path": p.path, "message": p.message} for p in error.problems]}
+    return about
+
+
+def rpc_error(error: OtusError) -> RpcError:
+    """Give what a caller is told of an error: a configuration that is refused came in the caller's params (-32602)."""
+    if isinstance(error, ConfigInvalid):
+        return RpcError(INVALID_PARAMS, str(error), problems=error.problems)
+    return RpcError(INTERNAL_ERROR, str(error))
 
 
 def _line(value: Any) -> bytes:

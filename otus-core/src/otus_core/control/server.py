@@ -25,6 +25,7 @@ from otus_core.control.protocol import (
     answer,
     parse,
     refusal,
+    rpc_error,
 )
 from otus_core.errors import OtusError
 from otus_core.log import Logger
@@ -149,7 +150,7 @@ class ControlServer:
         except RpcError as error:
             reply = refusal(error, request.id)
         except OtusError as error:
-            reply = refusal(RpcError(INTERNAL_ERROR, str(error)), request.id)
+            reply = refusal(rpc_error(error), request.id)
         except Exception as error:
             log.exception("control_request_failed", method=request.method)
             reply = refusal(RpcError(INTERNAL_ERROR, f"internal error: {type(error).__name__}"), request.id)

@@ -12,7 +12,9 @@ from typing import Any, Literal, TypeVar
 
 import attrs
 
+from otus_core.config.mask import mask
 from otus_core.config.structure import BAD, Problems, build, join, told, unknown_key
+from otus_core.config.unstructure import MASK
 from otus_core.declarations import Declaration
 from otus_core.decode.options import DecoderConfig
 from otus_core.errors import ConfigInvalid, PluginNotFound
@@ -119,6 +121,32 @@ def unwrap(data: Any, source: str = "") -> dict[str, Any]:
     if problems.found:
         raise ConfigInvalid(problems.found, source)
     return dict(data)
+
+
+def mask_task(data: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
+    """Give a task's plain data with the secrets of its components covered; of a component that is not installed all options are."""
+    masked = dict(data)
+    if isinstance(data.get("capture"), Mapping):
+        masked["capture"] = _masked("capturer", data["capture"], data["capture"], registry)
+    for key in ("parsers", "processors", "reporters"):
+        if isinstance(data.get(key), (list, tuple)):
+            masked[key] = [_masked_entry(key.removesuffix("s"), entry, registry) for entry in data[key]]
+    return masked
+
+
+def _masked_entry(kind: str, entry: Any, registry: Registry) -> Any:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("config"), Mapping):
+        return entry
+    return {**entry, "config": _masked(kind, entry, entry["config"], registry)}
+
+
+def _masked(kind: str, entry: Mapping[str, Any], config: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
+    try:
+        cls = registry.component(kind, str(entry.get("type", entry.get("name")))).declaration.load_config()
+        covered: dict[str, Any] = mask(config, cls)
+    except (Exception, SystemExit):  # it is not installed, or broken: nobody can say which of its options are secret
+        return {key: value if key in CAPTURE_KEYS else MASK for key, value in config.items()}
+    return covered
 
 
 def load_task(

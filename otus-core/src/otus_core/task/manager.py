@@ -15,6 +15,7 @@ import attrs
 from otus_core.errors import OtusError, TaskAlreadyExists, TaskNotFound, TaskStartFailed
 from otus_core.log import Logger
 from otus_core.plugins.registry import Registry
+from otus_core.task.check import check_filter
 from otus_core.task.config import TaskConfig, TaskDefaults, load_task
 from otus_core.task.state import ENDED, State, may_follow
 from otus_core.task.store import StoredTask, TaskStore
@@ -82,6 +83,7 @@ class TaskManager:
     async def create(self, data: Any) -> str:
         """Check, store and start a task; gives its id. Raises ConfigInvalid, TaskAlreadyExists, TaskStartFailed, OtusError."""
         config = load_task(data, self._registry, self._defaults())
+        await asyncio.to_thread(check_filter, config)  # host names in it are looked up, which may take its time
         return await self._to_its_end(self._create(config))
 
     async def delete(self, task_id: str) -> None:

@@ -1,0 +1,49 @@
+"""Plain data with its secrets covered, for answers, terminals and logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from otus_core.config.shape import Either, Entries, Field, Items, Nested, Shape, fields_of
+from otus_core.config.unstructure import MASK
+
+UNSET: tuple[Any, ...] = (None, "", (), [], {})
+
+
+def mask(data: Any, cls: type, sections: Mapping[str, type] | None = None, at: str = "") -> Any:
+    """Give a copy of what a configuration of class ``cls`` was read from; secrets that are set become ``********``.
+
+    ``sections`` gives the classes of mappings that plugins define, by their dotted path below ``cls``. Keys that the class does not know are kept as they
+    are: they were refused when the configuration was checked.
+    """
+    if not isinstance(data, Mapping):
+        return data
+    known = {key: field for field in fields_of(cls) for key in field.keys}
+    return {
+        key: _value(value, known.get(key), sections or {}, f"{at}.{key}" if at else str(key))
+        for key, value in data.items()
+    }
+
+
+def _value(value: Any, field: Field | None, sections: Mapping[str, type], at: str) -> Any:
+    if field is None:
+        return value
+    if field.option.secret:
+        return value if value in UNSET else MASK
+    section = sections.get(at)
+    return mask(value, section) if section is not None else _shaped(value, field.shape, sections, at)
+
+
+def _shaped(value: Any, shape: Shape, sections: Mapping[str, type], at: str) -> Any:
+    """Look for secrets below a value, as far as its shape names classes."""
+    if isinstance(shape, Nested):
+        return mask(value, shape.cls, sections, at)
+    if isinstance(shape, Items) and isinstance(value, (list, tuple)):
+        return [_shaped(item, shape.item, sections, at) for item in value]
+    if isinstance(shape, Entries) and isinstance(value, Mapping):
+        return {key: _shaped(item, shape.value, sections, f"{at}.{key}") for key, item in value.items()}
+    if isinstance(shape, Either):
+        for option in shape.options:
+            value = _shaped(value, option, sections, at)
+    return value
