@@ -59,7 +59,7 @@ def send_all(brokers: str, outputs: Sequence[OutputPacket], **options: Any) -> t
     async def run() -> tuple[int, dict[str, int]]:
         async with reporter(brokers, **options) as made:
             result = await made.report(outputs)
-            return result.reported, dict(result.failed)
+            return result.reported, {reason: len(places) for reason, places in result.failed.items()}
 
     return asyncio.run(run())
 
@@ -73,7 +73,7 @@ def place(outputs: Sequence[OutputPacket], partitions: int = 3, **options: Any) 
         limit = Limit(config.max_message_bytes)
         lanes = Lanes([Lane(road, "t", n, limit) for n in range(partitions)])
         ticket = Ticket(len(outputs))
-        Encoder(config, {"sip": "sip.call_id"}).place(outputs, lanes, ticket)
+        Encoder(config, {"sip": "sip.call_id"}).place(outputs, lanes, ticket, range(len(outputs)))
         batches = []
         for lane in lanes.lanes:
             if lane.writer is not None:
@@ -83,6 +83,6 @@ def place(outputs: Sequence[OutputPacket], partitions: int = 3, **options: Any) 
             else:
                 batches.append(b"")
         await road.stop()
-        return batches, dict(ticket.failed)
+        return batches, {reason: len(places) for reason, places in ticket.failed.items()}
 
     return asyncio.run(run())

@@ -51,6 +51,7 @@ class Context:
     ``flows`` is given to parsers that declare ``wants_flows``; ``stdout`` to reporters. ``peers`` publishes small messages to the
     same component in the sibling workers of the task (``None`` with a single worker). ``call_labels`` gives, by payload type, the label that
     tells calls apart, where the parser declares one. ``data_dir`` is given to command channels, for what must survive a restart.
+    ``has_fallback`` and ``has_spool`` tell a reporter what becomes of messages that it gives up.
     """
 
     task_id: str
@@ -65,6 +66,8 @@ class Context:
     peers: Callable[[Any], None] | None = None
     call_labels: Mapping[str, str] = attrs.field(factory=dict)
     data_dir: str = ""
+    has_fallback: bool = False
+    has_spool: bool = False
 
 
 class _Lifecycle:
@@ -189,12 +192,23 @@ class BaseProcessor(_Lifecycle):
         raise NotImplementedError
 
 
+Some = int | Sequence[int]
+"""How many messages of a batch, or which: their places in it, from 0."""
+
+
 @attrs.frozen
 class ReportResult:
-    """The fate of a batch: ``reported`` were acknowledged, ``failed`` counts the others by reason."""
+    """The fate of a batch: ``reported`` messages were acknowledged, the others are told by reason, as a count or as their places in the batch.
+
+    ``failed``: given up; they go to the reporter's fallback, and are dropped where there is none. ``final``: nobody could do anything with them, they are dropped.
+    ``retry``: they surely did not arrive, and may later; the core offers them again after a pause. Say places where you can: of a batch that was reported in part,
+    only those can be moved to the fallback or offered again.
+    """
 
     reported: int = 0
-    failed: Mapping[str, int] = attrs.field(factory=dict)
+    failed: Mapping[str, Some] = attrs.field(factory=dict)
+    retry: Mapping[str, Some] = attrs.field(factory=dict)
+    final: Mapping[str, Some] = attrs.field(factory=dict)
 
 
 class BaseReporter(_Lifecycle):
@@ -209,7 +223,9 @@ class BaseReporter(_Lifecycle):
     async def report(self, batch: Sequence[OutputPacket]) -> ReportResult:
         """Send one batch; returns when the fate of every message in it is known.
 
-        An exception counts the whole batch as failed. The core opens up to ``max_in_flight`` of these at a time.
+        OSError (a refused connection, a name that is not found) says that the destination cannot be reached: the batch is offered again, as with ``retry``. Any other
+        exception is taken for a fault of this reporter; the batch counts as ``failed`` after ``max_retries`` further tries. What takes longer than ``send_timeout`` is
+        cancelled, and may have arrived. The core opens up to ``max_in_flight`` of these calls at a time.
         """
         raise NotImplementedError
 

@@ -118,7 +118,7 @@ class Reporter(Declaration):
     """A reporter.
 
     ``payload_types`` it accepts, empty for all. At most ``max_in_flight`` calls of ``report`` are open at a time. ``own_retries``: it retries by itself, so
-    the core's timeout and retries do not apply. ``failure_reasons`` is the closed set of keys in ``ReportResult.failed``; others count as ``other``.
+    the core's ``send_timeout`` and ``max_retries`` do not apply. ``failure_reasons`` is the closed set of reasons in a ``ReportResult``; others count as ``other``.
     """
 
     kind: ClassVar[str] = "reporter"

@@ -1,5 +1,5 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
 cdef enum:
@@ -60,6 +60,7 @@ cdef inline int put_field(Memory *memory, bytes data) except -1:
 
 cdef class BatchWriter:
     cdef Memory memory
+    cdef Memory placed          # of each record its place among its owner's messages, 32 bits
     cdef readonly Py_ssize_t count
     cdef readonly int64_t made_ms
     cdef readonly object owner
@@ -68,4 +69,4 @@ cdef class BatchWriter:
     cdef Py_ssize_t views
     cdef bint finished
 
-    cdef int add(self, const char *body, Py_ssize_t n) except -1
+    cdef int add(self, const char *body, Py_ssize_t n, int32_t place) except -1

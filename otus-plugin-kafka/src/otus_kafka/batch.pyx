@@ -94,7 +94,8 @@ def record_body(bytes key, bytes value, headers):
 
 @cython.final
 cdef class BatchWriter:
-    """Takes the bodies of records until somebody thinks that they are enough. ``shares`` says how many in a row belong to which owner.
+    """Takes the bodies of records until somebody thinks that they are enough. ``shares`` says how many in a row belong to which owner, and
+    ``places`` which of that owner's messages they are.
 
     Records bear the time of the batch, which is at most a flush interval off.
     """
@@ -105,6 +106,7 @@ cdef class BatchWriter:
 
     def __dealloc__(self):
         give_back(&self.memory)
+        give_back(&self.placed)
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         if not self.finished:
@@ -120,11 +122,18 @@ cdef class BatchWriter:
         """Bytes of the records."""
         return self.memory.used
 
-    def append(self, bytes body not None):
-        """Add one record."""
-        self.add(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
+    def append(self, bytes body not None, int32_t place=0):
+        """Add one record, which is its owner's message number ``place``."""
+        self.add(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body), place)
 
-    cdef int add(self, const char *body, Py_ssize_t n) except -1:
+    def places(self, Py_ssize_t start, Py_ssize_t count):
+        """Give the places of ``count`` records from number ``start`` on."""
+        cdef const int32_t *at = <const int32_t *>self.placed.at
+        if start < 0 or count < 0 or start + count > self.count:
+            raise IndexError("there are not so many records")
+        return [at[start + i] for i in range(count)]
+
+    cdef int add(self, const char *body, Py_ssize_t n, int32_t place) except -1:
         cdef char head[24]
         cdef Memory memory
         if self.finished:
@@ -137,6 +146,7 @@ cdef class BatchWriter:
         put_varint(&self.memory, memory.used + n)
         put(&self.memory, head, memory.used)
         put(&self.memory, body, n)
+        put(&self.placed, <const char *>&place, sizeof(place))
         self.count += 1
         return 0
 

@@ -11,7 +11,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_GetItemWithError, PyDict_Next
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from otus_core import encode_json, packed_labels
@@ -251,8 +251,8 @@ cdef class Encoder:
     def __dealloc__(self):
         give_back(&self.body)
 
-    def place(self, batch, lanes, ticket):
-        """Encode each output and add it to a lane. One that cannot be encoded, or is too large, is settled at once."""
+    def place(self, batch, lanes, ticket, places):
+        """Encode each output and add it to a lane; ``places`` are their numbers in the ticket. One that cannot be encoded, or is too large, is settled at once."""
         cdef int64_t now_ms = <int64_t>(time.time() * 1000)
         cdef list all_lanes = lanes.lanes
         cdef list writers = [lane.writer for lane in all_lanes]
@@ -261,14 +261,16 @@ cdef class Encoder:
         cdef Py_ssize_t spread = -1 if self.by_flow else lanes.next()
         cdef Py_ssize_t at
         cdef BatchWriter writer
-        for output in batch:
+        cdef int32_t place
+        for output, number in zip(batch, places):
+            place = number
             try:
                 at = self.encode(output, len(all_lanes), spread)
             except Exception:  # a payload's own to_json, or a label that is no text: this message alone is lost
-                ticket.settle(1, "encode")
+                ticket.fail("encode", (place,))
                 continue
             if self.body.used > self.largest:
-                ticket.settle(1, "too_large")
+                ticket.fail("too_large", (place,))
                 continue
             writer = writers[at]
             if writer is None or writer.memory.used + self.body.used + RECORD_HEAD > limit or writer.count >= RECORDS_IN_BATCH:
@@ -276,7 +278,7 @@ cdef class Encoder:
             if writer.owner is not ticket:
                 writer.give_to(ticket)
                 touched.append(all_lanes[at])
-            writer.add(self.body.at, self.body.used)
+            writer.add(self.body.at, self.body.used, place)
         if self.body.size > KEEP_BYTES:
             give_back(&self.body)
         for lane in touched:

@@ -7,6 +7,7 @@ the next one grows. So batches are small when there is little to do, and large w
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -36,17 +37,20 @@ class Ticket:
     def __init__(self, size: int) -> None:
         self.left = size
         self.reported = 0
-        self.failed: dict[str, int] = {}
+        self.failed: dict[str, list[int]] = {}
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._check()
 
-    def settle(self, count: int, reason: str) -> None:
-        """Tell the fate of some messages; an empty reason means acknowledged."""
+    def succeed(self, count: int) -> None:
+        """So many messages are acknowledged."""
         self.left -= count
-        if reason:
-            self.failed[reason] = self.failed.get(reason, 0) + count
-        else:
-            self.reported += count
+        self.reported += count
+        self._check()
+
+    def fail(self, reason: str, places: Sequence[int]) -> None:
+        """These messages are given up."""
+        self.left -= len(places)
+        self.failed.setdefault(reason, []).extend(places)
         self._check()
 
     def _check(self) -> None:
@@ -84,7 +88,7 @@ class _Parcel:
 
     writer: BatchWriter
     size: int
-    deadline: float
+    deadline: float | None
     sealed: SealedBatch | None = None
     attempts: int = 0
     ambiguous: bool = False
@@ -99,6 +103,11 @@ class Road:
         self.room = Room(config.max_buffer_bytes)
         self.compress = compressor(config.compression, config.compression_level)
         self.lanes: list[Lane] = []
+        self.patience: float | None = config.delivery_timeout
+
+    def deadline(self) -> float | None:
+        """Give the time (of the loop's clock) until which what comes now may wait for a broker; ``None``: as long as it takes."""
+        return None if self.patience is None else asyncio.get_running_loop().time() + self.patience
 
     def flush(self) -> None:
         """Let everything go without waiting for more."""
@@ -181,8 +190,7 @@ class Lane:
         writer.finish()
         self.writer = None
         self._due = False
-        deadline = asyncio.get_running_loop().time() + self._road.config.delivery_timeout
-        self._ready.append(_Parcel(writer, writer.size, deadline))
+        self._ready.append(_Parcel(writer, writer.size, self._road.deadline()))
         self._road.room.take(writer.size)
 
     def _go(self) -> None:
@@ -223,7 +231,7 @@ class Lane:
                 return
             if self._final(parcel, outcome):
                 break
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # not all nodes at once
             pause = min(pause * 2, longest)
         self._ready.popleft()
         self._settle(parcel, "ambiguous" if outcome.reason and parcel.ambiguous else outcome.reason)
@@ -233,13 +241,19 @@ class Lane:
         if not outcome.again:
             return True
         parcel.attempts += not outcome.unreached
-        late = asyncio.get_running_loop().time() >= parcel.deadline
-        return late or parcel.attempts >= self._road.config.max_attempts
+        late = parcel.deadline is not None and asyncio.get_running_loop().time() >= parcel.deadline
+        most = self._road.config.max_attempts
+        return late or (most is not None and parcel.attempts >= most)
 
     def _settle(self, parcel: _Parcel, reason: str) -> None:
+        start = 0
         for ticket, count in parcel.writer.shares:
             assert isinstance(ticket, Ticket)
-            ticket.settle(count, reason)
+            if reason:
+                ticket.fail(reason, parcel.writer.places(start, count))
+            else:
+                ticket.succeed(count)
+            start += count
         self._road.room.give(parcel.size)
 
     def _split(self, parcel: _Parcel) -> None:
@@ -248,16 +262,17 @@ class Lane:
         self.limit.shrink(parcel.size, self._topic)
         bodies = parcel.sealed.records()
         owners = [ticket for ticket, count in parcel.writer.shares for _ in range(count)]
+        places = parcel.writer.places(0, len(owners))
         middle = len(bodies) // 2
         now_ms = int(time.time() * 1000)
         self._ready.popleft()
         self._road.room.give(parcel.size)
         for part in (slice(middle, None), slice(0, middle)):
             writer = BatchWriter(now_ms)
-            for owner, body in zip(owners[part], bodies[part], strict=True):
+            for owner, body, place in zip(owners[part], bodies[part], places[part], strict=True):
                 if writer.owner is not owner:
                     writer.give_to(owner)
-                writer.append(body)
+                writer.append(body, place)
             writer.finish()
             self._ready.appendleft(_Parcel(writer, writer.size, parcel.deadline))
             self._road.room.take(writer.size)

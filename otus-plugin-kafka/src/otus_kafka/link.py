@@ -7,6 +7,7 @@ broker is down.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -70,7 +71,7 @@ class ProducerLink:
             return False
         return True
 
-    async def send(self, batch: SealedBatch, topic: str, partition: int, deadline: float) -> Outcome:
+    async def send(self, batch: SealedBatch, topic: str, partition: int, deadline: float | None) -> Outcome:
         """Ship one batch once."""
         if not await self.wait_up(deadline):
             return Outcome("unavailable", self.reason)
@@ -146,7 +147,7 @@ class ProducerLink:
             else:
                 _one_attempt(producer)
                 return producer
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, longest)
 
     async def _close(self, producer: AIOKafkaProducer) -> None:

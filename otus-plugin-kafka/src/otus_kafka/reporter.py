@@ -20,6 +20,9 @@ from otus_kafka.topics import Topic, TopicBook
 
 SLICE = 256
 """Messages that are encoded in one go; between two goes the pipeline has its turn."""
+FALLBACK_AFTER_S = 10.0
+"""A broker that leads a partition moves within some seconds; who has somebody else to send to need not wait much longer."""
+WAITING = ("unavailable", "stopped")
 ACKS = {0: 0, 1: 1, "all": "all"}
 
 
@@ -33,16 +36,22 @@ class KafkaReporter(BaseReporter):
         self._open = 0
         self._link: ProducerLink | None = None
         self._stopped = False
+        self._patience = config.delivery_timeout
+        self._has_spool = False
 
     def wire(self, context: Context) -> None:
-        """Learn which label tells calls apart."""
+        """Learn which label tells calls apart, and whether somebody else takes what is given up here."""
         self._encoder = Encoder(self._config, context.call_labels)
+        self._has_spool = context.has_spool
+        if self._config.delivery_timeout is None and context.has_fallback and not context.has_spool:
+            self._patience = FALLBACK_AFTER_S
 
     async def start(self) -> None:
         """Begin to connect; whether a broker is there shows later. Raises PluginInitFailed for files that cannot be used."""
         self._link = ProducerLink(self._config, acks=ACKS[self._config.acks], retry_backoff_ms=100)
         self._link.start()
         self._road = Road(self._config, self._link)
+        self._road.patience = self._patience
         self._topics = TopicBook(self._link, self._make_lanes)
         self._turn = asyncio.Lock()
 
@@ -57,18 +66,23 @@ class KafkaReporter(BaseReporter):
     async def report(self, batch: Sequence[OutputPacket]) -> ReportResult:
         """Send one batch; gives what became of each message."""
         ticket = Ticket(len(batch))
-        deadline = asyncio.get_running_loop().time() + self._config.delivery_timeout
         self._open += 1
         try:
             if self._link is None or self._stopped:
                 return ReportResult(0, {"stopped": len(batch)})
-            await self._place(batch, ticket, deadline)
+            await self._place(batch, ticket)
             if self._open >= MAX_IN_FLIGHT:  # the core gives nothing more until something comes back
                 self._road.flush()
             await ticket.done
         finally:
             self._open -= 1
-        return ReportResult(ticket.reported, ticket.failed)
+        return self._result(ticket)
+
+    def _result(self, ticket: Ticket) -> ReportResult:
+        """Give the fate of each message. With a spool, what no broker has taken waits there."""
+        failed = ticket.failed
+        waiting = {reason: failed.pop(reason) for reason in WAITING if reason in failed} if self._has_spool else {}
+        return ReportResult(ticket.reported, failed, retry=waiting)
 
     async def flush(self) -> None:
         """Let everything go without waiting for more."""
@@ -81,37 +95,43 @@ class KafkaReporter(BaseReporter):
             return {"state": "stopped", "reason": "", "acknowledged": 0}
         return {**self._link.status(), "held_bytes": self._road.room.held, "open_reports": self._open}
 
-    async def _place(self, batch: Sequence[OutputPacket], ticket: Ticket, deadline: float) -> None:
+    async def _place(self, batch: Sequence[OutputPacket], ticket: Ticket) -> None:
         groups = self._by_topic(batch)
+        deadline = self._road.deadline()
         topics = await asyncio.gather(*(self._topics.get(name, deadline) for name in groups))
         async with self._turn:  # calls take turns, so that messages stay in order
-            for topic, outputs in zip(topics, groups.values(), strict=True):
-                await self._place_in(topic, outputs, ticket)
+            for topic, places in zip(topics, groups.values(), strict=True):
+                await self._place_in(topic, batch, places, ticket)
 
-    def _by_topic(self, batch: Sequence[OutputPacket]) -> dict[str, Sequence[OutputPacket]]:
+    def _by_topic(self, batch: Sequence[OutputPacket]) -> dict[str, Sequence[int]]:
+        """Give the places of each topic's messages."""
         if self._config.topic or not batch:
-            return {self._config.topic: batch} if batch else {}
+            return {self._config.topic: range(len(batch))} if batch else {}
         prefix = self._config.topic_prefix
         first = batch[0].payload_type
         if all(output.payload_type == first for output in batch):
-            return {f"{prefix}-{first}": batch}
-        groups: dict[str, list[OutputPacket]] = {}
-        for output in batch:
-            groups.setdefault(f"{prefix}-{output.payload_type}", []).append(output)
+            return {f"{prefix}-{first}": range(len(batch))}
+        groups: dict[str, list[int]] = {}
+        for place, output in enumerate(batch):
+            groups.setdefault(f"{prefix}-{output.payload_type}", []).append(place)
         return dict(groups)
 
-    async def _place_in(self, topic: Topic, outputs: Sequence[OutputPacket], ticket: Ticket) -> None:
+    async def _place_in(
+        self, topic: Topic, batch: Sequence[OutputPacket], places: Sequence[int], ticket: Ticket
+    ) -> None:
         lanes = self._lanes.get(topic.name)
         if lanes is None:
-            ticket.settle(len(outputs), topic.reason or "unavailable")
+            ticket.fail(topic.reason or "unavailable", places)
             return
-        for start in range(0, len(outputs), SLICE):
+        for start in range(0, len(places), SLICE):
             await self._road.room.wait()
             if self._stopped:
-                ticket.settle(len(outputs) - start, "stopped")
+                ticket.fail("stopped", places[start:])
                 return
-            self._encoder.place(outputs[start : start + SLICE], self._lanes[topic.name], ticket)
-            if start + SLICE < len(outputs):
+            part = places[start : start + SLICE]
+            outputs = batch[part.start : part.stop] if isinstance(part, range) else [batch[place] for place in part]
+            self._encoder.place(outputs, self._lanes[topic.name], ticket, part)
+            if start + SLICE < len(places):
                 await asyncio.sleep(0)
 
     def _make_lanes(self, topic: Topic) -> None:

@@ -102,11 +102,19 @@ class KafkaReporterConfig(ClientConfig):
         default=100, ge=1, le=100_000, help="Messages for one partition that are sent without waiting for more."
     )
     flush_interval: Duration = option(default=0.1, ge=0.001, le=60, help="How long fewer may wait.")
-    max_attempts: int = option(
-        default=3, ge=1, le=100, help="Times a batch is sent that brokers do not acknowledge or refuse for now."
+    max_attempts: int | None = option(
+        default=None,
+        ge=1,
+        le=1000,
+        help="How often a batch is sent that a broker has not acknowledged, or refuses for now, before it is given up. "
+        "Null: until delivery_timeout. Each time it may have arrived although nothing was heard of it.",
     )
-    delivery_timeout: Duration = option(
-        default=30.0, ge=1, le=3600, help="How long a message may wait for a broker before it counts as lost."
+    delivery_timeout: Duration | None = option(
+        default=None,
+        ge=1,
+        le=7 * 86400,
+        help="How long a message waits for a broker before it is given up: then it goes to the fallback, or is dropped "
+        "where there is none. Null: 10 s with a fallback; without one, or with a spool, as long as it takes.",
     )
     max_message_bytes: int = option(
         default=1_048_576, ge=4096, le=64 << 20, help="The largest message and batch, before compression."

@@ -33,7 +33,7 @@ class TopicBook:
         self._on_change = on_change
         self._topics: dict[str, Topic] = {}
 
-    async def get(self, name: str, deadline: float) -> Topic:
+    async def get(self, name: str, deadline: float | None) -> Topic:
         """Give a topic, waiting until something is known of it; ``reason`` is set when it cannot be used."""
         topic = self._topics.get(name)
         if topic is None:
@@ -61,7 +61,7 @@ class TopicBook:
         topic.task = asyncio.create_task(self._find(topic), name=f"kafka:topic:{name}")
         return topic
 
-    async def _wait(self, topic: Topic, deadline: float) -> None:
+    async def _wait(self, topic: Topic, deadline: float | None) -> None:
         try:
             async with asyncio.timeout_at(deadline):
                 await topic.decided.wait()
@@ -84,7 +84,8 @@ class TopicBook:
         while not topic.partitions:
             await self._link.wait_up(None)
             await self._ask(topic)
-            topic.decided.set()
+            if topic.partitions or topic.reason != "unavailable":  # else a broker is still to be waited for
+                topic.decided.set()
             if not topic.partitions:
                 await asyncio.sleep(ASK_AGAIN_S)
         topic.reason = ""

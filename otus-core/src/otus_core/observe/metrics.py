@@ -169,6 +169,11 @@ def _reporters(tasks: Iterable[TaskView]) -> Iterator[Metric]:
         "otus_reporter_dropped", "Messages that a reporter lost, by reason", labels=[*labels, "reason"]
     )
     spent = CounterMetricFamily("otus_reporter_seconds", "Time that batches took, added", labels=labels)
+    oldest = GaugeMetricFamily(
+        "otus_reporter_oldest_call_seconds",
+        "How long the oldest call of a reporter has been under way: it grows while a destination is away, or a reporter hangs",
+        labels=labels,
+    )
     blocked = CounterMetricFamily(
         "otus_reporter_blocked_seconds", "Time that a reporter kept the packet thread", labels=labels
     )
@@ -180,12 +185,13 @@ def _reporters(tasks: Iterable[TaskView]) -> Iterator[Metric]:
                 counter.add_metric(where, total.get(f"{reporter}.{term}", 0))
             for term, gauge in gauges.items():
                 gauge.add_metric(where, total.get(f"{reporter}.{term}", 0))
+            oldest.add_metric(where, max(one.get(f"{reporter}.oldest_ns", 0) for one in task.workers or ({},)) / 1e9)
             spent.add_metric(where, total.get(f"{reporter}.latency_ns", 0) / 1e9)
             blocked.add_metric(where, total.get(f"{reporter}.blocked_ns", 0) / 1e9)
             for term in reporter_terms(reasons):
                 if term.startswith("dropped{"):
                     dropped.add_metric([*where, term[8:-1]], total.get(f"{reporter}.{term}", 0))
-    yield from (*counters.values(), *gauges.values(), dropped, spent, blocked)
+    yield from (*counters.values(), *gauges.values(), dropped, oldest, spent, blocked)
 
 
 def _components(tasks: Iterable[TaskView]) -> Iterator[Metric]:

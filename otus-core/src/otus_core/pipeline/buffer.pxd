@@ -17,8 +17,10 @@ cdef class SendBuffer:
     cdef int offered
     cdef int queued
     cdef int overflow
+    cdef int moved
+    cdef SendBuffer beyond
 
     cdef int put(self, OutputPacket output) except -1
     cdef Py_ssize_t _places(self) noexcept
     cdef void _drop_oldest(self) noexcept
-    cdef void _overflow_oldest(self) noexcept
+    cdef int _overflow_oldest(self) except -1

@@ -1,6 +1,7 @@
 """The send buffer between the pipeline and one reporter: bounded in packets and bytes.
 
-When it is full the oldest packet goes (drop-head) and is counted; a source that can wait is held up before that instead.
+When it is full the oldest packet goes (drop-head): to the fallback's buffer where there is one, else it is dropped; either is counted. A source that can wait is held
+up before that instead.
 """
 
 cimport cython
@@ -30,6 +31,7 @@ cdef class SendBuffer:
         self.offered = accounts.slot(f"{reporter}.offered")
         self.queued = accounts.slot(f"{reporter}.queued")
         self.overflow = accounts.slot(f"{reporter}.dropped{{buffer_overflow}}")
+        self.moved = accounts.slot(f"{reporter}.moved_to_fallback")
         self.ring = <PyObject **>PyMem_Malloc(self._places() * sizeof(PyObject *))
         if self.ring == NULL:
             raise MemoryError
@@ -74,6 +76,10 @@ cdef class SendBuffer:
         """Offer one output; for what a reporter moves to its fallback."""
         self.put(output)
 
+    def overflow_to(self, SendBuffer other):
+        """Hand what there is no room for to another buffer, instead of dropping it. Following these never leads back here."""
+        self.beyond = other
+
     def take(self, Py_ssize_t most):
         """Give up to ``most`` outputs, the oldest first. They are no longer queued: the caller counts them from here."""
         cdef Py_ssize_t n = min(most, self.count)
@@ -102,7 +108,14 @@ cdef class SendBuffer:
         self.bytes_held -= _cost(output)
         Py_DECREF(<object>output)
 
-    cdef void _overflow_oldest(self) noexcept:
+    cdef int _overflow_oldest(self) except -1:
+        cdef OutputPacket output = None
+        if self.beyond is not None:
+            output = <OutputPacket>self.ring[self.head]
         self._drop_oldest()
         self.accounts.at[self.queued] -= 1
-        self.accounts.at[self.overflow] += 1
+        if output is None:
+            self.accounts.at[self.overflow] += 1
+            return 0
+        self.accounts.at[self.moved] += 1
+        return self.beyond.put(output)

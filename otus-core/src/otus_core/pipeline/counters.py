@@ -30,8 +30,10 @@ LATENCY_BOUNDS_S = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2)
 LATENCY = (*(f"latency_bucket{{{i}}}" for i in range(len(LATENCY_BOUNDS_S) + 1)), "latency_sum_ns")
 CIRCUIT_STATES = ("closed", "half_open", "open")
 """What the gauge ``state{component}`` counts from 0."""
-REPORTER_FAILURES = ("timeout", "exception", "ambiguous", "circuit_open", "other")
+REPORTER_FAILURES = ("timeout", "exception", "ambiguous", "circuit_open", "invalid", "other")
 """Reasons of ``report_error`` that the core itself gives, beside those that a reporter declares."""
+EXTRAS = ("batches", "retries", "latency_ns", "blocked_ns", "bytes_queued", "oldest_ns")
+"""What is counted of a reporter beside its line of the identity; the last two are levels."""
 
 
 @attrs.frozen(eq=False)
@@ -80,7 +82,7 @@ def counter_names(roster: Roster, decoder: Iterable[str]) -> tuple[str, ...]:
         names.append(f"errors{{processor:{processor}}}")
     for reporter, declared in roster.reporters.items():
         names += [f"{reporter}.{term}" for term in reporter_terms(declared)]
-        names += [f"{reporter}.{extra}" for extra in ("batches", "retries", "latency_ns", "blocked_ns", "bytes_queued")]
+        names += [f"{reporter}.{extra}" for extra in EXTRAS]
         names.append(f"errors{{reporter:{reporter}}}")
     names += [f"state{{{component}}}" for component in roster.components]
     return tuple(dict.fromkeys((*names, *GAUGES, *LATENCY)))

@@ -1,30 +1,33 @@
 """Carries one reporter's packets from its send buffer to the reporter, beside the pipeline.
 
-In: a ``SendBuffer`` that the pipeline fills. Out: ``report`` calls, up to ``max_in_flight`` at a time, each with a timeout and retries unless the reporter has its own.
-Every packet taken from the buffer ends as reported, moved to the fallback, or in one drop counter; nothing is raised.
+In: a ``SendBuffer`` that the pipeline fills. Out: ``report`` calls, up to ``max_in_flight`` at a time. Every packet taken from the buffer ends as reported, moved to the
+fallback, or in one drop counter, whatever the reporter does; nothing is raised.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Coroutine, Generator
-from types import coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import attrs
 
-from otus_core.components import BaseReporter, ReportResult
+from otus_core.components import BaseReporter
 from otus_core.model.accounts import Accounts
 from otus_core.model.output import OutputPacket
 from otus_core.pipeline.buffer import SendBuffer
+from otus_core.pipeline.circuit import Circuit, pause_before
+from otus_core.pipeline.fates import Fates, all_failed, by_reason
+from otus_core.pipeline.guard import Guard
 
-T = TypeVar("T")
-BREAK_AFTER = 5
-"""Whole batches that fail in a row before the circuit opens."""
-BREAK_FOR_S = 10.0
-BLOCKED_WARN_NS = 50_000_000
-"""A reporter that keeps the thread for longer than this in one step is named in the log."""
+LEAVE_AFTER_S = 2.0
+"""A call that goes on for so long after it was cancelled is left to itself: it does not heed cancellation."""
+LEFT_MAX = 8
+"""Calls that were left and still run; with so many the reporter is cut off until one of them ends."""
+STALLED_S = 30.0
+"""Once a source has ended, its reporters are waited for while something is reported now and then."""
+ABANDON_S = 1.0
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -37,6 +40,17 @@ class DeliveryLimits:
     max_retries: int
     max_in_flight: int
     own_retries: bool
+
+
+@attrs.define(eq=False)
+class Call:
+    """One batch on its way. ``batch`` is what is left of it: packets whose fate is not known."""
+
+    batch: list[OutputPacket]
+    begun_ns: int
+    asked_at: float = 0.0
+    task: asyncio.Task[None] | None = None
+    left: bool = False
 
 
 class Delivery:
@@ -55,28 +69,44 @@ class Delivery:
     ) -> None:
         self.name = name
         self.buffer = buffer
-        self.fallback: Delivery | None = None
+        self._fallback: Delivery | None = None
         self._reporter = reporter
         self._accounts = accounts
         self._limits = limits
         self._on_error = on_error
         self._on_closed = on_closed
+        self._circuit = Circuit()
+        self._guard = Guard(name, reporter, None if limits.own_retries else limits.send_timeout, accounts, on_error)
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
+        self._slot = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._flushing = False
         self._closed = False
-        self._failures = 0
-        self._open_until = 0.0
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls: list[Call] = []
+        self._left: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
+        self._looked_at = 0.0
+
+    @property
+    def fallback(self) -> Delivery | None:
+        """Who gets what this reporter gives up, and what its buffer has no room for."""
+        return self._fallback
+
+    @fallback.setter
+    def fallback(self, other: Delivery | None) -> None:
+        self._fallback = other
+        self.buffer.overflow_to(None if other is None else other.buffer)
 
     @property
     def state(self) -> str:
         """The circuit's state: ``closed``, ``open``, or ``half_open`` while it is being tried again."""
-        if self._failures < BREAK_AFTER:
-            return "closed"
-        return "open" if time.monotonic() < self._open_until else "half_open"
+        return "open" if self._is_cut_off else self._circuit.state
+
+    @property
+    def oldest_ns(self) -> int:
+        """How long the oldest call that is under way has been (ns): of a reporter that retries by itself nothing else tells that it hangs."""
+        return time.monotonic_ns() - self._calls[0].begun_ns if self._calls else 0
 
     def begin(self) -> None:
         """Start taking packets from the buffer."""
@@ -89,6 +119,8 @@ class Delivery:
             self._wake.set()
         elif held and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._limits.batch_timeout, self._due)
+        if self._calls and not self._limits.own_retries:
+            self._leave_those_that_hang()
 
     async def room(self) -> None:
         """Wait until something has left a full buffer."""
@@ -98,43 +130,61 @@ class Delivery:
             await self._room.wait()
 
     async def drain(self, deadline: float | None) -> None:
-        """Send what is left; what is not sent ``deadline`` seconds from now is counted as lost to the shutdown. No deadline: wait."""
+        """Send what is left. What has not been sent ``deadline`` seconds from now goes to the fallback, or is lost to the shutdown.
+
+        No deadline: wait for as long as something moves.
+        """
         self._flushing = True
         self._wake.set()
+        work = asyncio.create_task(self._finish(), name=f"drain:{self.name}")
+        begun = moved = time.monotonic()
+        before = -1
+        while not work.done():
+            await asyncio.wait({work}, timeout=0.1)
+            if self._calls and not self._limits.own_retries:
+                self._leave_those_that_hang()
+            now, under_way = time.monotonic(), self.buffer.count + sum(len(call.batch) for call in self._calls)
+            if under_way != before:
+                before, moved = under_way, now
+            if (deadline is not None and now - begun >= deadline) or now - moved >= self._stalled_s:
+                break
+        await _end((work,))
+        await self._abandon()
+
+    @property
+    def _stalled_s(self) -> float:
+        return max(STALLED_S, 2 * self._limits.send_timeout)
+
+    async def _finish(self) -> None:
+        """Wait until everything has been sent."""
+        while self._runner is not None and not self._runner.done():
+            await asyncio.wait({self._runner}, timeout=1.0)  # another one may take its place
         try:
-            async with asyncio.timeout(deadline):
-                if self._runner is not None:
-                    await asyncio.shield(self._runner)
-                await self._reporter.flush()
-        except TimeoutError:
-            pass
+            await self._reporter.flush()
         except Exception as error:
             self._on_error("reporter", self.name, error)
-        finally:
-            await self._abandon()
 
     async def _abandon(self) -> None:
+        """End what is under way, and count what is left."""
         if self._timer is not None:
             self._timer.cancel()
-        for task in (self._runner, *self._calls):
-            if task is not None and not task.done():
-                task.cancel()
-        await asyncio.gather(*(t for t in (self._runner, *self._calls) if t is not None), return_exceptions=True)
-        left = len(self.buffer.take(self.buffer.count))
-        if left:
-            self._count("dropped{shutdown}", left)
+        await _end((self._runner, *(call.task for call in self._calls), *self._left))
+        for call in list(self._calls):  # those that do not heed cancellation
+            self._leave(call, "shutdown")
+        left = self.buffer.take(self.buffer.count)
+        self._give_up(left, "shutdown")
 
     def _due(self) -> None:
         self._timer = None
         self._wake.set()
 
     async def _run(self) -> None:
-        while not (self._flushing and not self.buffer.count):
+        while self._runner is asyncio.current_task() and not (self._flushing and not self.buffer.count):
             if not self.buffer.count:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            if self._held_open():
+            if self._waits_for_destination:
                 await asyncio.sleep(0.05)
                 continue
             await self._next_batch()
@@ -142,149 +192,204 @@ class Delivery:
                 self._wake.clear()
                 self.kick()
                 await self._wake.wait()
-        if self._calls:
-            await asyncio.wait(self._calls)
+        while self._calls and self._runner is asyncio.current_task():
+            await self._free_slot()
 
-    def _held_open(self) -> bool:
-        """Whether the open circuit leaves the packets to the buffer, which drops them; a source that waits tries on instead."""
-        return self.state == "open" and self.fallback is None and not self.buffer.waits and not self._flushing
+    @property
+    def _waits_for_destination(self) -> bool:
+        """Whether packets stay in the buffer while the circuit is open; a source that waits tries on instead."""
+        if self._is_cut_off:
+            return self._fallback is None
+        tries_on = self._fallback is not None or self.buffer.waits or self._flushing
+        return not tries_on and not self._circuit.lets_through
+
+    @property
+    def _is_cut_off(self) -> bool:
+        return len(self._left) >= LEFT_MAX
+
+    async def _free_slot(self) -> None:
+        self._slot.clear()
+        await self._slot.wait()
 
     async def _next_batch(self) -> None:
-        if len(self._calls) >= self._limits.max_in_flight:
-            await asyncio.wait(self._calls, return_when=asyncio.FIRST_COMPLETED)
+        while len(self._calls) >= self._limits.max_in_flight:
+            await self._free_slot()
         batch = self.buffer.take(self._limits.batch_size)
+        self._room.set()
         if not batch:
             return
         self._count("in_flight", len(batch))
-        self._room.set()
-        if self._limits.max_in_flight == 1:
-            await self._send(batch)
-            return
-        call = asyncio.create_task(self._send(batch), name=f"report:{self.name}")
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
-
-    async def _send(self, batch: list[OutputPacket]) -> None:
-        """See one batch to its end."""
-        begun = time.monotonic_ns()
-        ended = False
-        try:
-            if self._closed:
-                self._count("dropped{shutdown}", len(batch))
-            elif self.state == "open" and self.fallback is not None:
-                self._move(batch)
-            else:
-                result = await self._report(batch)
-                self._settle(batch, result)
-            ended = True
-        finally:
-            if not ended:  # cancelled: the shutdown's deadline has passed
-                self._count("dropped{shutdown}", len(batch))
+        if self._fallback is not None and (self._is_cut_off or not self._circuit.lets_through):
             self._count("in_flight", -len(batch))
-            self._accounts.add(f"{self.name}.batches")
-            self._accounts.add(f"{self.name}.latency_ns", time.monotonic_ns() - begun)
-
-    async def _report(self, batch: list[OutputPacket]) -> ReportResult | str:
-        """Call the reporter until it gives a result, or give the reason why it did not."""
-        own = self._limits.own_retries
-        reason = "other"
-        for attempt in range(1 if own else 1 + self._limits.max_retries):
-            if attempt:
-                self._accounts.add(f"{self.name}.retries")
-            try:
-                return await _timed(
-                    self._reporter.report(batch), None if own else self._limits.send_timeout, self._blocked
-                )
-            except BrokenPipeError:
-                self._closed = True
-                self._on_closed(self.name)
-                return "closed"
-            except TimeoutError as error:
-                reason = "ambiguous"
-                self._on_error("reporter", self.name, error)
-            except Exception as error:
-                reason = "exception"
-                self._on_error("reporter", self.name, error)
-        return reason
-
-    def _settle(self, batch: list[OutputPacket], result: ReportResult | str) -> None:
-        """Count the fate of a batch."""
-        if isinstance(result, str):
-            self._failed(batch, result)
+            self._give_up(batch, "circuit_open")
             return
-        self._failures = 0
-        reported = min(max(result.reported, 0), len(batch))
-        self._count("reported", reported)
-        left = len(batch) - reported
-        for reason, n in result.failed.items():
-            taken = min(max(n, 0), left)
-            left -= taken
-            self._fail(reason, taken)
-        self._fail("other", left)
-
-    def _failed(self, batch: list[OutputPacket], reason: str) -> None:
-        if reason == "closed":
-            self._count("dropped{shutdown}", len(batch))
-            return
-        self._accounts.add(f"errors{{reporter:{self.name}}}")
-        self._failures += 1
-        if self._failures >= BREAK_AFTER:
-            self._open_until = time.monotonic() + BREAK_FOR_S
-        if self.fallback is not None:
-            self._move(batch)
+        call = Call(batch, time.monotonic_ns())
+        self._calls.append(call)
+        if self._limits.max_in_flight == 1:
+            call.task = self._runner
+            await self._send(call)
         else:
-            self._fail(reason, len(batch))
+            call.task = asyncio.create_task(self._send(call), name=f"report:{self.name}")
+
+    async def _send(self, call: Call) -> None:
+        """See one batch to its end."""
+        try:
+            await self._see_through(call)
+        finally:
+            if not call.left:  # else everything was counted when it was left
+                if call.batch:  # cancelled: the shutdown's deadline has passed
+                    self._end_part(call, call.batch, "shutdown")
+                self._forget(call)
+
+    async def _see_through(self, call: Call) -> None:
+        attempt = 0
+        while call.batch:
+            fates = await self._ask(call)
+            if call.left:
+                return
+            if fates is None:  # nobody reads any more
+                self._count("dropped{shutdown}", len(call.batch))
+                self._count("in_flight", -len(call.batch))
+                call.batch = []
+                return
+            reasons = self._settle(call, fates)
+            if not call.batch:
+                return
+            if self._is_last(fates, attempt):
+                for reason, outputs in reasons.items():
+                    self._end_part(call, outputs, reason)
+                call.batch = []
+                return
+            self._accounts.add(f"{self.name}.retries")
+            await asyncio.sleep(pause_before(attempt))
+            attempt += 1
+
+    def _is_last(self, fates: Fates, attempt: int) -> bool:
+        """Whether nothing is tried again after this. What surely did not arrive is held for as long as the destination is away, unless somebody else takes it."""
+        if fates.waits and self._fallback is None:
+            return False
+        return attempt >= (0 if self._limits.own_retries else self._limits.max_retries)
+
+    async def _ask(self, call: Call) -> Fates | None:
+        """Call the reporter once; ``None``: nobody reads any more."""
+        if self._closed:
+            return None
+        self._circuit.begin()
+        call.asked_at = time.monotonic()
+        try:
+            return await self._guard.ask(call.batch)
+        except BrokenPipeError:
+            self._closed = True
+            self._on_closed(self.name)
+            return None
+        finally:
+            call.asked_at = 0.0
+
+    def _settle(self, call: Call, fates: Fates) -> dict[str, list[OutputPacket]]:
+        """Count what is known; gives what is to be tried again by its reason, which is what remains in the call."""
+        if fates.fault:
+            self._on_error("reporter", self.name, RuntimeError(fates.fault))
+        self._judge(fates)
+        batch = call.batch
+        self._count("reported", fates.reported)
+        for reason, n in fates.lost.items():
+            self._fail(reason, n)
+        failed = by_reason(batch, fates.failed)
+        again = by_reason(batch, fates.retry)
+        call.batch = [batch[place] for place in sorted(fates.retry)]
+        self._count("in_flight", len(call.batch) - len(batch))
+        for reason, outputs in failed.items():
+            self._give_up(outputs, reason)
+        return again
+
+    def _judge(self, fates: Fates) -> None:
+        """Tell the circuit."""
+        if fates.is_failure or fates.fault:
+            self._accounts.add(f"errors{{reporter:{self.name}}}")
+        if fates.is_success:
+            self._circuit.succeed()
+        elif fates.is_failure:
+            self._circuit.fail()
+        else:
+            self._circuit.give_up_probe()
+
+    def _leave_those_that_hang(self) -> None:
+        """Have done with calls that go on although they were cancelled after their time."""
+        now = time.monotonic()
+        if now - self._looked_at < LEAVE_AFTER_S / 2:
+            return
+        since_last, self._looked_at = now - self._looked_at, now
+        for call in list(self._calls):
+            late = call.asked_at and now - call.asked_at - self._limits.send_timeout
+            # A machine that stood still has run no timer yet: the loop must have turned meanwhile.
+            if late > LEAVE_AFTER_S and since_last < LEAVE_AFTER_S:
+                self._on_error("reporter", self.name, RuntimeError("report() does not end although it was cancelled"))
+                self._judge(all_failed(len(call.batch), "ambiguous"))
+                self._leave(call, "ambiguous")
+
+    def _leave(self, call: Call, reason: str) -> None:
+        """Count a call's packets now, and let another call take its place."""
+        call.left = True
+        self._end_part(call, call.batch, reason)
+        self._forget(call)
+        task = call.task
+        if task is not None:
+            self._left.add(task)
+            task.add_done_callback(self._left.discard)
+            task.cancel()
+            if task is self._runner and reason != "shutdown":
+                self.begin()
+
+    def _forget(self, call: Call) -> None:
+        if call in self._calls:
+            self._calls.remove(call)
+        self._slot.set()
+        self._accounts.add(f"{self.name}.batches")
+        self._accounts.add(f"{self.name}.latency_ns", time.monotonic_ns() - call.begun_ns)
+
+    def _end_part(self, call: Call, outputs: Sequence[OutputPacket], reason: str) -> None:
+        self._count("in_flight", -len(outputs))
+        self._give_up(outputs, reason)
+
+    def _give_up(self, outputs: Sequence[OutputPacket], reason: str) -> None:
+        """Hand packets to the fallback, or count them as dropped."""
+        fallback = self._fallback
+        if fallback is None:
+            self._fail(reason, len(outputs))
+        elif outputs:
+            for output in outputs:
+                fallback.buffer.offer(output)
+            self._count("moved_to_fallback", len(outputs))
+            fallback.kick()
 
     def _fail(self, reason: str, n: int) -> None:
-        if n:
+        if reason == "shutdown":
+            self._count("dropped{shutdown}", n)
+        elif n:
             term = f"dropped{{report_error:{reason}}}"
             self._count(term if f"{self.name}.{term}" in self._accounts else "dropped{report_error:other}", n)
-
-    def _move(self, batch: list[OutputPacket]) -> None:
-        assert self.fallback is not None
-        for output in batch:
-            self.fallback.buffer.offer(output)
-        self._count("moved_to_fallback", len(batch))
-        self.fallback.kick()
 
     def _count(self, term: str, n: int) -> None:
         self._accounts.add(f"{self.name}.{term}", n)
 
-    def _blocked(self, ns: int) -> None:
-        self._accounts.add(f"{self.name}.blocked_ns", ns)
-        if ns > BLOCKED_WARN_NS:
-            self._on_error("reporter", self.name, RuntimeError(f"held the thread for {ns // 1_000_000} ms in one step"))
+
+def drain_order(deliveries: Iterable[Delivery]) -> Iterator[list[Delivery]]:
+    """Give the deliveries in groups: each after all those that hand over to it."""
+    left = list(deliveries)
+    while left:
+        awaited = {id(delivery.fallback) for delivery in left}
+        group = [delivery for delivery in left if id(delivery) not in awaited]
+        yield group
+        left = [delivery for delivery in left if delivery not in group]
 
 
-async def _timed(call: Coroutine[Any, Any, T], limit: float | None, spent: Callable[[int], None]) -> T:
-    """Run a coroutine for ``limit`` seconds at most, and tell how long each of its steps kept the thread (ns). One that never waits needs no timer."""
-    begun = time.monotonic_ns()
-    try:
-        waits_for = call.send(None)
-    except StopIteration as end:
-        done: T = end.value
-        return done
-    finally:
-        spent(time.monotonic_ns() - begun)
-    async with asyncio.timeout(limit):
-        return await _rest(call, waits_for, spent)
-
-
-@coroutine
-def _rest(call: Coroutine[Any, Any, T], waits_for: Any, spent: Callable[[int], None]) -> Generator[Any, Any, T]:
-    """Run a coroutine on that waits for something."""
-    while True:
-        try:
-            yield waits_for
-            step = call.send
-            thrown: BaseException | None = None
-        except BaseException as error:
-            step, thrown = call.throw, error
-        begun = time.monotonic_ns()
-        try:
-            waits_for = step(thrown)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        finally:
-            spent(time.monotonic_ns() - begun)
+async def _end(tasks: Iterable[asyncio.Task[None] | None]) -> None:
+    """Cancel tasks and wait for them, no longer than for a moment: a reporter may not heed it."""
+    running = {task for task in tasks if task is not None and not task.done()}
+    for task in running:
+        task.cancel()
+    if running:
+        done, _ = await asyncio.wait(running, timeout=ABANDON_S)
+        for task in done:
+            with contextlib.suppress(BaseException):
+                task.exception()

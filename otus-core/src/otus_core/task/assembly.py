@@ -274,6 +274,7 @@ def _context(part: Part, assembly: Assembly, node: Node, place: Place) -> Contex
         stdout=place.stdout if declaration.kind == "reporter" else None,
         peers=None if publish is None else (lambda message: publish((name, message))),
         call_labels=_call_labels(assembly.config),
+        has_fallback=getattr(part.spec, "fallback", None) is not None,
     )
 
 

@@ -93,8 +93,26 @@ class ReporterOptions:
         le=3600,
         help="How long a message waits for its batch to fill; the reporter's own default if null",
     )
-    fallback: str | None = option(default=None, help="Id of the reporter that gets what this one could not send")
-    send_timeout: Duration = option(default=3.0, gt=0, le=3600, help="How long one batch may take")
-    max_retries: int = option(default=1, ge=0, le=100, help="How often a failed batch is tried again")
-    capacity: int = option(default=16384, ge=1, le=1 << 24, help="Most messages that wait; then the oldest are dropped")
-    max_bytes: int = option(default=32 << 20, ge=1 << 16, help="Most bytes that wait; then the oldest are dropped")
+    fallback: str | None = option(
+        default=None,
+        help="Id of the reporter that gets what this one gives up, and what its buffer has no room for",
+    )
+    send_timeout: Duration = option(
+        default=3.0,
+        gt=0,
+        le=3600,
+        help="How long one call of the reporter may take; no effect for one with own retries",
+    )
+    max_retries: int = option(
+        default=1,
+        ge=0,
+        le=100,
+        help="How often a failed batch is tried again before it is given up; no effect for a reporter with own retries",
+    )
+    capacity: int = option(
+        default=16384,
+        ge=1,
+        le=1 << 24,
+        help="Most messages that wait; then the oldest go to the fallback, or are dropped",
+    )
+    max_bytes: int = option(default=32 << 20, ge=1 << 16, help="Most bytes that wait; likewise")

@@ -19,6 +19,7 @@ from otus_core.errors import CaptureError
 from otus_core.log import Logger
 from otus_core.model.frames import FrameBatch
 from otus_core.pipeline.counters import CIRCUIT_STATES, KERNEL_COUNTERS
+from otus_core.pipeline.delivery import drain_order
 from otus_core.task import assembly as phases
 from otus_core.task.assembly import Assembly, Node, Place
 from otus_core.task.connections import Connection, Gathered
@@ -287,6 +288,7 @@ class Worker:
         for delivery in assembly.deliveries:
             assembly.accounts.set(f"state{{reporter:{delivery.name}}}", CIRCUIT_STATES.index(delivery.state))
             assembly.accounts.set(f"{delivery.name}.bytes_queued", delivery.buffer.bytes_held)
+            assembly.accounts.set(f"{delivery.name}.oldest_ns", delivery.oldest_ns)
 
     async def _beat(self) -> None:
         """Show the parent that this loop turns."""
@@ -305,6 +307,5 @@ class Worker:
             log.warning("capture_close_failed", error=str(error))
         assembly.pipeline.finish()
         deadline = DRAIN_LIVE_S if self._live or self._stopping else None
-        fallbacks = assembly.roster.fallbacks
-        for group in (False, True):
-            await asyncio.gather(*(d.drain(deadline) for d in assembly.deliveries if (d.name in fallbacks) is group))
+        for group in drain_order(assembly.deliveries):
+            await asyncio.gather(*(delivery.drain(deadline) for delivery in group))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from otus_core.components import BaseProcessor, BaseReporter, ReportResult
 from otus_core.model.output import OutputPacket
+from otus_core.pipeline.fates import sort_out
 from otus_core.testing.contract.component import Contract
 
 
@@ -79,11 +80,11 @@ class ReporterContract(Contract):
         return asyncio.run(run())
 
     def test_every_message_of_a_batch_has_its_fate(self) -> None:
-        """Reported and failed add up to the batch."""
+        """What is reported, failed, to be retried and final adds up to the batch."""
         batch = outputs()
         result = self.report(batch)
-        assert result.reported + sum(result.failed.values()) == len(batch)
-        assert set(result.failed) <= set(self.declaration.failure_reasons)
+        assert sort_out(result, len(batch)).fault == ""
+        assert {*result.failed, *result.retry, *result.final} <= set(self.declaration.failure_reasons)
 
     def test_an_empty_batch_does_no_harm(self) -> None:
         """Nothing to report is nothing reported."""

@@ -1,0 +1,66 @@
+"""Calls a reporter, which is somebody else's code: whatever it does becomes the fates of its batch.
+
+In: a batch. Out: ``Fates``; nothing is raised but BrokenPipeError, which means that standard output is closed, and what cancels the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from otus_core.components import BaseReporter
+from otus_core.model.accounts import Accounts
+from otus_core.model.output import OutputPacket
+from otus_core.pipeline.fates import Fates, all_again, sort_out
+from otus_core.pipeline.steps import timed
+
+BLOCKED_WARN_NS = 50_000_000
+"""A reporter that keeps the thread for longer than this in one step is named in the log."""
+
+
+class Guard:
+    """Stands between delivery and one reporter. A call takes ``limit`` seconds at most, unless it does not heed cancellation."""
+
+    def __init__(
+        self,
+        name: str,
+        reporter: BaseReporter,
+        limit: float | None,
+        accounts: Accounts,
+        on_error: Callable[[str, str, BaseException], None],
+    ) -> None:
+        self._name = name
+        self._reporter = reporter
+        self._limit = limit
+        self._accounts = accounts
+        self._on_error = on_error
+
+    async def ask(self, batch: Sequence[OutputPacket]) -> Fates:
+        """Call ``report`` once."""
+        size = len(batch)
+        try:
+            result = await timed(self._reporter.report(list(batch)), self._limit, self._blocked)
+        except BrokenPipeError:
+            raise
+        except TimeoutError as error:
+            return self._again(size, "ambiguous", error)
+        except OSError as error:
+            return self._again(size, "exception", error, waits=True)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # it is we who cancel, not the reporter that raises this by itself
+            return self._again(size, "exception", error)
+        return sort_out(result, size)
+
+    def _again(self, size: int, reason: str, error: BaseException, *, waits: bool = False) -> Fates:
+        self._on_error("reporter", self._name, error)
+        return all_again(size, reason, waits=waits)
+
+    def _blocked(self, ns: int) -> None:
+        self._accounts.add(f"{self._name}.blocked_ns", ns)
+        if ns > BLOCKED_WARN_NS:
+            error = RuntimeError(f"held the thread for {ns // 1_000_000} ms in one step")
+            self._on_error("reporter", self._name, error)
