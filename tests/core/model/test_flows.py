@@ -83,6 +83,39 @@ def test_the_clock_does_not_go_back() -> None:
     assert flows.get(key()) is None
 
 
+def test_the_life_of_what_is_registered_before_the_first_packet_begins_with_it() -> None:
+    flows, sibling = FlowRegistry(), FlowRegistry()
+    flows.on_change = sibling.apply
+    flows.register(key(), "early", ttl=60)
+    for registry in (flows, sibling):
+        registry.advance(2**60)
+        registry.advance(2**60 + 59 * SECOND)
+        assert registry.get(key()) == "early"
+        registry.advance(2**60 + 60 * SECOND)
+        assert registry.get(key()) is None
+
+
+def test_a_sibling_counts_the_life_of_a_flow_from_the_packet_that_announced_it() -> None:
+    ours, late, ahead = FlowRegistry(), FlowRegistry(), FlowRegistry()
+    ahead.advance(1050 * SECOND)
+    ours.advance(1000 * SECOND)
+    for sibling in (late, ahead):
+        ours.on_change = sibling.apply
+        ours.register(key(), "call", ttl=60)
+        sibling.advance(1059 * SECOND)
+        assert sibling.get(key()) == "call"
+        sibling.advance(1060 * SECOND)
+        assert sibling.get(key()) is None
+
+
+def test_a_time_at_the_end_of_time_expires_nothing() -> None:
+    flows = FlowRegistry()
+    flows.advance(2**63 - 1)
+    flows.register(key(), "call", ttl=1e9)
+    flows.register(key(1), "call", ttl=60)
+    assert len(flows) == 2
+
+
 NESTED: object = ()
 for _ in range(6):
     NESTED = (NESTED,)
@@ -119,7 +152,8 @@ def test_the_registry_is_an_lru_of_its_capacity(steps: list[tuple[str, int]], ca
     """An OrderedDict with expiry times is the oracle."""
     flows = FlowRegistry(capacity)
     oracle: OrderedDict[int, int] = OrderedDict()
-    now = 0
+    now = 1
+    flows.advance(now * SECOND)
     for step, n in steps:
         if step == "register":
             flows.register(key(n), n, ttl=100)

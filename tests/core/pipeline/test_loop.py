@@ -8,7 +8,7 @@ from typing import Any
 import dpkt
 import pytest
 
-from otus_core import DecodedPacket, FrameBatch, OutputPacket, Parsed, ParseError
+from otus_core import DecodedPacket, FlowRegistry, FrameBatch, OutputPacket, Parsed, ParseError
 from otus_core.decode.decoder import COUNTERS, Decoder
 from otus_core.decode.options import DecoderConfig
 from otus_core.model.accounts import Accounts
@@ -67,10 +67,12 @@ class Bench:
         live = options.get("live", False)
         self.buffer = SendBuffer(self.accounts, "r", options.pop("capacity", 1000), 1 << 30, not live)
         self.errors: list[tuple[str, str, BaseException]] = []
+        self.flows = FlowRegistry()
         accounts = self.accounts
         self.pipeline = Pipeline(
             accounts=accounts,
             decoder=Decoder(accounts, DecoderConfig()),
+            flows=self.flows,
             parsers=[
                 ParserSlot(accounts, "p", parser or Echo(), ("text", "other"), options.pop("transports", ("udp",)), 1)
             ],
@@ -296,3 +298,19 @@ def test_references_to_outputs_and_packets_are_given_back() -> None:
         bench.feed([b"x"] * 500)
     gc.collect()
     assert sys.getrefcount(labels) == before
+
+
+def test_the_flow_clock_is_the_time_of_the_packet_being_parsed() -> None:
+    """Within one slice: the first packet announces a flow for 60 s, each tells whether it is still there."""
+
+    def parse(packet: DecodedPacket) -> Parsed:
+        if packet.payload == b"0":
+            bench.flows.register(packet.flow, "call", ttl=60)
+        return Parsed(packet.flow in bench.flows, {})
+
+    bench = Bench(Echo(parse))
+    begun = 1_771_669_800 * 10**9
+    seconds = (0, 0.05, 59.95, 60, 60.05)
+    batch = FrameBatch.from_frames([(begun + int(at * 10**9), frame(str(at).encode())) for at in seconds])
+    assert bench.pipeline.process(batch, 0, 512, 10**9) == len(seconds)
+    assert [output.payload for output in bench.buffer.take(10)] == [True, True, True, False, False]

@@ -35,15 +35,9 @@ cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF
 cdef double TTL_MAX_S = 1e9
 
 
-# A registered flow. The links are indices of other entries.
-cdef struct Entry:
-    Flow key
-    uint64_t hashed
-    PyObject *context
-    int64_t expires
-    int32_t chain           # the next in the bucket, or in the list of free entries
-    int32_t newer
-    int32_t older
+cdef inline int64_t _later(int64_t at, int64_t life) noexcept nogil:
+    """Add, without going past the end: a capture file may claim any time."""
+    return at + life if at <= NEVER - life else NEVER
 
 
 cdef int _measure(object value, int depth) except -1:
@@ -82,27 +76,10 @@ cdef int _measure(object value, int depth) except -1:
 cdef class FlowRegistry:
     """5-tuple → context. Bounded: the least recently used flow goes when it is full. Last writer wins.
 
-    Time is packet time in ns, set by ``advance``; entries end ``ttl`` seconds after they were registered. ``watched`` is false when only one parser of the task
-    wants flows: then nobody looks up what it registers, and siblings need not hear of it.
+    Its clock is packet time in ns: that of the packet being parsed, which the pipeline sets. Entries end ``ttl`` seconds after they were registered; the life of
+    one that was registered before the first packet begins with that packet. ``watched`` is false when only one parser of the task wants flows: then nobody
+    looks up what it registers, and siblings need not hear of it.
     """
-
-    cdef Entry *entries
-    cdef int32_t *buckets
-    cdef uint32_t mask              # buckets - 1; as many buckets as entries, rounded up to a power of two
-    cdef int32_t room               # entries that there is memory for
-    cdef int32_t made               # entries that have been used at least once
-    cdef int32_t free
-    cdef int32_t newest
-    cdef int32_t oldest
-    cdef Py_ssize_t count
-    cdef int64_t now
-    cdef int64_t swept              # when expired flows were looked for last
-    cdef int64_t earliest           # no flow expires before
-    cdef readonly Py_ssize_t capacity
-    cdef readonly Py_ssize_t evicted
-    cdef readonly Py_ssize_t expired
-    cdef public object on_change
-    cdef public bint watched
 
     def __cinit__(self):
         self.free = self.newest = self.oldest = NONE
@@ -155,9 +132,9 @@ cdef class FlowRegistry:
         if _measure(context, 0) > CONTEXT_MAX:
             raise FlowContextRefused(f"a flow context is at most {CONTEXT_MAX_BYTES} bytes")
         flows = packed_flows(keys, &count, holder)
-        self._put_all(flows, count, context, ttl)
+        self._put_all(flows, count, context, ttl, self.now)
         if self.on_change is not None and not local:
-            self.on_change(("+", holder[0], context, ttl))
+            self.on_change(("+", holder[0], context, ttl, self.now))
 
     def remove(self, FlowKey key not None):
         """Forget a flow; nothing happens when it is not there."""
@@ -173,33 +150,47 @@ cdef class FlowRegistry:
             self.on_change(("-", holder[0]))
 
     def apply(self, message):
-        """Take a change that a sibling worker's registry gave to its ``on_change``."""
+        """Take a change that a sibling worker's registry gave to its ``on_change``; a flow's life is counted from the packet that the sibling parsed."""
         cdef list holder = []
         cdef Py_ssize_t count
         cdef const Flow *flows = packed_flows(message[1], &count, holder)
         if message[0] == "+":
-            self._put_all(flows, count, message[2], message[3])
+            self._put_all(flows, count, message[2], message[3], message[4] or self.now)
         else:
             self._remove_all(flows, count)
 
-    def advance(self, int64_t now):
+    cpdef advance(self, int64_t now):
         """Set the clock (ns) and let go of what has expired. The clock does not go back."""
         if now <= self.now:
             return
+        if self.now == 0 and self.count:
+            self._begin(now)
         self.now = now
         if now >= self.earliest and now - self.swept >= SWEEP_EVERY:
             self._sweep()
 
-    cdef int _put_all(self, const Flow *flows, Py_ssize_t count, object context, double ttl) except -1:
+    cdef int _put_all(self, const Flow *flows, Py_ssize_t count, object context, double ttl, int64_t at) except -1:
+        """Register flows for ``ttl`` seconds from ``at`` (ns) on; 0 when there has been no packet yet."""
         cdef Py_ssize_t n
-        cdef int64_t expires
+        cdef int64_t life
         if not ttl > 0:
             raise ValueError("ttl must be above 0 seconds")
-        expires = self.now + <int64_t>(min(ttl, TTL_MAX_S) * NS)
-        self.earliest = min(self.earliest, expires)
+        life = <int64_t>(min(ttl, TTL_MAX_S) * NS)
+        if at:
+            self.earliest = min(self.earliest, _later(at, life))
         for n in range(count):
-            self._put(&flows[n], context, expires)
+            self._put(&flows[n], context, _later(at, life), at == 0)
         return 0
+
+    cdef void _begin(self, int64_t now) noexcept:
+        """The first packet is there: the life of what was registered before it begins."""
+        cdef int32_t i = self.oldest
+        while i != NONE:
+            if self.entries[i].early:
+                self.entries[i].early = 0
+                self.entries[i].expires = _later(now, self.entries[i].expires)
+                self.earliest = min(self.earliest, self.entries[i].expires)
+            i = self.entries[i].newer
 
     cdef int _remove_all(self, const Flow *flows, Py_ssize_t count) except -1:
         cdef Py_ssize_t n
@@ -221,13 +212,13 @@ cdef class FlowRegistry:
     cdef int32_t _alive(self, FlowKey key) noexcept:
         """Find a flow that has not expired; one that has goes."""
         cdef int32_t i = self._find(&key.at, key.hashed)
-        if i != NONE and self.entries[i].expires <= self.now:
+        if i != NONE and self.entries[i].expires <= self.now and self.now:
             self.expired += 1
             self._drop(i)
             return NONE
         return i
 
-    cdef int _put(self, const Flow *flow, object context, int64_t expires) except -1:
+    cdef int _put(self, const Flow *flow, object context, int64_t expires, bint early) except -1:
         cdef uint64_t hashed = flow_hash(flow)
         cdef int32_t i = self._find(flow, hashed)
         cdef PyObject *before
@@ -248,6 +239,7 @@ cdef class FlowRegistry:
         Py_INCREF(context)
         self.entries[i].context = <PyObject *>context
         self.entries[i].expires = expires
+        self.entries[i].early = early
         self._link_use(i)
         Py_XDECREF(before)
         return 0

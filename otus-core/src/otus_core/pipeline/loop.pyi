@@ -3,6 +3,7 @@ from typing import Any, final
 
 from otus_core.decode.decoder import Decoder
 from otus_core.model.accounts import Accounts
+from otus_core.model.flows import FlowRegistry
 from otus_core.model.frames import FrameBatch
 from otus_core.pipeline.buffer import SendBuffer
 
@@ -42,6 +43,7 @@ class Pipeline:
         *,
         accounts: Accounts,
         decoder: Decoder,
+        flows: FlowRegistry,
         parsers: Iterable[ParserSlot],
         processors: Iterable[ProcessorSlot],
         buffers: Iterable[SendBuffer],

@@ -11,6 +11,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from otus_core.decode.decoder cimport Decoder
 from otus_core.model.accounts cimport Accounts
+from otus_core.model.flows cimport FlowRegistry
 from otus_core.model.frames cimport FrameBatch, FrameRecord
 from otus_core.model.output cimport OutputPacket, Parsed, make_output
 from otus_core.model.packet cimport DecodedPacket
@@ -138,6 +139,7 @@ cdef class Pipeline:
 
     cdef Accounts accounts
     cdef Decoder decoder
+    cdef FlowRegistry flows
     cdef tuple parsers
     cdef tuple processors
     cdef tuple buffers
@@ -153,10 +155,12 @@ cdef class Pipeline:
     cdef DecodedPacket spare
     cdef int frames_read, messages_added, units, matched, kept, unmatched, running, latency, latency_sum
 
-    def __init__(self, *, Accounts accounts not None, Decoder decoder not None, parsers, processors, buffers, str task_id, str agent_id,
-                 int pipeline_id, on_error, bint forward_unmatched=False, bint live=False):
+    def __init__(self, *, Accounts accounts not None, Decoder decoder not None, FlowRegistry flows not None, parsers, processors, buffers,
+                 str task_id, str agent_id, int pipeline_id, on_error, bint forward_unmatched=False, bint live=False):
         self.accounts = accounts
         self.decoder = decoder
+        self.flows = flows
+        self.clock_seen = -SECOND
         self.parsers = tuple(parsers)
         self.processors = tuple(processors)
         self.buffers = tuple(buffers)
@@ -237,6 +241,7 @@ cdef class Pipeline:
         if now > self.clock:
             self.clock = now
             self.decoder.advance(now)
+            self.flows.advance(now)
 
     def finish(self):
         """The capture has ended: what the decoder still holds is counted."""
@@ -254,14 +259,17 @@ cdef class Pipeline:
         return False
 
     cdef inline int _tick(self, int64_t timestamp) except -1:
-        """Advance the clock to the highest packet time."""
+        """Advance the clock to the highest packet time: that of flows with each packet, from the first one on."""
         if timestamp > self.clock:
             if self.live and self.clock and timestamp - self.clock > JUMP_MAX:
                 return 0
             self.clock = timestamp
-            if timestamp - self.clock_seen > SECOND // 8:
+            if timestamp - SECOND // 8 > self.clock_seen:
                 self.clock_seen = timestamp
                 self.decoder.advance(timestamp)
+                self.flows.advance(timestamp)
+            else:
+                self.flows.now = timestamp
         return 0
 
     cdef int _unit(self, DecodedPacket packet, int64_t now) except -1:

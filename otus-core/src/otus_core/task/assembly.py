@@ -353,6 +353,7 @@ def _pipeline(assembly: Assembly, node: Node, place: Place) -> Pipeline:
     return Pipeline(
         accounts=accounts,
         decoder=Decoder(accounts, config.decoder),
+        flows=assembly.flows,
         parsers=parsers,
         processors=processors,
         buffers=direct,

@@ -203,7 +203,6 @@ class Worker:
         """Serve the reporters, and whoever watches this worker."""
         assembly = self.assembly
         assert assembly.pipeline is not None
-        assembly.flows.advance(assembly.pipeline.clock)
         for delivery in assembly.deliveries:
             delivery.kick()
         now = time.monotonic()
