@@ -165,7 +165,7 @@ def test_damaged_task_files_are_set_aside_at_the_start(node: Node, examples: Pat
         "torn": good[: len(good) // 2],
         "empty": b"",
         "huge": b" " * (3 << 20),
-        "foreign": good.replace(b'"version": 1', b'"version": 99'),
+        "foreign": good.replace(b'"version": 1', b'"version": 0'),
         "duplicate": good,
     }
     for name, content in damaged.items():
@@ -214,6 +214,22 @@ def test_a_full_disk_refuses_a_task_and_keeps_the_others(node: Node, small_disk:
     assert not list((small_disk / "tasks").glob("*t2*"))
     filler.unlink()
     assert "result" in node.rpc("task_create", config={**config, "id": "t2"})
+
+
+def test_a_full_disk_refuses_a_delete_and_the_task_stays(node: Node, small_disk: Path, examples: Path) -> None:
+    node.start()
+    assert "result" in node.rpc("task_create", config=json.loads(task(examples / "call.pcap")))
+    kept = (small_disk / "tasks" / "t1.json").read_bytes()
+    (worker,) = node.state("t1")["workers"]
+    filler = fill(small_disk)
+    assert "No space left" in node.rpc("task_delete", task_id="t1")["error"]["message"]
+    assert (node.state("t1")["state"], node.state("t1")["workers"][0]["pid"]) == ("running", worker["pid"])
+    assert (small_disk / "tasks" / "t1.json").read_bytes() == kept
+    filler.unlink()
+    assert node.rpc("task_delete", task_id="t1")["result"]["status"] == "deleted"
+    node.end()
+    node.start()
+    assert node.rpc("task_list")["result"]["tasks"] == []
 
 
 def test_a_log_that_cannot_be_written_holds_up_nothing(node: Node, small_disk: Path, examples: Path) -> None:

@@ -1,7 +1,7 @@
 """The daemon: puts configuration, logs, tasks, metrics and control together, and takes them apart in order.
 
-Start: configuration → logs → plugins → tasks → metrics → control socket → command channels → READY. Stop: command channels → tasks (buffers flushed)
-→ metrics → socket → logs. Everything runs on one event loop; packets are the workers' business.
+Start: configuration → logs → plugins → the data folder's lock → kept tasks become known → control socket → metrics → kept tasks start → command channels → READY.
+Stop: command channels → tasks (buffers flushed) → metrics → socket → locks → logs. Everything runs on one event loop; packets are the workers' business.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from otus_core.config.changes import changes
 from otus_core.config.daemon import DaemonConfig
 from otus_core.config.effective import Effective, channel_settings, load_effective
 from otus_core.control.handler import CommandHandler, Rates
+from otus_core.control.pid_file import PidFile
 from otus_core.control.protocol import INTERNAL_ERROR, Request, RpcError, error_object, rpc_error
 from otus_core.control.server import ControlServer
 from otus_core.errors import ConfigInvalid, OtusError
@@ -30,12 +31,15 @@ from otus_core.log import Logger
 from otus_core.observe.daemon_logs import DaemonLogs
 from otus_core.observe.metrics import MetricsServer, TaskView, View
 from otus_core.observe.systemd import Notifier
+from otus_core.pipeline.counters import Roster
 from otus_core.plugins.loader import load, unknown
 from otus_core.plugins.selection import Selection, selection_from
 from otus_core.task.assembly import Node
 from otus_core.task.config import TaskDefaults
 from otus_core.task.connections import Gathered
-from otus_core.task.manager import Limits, Task, TaskManager
+from otus_core.task.entry import Task
+from otus_core.task.lock import lock_data_dir
+from otus_core.task.manager import Limits, TaskManager
 from otus_core.task.output import LineMerger
 from otus_core.task.store import TaskStore
 from otus_core.task.supervisor import Surroundings
@@ -44,6 +48,8 @@ log = Logger("otus.daemon")
 
 STOP_WITHIN_S = 30.0
 CHANNEL_STOP_WITHIN_S = 5.0
+RESTORE_WITHIN_S = 20.0
+"""How long the start waits for the first starts of kept tasks; those that take longer go on beside it."""
 VIEW_WITHIN_S = 5.0
 WATCHDOG_EVERY_S = 1.0
 COLLECT_AFTER = (700, 10, 10)
@@ -81,6 +87,7 @@ class Daemon:
         self._rates = Rates()
         self._notifier = Notifier(environment)
         self._metrics: MetricsServer | None = None
+        self._data_lock: int | None = None
         config = self._effective.config
         store = TaskStore(Path(config.data_dir)) if config.task_persistence.enabled else None
         self._manager = TaskManager(self._registry, store, self._surroundings, _limits(config), self._defaults)
@@ -97,6 +104,9 @@ class Daemon:
         config = self._effective.config
         gc.freeze()
         gc.set_threshold(*COLLECT_AFTER)
+        if config.task_persistence.enabled:
+            self._data_lock = lock_data_dir(Path(config.data_dir))
+        self._manager.restore()  # before anybody can ask: a kept task's id is taken from the first moment
         await self._server.start()
         pid_file = PidFile(Path(config.control.pid_file))
         try:
@@ -108,7 +118,8 @@ class Daemon:
                 log.warning("configuration", message=warning)
             self._registry.call("otus_startup", node=self._node_facts())
             self._start_metrics(config)
-            await self._manager.restore(start=config.task_persistence.auto_restart)
+            auto_restart = config.task_persistence.auto_restart
+            await self._manager.start_restored(start=auto_restart, within=RESTORE_WITHIN_S)
             await self._start_channels(config)
             chores = [asyncio.create_task(chore) for chore in (self._sample(), self._prune(), self._feed_watchdog())]
             self._notifier.ready()
@@ -125,7 +136,10 @@ class Daemon:
         self._stopping.set()
 
     def reload(self) -> dict[str, Any]:
-        """Read the configuration again. Log level, metrics interval, limits and defaults for new tasks change at once; a bad file changes nothing. Raises ConfigInvalid."""
+        """Read the configuration again; a bad file changes nothing. Raises ConfigInvalid.
+
+        Log level, metrics interval and limits change at once. Tasks that wait for their next try are tried now, and live tasks whose defaults have changed are started anew.
+        """
         self._notifier.reloading()
         try:
             fresh = self._read()
@@ -140,8 +154,9 @@ class Daemon:
         self._effective = kept
         self._logs.set_level(fresh.config.log.level)
         self._manager.limits = _limits(fresh.config)
-        log.info("reloaded", changed=changed, needs_restart=needs_restart)
-        return {"changed": changed, "needs_restart": needs_restart}
+        tasks = self._manager.renew()
+        log.info("reloaded", changed=changed, needs_restart=needs_restart, tasks_started_anew=tasks)
+        return {"changed": changed, "needs_restart": needs_restart, "tasks_started_anew": tasks}
 
     def channels(self) -> list[dict[str, Any]]:
         """Give the state of the command channels."""
@@ -217,7 +232,7 @@ class Daemon:
 
     def _view(self) -> View:
         return View(
-            tasks=tuple(_task_view(task) for task in self._manager.tasks.values() if task.supervisor is not None),
+            tasks=tuple(_task_view(task) for task in self._manager.tasks.values()),
             plugins=self._registry.records,
             reload_failures=self._reload_failures,
             log_lines_dropped=self._logs.lost,
@@ -283,36 +298,12 @@ class Daemon:
             await asyncio.to_thread(self._metrics.close)
         await asyncio.to_thread(self._merger.close, 2.0)
         await self._server.stop()
+        if self._data_lock is not None:
+            os.close(self._data_lock)
         pid_file.remove()
         log.info("daemon_stopped")
         self._logs.close()
         await _heed_no_signals()
-
-
-class PidFile:
-    """The file that names the daemon's process. The control socket's lock, not this, tells whether one runs."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def write(self) -> None:
-        """Write it, over a stale one. Raises OtusError when the path is not a file of ours."""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(self._path, flags, 0o644)
-        except OSError as error:
-            raise OtusError(f"control.pid_file {self._path}: {error.strerror or error}") from error
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"{os.getpid()}\n")
-
-    def remove(self) -> None:
-        """Remove it if it still names this process."""
-        try:
-            if self._path.read_text().strip() == str(os.getpid()):
-                self._path.unlink()
-        except (OSError, UnicodeDecodeError):
-            pass
 
 
 async def _heed_no_signals() -> None:
@@ -368,16 +359,19 @@ def task_defaults(config: DaemonConfig) -> TaskDefaults:
 
 
 def _task_view(task: Task) -> TaskView:
-    assert task.supervisor is not None and task.config is not None
-    interface = getattr(task.config.capture.settings, "interface", None) or task.config.capture.type
+    """Give what metrics show of a task; one that never started has its state alone."""
+    supervisor, interface = task.supervisor, ""
+    if task.config is not None:
+        capture = task.config.capture
+        interface = str(getattr(capture.settings, "interface", None) or capture.type)
     return TaskView(
         id=task.stored.id,
         state=task.state,
-        interface=str(interface),
+        interface=interface,
         degraded=task.degraded,
-        restarts=task.supervisor.restarts,
-        roster=task.supervisor.roster,
-        workers=tuple(slot.accounts.snapshot() for slot in task.supervisor.slots),
+        restarts=supervisor.restarts if supervisor is not None else 0,
+        roster=supervisor.roster if supervisor is not None else Roster(),
+        workers=tuple(slot.accounts.snapshot() for slot in supervisor.slots) if supervisor is not None else (),
     )
 
 

@@ -82,3 +82,5 @@ def test_a_live_source_shows_what_the_kernel_counted_from_the_start() -> None:
     assert summary(counters, live)["kernel_rx"] == summary(counters, live)["in_ring"] == 0
     counters.update({"kernel_rx": 9, "kernel_drop": 2, "frames_read": 4})
     assert summary(counters, live)["in_ring"] == 3
+    counters.update({"frames_read": 8})  # counted at once, the kernel's figures twice a second
+    assert summary(counters, live)["in_ring"] == 0

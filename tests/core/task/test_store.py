@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from otus_core.task.store import Disk, StoredTask, TaskStore
+from otus_core.task.store import VERSION, Disk, StoredTask, TaskStore
 
 
 def task(task_id: str = "a", **changes: object) -> StoredTask:
@@ -64,7 +64,7 @@ GOOD = json.loads(task().to_json())
         b"null",
         b"\xff\xfe",
         b"[" * 100_000,
-        json.dumps({**GOOD, "version": 2}).encode(),
+        json.dumps({**GOOD, "version": 0}).encode(),
         json.dumps({**GOOD, "extra": 1}).encode(),
         json.dumps({k: v for k, v in GOOD.items() if k != "state"}).encode(),
         json.dumps({**GOOD, "id": "b"}).encode(),
@@ -97,6 +97,14 @@ def test_a_damaged_file_is_set_aside_and_the_others_come_back(store: TaskStore, 
     assert [t.id for t in store.load()] == ["good"]
     assert (store.folder / "a.json.corrupt").read_bytes() == content
     assert store.set_aside == ["a.json"]
+
+
+def test_a_file_of_a_newer_version_stays_and_is_told_of(store: TaskStore) -> None:
+    content = json.dumps({**GOOD, "version": VERSION + 1}).encode()
+    (store.folder / "a.json").write_bytes(content)
+    assert (store.load(), store.set_aside) == ([], [])
+    assert (store.folder / "a.json").read_bytes() == content
+    assert "newer Otus" in store.newer["a"]
 
 
 def test_a_symbolic_link_is_not_followed(store: TaskStore, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "reload": Entry("otus_core.cli.operate:reload", "Let it read its configuration again"),
         "status": Entry("otus_core.cli.operate:status", "Show its version, uptime, tasks and plugins"),
         "stats": Entry("otus_core.cli.operate:stats", "Show rates, drops and queue levels of each task"),
-        "task": Entry("otus_core.cli.operate:task_app", "Create, look at and delete its tasks"),
+        "task": Entry("otus_core.cli.operate:task_app", "Create, start, look at and delete its tasks"),
     },
     "Plugins": {
         "plugins": Entry("otus_core.cli.plugins:app", "List, show, check and write plugins"),

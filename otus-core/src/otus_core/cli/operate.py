@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-task_app = typer.Typer(help="Create, look at and delete the daemon's tasks.", no_args_is_help=True)
+task_app = typer.Typer(help="Create, start, look at and delete the daemon's tasks.", no_args_is_help=True)
 
 WATCH_EVERY_S = 1.0
 
@@ -77,6 +77,13 @@ def task_create(
 
     result = _call(ctx, "task_create", {"config": read_task_file(file)}, timeout=90.0)
     _show(ctx, result, f"task {result['task_id']} created")
+
+
+@task_app.command("start")
+def task_start(ctx: typer.Context, task_id: Annotated[str, typer.Argument(help="The task.")]) -> None:
+    """Start a task that is kept without running, or failed, at once."""
+    result = _call(ctx, "task_start", {"task_id": task_id}, timeout=90.0)
+    _show(ctx, result, f"task {result['task_id']} runs")
 
 
 @task_app.command("delete")

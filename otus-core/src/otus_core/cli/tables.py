@@ -79,6 +79,7 @@ _TASK_KEYS = (
     "restart_count",
     "worker_restarts",
     "reason",
+    "next_try_at",
 )
 
 

@@ -38,7 +38,9 @@ class TaskPersistenceConfig:
     """Tasks on disk."""
 
     enabled: bool = option(default=True, help="Keep tasks in data_dir, so that they survive a restart.")
-    auto_restart: bool = option(default=True, help="Start the kept tasks again when the daemon starts.")
+    auto_restart: bool = option(
+        default=True, help="Start the kept tasks again when the daemon starts; if not, they are shown as stopped."
+    )
     gc_interval: Duration = option(default=3600.0, gt=0, help="How often the history is pruned.")
     max_task_history: int = option(default=100, ge=0, le=10000, help="Ended tasks that are kept.")
 
@@ -162,8 +164,8 @@ class TunnelConfig:
 class ReassemblyDefaults:
     """IP fragments."""
 
-    timeout: Duration = option(default=30.0, gt=0, help="An incomplete datagram is given up after this.")
-    max_fragments: int = option(default=10000, ge=1, le=1_000_000, help="Fragments held at a time.")
+    timeout: Duration = option(default=30.0, gt=0, le=3600, help="An incomplete datagram is given up after this.")
+    max_fragments: int = option(default=10000, ge=2, le=1_000_000, help="Fragments held at a time.")
 
 
 @configuration

@@ -14,7 +14,8 @@ from otus_core.config.structure import unknown_key
 from otus_core.control.protocol import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
 from otus_core.plugins.registry import Registry
 from otus_core.task.config import mask_task, unwrap
-from otus_core.task.manager import Task, TaskManager
+from otus_core.task.entry import Task
+from otus_core.task.manager import TaskManager
 from otus_core.task.store import StoredTask
 
 
@@ -48,6 +49,7 @@ class CommandHandler:
         self._begun = time.monotonic()
         self.methods: dict[str, tuple[Method, tuple[str, ...] | None]] = {
             "task_create": (self._task_create, None),
+            "task_start": (self._task_start, ("task_id",)),
             "task_delete": (self._task_delete, ("task_id",)),
             "task_list": (self._task_list, ()),
             "task_get": (self._task_get, ("task_id",)),
@@ -78,10 +80,13 @@ class CommandHandler:
         task_id = await self._manager.create(task_of(params))
         return {"task_id": task_id, "status": "created"}
 
+    async def _task_start(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        task_id = _required_id(params)
+        await self._manager.start(task_id)
+        return {"task_id": task_id, "status": "running"}
+
     async def _task_delete(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        task_id = _task_id(params)
-        if task_id is None:
-            raise RpcError(INVALID_PARAMS, "params.task_id: is required")
+        task_id = _required_id(params)
         await self._manager.delete(task_id)
         return {"task_id": task_id, "status": "deleted"}
 
@@ -90,9 +95,7 @@ class CommandHandler:
         return {"tasks": ids, "count": len(ids)}
 
     async def _task_get(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        task_id = _task_id(params)
-        if task_id is None:
-            raise RpcError(INVALID_PARAMS, "params.task_id: is required")
+        task_id = _required_id(params)
         history = () if task_id in self._manager.tasks else self._manager.ended(task_id)
         stored = history[0] if history else self._manager.get(task_id).stored
         return {"task_id": task_id, "state": stored.state, "config": mask_task(stored.config, self._registry)}
@@ -156,6 +159,8 @@ class Rates:
             counters = task.supervisor.counters()
             frames, kept = counters["frames_read"], counters["kept"]
             then, frames_then, kept_then = last.get(task_id, (now, frames, kept))
+            if frames < frames_then:  # it has been started anew, and counts from 0
+                frames_then = kept_then = 0
             took = max(now - then, 1e-3)
             self._last[task_id] = (now, frames, kept)
             rates[task_id] = {
@@ -199,10 +204,18 @@ def _task_id(params: Mapping[str, Any]) -> str | None:
     return task_id
 
 
+def _required_id(params: Mapping[str, Any]) -> str:
+    task_id = _task_id(params)
+    if task_id is None:
+        raise RpcError(INVALID_PARAMS, "params.task_id: is required")
+    return task_id
+
+
 def _status(task: Task) -> dict[str, Any]:
     """Give one task with its counters, all together and by worker."""
     status = _ended(task.stored)
     status["degraded"] = task.degraded
+    status["next_try_at"] = _time(task.next_try_ns)
     supervisor = task.supervisor
     if supervisor is None:
         return status

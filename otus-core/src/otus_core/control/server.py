@@ -6,7 +6,6 @@ One door for whatever a caller may do wrong: each connection is served by ``_ser
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import resource
 import socket
@@ -29,6 +28,7 @@ from otus_core.control.protocol import (
 )
 from otus_core.errors import OtusError
 from otus_core.log import Logger
+from otus_core.task.lock import take_lock
 
 log = Logger("otus.control")
 
@@ -64,7 +64,7 @@ class ControlServer:
     async def start(self) -> None:
         """Take the lock, then the socket. Raises OtusError when another daemon has it or the path is not ours."""
         self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        self._lock = _lock(self._path)
+        self._lock = take_lock(self._path.with_name(self._path.name + ".lock"), self._path)
         _clear(self._path)
         self._most = min(CONNECTIONS_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -183,18 +183,6 @@ async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
     writer.write(data)
     async with asyncio.timeout(WRITE_WITHIN_S):
         await writer.drain()
-
-
-def _lock(path: Path) -> int:
-    """Take the lock beside the socket; it goes with the process. Raises OtusError."""
-    lock_path = path.with_name(path.name + ".lock")
-    descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise OtusError(f"{path}: another daemon is running (it holds {lock_path})") from None
-    return descriptor
 
 
 def _clear(path: Path) -> None:

@@ -130,6 +130,7 @@ def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
     """Give the identity's terms as the summary and the control plane show them.
 
     A live source has the kernel's too; ``in_ring`` are the frames that it has handed over and nobody has read yet, as far as has been counted: 0 once all is quiet.
+    The kernel's figures are read twice a second and each frame is counted at once, so that in between more may have been read than the kernel is known to have given.
     """
     terms: dict[str, object] = {name: counters[name] for name in FRAME_COUNTERS if not name.startswith("dropped{")}
     terms["dropped"] = _drops(counters)
@@ -142,7 +143,7 @@ def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
     if roster.live:
         terms.update((name, counters[name]) for name in KERNEL_COUNTERS)
         received = counters["kernel_rx"]  # 0 before it was asked for, and of a source that does not count
-        terms["in_ring"] = received - counters["kernel_drop"] - counters["frames_read"] if received else 0
+        terms["in_ring"] = max(0, received - counters["kernel_drop"] - counters["frames_read"])
     terms["unaccounted"] = unaccounted(counters, roster)
     return terms
 

@@ -296,8 +296,11 @@ def _made(spec_class: type[S], registered: Registered, settings: Any, about: Map
 def _with_defaults(data: dict[str, Any], defaults: TaskDefaults) -> dict[str, Any]:
     """Put the defaults below what the task says, and give plain data of our own."""
     made = {key: _copied(value) for key, value in data.items()}
-    if defaults.decoder and isinstance(made.get("decoder", {}), dict):
-        made["decoder"] = _below(defaults.decoder, made.get("decoder", {}))
+    decoder = made.get("decoder", {})
+    if defaults.decoder and isinstance(decoder, dict):
+        if decoder.get("ip_reassembly") is True:  # on, with whatever limits the daemon has
+            decoder = {key: value for key, value in decoder.items() if key != "ip_reassembly"}
+        made["decoder"] = _below(defaults.decoder, decoder)
     for key in ("parsers", "processors", "reporters"):
         if isinstance(made.get(key), list):
             made[key] = [_entry_with_defaults(key.removesuffix("s"), entry, defaults) for entry in made[key]]

@@ -3,6 +3,8 @@
 created → starting → running → stopping → stopped
              ↘          ↘          ↘
               failed     failed     failed
+
+A task that is still wanted goes from ``failed`` to ``starting`` again, one that was kept without being started from ``stopped``.
 """
 
 from __future__ import annotations
@@ -12,15 +14,16 @@ from typing import Literal
 
 State = Literal["created", "starting", "running", "stopping", "stopped", "failed"]
 STATES: tuple[State, ...] = ("created", "starting", "running", "stopping", "stopped", "failed")
-ENDED: frozenset[State] = frozenset({"stopped", "failed"})
+ACTIVE: frozenset[State] = frozenset({"starting", "running", "stopping"})
+"""States in which a task has, or may have, worker processes."""
 
 FOLLOWERS: dict[State, frozenset[State]] = {
-    "created": frozenset({"starting", "stopping", "failed"}),
+    "created": frozenset({"starting", "stopping", "stopped", "failed"}),
     "starting": frozenset({"running", "stopping", "failed"}),
     "running": frozenset({"stopping", "stopped", "failed"}),
-    "stopping": frozenset({"stopped", "failed"}),
-    "stopped": frozenset(),
-    "failed": frozenset(),
+    "stopping": frozenset({"stopped", "failed", "starting"}),
+    "stopped": frozenset({"starting", "stopping", "failed"}),
+    "failed": frozenset({"starting", "stopping", "failed"}),
 }
 
 TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")

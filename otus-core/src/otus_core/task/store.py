@@ -1,10 +1,11 @@
 """Tasks on disk: one JSON file a task, written so that a crash at any step leaves the old file or the new one.
 
     {data_dir}/tasks/ID.json               what should run; brought back when the daemon starts
-    {data_dir}/tasks/finished/ID.NS.json   history: tasks that were deleted, ended or failed; NS is when, in ns since 1970
+    {data_dir}/tasks/finished/ID.NS.json   history: tasks that were deleted or came to their end; NS is when, in ns since 1970
     *.corrupt                              what could not be read, set aside
 
-The file holds the *wanted* state. In: ``StoredTask``. Raises OSError when the disk refuses; then what was stored before is intact.
+The file holds the *wanted* state. A file of a newer version is left where it is: a newer Otus wrote it, and will read it again.
+In: ``StoredTask``. Raises OSError when the disk refuses; then what was stored before is intact.
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ class StoredTask:
         return json.dumps({"version": VERSION, **attrs.asdict(self)}, indent=1).encode() + b"\n"
 
 
+class NewerVersion(ValueError):
+    """A file was written by a newer Otus."""
+
+
 class Disk:
     """The steps of a durable write, apart so that each can be made to fail."""
 
@@ -89,6 +94,7 @@ class TaskStore:
         self.finished = self.folder / "finished"
         self._disk = Disk() if disk is None else disk
         self.set_aside: list[str] = []
+        self.newer: dict[str, str] = {}
 
     def prepare(self) -> None:
         """Make the folders, and remove what a crash left half-written. Raises OSError."""
@@ -112,11 +118,21 @@ class TaskStore:
         self._to_history(ended)
 
     def load(self) -> list[StoredTask]:
-        """Give the tasks that should run, by id. Files that are damaged or not ours are set aside and reported."""
+        """Give the tasks that should run, by id. Files that are damaged or not ours are set aside and reported.
+
+        ``newer`` then holds, by id, what is to be said of the files that a newer version wrote.
+        """
         tasks = []
+        self.newer = {}
         for path in sorted(self.folder.glob("*.json"))[:FILES_MAX]:
+            name = path.name.removesuffix(".json")
             try:
-                task = _read(path, path.name.removesuffix(".json"))
+                task = _read(path, name)
+            except NewerVersion as error:
+                log.error("task_file_of_newer_version", file=str(path), error=str(error))
+                if TASK_ID.match(name):
+                    self.newer[name] = f"{path}: {error}"
+                continue
             except (OSError, ValueError, RecursionError) as error:
                 self._put_aside(path, error)
                 continue
@@ -191,8 +207,11 @@ def _read(path: Path, name: str) -> StoredTask:
     if len(data) > FILE_MAX:
         raise ValueError(f"larger than {FILE_MAX} bytes")
     fields = json.loads(data)
-    if not isinstance(fields, dict) or fields.pop("version", None) != VERSION:
+    version = fields.pop("version", None) if isinstance(fields, dict) else None
+    if type(version) is not int or version < 1:
         raise ValueError(f"not a task file of version {VERSION}")
+    if version > VERSION:
+        raise NewerVersion(f"was written by a newer Otus (version {version}; this one reads up to {VERSION})")
     known = {field.name: field.type for field in attrs.fields(StoredTask)}
     if set(fields) != set(known):
         raise ValueError("its keys are not those of a task file")

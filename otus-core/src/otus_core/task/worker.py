@@ -120,7 +120,8 @@ class Worker:
         gc.freeze()  # what is there now stays: it need not be looked at again
         gc.set_threshold(*COLLECT_AFTER)
         try:
-            await phases.start(assembly, self._node, self._place)
+            if not await self._unless_stopped(phases.start(assembly, self._node, self._place)):
+                return self.outcome
             started = True
             self._open_circuits()
             beating = asyncio.create_task(self._beat())
@@ -212,17 +213,22 @@ class Worker:
         if assembly.pipeline.full and not self._stopping:
             for delivery in assembly.deliveries:
                 if delivery.buffer.full:
-                    await self._room(delivery.room())
+                    await self._unless_stopped(delivery.room())
         else:
             await asyncio.sleep(0)
 
-    async def _room(self, room: Coroutine[Any, Any, None]) -> None:
-        """Wait for a reporter, unless the run is stopped first."""
-        waiting = asyncio.ensure_future(room)
+    async def _unless_stopped(self, step: Coroutine[Any, Any, None]) -> bool:
+        """Await a step; gives False, having cancelled it, when the run is stopped first. Raises what the step raises."""
+        doing = asyncio.ensure_future(step)
         stopped = asyncio.ensure_future(self._wake.wait())
-        await asyncio.wait({waiting, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (waiting, stopped):
-            task.cancel()
+        await asyncio.wait({doing, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if doing.done():
+            doing.result()
+            return True
+        doing.cancel()
+        await asyncio.gather(doing, return_exceptions=True)
+        return False
 
     async def _idle(self) -> None:
         """Nothing is ready: wait for the source, at most ``IDLE_S``, and let the packet clock go on when it is live."""

@@ -1,0 +1,88 @@
+"""One task of the daemon: what is stored of it, its workers while it has some, and who waits for its start."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+
+import attrs
+
+from otus_core.task.config import TaskConfig
+from otus_core.task.state import State
+from otus_core.task.store import StoredTask
+from otus_core.task.supervisor import TaskSupervisor
+
+RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0
+"""The pause after the first failed start; each further one doubles it, up to the longest."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class Task:
+    """One task of the daemon.
+
+    ``config`` and ``supervisor`` are those of the last start, and ``None`` before it. ``attempt`` holds how the start that is under way, or the last one,
+    came out: the reason why it failed, or empty. ``unusable`` says why this daemon can do nothing with it. ``next_try_ns`` is 0 where no further start is due.
+    """
+
+    stored: StoredTask
+    config: TaskConfig | None = None
+    supervisor: TaskSupervisor | None = None
+    degraded: bool = False
+    unusable: str = ""
+    next_try_ns: int = 0
+    keeper: asyncio.Task[None] | None = None
+    attempt: asyncio.Future[str] = attrs.field(factory=lambda: asyncio.get_running_loop().create_future())
+    wake: asyncio.Event = attrs.field(factory=asyncio.Event)
+    lock: asyncio.Lock = attrs.field(factory=asyncio.Lock)
+
+    @property
+    def state(self) -> State:
+        """Where the task is in its life."""
+        return self.stored.state
+
+    def expect(self) -> None:
+        """A start is due: who waits from now on waits for that one."""
+        if self.attempt.done():
+            self.attempt = asyncio.get_running_loop().create_future()
+
+    def conclude(self, reason: str) -> None:
+        """Tell those who wait for the start how it came out."""
+        if not self.attempt.done():
+            self.attempt.set_result(reason)
+
+    def restart(self) -> bool:
+        """Have the keeper start it now; says whether it has one."""
+        if self.keeper is None:
+            return False
+        self.expect()
+        self.wake.set()
+        return True
+
+    def failure(self) -> str:
+        """Say why a task that has ended failed, or nothing. A source with an end that is damaged anywhere was not read as it was asked for."""
+        assert self.supervisor is not None
+        live = self.supervisor.config.capture.declaration.live
+        faults = list(dict.fromkeys(str(fault) for fault in self.supervisor.faults if fault.fatal or not live))
+        if self.supervisor.error or not faults:
+            return self.supervisor.error
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        return faults[0] + more
+
+    def fill(self) -> float:
+        """Give the fill level of its fullest send buffer, 0 to 1."""
+        levels = [0.0]
+        if self.supervisor is not None and self.config is not None:
+            for slot in self.supervisor.slots:
+                for spec in self.config.reporters:
+                    levels.append(slot.accounts[f"{spec.id}.queued"] / spec.capacity)
+                    levels.append(slot.accounts[f"{spec.id}.bytes_queued"] / spec.max_bytes)
+        return max(levels)
+
+
+def pauses_between_starts() -> Iterator[float]:
+    """Give the pauses between the starts of a task that fails: each up to half as long again, so that tasks that failed together do not return together."""
+    pause = RETRY_FIRST_S
+    while True:
+        yield pause * random.uniform(1.0, 1.5)
+        pause = min(pause * 2, RETRY_MOST_S)
