@@ -206,7 +206,14 @@ def metrics() -> str:
     """Every metric, as the collector gives it."""
     zeros = dict.fromkeys(counter_names(ROSTER, COUNTERS), 0)
     one = TaskView(
-        id="t", state="running", interface="eth0", degraded=False, restarts=0, roster=ROSTER, workers=(zeros,)
+        id="t",
+        state="running",
+        interface="eth0",
+        degraded=False,
+        restarts=0,
+        setbacks=0,
+        roster=ROSTER,
+        workers=(zeros,),
     )
     record = PluginRecord(plugin="sip", distribution="otus-plugin-sip", version="0")
     view = View(tasks=(one,), plugins=(record,), reload_failures=0, log_lines_dropped=0)

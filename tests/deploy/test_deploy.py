@@ -104,7 +104,14 @@ def exported() -> set[str]:
     roster = Roster(parsers=("sip",), processors=("filter",), reporters={"kafka": ("auth",)})
     counters = dict.fromkeys(counter_names(roster, ("dropped{decode:not_ip}",)), 0)
     task = TaskView(
-        id="t", interface="eth0", state="running", degraded=False, restarts=0, roster=roster, workers=(counters,)
+        id="t",
+        interface="eth0",
+        state="running",
+        degraded=False,
+        restarts=0,
+        setbacks=0,
+        roster=roster,
+        workers=(counters,),
     )
     record = PluginRecord(plugin="sip", distribution="otus-plugin-sip", version="0.1.0", stage="ready")
     view = View(tasks=(task,), plugins=(record,), reload_failures=0, log_lines_dropped=0)

@@ -41,8 +41,9 @@ from otus_core.task.entry import Task
 from otus_core.task.lock import lock_data_dir
 from otus_core.task.manager import Limits, TaskManager
 from otus_core.task.output import LineMerger
+from otus_core.task.spawn import Reserve
 from otus_core.task.store import TaskStore
-from otus_core.task.supervisor import Surroundings
+from otus_core.task.surroundings import Surroundings
 
 log = Logger("otus.daemon")
 
@@ -83,6 +84,7 @@ class Daemon:
         self._reload_failures = 0
         self._channels: list[BaseCommandChannel] = []
         self._connections = Gathered()
+        self._reserve = Reserve()
         self._merger = LineMerger()
         self._rates = Rates()
         self._notifier = Notifier(environment)
@@ -203,6 +205,7 @@ class Daemon:
             merger=self._merger,
             log_level=config.log.level,
             connections=self._connections,
+            reserve=self._reserve,
         )
 
     def _node_facts(self) -> dict[str, Any]:
@@ -370,6 +373,7 @@ def _task_view(task: Task) -> TaskView:
         interface=interface,
         degraded=task.degraded,
         restarts=supervisor.restarts if supervisor is not None else 0,
+        setbacks=supervisor.setbacks if supervisor is not None else 0,
         roster=supervisor.roster if supervisor is not None else Roster(),
         workers=tuple(slot.accounts.snapshot() for slot in supervisor.slots) if supervisor is not None else (),
     )

@@ -39,7 +39,9 @@ PLUGINS = (
     PluginRecord(plugin="sip", distribution="otus-plugin-sip", version="0.1.0", stage="ready"),
     PluginRecord(plugin="bad", distribution="bad", version="9", stage="import", reason="x"),
 )
-TASK = TaskView(id="t1", state="running", interface="eth0", degraded=True, restarts=4, roster=ROSTER, workers=WORKERS)
+TASK = TaskView(
+    id="t1", state="running", interface="eth0", degraded=True, restarts=4, setbacks=3, roster=ROSTER, workers=WORKERS
+)
 
 
 @pytest.fixture
@@ -72,6 +74,7 @@ EXPECTED = {
     ("otus_task_degraded", "task=t1"): 1,
     ("otus_reassembly_active_fragments", "task=t1"): 0,
     ("otus_worker_restarts_total", "task=t1"): 4,
+    ("otus_supervisor_errors_total", "task=t1"): 3,
     ("otus_reporter_queued", "reporter=kafka task=t1"): 3,
     ("otus_reporter_dropped_total", "reason=report_error:auth reporter=kafka task=t1"): 0,
     ("otus_component_state", "component=parser:sip pipeline=1 state=open task=t1"): 1,

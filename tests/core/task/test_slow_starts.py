@@ -17,7 +17,8 @@ from otus_core.task.assembly import Node
 from otus_core.task.channel import Channel
 from otus_core.task.config import load_task
 from otus_core.task.output import LineMerger
-from otus_core.task.supervisor import HUNG_AFTER_S, Surroundings, TaskSupervisor
+from otus_core.task.supervisor import HUNG_AFTER_S, TaskSupervisor
+from otus_core.task.surroundings import Surroundings
 
 TASK = {"id": "t", "capture": {"type": "afpacket", "interface": "lo"}, "reporters": ["discard"]}
 

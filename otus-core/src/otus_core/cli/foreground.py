@@ -174,7 +174,8 @@ async def _run_here(config: TaskConfig, node: Node, request: RunRequest) -> Resu
 
 
 async def _run_workers(config: TaskConfig, node: Node, registry: Registry, request: RunRequest) -> Result:
-    from otus_core.task.supervisor import Surroundings, TaskSupervisor
+    from otus_core.task.supervisor import TaskSupervisor
+    from otus_core.task.surroundings import Surroundings
 
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()

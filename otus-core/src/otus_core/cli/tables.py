@@ -78,6 +78,7 @@ _TASK_KEYS = (
     "ended_at",
     "restart_count",
     "worker_restarts",
+    "supervisor_errors",
     "reason",
     "next_try_at",
 )

@@ -220,6 +220,7 @@ def _status(task: Task) -> dict[str, Any]:
     if supervisor is None:
         return status
     status["worker_restarts"] = supervisor.restarts
+    status["supervisor_errors"] = supervisor.setbacks
     status["waiting_for"] = supervisor.waiting_for
     status["counters"] = supervisor.summary()
     status["workers"] = [

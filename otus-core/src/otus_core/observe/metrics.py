@@ -57,6 +57,7 @@ class TaskView:
     interface: str
     degraded: bool
     restarts: int
+    setbacks: int
     roster: Roster
     workers: tuple[Mapping[str, int], ...]
 
@@ -116,6 +117,11 @@ def _tasks(tasks: Iterable[TaskView]) -> Iterator[Metric]:
     status = GaugeMetricFamily("otus_task_status", "1 for the state that a task is in", labels=["task", "status"])
     degraded = GaugeMetricFamily("otus_task_degraded", "1 while a task's buffers are too full", labels=["task"])
     restarts = CounterMetricFamily("otus_worker_restarts", "Workers that had to be started again", labels=["task"])
+    setbacks = CounterMetricFamily(
+        "otus_supervisor_errors",
+        "Times that looking after a task's workers failed, as when no process can be had",
+        labels=["task"],
+    )
     off = GaugeMetricFamily(
         "otus_unaccounted", "How far the accounting identity is from closing; 0 within 2 s of quiet", labels=["task"]
     )
@@ -124,8 +130,9 @@ def _tasks(tasks: Iterable[TaskView]) -> Iterator[Metric]:
             status.add_metric([task.id, state], float(task.state == state))
         degraded.add_metric([task.id], float(task.degraded))
         restarts.add_metric([task.id], task.restarts)
+        setbacks.add_metric([task.id], task.setbacks)
         off.add_metric([task.id], sum(unaccounted(counters, task.roster) for counters in task.workers))
-    yield from (status, degraded, restarts, off)
+    yield from (status, degraded, restarts, setbacks, off)
 
 
 def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:

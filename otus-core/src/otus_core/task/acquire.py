@@ -11,7 +11,7 @@ from typing import Any
 from otus_core.errors import CaptureError
 from otus_core.task.channel import Channel
 from otus_core.task.config import TaskConfig
-from otus_core.task.spawn import last_words, open_words, spawn
+from otus_core.task.spawn import Reserve, last_words, open_words, spawn
 
 ACQUIRE_WITHIN_S = 10.0
 EXIT_WITHIN_S = 1.0
@@ -23,9 +23,10 @@ Answer = tuple[list[int], CaptureError | None]
 class Acquirer:
     """One task's opener. It is started again when it dies; one that never got so far as to be ready ends the task, with its reason."""
 
-    def __init__(self, config: TaskConfig, plugins: Mapping[str, Any]) -> None:
+    def __init__(self, config: TaskConfig, plugins: Mapping[str, Any], reserve: Reserve) -> None:
         self._config = config
         self._plugins = plugins
+        self._reserve = reserve
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._words: int | None = None
@@ -33,10 +34,11 @@ class Acquirer:
         self._number = 0
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
 
-    def begin(self) -> None:
+    def _begin(self) -> None:
         """Start the opener. Raises OSError."""
-        self._words = open_words()
-        self._process, self._channel = spawn("otus_core.task.opener", self._words)
+        with self._reserve.lent():
+            self._words = open_words()
+            self._process, self._channel = spawn("otus_core.task.opener", self._words)
         self._channel.on_message = self._message
         self._channel.on_closed = self._gone
         self._channel.send(("init", {"task": self._config.source, "plugins": dict(self._plugins)}))
@@ -59,7 +61,7 @@ class Acquirer:
         """Give one worker's descriptors, which the caller closes, or why there are none. Raises OSError."""
         if self._channel is None:
             self.end()
-            self.begin()
+            self._begin()
         assert self._channel is not None
         self._number += 1
         number = self._number

@@ -1,5 +1,6 @@
 """Messages between a parent and its workers, over one Unix socket, with descriptors where they are needed.
 
+A message whose descriptors do not all arrive ends the channel: later messages would get the wrong ones.
 A message is a plain value (what ``marshal`` takes: both ends run the same Python) behind its length. Only our own processes are on the other end.
 """
 
@@ -127,6 +128,11 @@ class Channel:
             body = bytes(self._received[HEADER.size : HEADER.size + size])
             del self._received[: HEADER.size + size]
             taken, self._descriptors = self._descriptors[:count], self._descriptors[count:]
+            if len(taken) < count:  # this process may open no more: the kernel dropped them (MSG_CTRUNC, recvmsg(2))
+                for descriptor in taken:
+                    os.close(descriptor)
+                self._gone()
+                return
             self.on_message(marshal.loads(body), taken)
 
     def _gone(self) -> None:

@@ -58,7 +58,8 @@ class Gathered:
         now, before = time.monotonic(), self.version
         if now - self._looked_at >= LOOK_EVERY_S:
             self._looked_at = now
-            self.tell("ours", own_connections())
+            with suppress(OSError):  # no descriptor left to look with: the next look will do
+                self.tell("ours", own_connections())
         return self.version != before
 
     def tell(self, owner: object, connections: Iterable[Connection]) -> None:

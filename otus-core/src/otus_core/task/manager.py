@@ -23,7 +23,8 @@ from otus_core.task.config import TaskConfig, TaskDefaults, load_task, unwrap
 from otus_core.task.entry import Task, pauses_between_starts
 from otus_core.task.state import ACTIVE, State, may_follow
 from otus_core.task.store import StoredTask, TaskStore
-from otus_core.task.supervisor import Surroundings, TaskSupervisor
+from otus_core.task.supervisor import TaskSupervisor
+from otus_core.task.surroundings import Surroundings
 
 log = Logger("otus.task")
 

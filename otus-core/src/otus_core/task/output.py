@@ -90,8 +90,7 @@ class LineMerger:
                 readers = list(self._tails)
             if self._ending and not readers:
                 return
-            ready, _, _ = select.select([self._wake_read, *readers], [], [])
-            for reader in ready:
+            for reader in _readable(self._wake_read, *readers):
                 if reader == self._wake_read:
                     os.read(reader, 64)
                 else:
@@ -122,6 +121,14 @@ class LineMerger:
     def _forget_all(self) -> None:
         for reader in list(self._tails):
             self._forget(reader)
+
+
+def _readable(*descriptors: int) -> list[int]:
+    """Wait until some can be read. ``select`` would refuse a descriptor beyond 1,023, which a busy daemon has."""
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll()]
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

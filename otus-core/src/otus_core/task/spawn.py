@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
 import subprocess
+from collections.abc import Iterator
 
 from otus_core.interpreter import command, environment
 from otus_core.model.text import printable
@@ -15,6 +17,31 @@ from otus_core.task.channel import Channel
 WORDS_BYTES = 1 << 16
 """What is kept of a helper's standard error: a traceback has room many times over."""
 REASON_MAX = 300
+RESERVED = 16
+"""Descriptors kept for starting a helper; a worker takes seven for a moment, an opener six."""
+
+
+class Reserve:
+    """Descriptors that are held so that a helper can be started when all others are taken: a worker's death must not be the moment to find out."""
+
+    def __init__(self) -> None:
+        self._held: list[int] = []
+        self._fill()
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Let go of them for as long as something is started, which must not wait for anything."""
+        while self._held:
+            os.close(self._held.pop())
+        try:
+            yield
+        finally:
+            self._fill()
+
+    def _fill(self) -> None:
+        with contextlib.suppress(OSError):  # there are fewer; the next loan fills up what it can
+            while len(self._held) < RESERVED:
+                self._held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
 
 def spawn(module: str, words: int | None = None) -> tuple[subprocess.Popen[bytes], Channel]:

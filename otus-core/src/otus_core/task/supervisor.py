@@ -10,22 +10,18 @@ import asyncio
 import mmap
 import os
 import time
-from collections.abc import Callable, Mapping
 from typing import Any
-
-import attrs
 
 from otus_core.errors import CaptureError, TaskStartFailed
 from otus_core.log import Logger
 from otus_core.model.accounts import Accounts
 from otus_core.pipeline.counters import book_crash, summary
 from otus_core.task.acquire import Acquirer
-from otus_core.task.assembly import Node, names_of, roster_of
+from otus_core.task.assembly import names_of, roster_of
 from otus_core.task.config import TaskConfig
-from otus_core.task.connections import Gathered
-from otus_core.task.output import LineMerger
 from otus_core.task.slot import WorkerSlot
 from otus_core.task.spawn import spawn
+from otus_core.task.surroundings import Surroundings
 
 log = Logger("otus.supervisor")
 
@@ -41,19 +37,6 @@ RSS_EVERY_S = 1.0
 ACQUIRE_AGAIN_S = 0.5
 
 
-@attrs.frozen(kw_only=True)
-class Surroundings:
-    """What a supervisor is given by its owner. ``plugins`` are the loader's settings, so that workers load what the parent did."""
-
-    node: Node
-    plugins: Mapping[str, Any]
-    merger: LineMerger
-    isatty: bool = False
-    log_level: str = "info"
-    on_change: Callable[[], None] = lambda: None
-    connections: Gathered = attrs.field(factory=Gathered)
-
-
 class TaskSupervisor:
     """One task's workers."""
 
@@ -63,6 +46,8 @@ class TaskSupervisor:
         self.faults: list[CaptureError] = []
         self.error = ""
         self.closed = False
+        self.setbacks = 0
+        self._told = ""
         self._around = around
         self._live = config.capture.declaration.live
         self._names = names_of(config)
@@ -71,7 +56,9 @@ class TaskSupervisor:
         os.ftruncate(self._memory_fd, self._size * config.workers)
         self._memory = mmap.mmap(self._memory_fd, self._size * config.workers)
         self.slots = [self._slot(shard) for shard in range(config.workers)]
-        self._acquirer = Acquirer(config, around.plugins) if config.capture.declaration.privileged else None
+        self._acquirer = (
+            Acquirer(config, around.plugins, around.reserve) if config.capture.declaration.privileged else None
+        )
         self._watcher: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self._stopping = False
@@ -117,10 +104,11 @@ class TaskSupervisor:
     async def start(self) -> None:
         """Start all workers; returns when each runs or waits for its interface. Raises TaskStartFailed, after stopping what ran."""
         self._watcher = asyncio.create_task(self._watch(), name=f"watch:{self.config.id}")
-        if self._acquirer is not None:
-            self._acquirer.begin()
-        for slot in self.slots:
-            await self._launch(slot)
+        try:
+            for slot in self.slots:
+                await self._launch(slot)
+        except OSError as error:  # no memory, no descriptor, no process to be had
+            self.error = self.error or _refusal(error)
         until = time.monotonic() + START_WITHIN_S
         while not self.error and any(slot.state == "starting" for slot in self.slots):
             if time.monotonic() > until:
@@ -165,7 +153,7 @@ class TaskSupervisor:
                 slot.channel.send(("stop",))
 
     async def _launch(self, slot: WorkerSlot) -> None:
-        """Get a worker's descriptors if it needs any, and start its process."""
+        """Get a worker's descriptors if it needs any, and start its process. Raises OSError."""
         if self._acquirer is not None and not slot.descriptors:
             slot.state = "starting"  # not waiting any more: nobody else is to launch it
             descriptors, refusal = await self._acquirer.acquire(slot.shard, self.config.workers)
@@ -181,18 +169,27 @@ class TaskSupervisor:
             slot.state = "failed"
             self.error = self.error or str(refusal)
             return
-        if slot.reason != str(refusal):
-            log.warning("capture_waiting", task=self.config.id, worker=slot.shard, reason=str(refusal))
-        slot.state, slot.reason = "waiting", str(refusal)
+        self._wait_with(slot, "capture_waiting", str(refusal))
+
+    def _wait_with(self, slot: WorkerSlot, event: str, reason: str) -> None:
+        """Try to start a worker again soon; a reason that is still the same has been told."""
+        if slot.reason != reason:
+            log.warning(event, task=self.config.id, worker=slot.shard, reason=reason)
+        slot.state, slot.reason = "waiting", reason
         slot.restart_at = time.monotonic() + ACQUIRE_AGAIN_S
         self._around.on_change()
 
     def _spawn(self, slot: WorkerSlot) -> None:
-        process, channel = spawn("otus_core.task.child")
+        with self._around.reserve.lent():
+            output = self._around.merger.pipe()
+            try:
+                process, channel = spawn("otus_core.task.child")
+            except OSError:
+                os.close(output)
+                raise
         slot.begin(process, channel)
         channel.on_message = lambda message, descriptors: self._message(slot, message)
         channel.on_closed = lambda: self._look_at(slot)
-        output = self._around.merger.pipe()
         try:
             channel.send(("init", self._init(slot)), (self._memory_fd, output, *slot.descriptors))
         finally:
@@ -256,13 +253,25 @@ class TaskSupervisor:
         self._around.on_change()
 
     async def _watch(self) -> None:
+        """Look after the workers as long as the task is there: what goes wrong in one turn is told and counted, and the next turn comes."""
         while True:
             await self._pause(WATCH_EVERY_S)
-            self._look()
-            for slot in self.slots:
-                await self._mend(slot)
-            if self._live:
-                self._tell_connections()
+            try:
+                self._look()
+                if self._live:
+                    self._tell_connections()
+                for slot in self.slots:
+                    await self._mend(slot)
+            except Exception as error:
+                self._stumbled(error)
+
+    def _stumbled(self, error: Exception) -> None:
+        """Count a turn that failed, and tell it once for as long as the next ones fail alike."""
+        self.setbacks += 1
+        told = f"{type(error).__name__}: {error}"
+        if self._told != told:
+            self._told = told
+            log.error("supervision_failed", task=self.config.id, error=told)
 
     def _tell_connections(self) -> None:
         """Have the workers leave out what is Otus's own, all tasks' connections included."""
@@ -338,7 +347,17 @@ class TaskSupervisor:
             slot.schedule_restart(f"worker died: {reason}" + (f" in {blamed}" if blamed else ""))
 
     async def _mend(self, slot: WorkerSlot) -> None:
-        """Start again what is due, and renew descriptors whose interface came back."""
+        """Start again what is due, and renew descriptors whose interface came back; what the system refuses is tried again."""
+        try:
+            await self._start_or_renew(slot)
+        except OSError as error:
+            if slot.alive:
+                self._stumbled(error)
+            else:
+                self.setbacks += 1
+                self._wait_with(slot, "worker_waiting", _refusal(error))
+
+    async def _start_or_renew(self, slot: WorkerSlot) -> None:
         if self._stopping:
             return
         if slot.state in ("restarting", "waiting"):
@@ -362,3 +381,7 @@ class TaskSupervisor:
             slot.replace_descriptors([])
         os.close(self._memory_fd)
         self._around.on_change()
+
+
+def _refusal(error: OSError) -> str:
+    return f"the system refuses: {error.strerror or error}"

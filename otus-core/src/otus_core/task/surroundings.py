@@ -1,0 +1,27 @@
+"""What a task is given by whoever runs it: ``otus run`` or the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from otus_core.task.assembly import Node
+from otus_core.task.connections import Gathered
+from otus_core.task.output import LineMerger
+from otus_core.task.spawn import Reserve
+
+
+@attrs.frozen(kw_only=True)
+class Surroundings:
+    """What a supervisor is given by its owner. ``plugins`` are the loader's settings, so that workers load what the parent did."""
+
+    node: Node
+    plugins: Mapping[str, Any]
+    merger: LineMerger
+    isatty: bool = False
+    log_level: str = "info"
+    on_change: Callable[[], None] = lambda: None
+    connections: Gathered = attrs.field(factory=Gathered)
+    reserve: Reserve = attrs.field(factory=Reserve)
