@@ -222,6 +222,26 @@ def test_a_task_file_of_a_newer_version_is_left_where_it_is(node: Node, examples
     assert path.read_text() == content
 
 
+def test_a_task_file_of_version_1_loses_the_defaults_that_it_was_stored_with(node: Node, examples: Path) -> None:
+    node.write("info", "  backpressure: {send_buffer: {capacity: 999}}\n")
+    node.start()
+    config = {**json.loads(task(examples / "call.pcap")), "reporters": [{"type": "discard", "max_retries": 7}]}
+    assert "result" in node.rpc("task_create", config=config)
+    node.end()
+    path = node.folder / "data" / "tasks" / "t1.json"
+    stored = json.loads(path.read_text())
+    assert (stored["version"], stored["config"]) == (2, config)
+    reassembly = {"timeout": 30.0, "max_fragments": 10000}
+    reporter = {"type": "discard", "capacity": 999, "max_bytes": 32 << 20, "send_timeout": 3.0, "max_retries": 7}
+    decoder = {"tunnels": [], "ip_reassembly": reassembly}
+    stored |= {"version": 1, "config": {**config, "decoder": decoder, "reporters": [reporter]}}
+    path.write_text(json.dumps(stored))
+    node.start()
+    wait(lambda: node.runs("t1"))
+    stored = json.loads(path.read_text())
+    assert (stored["version"], stored["config"]) == (2, config)
+
+
 @pytest.mark.parametrize("damage", ["missing", "cut"])
 def test_a_file_that_cannot_be_read_to_its_end_fails_its_task(node: Node, examples: Path, damage: str) -> None:
     capture = node.folder / "some.pcap"

@@ -35,9 +35,9 @@ from otus_core.pipeline.counters import Roster
 from otus_core.plugins.loader import load, unknown
 from otus_core.plugins.selection import Selection, selection_from
 from otus_core.task.assembly import Node
-from otus_core.task.config import TaskDefaults
 from otus_core.task.connections import Gathered
 from otus_core.task.entry import Task
+from otus_core.task.inherit import TaskDefaults
 from otus_core.task.lock import lock_data_dir
 from otus_core.task.manager import Limits, TaskManager
 from otus_core.task.output import LineMerger

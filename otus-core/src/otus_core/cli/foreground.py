@@ -20,7 +20,8 @@ from otus_core.errors import CaptureError, ConfigInvalid, ConfigProblem, OtusErr
 from otus_core.observe.repeats import Repeats
 from otus_core.plugins.registry import Registry
 from otus_core.task.assembly import Node, Place, assemble, origins
-from otus_core.task.config import TaskConfig, TaskDefaults, load_task, read_task_file
+from otus_core.task.config import TaskConfig, load_task, read_task_file
+from otus_core.task.inherit import TaskDefaults
 from otus_core.task.output import LineMerger, StdoutWriter
 from otus_core.task.worker import Worker
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from otus_core.cli.commands import Entry
     from otus_core.plugins.registry import Registry
     from otus_core.plugins.selection import Selection
-    from otus_core.task.config import TaskDefaults
+    from otus_core.task.inherit import TaskDefaults
 
 
 class Session:

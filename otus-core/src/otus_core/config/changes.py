@@ -11,12 +11,13 @@ AT_ONCE = (
     "metrics.interval",
     "backpressure",
     "core.decoder",
+    "kafka",
     "reporters",
     "resources",
     "task_persistence.gc_interval",
     "task_persistence.max_task_history",
 )
-"""Keys, with all below them, that take effect at a reload: for new tasks where they are defaults of tasks."""
+"""Keys, with all below them, that take effect at a reload. Where they are defaults of tasks, live tasks that inherit them are started anew."""
 
 
 def changes(old: Any, new: Any) -> tuple[list[str], list[str]]:

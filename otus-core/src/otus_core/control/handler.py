@@ -13,9 +13,10 @@ import otus_core
 from otus_core.config.structure import unknown_key
 from otus_core.control.protocol import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
 from otus_core.plugins.registry import Registry
-from otus_core.task.config import mask_task, unwrap
+from otus_core.task.config import unwrap
 from otus_core.task.entry import Task
 from otus_core.task.manager import TaskManager
+from otus_core.task.secrets import mask_task
 from otus_core.task.store import StoredTask
 
 

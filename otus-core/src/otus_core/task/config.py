@@ -12,15 +12,14 @@ from typing import Any, Literal, TypeVar
 
 import attrs
 
-from otus_core.config.mask import mask
 from otus_core.config.structure import BAD, Problems, build, join, told, unknown_key
-from otus_core.config.unstructure import MASK
 from otus_core.declarations import Declaration
 from otus_core.decode.options import DecoderConfig
 from otus_core.errors import ConfigInvalid, PluginNotFound
 from otus_core.model.text import printable
 from otus_core.plugins.records import PluginRecord
 from otus_core.plugins.registry import Registered, Registry
+from otus_core.task.inherit import TaskDefaults, with_defaults
 from otus_core.task.options import (
     CaptureOptions,
     OnFailure,
@@ -86,19 +85,6 @@ class TaskConfig:
     source: dict[str, Any] = attrs.field(eq=False, repr=False)
 
 
-@attrs.frozen(kw_only=True, eq=False)
-class TaskDefaults:
-    """What the daemon's own configuration gives to tasks that do not say otherwise.
-
-    ``decoder`` and ``reporter`` (``capacity``, ``send_timeout`` …) hold keys of those; ``components`` holds keys of one component's ``config``,
-    by ``kind:name``, such as ``reporter:kafka``.
-    """
-
-    decoder: Mapping[str, Any] = attrs.field(factory=dict)
-    reporter: Mapping[str, Any] = attrs.field(factory=dict)
-    components: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
-
-
 def read_task_file(path: str | Path) -> dict[str, Any]:
     """Read a task file (YAML or JSON, ``-`` for standard input) and give the task in it, not yet validated. Raises ConfigInvalid."""
     from otus_core.config.load import load_file  # brings YAML, which a run without a task file does not need
@@ -123,37 +109,11 @@ def unwrap(data: Any, source: str = "") -> dict[str, Any]:
     return dict(data)
 
 
-def mask_task(data: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
-    """Give a task's plain data with the secrets of its components covered; of a component that is not installed all options are."""
-    masked = dict(data)
-    if isinstance(data.get("capture"), Mapping):
-        masked["capture"] = _masked("capturer", data["capture"], data["capture"], registry)
-    for key in ("parsers", "processors", "reporters"):
-        if isinstance(data.get(key), (list, tuple)):
-            masked[key] = [_masked_entry(key.removesuffix("s"), entry, registry) for entry in data[key]]
-    return masked
-
-
-def _masked_entry(kind: str, entry: Any, registry: Registry) -> Any:
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("config"), Mapping):
-        return entry
-    return {**entry, "config": _masked(kind, entry, entry["config"], registry)}
-
-
-def _masked(kind: str, entry: Mapping[str, Any], config: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
-    try:
-        cls = registry.component(kind, str(entry.get("type", entry.get("name")))).declaration.load_config()
-        covered: dict[str, Any] = mask(config, cls)
-    except (Exception, SystemExit):  # it is not installed, or broken: nobody can say which of its options are secret
-        return {key: value if key in CAPTURE_KEYS else MASK for key, value in config.items()}
-    return covered
-
-
 def load_task(
     data: Mapping[str, Any], registry: Registry, defaults: TaskDefaults | None = None, source: str = ""
 ) -> TaskConfig:
     """Validate a task, all of it at once. Raises ConfigInvalid, which names ``source`` before each problem."""
-    merged = _with_defaults(unwrap(data, source), defaults or TaskDefaults())
+    merged = with_defaults(unwrap(data, source), defaults or TaskDefaults())
     problems = Problems()
     config = _load(merged, registry, problems)
     if config is None or problems.found:
@@ -291,44 +251,3 @@ class _Components:
 
 def _made(spec_class: type[S], registered: Registered, settings: Any, about: Mapping[str, Any]) -> S:
     return spec_class(declaration=registered.declaration, settings=settings, record=registered.record, **about)
-
-
-def _with_defaults(data: dict[str, Any], defaults: TaskDefaults) -> dict[str, Any]:
-    """Put the defaults below what the task says, and give plain data of our own."""
-    made = {key: _copied(value) for key, value in data.items()}
-    decoder = made.get("decoder", {})
-    if defaults.decoder and isinstance(decoder, dict):
-        if decoder.get("ip_reassembly") is True:  # on, with whatever limits the daemon has
-            decoder = {key: value for key, value in decoder.items() if key != "ip_reassembly"}
-        made["decoder"] = _below(defaults.decoder, decoder)
-    for key in ("parsers", "processors", "reporters"):
-        if isinstance(made.get(key), list):
-            made[key] = [_entry_with_defaults(key.removesuffix("s"), entry, defaults) for entry in made[key]]
-    return made
-
-
-def _entry_with_defaults(kind: str, entry: Any, defaults: TaskDefaults) -> Any:
-    name = entry.get("type", entry.get("name")) if isinstance(entry, dict) else entry
-    config = defaults.components.get(f"{kind}:{name}", {})
-    around = defaults.reporter if kind == "reporter" else {}
-    if not (config or around) or not isinstance(entry, (str, dict)):
-        return entry
-    made = _below(around, {"type": entry} if isinstance(entry, str) else entry)
-    if config and isinstance(made.get("config", {}), dict):
-        made["config"] = _below(config, made.get("config", {}))
-    return made
-
-
-def _below(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge mappings; what is given wins."""
-    made = {key: _copied(value) for key, value in defaults.items()}
-    for key, value in given.items():
-        below = made.get(key)
-        made[key] = _below(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return made
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _copied(item) for key, item in value.items()}
-    return [_copied(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -21,8 +21,9 @@ RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0
 class Task:
     """One task of the daemon.
 
-    ``config`` and ``supervisor`` are those of the last start, and ``None`` before it. ``attempt`` holds how the start that is under way, or the last one,
-    came out: the reason why it failed, or empty. ``unusable`` says why this daemon can do nothing with it. ``next_try_ns`` is 0 where no further start is due.
+    ``config`` and ``supervisor`` are those of the last start, and ``None`` before it; ``stamps`` tell the files of passwords and keys that it found.
+    ``attempt`` holds how the start that is under way, or the last one, came out: the reason why it failed, or empty.
+    ``unusable`` says why this daemon can do nothing with it. ``next_try_ns`` is 0 where no further start is due.
     """
 
     stored: StoredTask
@@ -30,6 +31,7 @@ class Task:
     supervisor: TaskSupervisor | None = None
     degraded: bool = False
     unusable: str = ""
+    stamps: tuple[tuple[str, int, int], ...] = ()
     next_try_ns: int = 0
     keeper: asyncio.Task[None] | None = None
     attempt: asyncio.Future[str] = attrs.field(factory=lambda: asyncio.get_running_loop().create_future())

@@ -19,8 +19,10 @@ from otus_core.errors import OtusError, TaskAlreadyExists, TaskNotFound, TaskSta
 from otus_core.log import Logger
 from otus_core.plugins.registry import Registry
 from otus_core.task.check import check_filter
-from otus_core.task.config import TaskConfig, TaskDefaults, load_task, unwrap
+from otus_core.task.config import TaskConfig, load_task, unwrap
 from otus_core.task.entry import Task, pauses_between_starts
+from otus_core.task.inherit import TaskDefaults, file_stamps, without_defaults
+from otus_core.task.secrets import mask_task, refuse_secrets
 from otus_core.task.state import ACTIVE, State, may_follow
 from otus_core.task.store import StoredTask, TaskStore
 from otus_core.task.supervisor import TaskSupervisor
@@ -78,6 +80,8 @@ class TaskManager:
         """
         asked = unwrap(data)
         config = load_task(asked, self._registry, self._defaults())
+        if self._store is not None:
+            refuse_secrets(asked, self._registry)
         await asyncio.to_thread(check_filter, config)  # host names in it are looked up, which may take its time
         return await self._to_its_end(self._create(asked, config))
 
@@ -99,6 +103,8 @@ class TaskManager:
             raise OtusError(f"data_dir: {self._store.folder} cannot be used: {error}") from error
         self._ended = self._store.history()
         for stored in self._store.load():
+            if stored.id in self._store.older:
+                stored = attrs.evolve(stored, config=without_defaults(stored.config, self._defaults()))
             self._tasks[stored.id] = Task(stored=attrs.evolve(stored, state="created", reason=""))
         for task_id, reason in self._store.newer.items():
             stored = StoredTask(id=task_id, config={}, state="failed", reason=reason)
@@ -282,8 +288,10 @@ class TaskManager:
     async def _start(self, task: Task) -> None:
         """Start a task as it was asked for, with the defaults that are in force now. Raises OtusError."""
         config = load_task(task.stored.config, self._registry, self._defaults())
+        if self._store is not None:
+            refuse_secrets(task.stored.config, self._registry)
         self._admit(config)
-        task.config = config
+        task.config, task.stamps = config, file_stamps(config.source)
         again = bool(task.stored.started_ns) or task.state == "failed"
         self._set(task, "starting", reason="", restart_count=task.stored.restart_count + again)
         task.supervisor = None
@@ -334,14 +342,16 @@ class TaskManager:
         if task.state not in ("starting", "running") or task.config is None or not task.config.capture.declaration.live:
             return False
         try:
-            return load_task(task.stored.config, self._registry, self._defaults()).source != task.config.source
+            fresh = load_task(task.stored.config, self._registry, self._defaults()).source
+            return fresh != task.config.source or file_stamps(fresh) != task.stamps
         except OtusError as error:
             log.error("task_not_renewed", task=task.stored.id, error=str(error))
             return False
 
     def _end(self, task: Task, state: State, reason: str) -> None:
         """Make a task history."""
-        self._set(task, state, reason=reason, ended_ns=time.time_ns(), wanted="stopped", save=False)
+        told = mask_task(task.stored.config, self._registry)
+        self._set(task, state, reason=reason, ended_ns=time.time_ns(), wanted="stopped", config=told, save=False)
         if self._is_there(task):
             del self._tasks[task.stored.id]
         self._ended.insert(0, task.stored)

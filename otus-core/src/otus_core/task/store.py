@@ -25,7 +25,8 @@ from otus_core.task.state import STATES, TASK_ID, State
 
 log = Logger("otus.store")
 
-VERSION = 1
+VERSION = 2
+"""Version 1 held tasks with the defaults that they inherited when they were created, version 2 holds them as they were asked for."""
 FILE_MAX = 2 << 20
 """A task file is at most 1 MiB as YAML; more than twice that is not ours."""
 FILES_MAX = 10_000
@@ -95,6 +96,7 @@ class TaskStore:
         self._disk = Disk() if disk is None else disk
         self.set_aside: list[str] = []
         self.newer: dict[str, str] = {}
+        self.older: set[str] = set()
 
     def prepare(self) -> None:
         """Make the folders, and remove what a crash left half-written. Raises OSError."""
@@ -120,14 +122,14 @@ class TaskStore:
     def load(self) -> list[StoredTask]:
         """Give the tasks that should run, by id. Files that are damaged or not ours are set aside and reported.
 
-        ``newer`` then holds, by id, what is to be said of the files that a newer version wrote.
+        ``newer`` then holds, by id, what is to be said of the files that a newer version wrote, ``older`` the ids of tasks that still have their defaults in them.
         """
         tasks = []
-        self.newer = {}
+        self.newer, self.older = {}, set()
         for path in sorted(self.folder.glob("*.json"))[:FILES_MAX]:
             name = path.name.removesuffix(".json")
             try:
-                task = _read(path, name)
+                task, version = _read(path, name)
             except NewerVersion as error:
                 log.error("task_file_of_newer_version", file=str(path), error=str(error))
                 if TASK_ID.match(name):
@@ -138,6 +140,8 @@ class TaskStore:
                 continue
             if task.wanted == "running":
                 tasks.append(task)
+                if version < VERSION:
+                    self.older.add(task.id)
                 continue
             try:
                 self._to_history(task)
@@ -150,7 +154,7 @@ class TaskStore:
         tasks = []
         for _, name, path in sorted(self._finished_files(), reverse=True):
             try:
-                tasks.append(_read(path, name))
+                tasks.append(_read(path, name)[0])
             except (OSError, ValueError, RecursionError) as error:
                 self._put_aside(path, error)
         return tasks
@@ -197,8 +201,8 @@ def _checked(task_id: str) -> str:
     return task_id
 
 
-def _read(path: Path, name: str) -> StoredTask:
-    """Read one file. Raises OSError or ValueError that say what is wrong with it."""
+def _read(path: Path, name: str) -> tuple[StoredTask, int]:
+    """Read one file; gives the task and the file's version. Raises OSError or ValueError that say what is wrong with it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -227,4 +231,4 @@ def _read(path: Path, name: str) -> StoredTask:
         or not isinstance(fields["config"], dict)
     ):
         raise ValueError("a value is out of range")
-    return StoredTask(**fields)
+    return StoredTask(**fields), version

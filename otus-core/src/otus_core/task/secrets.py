@@ -1,0 +1,67 @@
+"""Secrets in a task's plain data: covered where it is shown, refused where it would be kept on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from otus_core.config.mask import mask
+from otus_core.config.structure import join
+from otus_core.config.unstructure import MASK
+from otus_core.errors import ConfigInvalid, ConfigProblem
+from otus_core.plugins.registry import Registry
+from otus_core.task.config import CAPTURE_KEYS
+from otus_core.task.inherit import LISTS
+
+
+def refuse_secrets(data: Mapping[str, Any], registry: Registry) -> None:
+    """See to it that a valid task names no secret itself, because it is kept on disk. Raises ConfigInvalid, which names each secret's key and never its value."""
+    problems = [ConfigProblem(path, _advice(path)) for path in _covered(mask_task(data, registry), "")]
+    if problems:
+        raise ConfigInvalid(problems)
+
+
+def _advice(path: str) -> str:
+    key = path.rpartition(".")[2]
+    return (
+        "is a secret, and the daemon keeps its tasks on disk: write it to a file and name that file in "
+        f"{key}_file, or give it in the daemon's configuration, where tasks inherit it from"
+    )
+
+
+def _covered(masked: Any, path: str) -> Iterator[str]:
+    """Give the paths of what is covered."""
+    if isinstance(masked, Mapping):
+        for key, value in masked.items():
+            yield from _covered(value, join(path, str(key)))
+    elif isinstance(masked, (list, tuple)):
+        for n, value in enumerate(masked):
+            yield from _covered(value, join(path, n))
+    elif masked == MASK:
+        yield path
+
+
+def mask_task(data: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
+    """Give a task's plain data with the secrets of its components covered; of a component that is not installed all options are."""
+    masked = dict(data)
+    if isinstance(data.get("capture"), Mapping):
+        masked["capture"] = _masked("capturer", data["capture"], data["capture"], registry)
+    for key in LISTS:
+        if isinstance(data.get(key), (list, tuple)):
+            masked[key] = [_masked_entry(key.removesuffix("s"), entry, registry) for entry in data[key]]
+    return masked
+
+
+def _masked_entry(kind: str, entry: Any, registry: Registry) -> Any:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("config"), Mapping):
+        return entry
+    return {**entry, "config": _masked(kind, entry, entry["config"], registry)}
+
+
+def _masked(kind: str, entry: Mapping[str, Any], config: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
+    try:
+        cls = registry.component(kind, str(entry.get("type", entry.get("name")))).declaration.load_config()
+        covered: dict[str, Any] = mask(config, cls)
+    except (Exception, SystemExit):  # it is not installed, or broken: nobody can say which of its options are secret
+        return {key: value if key in CAPTURE_KEYS else MASK for key, value in config.items()}
+    return covered
