@@ -89,15 +89,16 @@ class CaptureStats:
 class BaseCapturer(_Lifecycle):
     """Gives frames.
 
-    ``open(shard, shards, fds)`` → ``read()`` until it returns ``None`` → ``close()``. A capturer that needs privilege splits
-    ``acquire`` off, which runs in another process; what it returns arrives as ``fds``.
+    ``open(shard, shards, fds)`` → ``read()`` until it returns ``None`` → ``close()``. What takes rights to open is split off in
+    ``acquire``; what that returns arrives as ``fds``.
     """
 
     @classmethod
     def acquire(cls, config: Any, shard: int, shards: int, state: dict[str, Any]) -> list[int]:
         """Open what needs privilege and return the descriptors. Raises OSError or CaptureError; unless that is fatal, it is tried again.
 
-        Runs in the opener process. ``state`` is empty at first and kept from one call to the next, of all the task's shards.
+        That of a ``privileged`` capturer runs in the opener process, any other's in the worker before it gives up its rights; not at all where the run
+        is one process. ``state`` is empty at first and kept from one call to the next, of all the task's shards.
         """
         return []
 

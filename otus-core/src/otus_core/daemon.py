@@ -41,6 +41,7 @@ from otus_core.task.inherit import TaskDefaults
 from otus_core.task.lock import lock_data_dir
 from otus_core.task.manager import Limits, TaskManager
 from otus_core.task.output import LineMerger
+from otus_core.task.privilege import ids_of
 from otus_core.task.spawn import Reserve
 from otus_core.task.store import TaskStore
 from otus_core.task.surroundings import Surroundings
@@ -206,6 +207,7 @@ class Daemon:
             log_level=config.log.level,
             connections=self._connections,
             reserve=self._reserve,
+            user=ids_of(config.resources.worker_user),
         )
 
     def _node_facts(self) -> dict[str, Any]:

@@ -5,7 +5,9 @@ A damaged file gives what lies before the damage, then one error, which shard 0 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from typing import Any
 
 import otus_core
 from otus_core import CaptureError, CaptureStats, FrameBatch
@@ -14,7 +16,7 @@ from otus_pcap.config import PcapConfig
 from otus_pcap.pace import Pace
 from otus_pcap.reading import Reading, Step, shown
 from otus_pcap.select import Selection
-from otus_pcap.source import size_of
+from otus_pcap.source import STDIN, open_file, size_of
 
 CHUNK_SIZE = 256 * 1024
 """Bytes read at a time for each shard: few enough to be in the processor's caches still when the decoder comes to them, enough for a slice of the pipeline."""
@@ -22,6 +24,8 @@ CHUNK_SHARDS = 4
 """Beyond that many shards a chunk gives a slice fewer frames, and does not grow."""
 CHUNKS_A_READ = 4
 """Chunks that one ``read`` may go through without a frame to give, before others get their turn."""
+OPEN_AHEAD = 512
+"""Files that are opened before a worker gives up its rights: half of the descriptors that a shell gives."""
 RECORD_SIZE = 32
 """Bytes of one index record, of which the first eight are the time."""
 
@@ -34,7 +38,8 @@ class PcapCapturer(otus_core.BaseCapturer):
 
     def __init__(self, config: PcapConfig) -> None:
         self._config = config
-        self._coming = [config.files] if isinstance(config.files, str) else list(reversed(config.files))
+        self._coming = _names(config)[::-1]
+        self._held: dict[str, int] = {}
         self._pace = Pace(config.speed) if config.speed else None
         self._chunk = Chunk(CHUNK_SIZE)
         self._selection = Selection()
@@ -47,11 +52,17 @@ class PcapCapturer(otus_core.BaseCapturer):
         self._consumed_before = 0
         self._total: int | None = None
 
+    @classmethod
+    def acquire(cls, config: PcapConfig, shard: int, shards: int, state: dict[str, Any]) -> list[int]:
+        """Open the files, as many as may be open; -1 stands for one that cannot be opened, and has its error when its turn comes."""
+        return [_opened(name) for name in _names(config)[:OPEN_AHEAD]]
+
     def open(self, shard: int = 0, shards: int = 1, fds: Sequence[int] = ()) -> None:
         """Take this worker's share of the files. Raises CaptureError when they cannot be shared, and BpfInvalid."""
         if not self._coming:
             raise CaptureError("pcap", "no file is given: name one in `files`")
-        sizes = {name: size_of(name) for name in self._coming}
+        self._hold(fds)
+        sizes = {name: size_of(name, self._held.get(name)) for name in self._coming}
         pipe = next((name for name, size in sizes.items() if size is None), None)
         if pipe is None:
             self._total = sum(size for name in self._coming if (size := sizes[name]))
@@ -63,6 +74,12 @@ class PcapCapturer(otus_core.BaseCapturer):
         self._reports = shard == 0
         self._chunk = Chunk(CHUNK_SIZE * min(shards, CHUNK_SHARDS))
         self._selection = Selection(shard, shards, self._compile if filtered else None)
+
+    def _hold(self, descriptors: Sequence[int]) -> None:
+        """Take what ``acquire`` opened; of a file that is named twice the second is opened when its turn comes."""
+        for name, descriptor in zip(reversed(self._coming), descriptors, strict=False):
+            if descriptor >= 0 and self._held.setdefault(name, descriptor) != descriptor:
+                os.close(descriptor)
 
     def _compile(self, link_type: int) -> bytes:
         return otus_core.compile_bpf(self._config.bpf_filter, link_type, widen=self._config.bpf_fragments)
@@ -88,7 +105,8 @@ class PcapCapturer(otus_core.BaseCapturer):
         """Go on in the file, or to the next one."""
         try:
             if self._reading is None:
-                self._reading = Reading(self._coming.pop(), self._chunk, self._selection)
+                name = self._coming.pop()
+                self._reading = Reading(name, self._chunk, self._selection, self._held.pop(name, None))
             step = self._reading.advance()
         except CaptureError:
             self._leave()
@@ -147,4 +165,18 @@ class PcapCapturer(otus_core.BaseCapturer):
     def close(self) -> None:
         """Close the file that is being read."""
         self._coming.clear()
+        for descriptor in self._held.values():
+            os.close(descriptor)
+        self._held.clear()
         self._leave()
+
+
+def _names(config: PcapConfig) -> list[str]:
+    return [config.files] if isinstance(config.files, str) else list(config.files)
+
+
+def _opened(name: str) -> int:
+    try:
+        return -1 if name == STDIN else open_file(name)
+    except (OSError, ValueError):
+        return -1

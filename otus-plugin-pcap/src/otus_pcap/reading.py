@@ -34,7 +34,7 @@ def shown(name: str) -> str:
 class Reading:
     """One file that is being read."""
 
-    def __init__(self, name: str, chunk: Chunk, selection: Selection) -> None:
+    def __init__(self, name: str, chunk: Chunk, selection: Selection, descriptor: int | None = None) -> None:
         """Open the file. Raises CaptureError."""
         self._name = name
         self._chunk = chunk
@@ -42,7 +42,7 @@ class Reading:
         self._walker: Walker | None = None
         chunk.reset()
         try:
-            self.source = Source(name)
+            self.source = Source(name, descriptor)
         except (OSError, ValueError) as error:
             raise self._refused(error) from None
 

@@ -11,7 +11,6 @@ import os
 import select
 import stat
 import zlib
-from pathlib import Path
 
 STDIN = "-"
 GZIP_MAGIC = b"\x1f\x8b"
@@ -33,10 +32,10 @@ class Damaged(Exception):
 class Source:
     """One open file or pipe."""
 
-    def __init__(self, name: str) -> None:
-        """Open it. Raises OSError."""
+    def __init__(self, name: str, descriptor: int | None = None) -> None:
+        """Open it, unless it is open already. Raises OSError."""
         self.name = name
-        self._file = io.FileIO(0, closefd=False) if name == STDIN else io.FileIO(name, opener=_open)
+        self._file = io.FileIO(0, closefd=False) if name == STDIN else io.FileIO(descriptor or name, opener=open_file)
         mode = os.fstat(self._file.fileno()).st_mode
         self.waits = not stat.S_ISREG(mode)
         """Whether bytes may take their time to come: a pipe, a terminal, a socket."""
@@ -157,7 +156,8 @@ class _Gzip:
         return 0
 
 
-def _open(name: str, flags: int) -> int:
+def open_file(name: str, flags: int = os.O_RDONLY | os.O_CLOEXEC) -> int:
+    """Open a file, or a named pipe. Raises OSError."""
     # Without O_NONBLOCK opening a named pipe would wait for its writer; reading polls first either way.
     return os.open(name, flags | os.O_NONBLOCK)
 
@@ -168,12 +168,12 @@ def _readable(descriptor: int) -> bool:
     return bool(poll.poll(0))
 
 
-def size_of(name: str) -> int | None:
+def size_of(name: str, descriptor: int | None = None) -> int | None:
     """Bytes of a regular file; ``None`` for what has no size."""
     if name == STDIN:
         return None
     try:
-        status = Path(name).stat()
+        status = os.stat(descriptor or name)
     except (OSError, ValueError):  # what cannot be opened has its error when its turn comes
         return 0
     return status.st_size if stat.S_ISREG(status.st_mode) else None

@@ -43,6 +43,7 @@ class RunRequest:
     parsers: tuple[str, ...] = ()
     keep: str | None = None
     workers: int | None = None
+    user: str = ""
     tunnels: str | None = None
     speed: float | None = None
     summary_json: Path | None = None
@@ -175,6 +176,7 @@ async def _run_here(config: TaskConfig, node: Node, request: RunRequest) -> Resu
 
 
 async def _run_workers(config: TaskConfig, node: Node, registry: Registry, request: RunRequest) -> Result:
+    from otus_core.task.privilege import ids_of
     from otus_core.task.supervisor import TaskSupervisor
     from otus_core.task.surroundings import Surroundings
 
@@ -190,7 +192,12 @@ async def _run_workers(config: TaskConfig, node: Node, registry: Registry, reque
     _on_signals(stop)
     merger = LineMerger(on_closed=lambda: loop.call_soon_threadsafe(supervisor.abandon_output))
     around = Surroundings(
-        node=node, plugins=registry.selection.plain(), merger=merger, isatty=os.isatty(1), log_level="info"
+        user=ids_of(request.user),
+        node=node,
+        plugins=registry.selection.plain(),
+        merger=merger,
+        isatty=os.isatty(1),
+        log_level="info",
     )
     supervisor = TaskSupervisor(config, around)
     with Progress(config, request.quiet, supervisor.counters, supervisor.progress) as progress:

@@ -34,6 +34,9 @@ def run(
     workers: Annotated[
         int | None, typer.Option("--workers", "-w", min=1, help="Worker processes; 1, or what the task says.")
     ] = None,
+    user: Annotated[
+        str, typer.Option("--user", help="As root: the user that worker processes become.", metavar="NAME")
+    ] = "",
     tunnels: Annotated[
         str | None, typer.Option("--tunnels", help="Look into vxlan,gre,geneve,ipip,gtpu.", metavar="LIST")
     ] = None,
@@ -63,6 +66,7 @@ def run(
         parsers=tuple(parser or ()),
         keep=keep,
         workers=workers,
+        user=user,
         tunnels=tunnels,
         speed=speed,
         summary_json=summary_json,

@@ -109,6 +109,11 @@ class ResourcesConfig:
     max_workers: int = option(
         default=0, ge=0, le=1024, help="Worker processes of all tasks together; 0 is one for each CPU."
     )
+    worker_user: str = option(
+        default="",
+        max_length=32,
+        help="The user that workers become, where the daemon runs as root; empty to stay root, without capabilities.",
+    )
 
 
 @configuration

@@ -19,7 +19,7 @@ from otus_core.errors import CaptureError
 from otus_core.plugins.loader import load
 from otus_core.task.channel import Channel
 from otus_core.task.config import TaskConfig, load_task
-from otus_core.task.privilege import CAP_NET_RAW, die_with_parent, keep_capabilities
+from otus_core.task.privilege import CAP_NET_RAW, die_with_parent, seal
 
 
 class Opener:
@@ -72,5 +72,5 @@ async def _main(descriptor: int) -> None:
 
 if __name__ == "__main__":
     die_with_parent(int(sys.argv[2]))
-    keep_capabilities(CAP_NET_RAW)
+    seal(CAP_NET_RAW)
     asyncio.run(_main(int(sys.argv[1])))

@@ -1,13 +1,18 @@
-"""What a process gives up: capabilities, and outliving its parent."""
+"""What a process gives up: capabilities, its user, system calls, and outliving its parent."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import pwd
 import signal
 import struct
 
+from otus_core.errors import OtusError
+from otus_core.task.seccomp import refuse_system_calls
+
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PR_SET_DUMPABLE = 4
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 PR_CAPBSET_DROP = 24
@@ -24,6 +29,38 @@ def die_with_parent(parent: int) -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def seal(*kept: int, user: tuple[int, int] | None = None) -> None:
+    """Give up for good what this process does not need: every capability but ``kept``, another user's rights, and system calls.
+
+    ``user`` are the ids of the user and the group that root becomes. Raises OSError when the kernel refuses.
+    """
+    if user is not None and os.geteuid() == 0:
+        _become(*user)
+    keep_capabilities(*kept)
+    refuse_system_calls()
+
+
+def ids_of(name: str) -> tuple[int, int] | None:
+    """Give the ids of a user and its group, ``None`` for no name. Raises OtusError when there is no such user."""
+    if not name:
+        return None
+    try:
+        found = pwd.getpwnam(name)
+    except (KeyError, ValueError):
+        raise OtusError(f"there is no user {name!r}") from None
+    return found.pw_uid, found.pw_gid
+
+
+def _become(uid: int, gid: int) -> None:
+    parent = os.getppid()
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    # A change of user takes both away (prctl(2)): without the second a process may not look at its own /proc/self/fd.
+    die_with_parent(parent)
+    _libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
 def keep_capabilities(*kept: int) -> None:

@@ -211,7 +211,8 @@ class TaskSupervisor:
             "isatty": around.isatty,
             "log_level": around.log_level,
             "cpus": [cpus[slot.shard % len(cpus)]] if cpus else [],
-            "unprivileged": self._acquirer is not None,
+            "opener": self._acquirer is not None,
+            "user": around.user,
             "open_circuits": slot.open_circuits(),
         }
 

@@ -15,11 +15,15 @@ from otus_core.task.spawn import Reserve
 
 @attrs.frozen(kw_only=True)
 class Surroundings:
-    """What a supervisor is given by its owner. ``plugins`` are the loader's settings, so that workers load what the parent did."""
+    """What a supervisor is given by its owner. ``plugins`` are the loader's settings, so that workers load what the parent did.
+
+    ``user``: the ids of the user and the group that workers become when they are root.
+    """
 
     node: Node
     plugins: Mapping[str, Any]
     merger: LineMerger
+    user: tuple[int, int] | None = None
     isatty: bool = False
     log_level: str = "info"
     on_change: Callable[[], None] = lambda: None
