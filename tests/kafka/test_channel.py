@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -342,6 +343,32 @@ def test_a_broker_that_is_restarted(own_broker: Broker, tmp_path: Path) -> None:
         own_broker.start()  # here, not in a thread: the broker dies with the thread that started it
         n.send("after")
         await n.counted(executed=2)
+
+    one.run(work)
+    assert [command for command, _ in one.executed] == ["before", "after"]
+
+
+@pytest.mark.slow
+def test_a_broker_that_is_away_for_long_ends_nothing(own_broker: Broker, tmp_path: Path) -> None:
+    """The client library's ``stop()`` raises CancelledError then, which ended the channel for good."""
+    one = Node(own_broker, tmp_path, request_timeout=1.0)
+
+    async def until_status(n: Node, connected: bool) -> None:
+        until = time.monotonic() + PATIENCE_S
+        while n.channel.status()["connected"] is not connected:
+            assert time.monotonic() < until, n.channel.status()
+            await asyncio.sleep(0.05)
+
+    async def work(n: Node) -> None:
+        n.send("before")
+        await n.counted(executed=1)
+        await asyncio.to_thread(own_broker.signal, signal.SIGKILL)
+        await until_status(n, connected=False)
+        await asyncio.sleep(8)  # longer than six requests: the consumer has been thrown away and made anew
+        own_broker.start()
+        n.send("after")
+        await n.counted(executed=2)
+        await until_status(n, connected=True)
 
     one.run(work)
     assert [command for command, _ in one.executed] == ["before", "after"]

@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from otus_core.capture.bpf import compile_bpf
+    from otus_core.chores import Chores
     from otus_core.components import (
         BaseCapturer,
         BaseCommandChannel,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
 
 _EXPORTS = {
     "capture.bpf": ("compile_bpf",),
+    "chores": ("Chores",),
     "components": (
         "BaseCapturer",
         "BaseCommandChannel",
@@ -120,6 +122,7 @@ __all__ = [
     "CaptureError",
     "CaptureStats",
     "Capturer",
+    "Chores",
     "CommandChannel",
     "CommandGroup",
     "CommandHandler",

@@ -18,10 +18,12 @@ from typing import Any
 
 import attrs
 
+from otus_core.chores import Chores, failures
 from otus_core.components import BaseCommandChannel, Context
 from otus_core.config.changes import changes
 from otus_core.config.daemon import DaemonConfig
 from otus_core.config.effective import Effective, channel_settings, load_effective
+from otus_core.control.channels import Channels
 from otus_core.control.handler import CommandHandler, Rates
 from otus_core.control.pid_file import PidFile
 from otus_core.control.protocol import INTERNAL_ERROR, Request, RpcError, error_object, rpc_error
@@ -49,7 +51,6 @@ from otus_core.task.surroundings import Surroundings
 log = Logger("otus.daemon")
 
 STOP_WITHIN_S = 30.0
-CHANNEL_STOP_WITHIN_S = 5.0
 RESTORE_WITHIN_S = 20.0
 """How long the start waits for the first starts of kept tasks; those that take longer go on beside it."""
 VIEW_WITHIN_S = 5.0
@@ -83,7 +84,8 @@ class Daemon:
         self._effective = self._read()
         self._stopping = asyncio.Event()
         self._reload_failures = 0
-        self._channels: list[BaseCommandChannel] = []
+        self._chores = Chores()
+        self._channels = Channels(self._make_channel, self._command)
         self._connections = Gathered()
         self._reserve = Reserve()
         self._merger = LineMerger()
@@ -123,14 +125,14 @@ class Daemon:
             self._start_metrics(config)
             auto_restart = config.task_persistence.auto_restart
             await self._manager.start_restored(start=auto_restart, within=RESTORE_WITHIN_S)
-            await self._start_channels(config)
-            chores = [asyncio.create_task(chore) for chore in (self._sample(), self._prune(), self._feed_watchdog())]
+            if config.command_channel.enabled:
+                self._channels.start(config.command_channel.type)
+            self._chores.start("daemon:sample", self._sample)
+            self._chores.start("daemon:prune", self._prune)
+            self._chores.start("daemon:watchdog", self._feed_watchdog)
             self._notifier.ready()
             log.info("daemon_ready", socket=str(self.socket), node=self._effective.hostname, ip=self._effective.ip)
             await self._stopping.wait()
-            for chore in chores:
-                chore.cancel()
-            await asyncio.gather(*chores, return_exceptions=True)
         finally:
             await self._stop(pid_file)
 
@@ -163,7 +165,7 @@ class Daemon:
 
     def channels(self) -> list[dict[str, Any]]:
         """Give the state of the command channels."""
-        return [dict(channel.status()) for channel in self._channels]
+        return self._channels.status()
 
     def _read(self) -> Effective:
         """Read the configuration, with the keys that ready plugins add to it."""
@@ -241,22 +243,13 @@ class Daemon:
             plugins=self._registry.records,
             reload_failures=self._reload_failures,
             log_lines_dropped=self._logs.lost,
+            channels=self._channels.up(),
+            chore_failures=failures(),
         )
 
-    async def _start_channels(self, config: DaemonConfig) -> None:
-        """Start the command channel; one that cannot be made stops nobody."""
-        wanted = config.command_channel
-        if not wanted.enabled:
-            return
-        try:
-            channel = self._make_channel(wanted.type, config)
-            await channel.start(self._command)
-        except (Exception, SystemExit) as error:
-            log.error("command_channel_failed", channel=wanted.type, error=f"{type(error).__name__}: {error}")
-            return
-        self._channels.append(channel)
-
-    def _make_channel(self, name: str, config: DaemonConfig) -> BaseCommandChannel:
+    def _make_channel(self, name: str) -> BaseCommandChannel:
+        """Make a channel of the configuration that is in force. Raises what its plugin raises."""
+        config = self._effective.config
         declaration = self._registry.component("command_channel", name).declaration
         settings: Any = channel_settings(config, declaration.load_config())
         channel: BaseCommandChannel = declaration.load_factory()(settings)
@@ -295,8 +288,8 @@ class Daemon:
         """Take everything apart, in order, each step bounded."""
         self._notifier.stopping()
         log.info("daemon_stopping")
-        for channel in self._channels:
-            await _bounded("command_channel", channel.stop(), CHANNEL_STOP_WITHIN_S)
+        await self._chores.stop()
+        await self._channels.stop()
         await _bounded("tasks", self._manager.close(), STOP_WITHIN_S)
         self._registry.call("otus_shutdown")
         if self._metrics is not None:

@@ -18,10 +18,10 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import KafkaError
 
-from otus_core import BaseCommandChannel, CommandHandler, Context, printable
+from otus_core import BaseCommandChannel, Chores, CommandHandler, Context, printable
 from otus_kafka import envelope
 from otus_kafka.client_log import LastLine, capture_client_log
-from otus_kafka.connection import client_options, explained
+from otus_kafka.connection import client_options, close_apart, explained
 from otus_kafka.envelope import Command, Refused
 from otus_kafka.executed import Executed
 from otus_kafka.gate import BURST_S, Gate
@@ -32,9 +32,10 @@ from otus_kafka.settings import KafkaChannelConfig
 
 POLL_MS = 500
 POLL_MOST = 100
-SILENT_S = 60.0
-"""A consumer that heard nothing of its broker for so long is made anew: it looks the brokers' names up only at its start."""
+SILENT_REQUESTS = 6
+"""A consumer that heard nothing of its broker for so many times ``request_timeout`` is made anew: it looks the brokers' names up only at its start."""
 BACKOFF_S = (0.5, 10.0)
+CLOSE_S = 5.0
 WAITING_MAX = 1000
 """Commands that may wait for the one that runs."""
 ANSWER_WITHIN_S = 10.0
@@ -57,8 +58,9 @@ class KafkaChannel(BaseCommandChannel):
         self._link: ProducerLink | None = None
         self._handler: CommandHandler | None = None
         self._waiting: asyncio.Queue[Command] = asyncio.Queue(WAITING_MAX)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._chores = Chores()
         self._line = LastLine()
+        self._silent_s = config.request_timeout * SILENT_REQUESTS
         self._reason = "not connected yet"
         self._counts: Counter[str] = Counter()
         self._lines = Bucket(LOG_RATE, LOG_BURST)
@@ -92,17 +94,14 @@ class KafkaChannel(BaseCommandChannel):
         if self._config.response_topic or heartbeat.topic or heartbeat.events_topic:
             self._link = ProducerLink(self._config, acks="all", linger_ms=0)
             self._link.start()
-        work = [self._consume(), self._execute()]
+        self._chores.start("kafka:commands", self._consume, self._failed)
+        self._chores.start("kafka:execution", self._execute)
         if self._link is not None and (heartbeat.topic or heartbeat.events_topic):
-            work.append(Reports(heartbeat, self._context.hostname, handler, self._send).run())
-        self._tasks = [asyncio.create_task(one, name="kafka:commands") for one in work]
+            self._chores.start("kafka:reports", Reports(heartbeat, self._context.hostname, handler, self._send).run)
 
     async def stop(self) -> None:
         """Finish the command that runs, and disconnect."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await self._chores.stop()
         await self._disconnect()
         if self._link is not None:
             await self._link.stop()
@@ -132,12 +131,14 @@ class KafkaChannel(BaseCommandChannel):
             except Exception as error:  # whatever the client library raises: it must not end the channel
                 self._fail(error)
             await self._disconnect()
-            pause = BACKOFF_S[0] if time.monotonic() - began > SILENT_S else min(pause * 2, BACKOFF_S[1])
+            pause = BACKOFF_S[0] if time.monotonic() - began > self._silent_s else min(pause * 2, BACKOFF_S[1])
             await asyncio.sleep(pause)
 
     def _fail(self, error: Exception) -> None:
         text = self._line.take()
-        reason = explained(text, self._config) if text else f"{type(error).__name__}: {printable(str(error), 200)}"
+        self._failed(explained(text, self._config) if text else f"{type(error).__name__}: {printable(str(error), 200)}")
+
+    def _failed(self, reason: str) -> None:
         if reason != self._reason:
             log.warning("command_channel_down", topic=self._config.topic, reason=reason)
         self._reason = reason
@@ -157,13 +158,8 @@ class KafkaChannel(BaseCommandChannel):
 
     async def _disconnect(self) -> None:
         consumer, self._consumer = self._consumer, None
-        if consumer is None:
-            return
-        try:
-            async with asyncio.timeout(5.0):
-                await consumer.stop()
-        except Exception as error:
-            log.info("command_consumer_not_closed", error=printable(str(error), 200))
+        if consumer is not None:
+            await close_apart(consumer.stop(), CLOSE_S)
 
     async def _poll(self) -> None:
         """Take records until the consumer fails or goes silent."""
@@ -171,7 +167,7 @@ class KafkaChannel(BaseCommandChannel):
         assert consumer is not None
         heard, known = time.monotonic(), frozenset[Any]()
         while True:
-            async with asyncio.timeout(SILENT_S):
+            async with asyncio.timeout(self._silent_s):
                 batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_MOST)
             assigned = frozenset(consumer.assignment())
             if assigned and assigned != known:
@@ -179,8 +175,8 @@ class KafkaChannel(BaseCommandChannel):
                 known = assigned
             latest = max((consumer.last_poll_timestamp(part) or 0 for part in assigned), default=0) / 1000
             heard = max(heard, time.monotonic() - max(0.0, time.time() - latest)) if latest else heard
-            if time.monotonic() - heard > SILENT_S:
-                raise TimeoutError(f"the broker has not been heard of for {SILENT_S:.0f} s")
+            if time.monotonic() - heard > self._silent_s:
+                raise TimeoutError(f"the broker has not been heard of for {self._silent_s:.0f} s")
             for records in batches.values():
                 await self._take(records)
             if batches:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+import structlog
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from otus_core import PluginInitFailed
 from otus_kafka.settings import ClientConfig, SaslConfig, TlsConfig
 
 PASSWORD_FILE_MAX = 4096
+
+log = structlog.get_logger("otus.kafka")
 
 
 def client_options(config: ClientConfig) -> dict[str, Any]:
@@ -50,6 +55,24 @@ def is_auth(text: str) -> bool:
     return any(
         part in text for part in ("SaslAuthentication", "Authentication", "AuthorizationFailed", "KeyError: 'v'")
     )
+
+
+async def close_apart(closing: Coroutine[Any, Any, None], within: float) -> None:
+    """Close a client in a task of its own, for at most ``within`` seconds.
+
+    aiokafka's ``stop()`` awaits tasks that it has cancelled, and after an outage that raises CancelledError in whoever called it, who would end as if told to.
+    """
+    task = asyncio.create_task(closing, name="kafka:close")
+    try:
+        await asyncio.wait({task}, timeout=within)
+    finally:
+        if not task.done():
+            task.cancel()
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    if not task.done():
+        log.debug("kafka_close_failed", reason=f"not done within {within:g} s")
+    elif task.cancelled() or task.exception() is not None:
+        log.debug("kafka_close_failed", reason="cancelled" if task.cancelled() else repr(task.exception()))
 
 
 def _expectations(config: ClientConfig) -> str:

@@ -16,9 +16,9 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from otus_core import printable
+from otus_core import Chores, printable
 from otus_kafka.client_log import LastLine, capture_client_log
-from otus_kafka.connection import client_options, explained, is_compiled
+from otus_kafka.connection import client_options, close_apart, explained, is_compiled
 from otus_kafka.outcome import SENT, Outcome, judge
 from otus_kafka.records import SealedBatch
 from otus_kafka.settings import ClientConfig
@@ -45,7 +45,8 @@ class ProducerLink:
         self._up = asyncio.Event()
         self._lost = asyncio.Event()
         self._last_ack = 0.0
-        self._task: asyncio.Task[None] | None = None
+        self._chores = Chores()
+        self._running = False
 
     def start(self) -> None:
         """Begin to connect. Raises PluginInitFailed for options that can never work."""
@@ -53,14 +54,13 @@ class ProducerLink:
         if not is_compiled():
             log.warning("kafka_client_slow", reason="aiokafka runs without its compiled parts; install a wheel of it")
         options = client_options(self._config) | self._producer_options
-        self._task = asyncio.create_task(self._run(options), name="kafka:link")
+        self._running = True
+        self._chores.start("kafka:link", lambda: self._run(options), self.complain)
 
     async def stop(self) -> None:
         """Disconnect, whatever is under way."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self._chores.stop()
+        self._running = False
 
     async def wait_up(self, deadline: float | None) -> bool:
         """Wait until there is a connected client, or until the deadline (of the loop's clock)."""
@@ -96,7 +96,7 @@ class ProducerLink:
 
     def status(self) -> Mapping[str, Any]:
         """Say whether there is a connection, and the last reason why not."""
-        state = "stopped" if self._task is None else "connected" if self._up.is_set() else "connecting"
+        state = "stopped" if not self._running else "connected" if self._up.is_set() else "connecting"
         return {"state": state, "reason": self.reason, "acknowledged": self.acknowledged}
 
     def _failed(self, producer: AIOKafkaProducer, outcome: Outcome, error: Exception) -> None:
@@ -152,12 +152,12 @@ class ProducerLink:
 
     async def _close(self, producer: AIOKafkaProducer) -> None:
         """Close connections first: ``stop`` alone would wait for answers that may never come."""
-        try:
-            async with asyncio.timeout(CLOSE_S):
-                await producer.client.close()
-                await producer.stop()
-        except Exception as error:
-            log.debug("kafka_close_failed", reason=repr(error))
+
+        async def close() -> None:
+            await producer.client.close()
+            await producer.stop()
+
+        await close_apart(close(), CLOSE_S)
 
 
 def _one_attempt(producer: AIOKafkaProducer) -> None:

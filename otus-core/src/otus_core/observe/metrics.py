@@ -70,6 +70,8 @@ class View:
     plugins: tuple[PluginRecord, ...]
     reload_failures: int
     log_lines_dropped: int
+    channels: Mapping[str, bool] = attrs.field(factory=dict)
+    chore_failures: Mapping[str, int] = attrs.field(factory=dict)
 
 
 class OtusCollector(Collector):
@@ -85,6 +87,7 @@ class OtusCollector(Collector):
         yield _plugins(view.plugins)
         yield _plain("otus_config_reload_failures", "Reloads that were refused", view.reload_failures)
         yield _plain("otus_log_lines_dropped", "Log lines that Loki did not take in time", view.log_lines_dropped)
+        yield from _daemon(view)
         yield from _tasks(view.tasks)
         yield from _packets(view.tasks)
         yield from _reporters(view.tasks)
@@ -100,6 +103,22 @@ def _info() -> GaugeMetricFamily:
 
 def _plain(name: str, text: str, value: int) -> Metric:
     return CounterMetricFamily(name, text, value=value)
+
+
+def _daemon(view: View) -> Iterator[Metric]:
+    up = GaugeMetricFamily(
+        "otus_command_channel_up", "1 while a command channel can take commands, else 0", labels=["channel"]
+    )
+    for name, is_up in view.channels.items():
+        up.add_metric([name], float(is_up))
+    failed = CounterMetricFamily(
+        "otus_chore_failures",
+        "Times that a long-lived task of the daemon or of a plugin failed and was begun again",
+        labels=["chore"],
+    )
+    for name, n in view.chore_failures.items():
+        failed.add_metric([name], n)
+    yield from (up, failed)
 
 
 def _plugins(records: Iterable[PluginRecord]) -> Metric:

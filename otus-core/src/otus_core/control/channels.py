@@ -1,0 +1,84 @@
+"""The daemon's command channels: made and started in the background, tried again when that fails, and shown while they are down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from otus_core.chores import Chores
+from otus_core.components import BaseCommandChannel, CommandHandler
+from otus_core.errors import OtusError
+from otus_core.log import Logger
+from otus_core.model.text import printable
+
+STOP_WITHIN_S = 5.0
+
+log = Logger("otus.daemon")
+
+
+class Channels:
+    """One channel of each name. A file of keys that is not there yet, or a plugin that raises, costs nothing but the time until the next try."""
+
+    def __init__(self, make: Callable[[str], BaseCommandChannel], handler: CommandHandler) -> None:
+        self._make = make
+        self._handler = handler
+        self._chores = Chores()
+        self._running: dict[str, BaseCommandChannel] = {}
+        self._reasons: dict[str, str] = {}
+
+    def start(self, name: str) -> None:
+        """Begin to make and start a channel."""
+        self._reasons[name] = "not started yet"
+        self._chores.start(f"channel:{name}", lambda: self._start(name), lambda reason: self._failed(name, reason))
+
+    async def stop(self) -> None:
+        """Stop all, each within ``STOP_WITHIN_S``."""
+        await self._chores.stop()
+        running, self._running = self._running, {}
+        for name, channel in running.items():
+            await self._end(name, channel)
+
+    def status(self) -> list[dict[str, Any]]:
+        """Give each channel's own words; of one that does not run, why."""
+        return [{"type": name, **self._told(name)} for name in self._reasons]
+
+    def up(self) -> dict[str, bool]:
+        """Say of each channel whether it can take commands now; one that runs and says nothing of that can."""
+        return {row["type"]: bool(row.get("connected", True)) for row in self.status()}
+
+    def _told(self, name: str) -> dict[str, Any]:
+        channel = self._running.get(name)
+        if channel is None:
+            return {"connected": False, "last_error": self._reasons[name]}
+        try:
+            return {**channel.status(), "type": name}
+        except Exception as error:  # a plugin's fault must not cost the whole status
+            return {"connected": False, "last_error": f"status: {type(error).__name__}"}
+
+    async def _start(self, name: str) -> None:
+        try:
+            channel = self._make(name)
+        except SystemExit as error:
+            raise OtusError(f"the plugin wanted to exit with {error.code!r}") from None
+        try:
+            await channel.start(self._handler)
+        except BaseException as error:
+            await self._end(name, channel)  # what it had begun must not stay behind
+            if isinstance(error, SystemExit):
+                raise OtusError(f"the plugin wanted to exit with {error.code!r}") from None
+            raise
+        self._running[name] = channel
+
+    async def _end(self, name: str, channel: BaseCommandChannel) -> None:
+        try:
+            async with asyncio.timeout(STOP_WITHIN_S):
+                await channel.stop()
+        except TimeoutError:
+            log.warning("stop_took_too_long", what=f"command channel {name}", seconds=STOP_WITHIN_S)
+        except Exception as error:
+            log.error("stop_failed", what=f"command channel {name}", error=type(error).__name__)
+
+    def _failed(self, name: str, reason: str) -> None:
+        self._reasons[name] = printable(reason, 300)
+        log.error("command_channel_failed", channel=name, error=self._reasons[name])
