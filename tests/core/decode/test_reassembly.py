@@ -128,11 +128,59 @@ def test_a_datagram_with_too_many_fragments_is_dropped() -> None:
     assert bench.counted() == {"reassembly:limit": 5}
 
 
-def test_bytes_held_are_bounded() -> None:
-    bench = Bench.of(DecoderConfig(ip_reassembly=ReassemblyConfig(max_bytes=2**17, source_share=1)))
-    for i in range(1000):
+def test_bytes_of_all_sources_are_bounded() -> None:
+    """No source comes near its own share here."""
+    bench = Bench.of(DecoderConfig(ip_reassembly=ReassemblyConfig(max_bytes=2**17, source_share=0.25)))
+    for i in range(200):
+        bench.give(packets.fragments(packets.udp(bytes(2000), src=f"192.0.2.{i + 1}"), 1480)[0])
+    assert bench.accounts["fragments_held"] == 2**17 // (1480 + 64)
+
+
+def test_bytes_of_one_source_are_bounded() -> None:
+    """All sources together are nowhere near their bound here."""
+    bench = Bench.of(DecoderConfig(ip_reassembly=ReassemblyConfig(max_bytes=2**20, source_share=0.125)))
+    for i in range(200):
         bench.give(fragment4(bytes(1480), 0, True, identification=i))
     assert bench.accounts["fragments_held"] == 2**17 // (1480 + 64)
+
+
+def test_a_fragment_of_more_than_a_sources_share_is_refused() -> None:
+    bench = Bench.of(DecoderConfig(ip_reassembly=ReassemblyConfig(max_bytes=2**17, source_share=0.125)))
+    bench.give(fragment4(bytes(32000), 0, True))
+    assert bench.counted() == {"reassembly:limit": 1}
+    assert bench.give(fragment4(bytes(800), 0, True, identification=2)) is None
+    assert bench.counted() == {"reassembly:limit": 1, "fragments_held": 1}
+
+
+def test_a_datagram_that_outgrows_its_sources_share_is_dropped() -> None:
+    bench = Bench.of(DecoderConfig(ip_reassembly=ReassemblyConfig(max_bytes=2**17, source_share=0.125)))
+    for i in range(11):
+        bench.give(fragment4(bytes(1480), 1480 * i, True))
+    assert bench.counted() == {"reassembly:limit": 11}
+
+
+def test_a_sources_oldest_datagram_gives_way_to_its_newer_ones() -> None:
+    """Its share of datagrams is 256, and what others hold is not touched."""
+    bench = Bench.of()
+    other = packets.fragments(packets.udp(BODY, src="192.0.2.77"), 1480)
+    bench.give(other[0])
+    for i in range(1000):
+        bench.give(fragment4(BODY[:8], 0, True, identification=i))
+    assert bench.counted() == {"fragments_held": 257, "reassembly:limit": 744}
+    assert bench.give(fragment4(BODY[8:16], 8, False, identification=999)) is not None
+    assert bench.give(fragment4(BODY[8:16], 8, False, identification=744)) is not None
+    assert bench.give(fragment4(BODY[8:16], 8, False, identification=743)) is None
+    assert bench.give(other[1]) is not None
+
+
+def test_a_source_that_reached_its_share_of_fragments_goes_on_with_its_newest() -> None:
+    bench = Bench.of(DecoderConfig(ip_reassembly=ReassemblyConfig(max_fragments=40, source_share=0.25)))
+    for i in range(30):
+        bench.give(fragment4(BODY[:8], 0, True, identification=i))
+        bench.give(fragment4(BODY[8:16], 8, True, identification=i))
+    assert bench.counted() == {"fragments_held": 10, "reassembly:limit": 50}
+    assert bench.give(fragment4(BODY[16:24], 16, False, identification=29)) is not None
+    assert bench.give(fragment4(BODY[16:24], 16, False, identification=24)) is None
 
 
 def test_fragments_time_out_by_packet_clock() -> None:

@@ -20,7 +20,12 @@ class ReassemblyConfig:
     max_fragments_per_datagram: int = option(
         default=1024, ge=2, le=8192, help="fragments of one datagram; 65,535 bytes over Ethernet are 45"
     )
-    source_share: float = option(default=0.25, gt=0, le=1, help="share of the limits that one source address may take")
+    source_share: float = option(
+        default=0.25,
+        gt=0,
+        le=1,
+        help="share of the limits that one source address may take, and of datagrams 256 at most; its own oldest give way",
+    )
 
 
 @configuration

@@ -29,6 +29,8 @@ cdef struct Group:
     Group *chained              # next in the bucket
     Group *older
     Group *newer
+    Group *source_older         # of those in the same place of sources
+    Group *source_newer
     uint32_t bucket
     uint32_t source
     int64_t born                # packet clock, ns
@@ -42,8 +44,11 @@ cdef struct Group:
     uint8_t ttl
 
 
-# What one source address holds.
+# What one source address holds, and its incomplete datagrams by age.
 cdef struct Source:
+    Group *oldest
+    Group *newest
+    uint32_t groups
     uint32_t fragments
     uint32_t bytes
 
@@ -65,7 +70,7 @@ cdef class Reassembly:
     cdef int merged, held
     cdef int outcomes[7]
     cdef int64_t timeout, now
-    cdef uint32_t max_fragments, max_groups, max_bytes, max_per_group, source_fragments, source_bytes
+    cdef uint32_t max_fragments, max_groups, max_bytes, max_per_group, source_groups, source_fragments, source_bytes
     cdef uint32_t fragments, groups, bytes
     cdef uint64_t secret[2]
     cdef uint32_t mask
@@ -89,6 +94,7 @@ cdef class Reassembly:
     cdef Group *_open(self, Piece *piece, uint32_t bucket, uint32_t source) except NULL
     cdef int _hold(self, Group *group, Fragment *after, Piece *piece) except -1
     cdef int _complete(self, Group *group, Fragment *after, Piece *piece) except -1
+    cdef bint _room_of_source(self, Group *group, Source *held, uint32_t cost) noexcept
     cdef bint _make_room(self, Group *group, uint32_t source, uint32_t length) noexcept
     cdef int _refuse(self, int outcome) noexcept
     cdef int _discard(self, Group *group, int outcome, uint32_t more) noexcept

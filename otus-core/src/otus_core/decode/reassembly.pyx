@@ -8,7 +8,7 @@ Every fragment is in exactly one counter. ``fragments_held`` counts those that w
 ``timeout``       not whole in time, by packet clock since its first fragment
 ``overlap``       fragments share bytes: all of the datagram so far is discarded, as Linux does since CVE-2018-5391
 ``duplicate``     an exact copy of a held fragment: it alone is ignored
-``limit``         a bound was reached: the oldest datagram gives way to a new one; a source that has had its share is refused
+``limit``         a bound was reached: the oldest datagram gives way, of a source that has had its share that source's own
 ``too_large``     the fragment reaches past 65,535 bytes
 ``bad_fragment``  empty, or not a multiple of eight bytes though more follow; or its end contradicts another's: then all of the datagram
 ``incomplete``    the capture ended
@@ -49,6 +49,9 @@ cdef enum:
     DATAGRAM_MAX = 65535        # RFC 791 §3.1, RFC 8200 §4.5
     # What a fragment and the share of its group cost beside the bytes: counted, so that tiny fragments are not free.
     FRAGMENT_COST = 64
+    # Incomplete datagrams of one source. Whoever forges fragments in its name meets the id of a real datagram, which is then lost as an overlap, with a probability
+    # of held / 65,536 (an IPv4 id has 16 bits): 256 make 0.4 %. A real source has a few at once, whose fragments follow each other within milliseconds.
+    SOURCE_GROUPS_MAX = 256
 
 
 @cython.final
@@ -67,6 +70,7 @@ cdef class Reassembly:
         self.max_groups = options.max_datagrams
         self.max_bytes = options.max_bytes
         self.max_per_group = options.max_fragments_per_datagram
+        self.source_groups = max(1, min(SOURCE_GROUPS_MAX, <uint32_t>(options.source_share * options.max_datagrams)))
         self.source_fragments = max(2, <uint32_t>(options.source_share * options.max_fragments))
         self.source_bytes = <uint32_t>(options.source_share * options.max_bytes)
         while buckets < self.max_groups:
@@ -164,11 +168,19 @@ cdef class Reassembly:
             group = group.chained
         return group
 
+    cdef bint _room_of_source(self, Group *group, Source *held, uint32_t cost) noexcept:
+        """Keep a source within its share. Its own oldest give way, so that what is forged in its name does not keep its later datagrams out."""
+        while (held.fragments + 1 > self.source_fragments or held.bytes + cost > self.source_bytes
+               or (group == NULL and held.groups + 1 > self.source_groups)):
+            if held.oldest == group:        # or nothing is held, and the fragment alone is more than the share
+                return False
+            self._discard(held.oldest, LIMIT, 0)
+        return True
+
     cdef bint _make_room(self, Group *group, uint32_t source, uint32_t length) noexcept:
         """Make sure that one more fragment, of ``group`` or a new one, fits: the oldest others give way. False when it does not."""
         cdef uint32_t cost = length + FRAGMENT_COST
-        cdef Source *held = &self.sources[source]
-        if held.fragments + 1 > self.source_fragments or held.bytes + cost > self.source_bytes:
+        if not self._room_of_source(group, &self.sources[source], cost):
             return False
         while (self.fragments + 1 > self.max_fragments or self.bytes + cost > self.max_bytes
                or (group == NULL and self.groups + 1 > self.max_groups)):
@@ -180,6 +192,7 @@ cdef class Reassembly:
     cdef Group *_open(self, Piece *piece, uint32_t bucket, uint32_t source) except NULL:
         """Begin a datagram."""
         cdef Group *group = self.spare
+        cdef Source *held = &self.sources[source]
         if group != NULL:
             self.spare = group.chained
         else:
@@ -204,6 +217,14 @@ cdef class Reassembly:
         else:
             self.oldest = group
         self.newest = group
+        group.source_newer = NULL
+        group.source_older = held.newest
+        if held.newest != NULL:
+            held.newest.source_newer = group
+        else:
+            held.oldest = group
+        held.newest = group
+        held.groups += 1
         self.groups += 1
         return group
 
@@ -283,6 +304,7 @@ cdef class Reassembly:
         cdef Fragment *fragment = group.first
         cdef Fragment *next
         cdef uint32_t cost = group.bytes + group.frames * FRAGMENT_COST
+        cdef Source *held = &self.sources[group.source]
         while link[0] != group:
             link = &link[0].chained
         link[0] = group.chained
@@ -294,6 +316,14 @@ cdef class Reassembly:
             group.newer.older = group.older
         else:
             self.newest = group.older
+        if group.source_older != NULL:
+            group.source_older.source_newer = group.source_newer
+        else:
+            held.oldest = group.source_newer
+        if group.source_newer != NULL:
+            group.source_newer.source_older = group.source_older
+        else:
+            held.newest = group.source_older
         while fragment != NULL:
             next = fragment.next
             free(fragment)
@@ -301,7 +331,8 @@ cdef class Reassembly:
         self.groups -= 1
         self.fragments -= group.frames
         self.bytes -= cost
-        self.sources[group.source].fragments -= group.frames
-        self.sources[group.source].bytes -= cost
+        held.groups -= 1
+        held.fragments -= group.frames
+        held.bytes -= cost
         group.chained = self.spare
         self.spare = group
