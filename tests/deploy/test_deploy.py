@@ -21,6 +21,7 @@ from otus_core.observe.metrics import OtusCollector, TaskView, View
 from otus_core.pipeline.counters import Roster, counter_names
 from otus_core.plugins.records import PluginRecord
 from tests import needs
+from tests.live.net import run_otus
 
 DEPLOY = needs.ROOT / "deploy"
 UNIT = DEPLOY / "systemd" / "otus.service"
@@ -63,6 +64,28 @@ def test_the_unit_gives_one_capability() -> None:
     lines = dict(line.split("=", 1) for line in UNIT.read_text().splitlines() if "=" in line and line[0] != "#")
     assert lines["AmbientCapabilities"] == lines["CapabilityBoundingSet"] == "CAP_NET_RAW"
     assert (lines["Type"], lines["User"]) == ("notify", "otus")
+
+
+def test_the_agent_ends_with_a_task_that_captures(tmp_path: Path) -> None:
+    """The shipped task is valid with the shipped configuration, brokers named as the README says; so is the DaemonSet's."""
+    named = tmp_path / "config.yml"
+    command = next(line for line in (DEPLOY / "README.md").read_text().splitlines() if "sed -i" in line)
+    expression = re.search(r"'(s/.*/)'", command)
+    assert expression
+    edited = subprocess.run(
+        ["sed", expression[1], str(DEPLOY / "config.yml")], capture_output=True, text=True, check=True
+    )
+    named.write_text(edited.stdout)
+    named.chmod(0o600)
+    (config_map,) = [d for d in documents(DEPLOY / "kubernetes" / "daemonset.yaml") if d["kind"] == "ConfigMap"]
+    theirs = tmp_path / "theirs.yml"
+    theirs.write_text(config_map["data"]["config.yml"])
+    task = tmp_path / "sip.yaml"
+    task.write_text(config_map["data"]["sip.yaml"])
+    for file, config in ((DEPLOY / "tasks.d" / "sip.yaml", named), (task, theirs)):
+        done = run_otus("validate", "-f", str(file), "-c", str(config))
+        assert done.returncode == 0, done.stderr
+        assert "capture afpacket; parsers sip; reporters kafka" in done.stdout
 
 
 def test_only_ended_tasks_go_by_age() -> None:

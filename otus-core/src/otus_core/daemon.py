@@ -38,10 +38,12 @@ from otus_core.plugins.loader import load, unknown
 from otus_core.plugins.selection import Selection, selection_from
 from otus_core.task.assembly import Node
 from otus_core.task.connections import Gathered
+from otus_core.task.declared import TaskFolder
 from otus_core.task.entry import Task
 from otus_core.task.inherit import TaskDefaults
+from otus_core.task.limits import limits_of
 from otus_core.task.lock import lock_data_dir
-from otus_core.task.manager import Limits, TaskManager
+from otus_core.task.manager import TaskManager
 from otus_core.task.output import LineMerger
 from otus_core.task.privilege import ids_of
 from otus_core.task.spawn import Reserve
@@ -95,7 +97,10 @@ class Daemon:
         self._data_lock: int | None = None
         config = self._effective.config
         store = TaskStore(Path(config.data_dir)) if config.task_persistence.enabled else None
-        self._manager = TaskManager(self._registry, store, self._surroundings, _limits(config), self._defaults)
+        self._manager = TaskManager(self._registry, store, self._surroundings, limits_of(config), self._defaults)
+        self._folder = TaskFolder(self._manager, path)
+        self._reloading: asyncio.Task[None] | None = None
+        self._reload_again = False
         self._handler = CommandHandler(self._manager, self._registry, self, self._rates)
         self._server = ControlServer(self.socket, self._serve, lambda request: self._handler.answered(request.method))
 
@@ -123,8 +128,10 @@ class Daemon:
                 log.warning("configuration", message=warning)
             self._registry.call("otus_startup", node=self._node_facts())
             self._start_metrics(config)
+            self._folder.adopt(self._effective.config)
             auto_restart = config.task_persistence.auto_restart
             await self._manager.start_restored(start=auto_restart, within=RESTORE_WITHIN_S)
+            await self._folder.apply(self._effective.config)  # what has gone from the folder meanwhile
             if config.command_channel.enabled:
                 self._channels.start(config.command_channel.type)
             self._chores.start("daemon:sample", self._sample)
@@ -140,8 +147,8 @@ class Daemon:
         """Begin to stop; further calls change nothing."""
         self._stopping.set()
 
-    def reload(self) -> dict[str, Any]:
-        """Read the configuration again; a bad file changes nothing. Raises ConfigInvalid.
+    async def reload(self) -> dict[str, Any]:
+        """Read the configuration again, and apply the folder of tasks; a bad file changes nothing. Raises ConfigInvalid.
 
         Log level, metrics interval and limits change at once. Tasks that wait for their next try are tried now, and live tasks whose defaults have changed are started anew.
         """
@@ -158,10 +165,11 @@ class Daemon:
         kept = attrs.evolve(fresh, config=fresh.config, hostname=self._effective.hostname, ip=self._effective.ip)
         self._effective = kept
         self._logs.set_level(fresh.config.log.level)
-        self._manager.limits = _limits(fresh.config)
+        self._manager.limits = limits_of(fresh.config)
         tasks = self._manager.renew()
-        log.info("reloaded", changed=changed, needs_restart=needs_restart, tasks_started_anew=tasks)
-        return {"changed": changed, "needs_restart": needs_restart, "tasks_started_anew": tasks}
+        applied = await self._folder.apply(self._effective.config)
+        log.info("reloaded", changed=changed, needs_restart=needs_restart, tasks_started_anew=tasks, **applied)
+        return {"changed": changed, "needs_restart": needs_restart, "tasks_started_anew": tasks, **applied}
 
     def channels(self) -> list[dict[str, Any]]:
         """Give the state of the command channels."""
@@ -196,8 +204,17 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
 
     def _hang_up(self) -> None:
-        with contextlib.suppress(ConfigInvalid):  # has been logged and counted
-            self.reload()
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.create_task(self._reload_quietly(), name="reload")
+        else:  # the files may have changed behind the reload that is under way
+            self._reload_again = True
+
+    async def _reload_quietly(self) -> None:
+        self._reload_again = True
+        while self._reload_again:
+            self._reload_again = False
+            with contextlib.suppress(ConfigInvalid):  # has been logged and counted
+                await self.reload()
 
     def _surroundings(self) -> Surroundings:
         config = self._effective.config
@@ -322,15 +339,6 @@ async def _bounded(what: str, step: Any, within: float) -> None:
         log.warning("stop_took_too_long", what=what, seconds=within)
     except Exception as error:
         log.error("stop_failed", what=what, error=f"{type(error).__name__}: {error}")
-
-
-def _limits(config: DaemonConfig) -> Limits:
-    return Limits(
-        max_workers=config.resources.max_workers or os.cpu_count() or 1,
-        high_watermark=config.backpressure.send_buffer.high_watermark,
-        low_watermark=config.backpressure.send_buffer.low_watermark,
-        max_history=config.task_persistence.max_task_history,
-    )
 
 
 def task_defaults(config: DaemonConfig) -> TaskDefaults:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-task_app = typer.Typer(help="Create, start, look at and delete the daemon's tasks.", no_args_is_help=True)
+from otus_core.errors import ConfigInvalid, RequestRefused
+from otus_core.model.text import printable
+
+task_app = typer.Typer(help="Create, apply, start, look at and delete the daemon's tasks.", no_args_is_help=True)
 
 WATCH_EVERY_S = 1.0
 
@@ -37,7 +41,12 @@ def reload(ctx: typer.Context) -> None:
     result = _call(ctx, "config_reload")
     changed = ", ".join(result["changed"]) or "nothing"
     later = ", ".join(result["needs_restart"])
-    _show(ctx, result, f"reloaded: {changed} changed" + (f"; needs a restart: {later}" if later else ""))
+    text = f"reloaded: {changed} changed" + (f"; needs a restart: {later}" if later else "")
+    text += "".join(f"\ntask {task_id} {what}" for task_id, what in result["tasks_applied"].items())
+    text += "".join(f"\nrefused: {printable(problem)}" for problem in result["task_files_refused"])
+    _show(ctx, result, text)
+    if result["task_files_refused"]:
+        raise typer.Exit(1)
 
 
 def status(ctx: typer.Context) -> None:
@@ -77,6 +86,45 @@ def task_create(
 
     result = _call(ctx, "task_create", {"config": read_task_file(file)}, timeout=90.0)
     _show(ctx, result, f"task {result['task_id']} created")
+
+
+@task_app.command("apply")
+def task_apply(
+    ctx: typer.Context,
+    path: Annotated[Path, typer.Option("--file", "-f", help="Task file, or a folder of them; - is stdin.")],
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Delete tasks that an earlier apply made and that are not among these.")
+    ] = False,
+) -> None:
+    """Create the tasks of files, and change those that differ; what is as its file says is left alone.
+
+    A changed live task is started before its predecessor is stopped, so that no packet is missed; both may report the packets of that moment.
+    Every file is read before anything is done. One task that is refused does not keep the others.
+    """
+    from otus_core.task.files import list_task_files, read_task_files
+
+    files, problems = read_task_files(list_task_files(path))
+    if problems:
+        raise ConfigInvalid(problems)
+    done: list[dict[str, Any]] = []
+    refused = False
+    for file in files:
+        try:
+            done.append(_call(ctx, "task_apply", {"config": file.data}, timeout=180.0))
+        except RequestRefused as error:
+            refused = True
+            done.append({"task_id": file.id, "status": "refused", "file": str(file.path), "reason": str(error)})
+    if prune:
+        deleted = _call(ctx, "task_prune", {"keep": [file.id for file in files]}, timeout=180.0)
+        done += [{"task_id": task_id, "status": "deleted"} for task_id in deleted["deleted"]]
+    _show(ctx, {"tasks": done}, "\n".join(_applied(one) for one in done) or f"{path}: no task files")
+    if refused:
+        raise typer.Exit(1)
+
+
+def _applied(one: dict[str, Any]) -> str:
+    reason = one.get("reason", "").replace("\n", f"\n  {one['task_id']}: ")
+    return f"task {one['task_id']} {one['status']}" + (f" ({one['file']}): {reason}" if reason else "")
 
 
 @task_app.command("start")

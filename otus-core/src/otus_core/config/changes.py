@@ -16,6 +16,7 @@ AT_ONCE = (
     "resources",
     "task_persistence.gc_interval",
     "task_persistence.max_task_history",
+    "tasks_dir",
 )
 """Keys, with all below them, that take effect at a reload. Where they are defaults of tasks, live tasks that inherit them are started anew."""
 

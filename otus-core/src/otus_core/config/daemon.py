@@ -107,7 +107,10 @@ class ResourcesConfig:
     """What tasks may use together."""
 
     max_workers: int = option(
-        default=0, ge=0, le=1024, help="Worker processes of all tasks together; 0 is one for each CPU."
+        default=0,
+        ge=0,
+        le=1024,
+        help="Worker processes of all tasks together; 0 is no limit: more than CPUs are a warning.",
     )
     worker_user: str = option(
         default="",
@@ -261,6 +264,9 @@ class DaemonConfig:
     node: NodeConfig = option(factory=NodeConfig, help="This node.")
     control: ControlConfig = option(factory=ControlConfig, help="Local control.")
     data_dir: str = option(default="/var/lib/otus", min_length=1, help="Where tasks are kept.")
+    tasks_dir: str = option(
+        default="", help="Folder of task files, applied at start and reload; tasks.d beside this file when empty."
+    )
     task_persistence: TaskPersistenceConfig = option(factory=TaskPersistenceConfig, help="Tasks on disk.")
     kafka: KafkaConfig = option(factory=KafkaConfig, help="Kafka, for all that use it.")
     command_channel: CommandChannelConfig = option(factory=CommandChannelConfig, help="Commands from afar.")

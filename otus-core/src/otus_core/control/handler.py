@@ -14,6 +14,7 @@ from otus_core.config.structure import unknown_key
 from otus_core.control.protocol import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
 from otus_core.plugins.registry import Registry
 from otus_core.task.config import unwrap
+from otus_core.task.declared import apply_task, delete_others
 from otus_core.task.entry import Task
 from otus_core.task.manager import TaskManager
 from otus_core.task.secrets import mask_task
@@ -23,8 +24,8 @@ from otus_core.task.store import StoredTask
 class Owner(Protocol):
     """What the handler needs of the daemon."""
 
-    def reload(self) -> dict[str, Any]:
-        """Read the configuration again; gives what changed and what needs a restart. Raises ConfigInvalid."""
+    async def reload(self) -> dict[str, Any]:
+        """Read the configuration again, and the folder of tasks; gives what changed and what needs a restart. Raises ConfigInvalid."""
         ...
 
     def request_shutdown(self) -> None:
@@ -50,6 +51,8 @@ class CommandHandler:
         self._begun = time.monotonic()
         self.methods: dict[str, tuple[Method, tuple[str, ...] | None]] = {
             "task_create": (self._task_create, None),
+            "task_apply": (self._task_apply, None),
+            "task_prune": (self._task_prune, ("keep",)),
             "task_start": (self._task_start, ("task_id",)),
             "task_delete": (self._task_delete, ("task_id",)),
             "task_list": (self._task_list, ()),
@@ -81,6 +84,16 @@ class CommandHandler:
         task_id = await self._manager.create(task_of(params))
         return {"task_id": task_id, "status": "created"}
 
+    async def _task_apply(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        task_id, what = await apply_task(self._manager, task_of(params))
+        return {"task_id": task_id, "status": what}
+
+    async def _task_prune(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        keep = params.get("keep")
+        if not isinstance(keep, list) or not all(isinstance(one, str) for one in keep):
+            raise RpcError(INVALID_PARAMS, "params.keep: is required: the ids of the tasks that are to stay, as a list")
+        return {"deleted": await delete_others(self._manager, keep)}
+
     async def _task_start(self, params: Mapping[str, Any]) -> dict[str, Any]:
         task_id = _required_id(params)
         await self._manager.start(task_id)
@@ -111,7 +124,7 @@ class CommandHandler:
         return _status(self._manager.get(task_id))
 
     async def _config_reload(self, _params: Mapping[str, Any]) -> dict[str, Any]:
-        return {"status": "reloaded", **self._owner.reload()}
+        return {"status": "reloaded", **await self._owner.reload()}
 
     async def _daemon_status(self, _params: Mapping[str, Any]) -> dict[str, Any]:
         return {

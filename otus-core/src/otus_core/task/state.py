@@ -20,7 +20,7 @@ ACTIVE: frozenset[State] = frozenset({"starting", "running", "stopping"})
 FOLLOWERS: dict[State, frozenset[State]] = {
     "created": frozenset({"starting", "stopping", "stopped", "failed"}),
     "starting": frozenset({"running", "stopping", "failed"}),
-    "running": frozenset({"stopping", "stopped", "failed"}),
+    "running": frozenset({"running", "stopping", "stopped", "failed"}),
     "stopping": frozenset({"stopped", "failed", "starting"}),
     "stopped": frozenset({"starting", "stopping", "failed"}),
     "failed": frozenset({"starting", "stopping", "failed"}),

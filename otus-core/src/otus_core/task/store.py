@@ -35,7 +35,10 @@ FINISHED = re.compile(r"(?P<id>[A-Za-z0-9][A-Za-z0-9._-]{0,63})\.(?P<ns>\d{1,20}
 
 @attrs.frozen(kw_only=True)
 class StoredTask:
-    """What is kept of a task. Times are ns since 1970, 0 for not yet."""
+    """What is kept of a task. Times are ns since 1970, 0 for not yet.
+
+    ``origin`` says who declared it: ``apply`` and ``tasks.d`` may delete, when asked to, what they declared themselves; empty is a command.
+    """
 
     id: str
     config: Mapping[str, Any]
@@ -46,6 +49,7 @@ class StoredTask:
     ended_ns: int = 0
     restart_count: int = 0
     reason: str = ""
+    origin: str = ""
 
     def to_json(self) -> bytes:
         """Give the file's content."""
@@ -216,13 +220,14 @@ def _read(path: Path, name: str) -> tuple[StoredTask, int]:
         raise ValueError(f"not a task file of version {VERSION}")
     if version > VERSION:
         raise NewerVersion(f"was written by a newer Otus (version {version}; this one reads up to {VERSION})")
+    fields.setdefault("origin", "")  # files of earlier versions lack it
     known = {field.name: field.type for field in attrs.fields(StoredTask)}
     if set(fields) != set(known):
         raise ValueError("its keys are not those of a task file")
     if fields["id"] != name or not TASK_ID.match(name):
         raise ValueError(f"it says it is task {fields['id']!r}")
     numbers = [key for key in known if key.endswith(("_ns", "_count"))]
-    texts = [fields[key] for key in ("id", "state", "wanted", "reason")]
+    texts = [fields[key] for key in ("id", "state", "wanted", "reason", "origin")]
     if not all(type(fields[key]) is int for key in numbers) or not all(type(text) is str for text in texts):
         raise ValueError("a value is not of its type")
     if (

@@ -1,0 +1,250 @@
+"""How one wanted task is kept running: started, waited for, tried again, replaced, and made history.
+
+A task that was accepted is *wanted* until somebody deletes it or its source comes to its end. Each wanted task has a keeper, an asyncio task that starts it, waits for its end
+and tries again what failed. Nobody else starts a task's workers, and they are stopped only by the keeper, or after it has been cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from otus_core.errors import OtusError, TaskStartFailed
+from otus_core.log import Logger
+from otus_core.plugins.registry import Registry
+from otus_core.task.config import TaskConfig, load_task
+from otus_core.task.entry import Task, pauses_between_starts
+from otus_core.task.inherit import TaskDefaults, file_stamps
+from otus_core.task.limits import Limits, check_room, warn_of_crowd
+from otus_core.task.secrets import mask_task, refuse_secrets
+from otus_core.task.state import ACTIVE, State, may_follow
+from otus_core.task.store import StoredTask, TaskStore
+from otus_core.task.successor import can_overlap, start_run
+from otus_core.task.supervisor import TaskSupervisor
+from otus_core.task.surroundings import Surroundings
+
+log = Logger("otus.task")
+
+STABLE_AFTER_S = 60.0
+"""A task that ran for so long before it failed begins with the shortest pause again."""
+
+
+class TaskKeeping:
+    """The tasks that there are, and their keepers. ``TaskManager`` is what others talk to."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: TaskStore | None,
+        surroundings: Callable[[], Surroundings],
+        limits: Limits,
+        defaults: Callable[[], TaskDefaults],
+    ) -> None:
+        self.limits = limits
+        self._registry = registry
+        self._store = store
+        self._surroundings = surroundings
+        self._defaults = defaults
+        self._tasks: dict[str, Task] = {}
+        self._ended: list[StoredTask] = []
+        self._closing = False
+
+    @property
+    def tasks(self) -> Mapping[str, Task]:
+        """The tasks that are not history."""
+        return self._tasks
+
+    def _is_there(self, task: Task) -> bool:
+        """Whether this very task is one of the daemon's: its id may be another one's by now."""
+        return self._tasks.get(task.stored.id) is task
+
+    def _checked(self, data: Mapping[str, Any]) -> TaskConfig:
+        """Validate a task with the defaults that are in force now; a secret in what would lie on the disk is refused. Raises ConfigInvalid."""
+        config = load_task(data, self._registry, self._defaults())
+        if self._store is not None:
+            refuse_secrets(data, self._registry)
+        return config
+
+    def _admit(self, config: TaskConfig) -> None:
+        """See to it that a task may have its workers. Raises TaskStartFailed."""
+        if self._closing:
+            raise TaskStartFailed("the daemon is stopping")
+        check_room(config, self._others(config), self.limits)
+
+    def _others(self, config: TaskConfig) -> list[TaskConfig]:
+        """Give what runs beside a task."""
+        active = (task for task in self._tasks.values() if task.stored.id != config.id and task.state in ACTIVE)
+        return [task.config for task in active if task.config is not None]
+
+    def _engage(self, task: Task) -> None:
+        """Give a task its keeper."""
+        task.expect()
+        task.keeper = asyncio.create_task(self._keep(task), name=f"task:{task.stored.id}")
+
+    async def _halt(self, task: Task, reason: str) -> None:
+        """Stop a task's keeper, then its workers. Whoever waits for a start is told the reason."""
+        if task.keeper is not None:
+            task.keeper.cancel()
+            await asyncio.gather(task.keeper, return_exceptions=True)
+            task.keeper = None
+        task.conclude(reason)
+        task.next_try_ns = 0
+        if task.supervisor is not None:
+            await task.supervisor.stop()
+
+    async def _keep(self, task: Task) -> None:
+        """Have a task run for as long as it is wanted. Ends when its source has come to its end, or by cancellation."""
+        pauses = pauses_between_starts()
+        while True:
+            task.wake.clear()
+            task.expect()
+            try:
+                await self._start(task)
+                task.conclude("")
+                begun = time.monotonic()
+                reason = await self._wait_for_end(task)
+                if reason is None:  # to be started anew
+                    continue
+                assert task.config is not None
+                if not (reason and task.config.capture.declaration.live):
+                    self._end(task, "failed" if reason else "stopped", reason)
+                    return
+                if time.monotonic() - begun > STABLE_AFTER_S:
+                    pauses = pauses_between_starts()
+            except OtusError as error:
+                reason = str(error)
+            except Exception as error:  # a fault of our own must not end the keeper: the task would be forgotten
+                log.exception("task_keeper_failed", task=task.stored.id)
+                reason = f"internal error: {type(error).__name__}"
+            await self._wait_to_try_again(task, reason, next(pauses))
+
+    async def _start(self, task: Task) -> None:
+        """Start a task as it was asked for, with the defaults that are in force now. Raises OtusError."""
+        config = self._checked(task.stored.config)
+        self._admit(config)
+        if not self.limits.max_workers:
+            warn_of_crowd(config, self._others(config))
+        task.config, task.stamps = config, file_stamps(config.source)
+        again = bool(task.stored.started_ns) or task.state == "failed"
+        self._set(task, "starting", reason="", restart_count=task.stored.restart_count + again)
+        task.supervisor = None
+        try:
+            task.supervisor = TaskSupervisor(config, self._surroundings())
+            await task.supervisor.start()
+        except OSError as error:  # no memory, no descriptor, no process to be had
+            if task.supervisor is not None:
+                await task.supervisor.stop()
+            raise TaskStartFailed(f"task {task.stored.id}: the system refuses: {error}") from error
+        self._set(task, "running", started_ns=time.time_ns())
+
+    async def _wait_for_end(self, task: Task) -> str | None:
+        """Wait until a task that runs has ended by itself; gives why it failed, or empty. ``None`` when it was woken to be started anew, and has been stopped."""
+        while True:
+            supervisor = task.supervisor
+            assert supervisor is not None
+            waiting = [asyncio.ensure_future(supervisor.wait()), asyncio.ensure_future(task.wake.wait())]
+            try:
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                has_ended = waiting[0].done()
+            finally:
+                for one in waiting:
+                    one.cancel()
+            if has_ended:
+                await supervisor.stop()
+                return task.failure()
+            task.wake.clear()
+            if not await self._replace(task, supervisor):
+                return None
+
+    async def _replace(self, task: Task, predecessor: TaskSupervisor) -> bool:
+        """Run a task with its new settings, and stop its present run when the new one is there: at once where both cannot run together, which gives false.
+
+        When the new run cannot be started, the present one goes on.
+        """
+        assert task.config is not None
+        try:
+            config = self._checked(task.stored.config)
+            if not can_overlap(task.config, config):
+                log.info("task_renewed", task=task.stored.id, gap=True)
+                self._set(task, "stopping")
+                await predecessor.stop()
+                return False
+            self._admit(config)
+            successor = await start_run(config, self._surroundings())
+        except OtusError as error:
+            log.error("task_not_renewed", task=task.stored.id, error=str(error))
+            task.conclude(str(error))
+            return True
+        task.config, task.stamps, task.supervisor = config, file_stamps(config.source), successor
+        self._set(task, "running", started_ns=time.time_ns())
+        task.conclude("")
+        log.info("task_renewed", task=task.stored.id, gap=False)
+        await predecessor.stop()
+        return True
+
+    async def _wait_to_try_again(self, task: Task, reason: str, pause: float) -> None:
+        """Show a task as failed, and wait: for the pause, or until somebody wants it started now."""
+        self._set(task, "failed", reason=reason)
+        task.conclude(reason)
+        task.next_try_ns = time.time_ns() + int(pause * 1e9)
+        try:
+            async with asyncio.timeout(pause):
+                await task.wake.wait()
+        except TimeoutError:
+            pass
+        task.next_try_ns = 0
+
+    def _end(self, task: Task, state: State, reason: str) -> None:
+        """Make a task history."""
+        told = mask_task(task.stored.config, self._registry)
+        self._set(task, state, reason=reason, ended_ns=time.time_ns(), wanted="stopped", config=told, save=False)
+        if self._is_there(task):
+            del self._tasks[task.stored.id]
+        self._ended.insert(0, task.stored)
+        if self._store is not None:
+            try:
+                self._store.finish(task.stored)
+            except OSError as error:
+                log.error("task_not_stored", task=task.stored.id, error=str(error))
+        self.prune()
+
+    def _set(self, task: Task, state: State, *, save: bool = True, **changes: Any) -> None:
+        """Change a task's state, tell plugins, and store it."""
+        old = task.state
+        if not may_follow(old, state):
+            raise AssertionError(f"a task cannot go from {old} to {state}")
+        task.stored = attrs.evolve(task.stored, state=state, **changes)
+        if old != state:
+            self._tell(task, old)
+        if save:
+            try:
+                self._save(task)
+            except OtusError as error:
+                log.error("task_not_stored", task=task.stored.id, error=str(error))
+
+    def _tell(self, task: Task, old: State) -> None:
+        now = task.stored
+        write = log.error if now.state == "failed" else log.info
+        write("task_state", task=now.id, old=old, new=now.state, reason=now.reason)
+        self._registry.call("otus_task_state_changed", task_id=now.id, old=old, new=now.state, reason=now.reason)
+
+    def _save(self, task: Task, **changes: Any) -> None:
+        if self._store is None:
+            return
+        try:
+            self._store.save(attrs.evolve(task.stored, **changes))
+        except OSError as error:
+            raise OtusError(f"task {task.stored.id!r} cannot be stored: {error}") from error
+
+    def prune(self) -> None:
+        """Keep the history within its bound."""
+        del self._ended[self.limits.max_history :]
+        if self._store is not None:
+            try:
+                self._store.prune(self.limits.max_history)
+            except OSError as error:
+                log.warning("task_history_not_pruned", error=str(error))
