@@ -34,3 +34,9 @@ def root() -> None:
 def corpora() -> Path:
     """Give the folder of captures, which is not part of the repository."""
     return CORPORA if CORPORA.is_dir() else lacking(f"no captures in {CORPORA} (OTUS_CORPORA names another folder)")
+
+
+def field() -> Path:
+    """Give the folder of captures made after users' reports, which lies beside the corpora."""
+    folder = CORPORA.parent / "field"
+    return folder if folder.is_dir() else lacking(f"no captures in {folder}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from otus_core import ParseError
-from otus_sip.labels import NAMES
+from otus_sip.names import REPORTED as NAMES
 from otus_sip.scan import METHODS
 from tests.sip.messages import message, packet, parser
 
@@ -101,20 +101,20 @@ def test_a_message_with_a_fault_is_shown_with_it() -> None:
     assert parsed.payload.malformed == ["CSeq method is not the request's"]
 
 
-def test_raw_is_the_message_s_own_bytes() -> None:
+def test_raw_is_all_that_a_datagram_has_from_the_start_line_on() -> None:
     assert parser().handle(packet(b"\r\n" + message())).raw == message()
-    assert (
-        parser()
-        .handle(packet(message("OPTIONS sip:a@b SIP/2.0", "Content-Length: 1", body=b"abc")))
-        .raw.endswith(b"\r\na")
-    )
+    longer = message("OPTIONS sip:a@b SIP/2.0", "Content-Length: 1", body=b"abc")
+    found = parser().handle(packet(longer))
+    assert (found.raw, found.payload.body, found.payload.trailing) == (longer, b"a", b"bc")
 
 
 def test_a_segment_holds_several_messages() -> None:
     first, second = message(body=b"v=0\r\n"), message("SIP/2.0 200 OK")
     segment = packet(b"\r\n\r\n" + first + b"\r\n\r\n" + second + first[:40], tcp=True)
     assert parser().can_handle(segment)
-    assert [parsed.raw for parsed in parser().handle(segment)] == [first, second]
+    *whole, rest = parser().handle(segment)
+    assert [parsed.raw for parsed in whole] == [first, second]
+    assert isinstance(rest, ParseError)
 
 
 @pytest.mark.parametrize("end", [10, 60, -1])

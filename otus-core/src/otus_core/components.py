@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 if TYPE_CHECKING:
+    from otus_core.errors import ParseError
     from otus_core.model.flows import FlowRegistry
     from otus_core.model.frames import FrameBatch
     from otus_core.model.output import OutputPacket, Parsed
@@ -168,10 +169,10 @@ class BaseParser(_Lifecycle):
         """Say quickly, and without side effect, whether this packet is ours."""
         raise NotImplementedError
 
-    def handle(self, packet: DecodedPacket) -> Parsed | Sequence[Parsed]:
+    def handle(self, packet: DecodedPacket) -> Parsed | Sequence[Parsed | ParseError]:
         """Parse one packet that ``can_handle`` accepted. A list where it holds several messages, an empty one where there is nothing to report.
 
-        Raises ParseError and nothing else.
+        Raises ParseError and nothing else; a list has one in the place of a message that could not be read, which is counted as if it had been raised.
         """
         raise NotImplementedError
 

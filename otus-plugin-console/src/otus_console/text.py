@@ -8,7 +8,7 @@ Columns grow with what has been seen, each up to a bound. SIP is known by its la
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ PARTY_MAX = 32
 KEY_MAX = 32
 VALUE_MAX = 48
 LABELS_MAX = 8
+FAULT_MAX = 64
 SCANNED_MAX = 256
 """Characters of a label that are looked at and remembered; a URI can be 64 KiB long."""
 REMEMBERED_MAX = 4096
@@ -91,10 +92,9 @@ class TextLines:
         labels = output.labels
         parties = _parties(labels.get("sip.from_uri", "")[:SCANNED_MAX], labels.get("sip.to_uri", "")[:SCANNED_MAX])
         sdp = getattr(output.payload, "sdp", None)
-        marks = _marks(output)
-        if sdp is not None:
-            marks = f"{media_summary(sdp)}  {marks}" if marks else media_summary(sdp)
-        return Row(*self._head(output), what, style, _call(labels.get("sip.call_id", "")[:SCANNED_MAX]), parties, marks)
+        told = (_faults(labels), "" if sdp is None else media_summary(sdp), _marks(output))
+        rest = "  ".join(filter(None, told))
+        return Row(*self._head(output), what, style, _call(labels.get("sip.call_id", "")[:SCANNED_MAX]), parties, rest)
 
     def _head(self, output: OutputPacket) -> tuple[str, str, str]:
         """Tell when, from where and to where."""
@@ -169,6 +169,16 @@ def _party(uri: str) -> str:
     user, at, host = uri.rpartition("@")  # RFC 3261 §25.1: a user part may hold ; and ? itself
     host = host.partition(";")[0].partition("?")[0]
     return printable(user.partition(":")[0] + at + host, PARTY_MAX) or "-"
+
+
+def _faults(labels: Mapping[str, str]) -> str:
+    """Tell what is wrong with a message."""
+    faults = []
+    if "sip.malformed" in labels:
+        faults.append(f"malformed: {printable(labels['sip.malformed'], FAULT_MAX)}")
+    if "sip.trailing_bytes" in labels:
+        faults.append(f"{printable(labels['sip.trailing_bytes'], METHOD_MAX)} bytes behind it")
+    return "  ".join(faults)
 
 
 def _marks(output: OutputPacket) -> str:

@@ -10,6 +10,12 @@ cdef struct Address:
     const uint8_t *parameters       # what follows, from the first ';' on
     Py_ssize_t parameters_len
     const char *error               # what is wrong with it, or NULL
+    bint quoted                     # whether the display name stood in quotes, which are left out
+
+
+cdef inline bint is_white(uint8_t c) noexcept nogil:
+    """Whether it is linear white space, of which line ends within a field are a part (RFC 3261 §25.1 LWS)."""
+    return c <= 32 and ((c == 32) | (c == 9) | (c == 13) | (c == 10))
 
 
 cdef void read_address(const uint8_t *text, Py_ssize_t size, Address *found) noexcept nogil

@@ -8,10 +8,6 @@ from libc.string cimport memchr
 from otus_sip.scan cimport same_text
 
 
-cdef inline bint _blank(uint8_t c) noexcept nogil:
-    return c <= 32 and ((c == 32) | (c == 9) | (c == 13) | (c == 10))
-
-
 cdef inline Py_ssize_t _quoted_end(const uint8_t *text, Py_ssize_t at, Py_ssize_t size) noexcept nogil:
     """Give where the quoted string that begins at ``at`` ends, after its quote, or -1."""
     cdef const uint8_t *quote
@@ -32,10 +28,9 @@ cdef inline Py_ssize_t _quoted_end(const uint8_t *text, Py_ssize_t at, Py_ssize_
 
 
 cdef void read_address(const uint8_t *text, Py_ssize_t size, Address *found) noexcept nogil:
-    """Take one address apart: ``"Display" <uri>;parameters`` or ``uri;parameters``."""
+    """Take one address apart: ``"Display" <uri>;parameters`` or ``uri;parameters``. A faulty display name costs neither URI nor parameters."""
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t end
-    cdef const uint8_t *bracket
     found.display = NULL
     found.display_len = 0
     found.uri = NULL
@@ -43,41 +38,72 @@ cdef void read_address(const uint8_t *text, Py_ssize_t size, Address *found) noe
     found.parameters = NULL
     found.parameters_len = 0
     found.error = NULL
-    while at < size and _blank(text[at]):
+    found.quoted = False
+    while at < size and is_white(text[at]):
         at += 1
     if at < size and text[at] == 34:
         end = _quoted_end(text, at, size)
         if end < 0:
             found.error = b"unterminated quoted string"
+            _after_faulty_name(text, at, at, size, found)
             return
         found.display = text + at + 1
         found.display_len = end - at - 2
-        at = end
-        while at < size and _blank(text[at]):
-            at += 1
-        if at >= size or text[at] != c"<":
-            found.error = b"display name without an address"
-            return
-    else:
-        end = at
-        while end < size and text[end] != c"<" and text[end] != c";" and text[end] != c">":
+        found.quoted = True
+        while end < size and is_white(text[end]):
             end += 1
-        if end < size and text[end] == c"<":
-            found.display = text + at
-            found.display_len = _trimmed(text + at, end - at)
-            at = end
-        else:
-            _plain_address(text, at, end, size, found)
+        if end >= size or text[end] != c"<":
+            found.error = b"display name without an address"
+            _after_faulty_name(text, at, end, size, found)
             return
-    at += 1
-    bracket = <const uint8_t *>memchr(text + at, c">", size - at)
+        _bracketed(text, end + 1, size, found)
+        return
+    end = at
+    while end < size and text[end] != c"<" and text[end] != c";" and text[end] != c">":
+        end += 1
+    if end < size and text[end] == c"<":
+        found.display = text + at
+        found.display_len = _trimmed(text + at, end - at)
+        _bracketed(text, end + 1, size, found)
+    elif end < size and memchr(text + at, 34, end - at) != NULL:
+        found.error = b"display name needs quotes"
+        _after_faulty_name(text, at, end, size, found)
+    else:
+        _plain_address(text, at, end, size, found)
+
+
+cdef void _after_faulty_name(const uint8_t *text, Py_ssize_t start, Py_ssize_t at, Py_ssize_t size, Address *found) noexcept nogil:
+    """Go on with the next bracket behind a display name that begins at ``start`` and is none; all before the bracket is shown as it is written."""
+    cdef const uint8_t *bracket = <const uint8_t *>memchr(text + at, c"<", size - at) if at < size else NULL
     if bracket == NULL:
-        found.error = b"angle bracket is not closed"
+        return
+    found.quoted = False
+    found.display = text + start
+    found.display_len = _trimmed(found.display, bracket - found.display)
+    _bracketed(text, bracket - text + 1, size, found)
+
+
+cdef void _bracketed(const uint8_t *text, Py_ssize_t at, Py_ssize_t size, Address *found) noexcept nogil:
+    """Take ``uri>;parameters``. Where a bracket stands in the brackets the URI is in the innermost: ``<"Display" <uri>>``."""
+    cdef const uint8_t *bracket = <const uint8_t *>memchr(text + at, c">", size - at)
+    cdef const uint8_t *inner
+    cdef Py_ssize_t end
+    if bracket == NULL:
+        if found.error == NULL:
+            found.error = b"angle bracket is not closed"
         return
     end = bracket - text
+    inner = <const uint8_t *>memchr(text + at, c"<", end - at)
+    while inner != NULL:
+        found.error = b"angle bracket within an address"
+        at = inner - text + 1
+        inner = <const uint8_t *>memchr(text + at, c"<", end - at)
     found.uri = text + at
     found.uri_len = end - at
-    _set_parameters(text, end + 1, size, found)
+    end += 1
+    while found.error != NULL and end < size and text[end] == c">":
+        end += 1
+    _set_parameters(text, end, size, found)
 
 
 cdef void _plain_address(const uint8_t *text, Py_ssize_t at, Py_ssize_t end, Py_ssize_t size, Address *found) noexcept nogil:
@@ -90,13 +116,13 @@ cdef void _plain_address(const uint8_t *text, Py_ssize_t at, Py_ssize_t end, Py_
 
 
 cdef inline Py_ssize_t _trimmed(const uint8_t *text, Py_ssize_t size) noexcept nogil:
-    while size and _blank(text[size - 1]):
+    while size and is_white(text[size - 1]):
         size -= 1
     return size
 
 
 cdef inline void _set_parameters(const uint8_t *text, Py_ssize_t at, Py_ssize_t size, Address *found) noexcept nogil:
-    while at < size and _blank(text[at]):
+    while at < size and is_white(text[at]):
         at += 1
     found.parameters = text + at
     found.parameters_len = size - at
@@ -117,12 +143,12 @@ cdef bint find_parameter(const uint8_t *text, Py_ssize_t size, const char *name,
             at += 1
             continue
         at += 1
-        while at < size and _blank(text[at]):
+        while at < size and is_white(text[at]):
             at += 1
         if size - at < name_len or not same_text(text + at, name, name_len):
             continue
         start = at + name_len
-        while start < size and _blank(text[start]):
+        while start < size and is_white(text[start]):
             start += 1
         if start < size and text[start] != c"=" and text[start] != c";":
             continue
@@ -130,10 +156,10 @@ cdef bint find_parameter(const uint8_t *text, Py_ssize_t size, const char *name,
         value_len[0] = 0
         if start < size and text[start] == c"=":
             start += 1
-            while start < size and _blank(text[start]):
+            while start < size and is_white(text[start]):
                 start += 1
             end = start
-            while end < size and text[end] != c";" and text[end] != c"," and not _blank(text[end]):
+            while end < size and text[end] != c";" and text[end] != c"," and not is_white(text[end]):
                 end += 1
             value[0] = text + start
             value_len[0] = end - start

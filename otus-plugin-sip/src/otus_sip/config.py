@@ -16,6 +16,11 @@ class SipConfig:
         max_length=64,
         help="Ports on which unknown methods and malformed start lines count as SIP too",
     )
+    show_credentials: bool = otus_core.option(
+        default=False,
+        help="Leave the proofs of passwords in Authorization, Proxy-Authorization and Authentication-Info as they are; "
+        "else each of their characters becomes x, in the message and in raw_payload",
+    )
     max_sessions: int = otus_core.option(
         default=65536, ge=1, le=10_000_000, help="Calls whose offers are remembered; the oldest goes first"
     )

@@ -1,14 +1,14 @@
 """A SIP message as one JSON object, in ASCII: what carries it to other programs.
 
 Keys: ``method`` and ``request_uri``, or ``status_code`` and ``reason``; ``headers`` (pairs, in order), ``call_id``, ``cseq``, ``from``, ``to``, ``via``, ``contact``, ``content_type``,
-``content_length``, ``sdp`` where there is one, ``malformed`` where something is. All is written from the message's bytes into one buffer that is used again.
+``content_length``, ``sdp`` where there is one, ``trailing_bytes`` where a datagram has some behind the body, ``malformed`` where something is. All is written from the message's bytes into one buffer that is used again.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcpy
 
-from otus_sip.address cimport Address, find_parameter, read_address, value_end
+from otus_sip.address cimport Address, find_parameter, is_white, read_address, value_end
 from otus_sip.message cimport SipMessage
 from otus_sip.plain cimport copy_plain
 from otus_sip.scan cimport CALL_ID, CONTACT, CONTENT_LENGTH, CONTENT_TYPE, FROM, REQUEST, TO, VIA, Field, number
@@ -35,11 +35,16 @@ cdef bytes message_json(SipMessage message):
 
 cdef int _message(Writer *out, SipMessage message) except -1:
     cdef const char *fault
+    cdef Py_ssize_t trailing
     room(out, 2 * message.size)
     _start_line(out, message)
     _headers(out, message)
     _identity(out, message)
     _content(out, message)
+    trailing = message.trailing_size()
+    if trailing:
+        raw(out, b',"trailing_bytes":', 18)
+        write_number(out, trailing)
     fault = fault_of(message)
     if fault != NULL:
         raw(out, b',"malformed":', 13)
@@ -100,10 +105,10 @@ cdef int _identity(Writer *out, SipMessage message) except -1:
         raw(out, b"}", 1)
     if message.first[FROM] >= 0:
         raw(out, b',"from":', 8)
-        _party(out, message.party(FROM))
+        _party(out, message, message.party(FROM))
     if message.first[TO] >= 0:
         raw(out, b',"to":', 6)
-        _party(out, message.party(TO))
+        _party(out, message, message.party(TO))
     if message.first[VIA] >= 0:
         raw(out, b',"via":[', 8)
         _list(out, message, VIA)
@@ -113,14 +118,17 @@ cdef int _identity(Writer *out, SipMessage message) except -1:
     return 0
 
 
-cdef int _party(Writer *out, const Address *found) except -1:
+cdef int _party(Writer *out, SipMessage message, const Address *found) except -1:
     cdef const uint8_t *tag = NULL
     cdef Py_ssize_t tag_len = 0
     raw(out, b'{"uri":', 7)
     write_string(out, found.uri, found.uri_len if found.uri != NULL else 0)
     if found.display_len > 0:
         raw(out, b',"display":', 11)
-        write_string(out, found.display, found.display_len)
+        if found.quoted and memchr(found.display, 92, found.display_len) != NULL:
+            write_value(out, message.display_text(found))
+        else:
+            write_string(out, found.display, found.display_len)
     if find_parameter(found.parameters, found.parameters_len, b"tag", 3, &tag, &tag_len):
         raw(out, b',"tag":', 7)
         write_string(out, tag, tag_len)
@@ -133,6 +141,7 @@ cdef int _list(Writer *out, SipMessage message, int header) except -1:
     cdef Py_ssize_t at
     cdef Py_ssize_t end
     cdef Py_ssize_t step
+    cdef Py_ssize_t size
     cdef Address found
     cdef bint first = True
     for i in range(message.first[header], message.count):
@@ -149,10 +158,14 @@ cdef int _list(Writer *out, SipMessage message, int header) except -1:
                 read_address(message.data + at, step, &found)
                 write_string(out, found.uri, found.uri_len if found.uri != NULL else 0)
             else:
-                while step and message.data[at] <= 32:
+                size = step
+                while size and is_white(message.data[at]):
                     at += 1
+                    size -= 1
                     step -= 1
-                write_string(out, message.data + at, step)
+                while size and is_white(message.data[at + size - 1]):
+                    size -= 1
+                write_string(out, message.data + at, size)
             at += step + 1
     return raw(out, b"]", 1)
 

@@ -1,18 +1,21 @@
 """The labels of a message, made when somebody asks: what filters look at and reports carry beside the message.
 
-A label is absent, not empty, when it does not apply. ``sip.method`` is a request's alone, ``sip.cseq_method`` is on requests and responses alike.
+A label is absent, not empty, when it does not apply. ``sip.method`` is a request's alone, ``sip.cseq_method`` is on requests and responses alike. Those of ``names.ASKED`` are made for
+who asks for them by name, and are in no report.
 """
 
 from libc.stdint cimport uint8_t
 
-from otus_sip.address cimport Address
+from otus_sip.address cimport Address, find_parameter
 from otus_sip.message cimport SipMessage
 from otus_sip.scan cimport CALL_ID, FROM, REQUEST, TO, VIA, method_id
+from otus_sip.verdict cimport fault_of
 
+from otus_sip.names import ASKED, FIELDS, REPORTED
 from otus_sip.scan import METHODS
 
 cdef enum:
-    VIAS_MAX = 70           # RFC 3261 §8.1.1.6: Max-Forwards starts at 70; more Via fields are no route
+    FIELDS_MAX = 70         # RFC 3261 §8.1.1.6: Max-Forwards starts at 70; more Via fields are no route
 
 cdef enum Label:
     METHOD = 1
@@ -22,12 +25,13 @@ cdef enum Label:
     FROM_URI = 5
     TO_URI = 6
     ROUTE = 7
+    FAULT = 8
+    TRAILING = 9
+    WHEN_ASKED = 10
 
-NAMES = ("sip.method", "sip.status_code", "sip.cseq_method", "sip.call_id", "sip.from_uri", "sip.to_uri", "sip.via")
-"""All labels, in the order in which reports carry them."""
-
-cdef tuple _NAMES = NAMES
-cdef dict _BY_NAME = {name: number for number, name in enumerate(NAMES, 1)}
+cdef tuple _NAMES = REPORTED
+cdef dict _BY_NAME = {name: number for number, name in enumerate(REPORTED, 1)} | {name: WHEN_ASKED for name in ASKED}
+cdef dict _FIELDS = FIELDS
 cdef tuple _METHODS = METHODS
 cdef list _STATUS_TEXTS = [str(code) for code in range(700)]
 
@@ -37,7 +41,7 @@ cdef inline str known_method(int known):
 
 
 # The label that was asked for last: a filter asks for the same one in every message.
-cdef str _asked = NAMES[0]
+cdef str _asked = REPORTED[0]
 cdef int _asked_label = METHOD
 
 
@@ -50,14 +54,14 @@ cdef object message_label(SipMessage message, str name):
             return None
         _asked = name
         _asked_label = found
-    return _value(message, _asked_label)
+    return _when_asked(message, name) if _asked_label == WHEN_ASKED else _value(message, _asked_label)
 
 
 cdef dict message_labels(SipMessage message):
     """Give all labels that apply."""
     cdef dict labels = {}
     cdef int label
-    for label in range(METHOD, ROUTE + 1):
+    for label in range(METHOD, <int>WHEN_ASKED):
         value = _value(message, label)
         if value is not None:
             labels[_NAMES[label - 1]] = value
@@ -83,7 +87,59 @@ cdef object _value(SipMessage message, int label):
         return _uri(message, FROM)
     elif label == TO_URI:
         return _uri(message, TO)
-    return _route(message)
+    elif label == FAULT:
+        return _fault(message)
+    elif label == TRAILING:
+        return str(message.trailing_size()) if message.trailing_size() else None
+    return _joined(message, VIA, None)
+
+
+cdef object _fault(SipMessage message):
+    cdef const char *fault = fault_of(message)
+    return None if fault == NULL else fault.decode("ascii")
+
+
+cdef object _when_asked(SipMessage message, str name):
+    field = _FIELDS.get(name)
+    if field is not None:
+        return _joined(message, -1, <str>field)
+    if name == "sip.request_uri":
+        return message.request_uri
+    if name == "sip.reason_phrase":
+        return message.reason or None
+    if name == "sip.cseq":
+        return str(message.cseq_number) if message.cseq_number >= 0 and message.cseq_method != NULL else None
+    if name == "sip.transport":
+        return _transport(message)
+    if name.endswith("_tag"):
+        return _tag(message, FROM if name == "sip.from_tag" else TO)
+    return _user(_uri(message, FROM if name == "sip.from_user" else TO))
+
+
+cdef object _transport(SipMessage message):
+    """Give the transport of the newest Via, ``SIP/2.0/UDP host``: blanks may stand around its slashes (RFC 3261 §25.1)."""
+    cdef list parts = message.field_text(VIA).split("/", 2)
+    return (parts[2].split(None, 1) or [None])[0] if len(parts) == 3 else None
+
+
+cdef object _tag(SipMessage message, int header):
+    cdef const Address *found = message.party(header)
+    cdef const uint8_t *tag = NULL
+    cdef Py_ssize_t tag_len = 0
+    if found != NULL and find_parameter(found.parameters, found.parameters_len, b"tag", 3, &tag, &tag_len) and tag_len:
+        return message.text(tag, tag_len)
+    return None
+
+
+cdef object _user(object uri):
+    """Give the user of ``sip:user:password@host``, the number of ``tel:+1-201-555-0123``."""
+    if uri is None:
+        return None
+    scheme, _, rest = (<str>uri).partition(":")
+    if scheme.lower() == "tel":
+        return rest.partition(";")[0] or None
+    user, at, _ = rest.rpartition("@")
+    return user.partition(":")[0] or None
 
 
 cdef object _uri(SipMessage message, int header):
@@ -91,17 +147,16 @@ cdef object _uri(SipMessage message, int header):
     return message.text(found.uri, found.uri_len) if found != NULL and found.uri_len > 0 else None
 
 
-cdef object _route(SipMessage message):
-    """Give every Via value, in order, joined with a comma; one Via line, the ordinary case, needs no joining."""
+cdef object _joined(SipMessage message, int header, str name):
+    """Give the values of all fields with an id or a name, in order, joined with a comma; one alone, the ordinary case, needs no joining."""
     cdef Py_ssize_t i
-    cdef list values
-    cdef Py_ssize_t first = message.first[VIA]
+    cdef list values = []
+    cdef Py_ssize_t first = 0 if header < 0 else message.first[header]
     if first < 0:
         return None
-    values = [message.value_text(&message.fields[first])]
-    for i in range(first + 1, message.count):
-        if message.fields[i].id == VIA:
+    for i in range(first, message.count):
+        if message.fields[i].id == header if header >= 0 else message.is_named(&message.fields[i], name):
             values.append(message.value_text(&message.fields[i]))
-            if len(values) == VIAS_MAX:
+            if len(values) == FIELDS_MAX:
                 break
     return (values[0] if len(values) == 1 else ", ".join(values)) or None

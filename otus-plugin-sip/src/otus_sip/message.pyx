@@ -4,23 +4,30 @@ In: the bytes of one message, start line to end of body. Header names are compar
 (RFC 3261 §7.3.1). Both CRLF and a bare LF end a line.
 """
 
+import re
+
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t
-from libc.string cimport memset
+from libc.string cimport memchr, memset
 
 from otus_core import ParseError
+from otus_sip.body import DAMAGED, TOO_DEEP, TOO_LARGE, UNKNOWN_CODING, Bodies
 
-from otus_sip.address cimport Address, find_parameter, read_address, value_end
+from otus_sip.address cimport Address, find_parameter, is_white, read_address, value_end
 from otus_sip.json cimport message_json
 from otus_sip.labels cimport message_label, message_labels
 from otus_sip.packed cimport message_packed_labels
 from otus_sip.reading cimport read_message
-from otus_sip.scan cimport CALL_ID, CONTACT, CONTENT_LENGTH, CONTENT_TYPE, FROM, MALFORMED, NOT_SIP, REQUEST, TO, VIA, classify, number, same_text, skip_crlf
+from otus_sip.scan cimport (
+    CALL_ID, CONTACT, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, FROM, MALFORMED, NOT_SIP, REQUEST, TO, VIA, classify, number,
+    same_text, skip_crlf,
+)
 from otus_sip.sdp cimport read_sdp
 from otus_sip.verdict cimport verdict
+from otus_sip.writer cimport unfolded
 
 LONG_NAMES = {
     "a": "accept-contact", "b": "referred-by", "c": "content-type", "d": "request-disposition", "e": "content-encoding", "f": "from",
@@ -29,19 +36,22 @@ LONG_NAMES = {
 }
 """Compact forms and what they stand for, as IANA's registry of SIP header fields has them."""
 
-PARTS_MAX = 64
-"""Parts of a multipart body that are looked at; calls have two or three."""
+cdef object _PAIR = re.compile(r"\\(.)", re.DOTALL)
+
+# Faults of bodies as constant texts: a message keeps a pointer.
+cdef dict _BODY_FAULTS = {text: text.encode("ascii") for text in (DAMAGED, TOO_DEEP, TOO_LARGE, UNKNOWN_CODING)}
 
 
-cdef inline bint _white(uint8_t c) noexcept nogil:
-    return c == 32 or c == 9 or c == 13 or c == 10
+cdef inline bint _is_sdp(const uint8_t *kind, Py_ssize_t length) noexcept nogil:
+    """Whether a Content-Type is application/sdp, with parameters or without."""
+    return length >= 15 and same_text(kind, b"application/sdp", 15) and (length == 15 or kind[15] == c";" or is_white(kind[15]))
 
 
 @cython.final
 @cython.no_gc
 @cython.freelist(512)
 cdef class SipMessage:
-    """One SIP message, and the source of its labels. ``raw`` are its own bytes. Text is UTF-8; what is not becomes U+FFFD."""
+    """One SIP message, and the source of its labels. ``raw`` are its bytes, and those that a datagram has behind it. Text is UTF-8; what is not becomes U+FFFD."""
 
     def __cinit__(self):
         memset(self.first, 0xFF, sizeof(self.first))
@@ -65,14 +75,30 @@ cdef class SipMessage:
         return message_packed_labels(self)
 
     cdef str text(self, const uint8_t *start, Py_ssize_t length):
-        return PyUnicode_DecodeUTF8(<const char *>start, length, b"replace")
+        """Give a piece of the message, folds joined with one blank (RFC 3261 §7.3.1)."""
+        cdef str value = PyUnicode_DecodeUTF8(<const char *>start, length, b"replace")
+        return value if memchr(start, 10, length) == NULL else unfolded(value)
 
     cdef str value_text(self, Field *field):
-        """Give a field's value, folds joined with one blank."""
-        cdef str value = self.text(self.data + field.value, field.value_len)
-        if not field.folded:
-            return value
-        return " ".join([part.strip(" \t\r") for part in value.split("\n")]).strip()
+        """Give a field's value."""
+        return self.text(self.data + field.value, field.value_len)
+
+    cdef str field_text(self, int header):
+        """Give the value of the first such field, empty where there is none."""
+        return self.value_text(&self.fields[self.first[header]]) if self.first[header] >= 0 else ""
+
+    cdef bint is_named(self, Field *field, str name):
+        """Whether a field has this name (in lower case), in its long or compact form."""
+        cdef str its_name
+        if field.name_len != 1 and field.name_len != len(name):
+            return False
+        its_name = self.text(self.data + field.name, field.name_len).lower()
+        return its_name == name or LONG_NAMES.get(its_name) == name
+
+    cdef str display_text(self, const Address *found):
+        """Give a display name; of a quoted one the quoted pairs are undone (RFC 3261 §25.1)."""
+        cdef str name = self.text(found.display, found.display_len) if found.display_len > 0 else ""
+        return _PAIR.sub(r"\1", name) if found.quoted and "\\" in name else name
 
     cdef bint value_of(self, int header, const uint8_t **value, Py_ssize_t *length) noexcept nogil:
         cdef int i = self.first[header]
@@ -100,15 +126,15 @@ cdef class SipMessage:
         cdef Py_ssize_t length = 0
         if self.body_start >= self.size or not self.value_of(CONTENT_TYPE, &value, &length):
             return False
-        if length >= 15 and same_text(value, b"application/sdp", 15):
-            return True
-        return length >= 10 and same_text(value, b"multipart/", 10)
+        return _is_sdp(value, length) or (length >= 10 and same_text(value, b"multipart/", 10))
 
     cdef bint is_plain_sdp(self) noexcept nogil:
-        """Whether the whole body is SDP."""
+        """Whether the whole body is the session's SDP, as it is."""
         cdef const uint8_t *value = NULL
         cdef Py_ssize_t length = 0
-        return self.value_of(CONTENT_TYPE, &value, &length) and length >= 15 and same_text(value, b"application/sdp", 15)
+        if self.first[CONTENT_ENCODING] >= 0 or self.first[CONTENT_DISPOSITION] >= 0:
+            return False
+        return self.value_of(CONTENT_TYPE, &value, &length) and _is_sdp(value, length)
 
     @property
     def is_request(self):
@@ -158,7 +184,7 @@ cdef class SipMessage:
 
     @property
     def call_id(self):
-        return self.value_text(&self.fields[self.first[CALL_ID]]) if self.first[CALL_ID] >= 0 else None
+        return self.field_text(CALL_ID) if self.first[CALL_ID] >= 0 else None
 
     @property
     def cseq(self):
@@ -188,11 +214,11 @@ cdef class SipMessage:
     @property
     def via(self):
         """Every Via hop, comma lists split, the newest first."""
-        return [self.text(self.data + <Py_ssize_t>start, length).strip() for start, length in self._values(VIA)]
+        return [self.text(self.data + <Py_ssize_t>start, length) for start, length in self._values(VIA)]
 
     @property
     def content_type(self):
-        return self.value_text(&self.fields[self.first[CONTENT_TYPE]]) if self.first[CONTENT_TYPE] >= 0 else None
+        return self.field_text(CONTENT_TYPE) if self.first[CONTENT_TYPE] >= 0 else None
 
     @property
     def content_length(self):
@@ -206,16 +232,30 @@ cdef class SipMessage:
 
     @property
     def body(self):
-        return self.raw[self.body_start:]
+        return self.raw[self.body_start:self.size]
+
+    @property
+    def trailing(self):
+        """What a datagram has behind the body (RFC 3261 §18.3: it is no part of the message)."""
+        return self.raw[self.size:]
+
+    cdef Py_ssize_t trailing_size(self) noexcept:
+        """Give how many bytes a datagram has behind the body, 0 where they are line ends alone, which some phones add."""
+        cdef Py_ssize_t i
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(self.raw) - self.size
+        for i in range(size):
+            if self.data[self.size + i] != 13 and self.data[self.size + i] != 10:
+                return size
+        return 0
 
     @property
     def parts(self):
-        """The parts of a multipart body (RFC 2046 §5.1) as ``(content type, body)``; of another body, that one."""
-        return body_parts(self.content_type or "", self.body)
+        """Every body as ``(content type, body)``: those of a multipart body (RFC 2046 §5.1) in order, nested ones in their place, content codings undone."""
+        return [(part.kind, part.content) for part in self._bodies().parts]
 
     @property
     def sdp(self):
-        """The session description, ``None`` where there is none."""
+        """The description of the session, ``None`` where there is none."""
         if self._sdp is None and self.holds_sdp():
             body = self.sdp_body()
             if body is not None:
@@ -223,11 +263,19 @@ cdef class SipMessage:
         return self._sdp
 
     cdef object sdp_body(self):
-        """Give the body that is SDP, or the first such part of a multipart body, ``None`` where there is none."""
-        for kind, body in self.parts:
-            if kind.lower().startswith("application/sdp"):
-                return body
-        return None
+        """Give the body that describes the session, or the first such part of a multipart body, ``None`` where there is none."""
+        if self.is_plain_sdp():
+            return self.body
+        if not self.has_bodies:
+            bodies = self._bodies()
+            self.session_body = bodies.session()
+            if bodies.fault is not None:
+                self.body_fault = PyBytes_AS_STRING(_BODY_FAULTS[bodies.fault])
+            self.has_bodies = True
+        return self.session_body
+
+    def _bodies(self):
+        return Bodies(self.content_type or "", self.field_text(CONTENT_ENCODING), self.field_text(CONTENT_DISPOSITION), self.body)
 
     @property
     def malformed(self):
@@ -253,6 +301,7 @@ cdef class SipMessage:
         cdef Py_ssize_t at
         cdef Py_ssize_t end
         cdef Py_ssize_t step
+        cdef Py_ssize_t size
         cdef list found = []
         for i in range(self.count):
             if self.fields[i].id != header:
@@ -261,10 +310,14 @@ cdef class SipMessage:
             end = at + self.fields[i].value_len
             while at <= end:
                 step = value_end(self.data + at, end - at)
-                while step and _white(self.data[at]):
+                size = step
+                while size and is_white(self.data[at]):
                     at += 1
+                    size -= 1
                     step -= 1
-                found.append((at, step))
+                while size and is_white(self.data[at + size - 1]):
+                    size -= 1
+                found.append((at, size))
                 at += step + 1
         return found
 
@@ -285,36 +338,12 @@ cdef NameAddress _name_address(SipMessage message, const Address *found):
     cdef NameAddress party = NameAddress.__new__(NameAddress)
     cdef const uint8_t *tag = NULL
     cdef Py_ssize_t tag_len = 0
-    party.display = message.text(found.display, found.display_len).replace("\\\"", '"') if found.display_len > 0 else ""
+    party.display = message.display_text(found)
     party.uri = message.text(found.uri, found.uri_len) if found.uri_len > 0 else ""
     party.tag = None
     if find_parameter(found.parameters, found.parameters_len, b"tag", 3, &tag, &tag_len):
         party.tag = message.text(tag, tag_len)
     return party
-
-
-def body_parts(str content_type, bytes body):
-    """Split a multipart body; bounded by ``PARTS_MAX``, linear in its size."""
-    if not content_type.lower().startswith("multipart/"):
-        return [(content_type, body)]
-    _, found, boundary = content_type.partition("boundary=")
-    boundary = boundary.split(";")[0].strip().strip('"')
-    if not found or not boundary:
-        return []
-    parts = []
-    for piece in body.split(b"--" + boundary.encode("utf-8", "replace"), PARTS_MAX + 1)[1:]:
-        if piece.startswith(b"--"):
-            break
-        head, separator, content = piece.lstrip(b" \t").partition(b"\r\n\r\n")
-        if not separator:
-            head, separator, content = piece.partition(b"\n\n")
-        kind = ""
-        for line in head.splitlines():
-            name, _, value = line.partition(b":")
-            if name.strip().lower() in (b"content-type", b"c"):
-                kind = value.strip().decode("utf-8", "replace")
-        parts.append((kind, content.removesuffix(b"\n").removesuffix(b"\r")))
-    return parts
 
 
 def parse(data):
@@ -335,4 +364,4 @@ cdef SipMessage _parse(bytes raw):
     cdef int kind = classify(start + begin, size, &line)
     if kind == NOT_SIP or kind == MALFORMED:
         raise ParseError("not a SIP start line" if kind == NOT_SIP else "malformed start line")
-    return read_message(raw, begin, -1, &line)
+    return read_message(raw, begin, -1, &line, False)

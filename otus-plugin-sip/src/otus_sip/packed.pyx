@@ -2,12 +2,13 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memchr, memcpy, strlen
 
 from otus_sip.address cimport Address
 from otus_sip.labels cimport message_label
 from otus_sip.message cimport SipMessage
 from otus_sip.scan cimport CALL_ID, FROM, REQUEST, TO, VIA
+from otus_sip.verdict cimport fault_of
 from otus_sip.writer cimport Writer, keep, raw, room, take
 
 cdef enum:
@@ -29,6 +30,7 @@ cdef bytes message_packed_labels(SipMessage message):
 
 
 cdef int _labels(Writer *out, SipMessage message) except -1:
+    cdef const char *fault
     if message.line.kind == REQUEST:
         _put(out, b"sip.method", 10, message.data, message.line.method_len)
     else:
@@ -38,7 +40,11 @@ cdef int _labels(Writer *out, SipMessage message) except -1:
     _put_field(out, message, b"sip.call_id", 11, CALL_ID)
     _put_uri(out, message, b"sip.from_uri", 12, FROM)
     _put_uri(out, message, b"sip.to_uri", 10, TO)
-    return _put_field(out, message, b"sip.via", 7, VIA)
+    _put_field(out, message, b"sip.via", 7, VIA)
+    fault = fault_of(message)
+    if fault != NULL:
+        _put(out, b"sip.malformed", 13, <const uint8_t *>fault, strlen(fault))
+    return _put_text(out, message, b"sip.trailing_bytes", 18) if message.trailing_size() else 0
 
 
 cdef int _put(Writer *out, const char *name, uint32_t name_len, const uint8_t *text, Py_ssize_t n) except -1:
@@ -80,7 +86,7 @@ cdef int _put_uri(Writer *out, SipMessage message, const char *name, uint32_t na
     cdef const Address *found = message.party(header)
     if found == NULL or found.uri_len <= 0:
         return 0
-    if not _is_ascii(found.uri, found.uri_len):
+    if not _is_ascii(found.uri, found.uri_len) or memchr(found.uri, 10, found.uri_len) != NULL:
         return _put_text(out, message, name, name_len)
     return _put(out, name, name_len, found.uri, found.uri_len)
 

@@ -1,7 +1,7 @@
 """The parser ``sip``: packets in, messages with labels out; calls announce their media flows.
 
 ``can_handle`` looks at the first line alone. Over UDP a packet holds one message; over TCP all messages that lie whole in the segment, which is the place where streams will be
-reassembled.
+reassembled; what such a segment has besides is told as one message that could not be read.
 """
 
 cimport cython
@@ -37,7 +37,9 @@ cdef inline int _protocol_of(object packet) except -1:
 
 cdef enum:
     TCP = 6
-    MESSAGES_MAX = 256      # messages of one segment that are looked at: 64 KiB of the smallest real ones
+    MESSAGES_MAX = 4095     # messages of one segment, and one that is begun: as many as the core takes, and more than 64 KiB can hold of those that classify calls SIP
+
+cdef object _REST = ParseError("bytes that are no whole message")
 
 
 @cython.final
@@ -47,6 +49,8 @@ cdef class SipParser:
     cdef bytes ports            # one byte a port: whether it is configured
     cdef Sessions sessions
     cdef object config
+    cdef bint hides             # proofs of passwords
+    cdef object count
     cdef object seen            # the packet that can_handle said yes to last, and what it found out about it: handle comes right after
     cdef bytes seen_payload
     cdef Line seen_line
@@ -59,9 +63,11 @@ cdef class SipParser:
             table[port] = 1
         self.ports = bytes(table)
         self.config = config
+        self.hides = not config.show_credentials
         self.sessions = Sessions(None, None, config.max_sessions, config.session_ttl)
 
     def wire(self, context):
+        self.count = getattr(context, "count", None)
         watched = context.flows is not None and context.flows.watched
         self.sessions = Sessions(context.flows, context.peers if watched else None, self.config.max_sessions, self.config.session_ttl)
 
@@ -125,7 +131,7 @@ cdef class SipParser:
             classify(data + begin, size - begin, &line)
         if line.kind == MALFORMED or line.kind == NOT_SIP:
             raise ParseError("malformed start line")
-        return self._parsed(packet, read_message(payload, begin, -1, &line))
+        return self._parsed(packet, read_message(payload, begin, -1, &line, self.hides))
 
     cdef object _segment(self, object packet, bytes payload):
         """Every message that lies whole in the segment."""
@@ -146,13 +152,18 @@ cdef class SipParser:
             length = whole_size(data + at, size - at)
             if length < 0:
                 break
-            found.append(self._parsed(packet, read_message(payload, at, length, &line)))
+            found.append(self._parsed(packet, read_message(payload, at, length, &line, self.hides)))
             at += length
+        if at + skip_crlf(data + at, size - at) < size:
+            found.append(_REST)
         return found
 
     cdef object _parsed(self, object packet, SipMessage message):
         """Give one message, and tell the sessions of it when it can change a call."""
         cdef bint request = message.line.kind == REQUEST
+        if message.cut:
+            message.by_capture = packet.capture_len < packet.orig_len
+        message.count_fault = self.count
         cdef int method = message.line.known if request else method_id(message.cseq_method, message.cseq_method_len)
         cdef int status = 0 if request else <int>message.line.status
         if method in (INVITE_ID, BYE_ID, CANCEL_ID, ACK_ID, PRACK_ID, UPDATE_ID) and message.cseq_number >= 0:

@@ -1,4 +1,4 @@
-"""Finds the header fields of a message, in one pass over its bytes: names, values, folds, where the body begins, and what CSeq says.
+"""Finds the header fields of a message, in one pass over its bytes: names, values, folds, where the body begins and ends, and what CSeq says.
 
 In: bytes and the start line that ``classify`` found. Out: a ``SipMessage`` with offsets. Nothing is raised for what the bytes hold; every step goes forward.
 """
@@ -8,8 +8,10 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcpy
 
-from otus_sip.message cimport SipMessage
-from otus_sip.scan cimport CONTENT_LENGTH, CSEQ, Field, Line, header_id, is_token, number, same_text
+from otus_sip.message cimport IN_BODY, IN_FIELDS, SipMessage
+from otus_sip.address cimport is_white
+from otus_sip.credentials cimport hide_credentials
+from otus_sip.scan cimport AUTHORIZATION, CONTENT_LENGTH, CSEQ, Field, Line, header_id, is_token, number, same_text
 
 cdef extern from *:
     """
@@ -91,13 +93,13 @@ cdef Py_ssize_t whole_size(const uint8_t *data, Py_ssize_t size) noexcept nogil:
                 return end
             return -1 if declared > size - end else end + declared
         if declared == -1 and (data[at] | 32) in (99, 108) and not _blank(data[at]):  # c, l
-            declared = _declared(data + at, length)
+            declared = _declared(data + at, length, size - at)
         at = end + 1
     return -1
 
 
-cdef inline Py_ssize_t _declared(const uint8_t *line, Py_ssize_t length) noexcept nogil:
-    """Give what a Content-Length line says, or -1 when it is another line or no number."""
+cdef inline Py_ssize_t _declared(const uint8_t *line, Py_ssize_t length, Py_ssize_t size) noexcept nogil:
+    """Give what a Content-Length line says, with those that go on with it, or -1 when it is another line or no number; ``size`` bytes are at hand."""
     cdef Py_ssize_t name = 1 if line[0] | 32 == c"l" else 14
     cdef Py_ssize_t at
     if length <= name or (name == 14 and not same_text(line, b"content-length", 14)):
@@ -108,11 +110,21 @@ cdef inline Py_ssize_t _declared(const uint8_t *line, Py_ssize_t length) noexcep
     if at >= length or line[at] != c":":
         return -1
     at += 1
-    while at < length and _blank(line[at]):
+    length = _unfolded(line, length, size)
+    while at < length and is_white(line[at]):
         at += 1
-    while length > at and _blank(line[length - 1]):
+    while length > at and is_white(line[length - 1]):
         length -= 1
     return number(line + at, length - at)
+
+
+cdef Py_ssize_t _unfolded(const uint8_t *line, Py_ssize_t length, Py_ssize_t size) noexcept nogil:
+    """Give the length of a line together with the lines that continue it (RFC 3261 §7.3.1)."""
+    cdef const uint8_t *newline = <const uint8_t *>memchr(line + length, 10, size - length)
+    while newline != NULL and newline + 1 < line + size and _blank(newline[1]):
+        newline = <const uint8_t *>memchr(newline + 1, 10, line + size - newline - 1)
+        length = size if newline == NULL else newline - line
+    return length
 
 
 # Header fields of the message that is being read; a message takes as many as it has. Grows for hostile ones, and is then let go of.
@@ -131,10 +143,11 @@ cdef int _make_room() except -1:
     return 0
 
 
-cdef SipMessage read_message(bytes payload, Py_ssize_t begin, Py_ssize_t length, Line *line):
+cdef SipMessage read_message(bytes payload, Py_ssize_t begin, Py_ssize_t length, Line *line, bint hide):
     """Find the header fields of the message that begins at ``begin``, whose start line is known, and make it.
 
-    It is ``length`` bytes long; with -1 it is a datagram's, which ends where Content-Length says.
+    It is ``length`` bytes long; with -1 it is a datagram's: its body ends where Content-Length says, and what lies behind it is kept in ``raw``. With ``hide``, proofs
+    of passwords are overwritten in the message's own copy of the bytes.
     """
     global _found, _room
     cdef SipMessage message = SipMessage.__new__(SipMessage)
@@ -146,8 +159,8 @@ cdef SipMessage read_message(bytes payload, Py_ssize_t begin, Py_ssize_t length,
     _scan_fields(message)
     if length < 0:
         message.size = _datagram_size(message)
-    if begin or message.size != PyBytes_GET_SIZE(payload):
-        payload = PyBytes_FromStringAndSize(<const char *>data, message.size)
+    if begin or size != PyBytes_GET_SIZE(payload) or (hide and message.first[AUTHORIZATION] >= 0):
+        payload = PyBytes_FromStringAndSize(<const char *>data, size)
         message.data = <const uint8_t *>PyBytes_AS_STRING(payload)
     message.raw = payload
     if message.body_start > message.size:
@@ -162,6 +175,8 @@ cdef SipMessage read_message(bytes payload, Py_ssize_t begin, Py_ssize_t length,
         _found = NULL
         _room = 0
     _read_cseq(message)
+    if hide and message.first[AUTHORIZATION] >= 0:
+        hide_credentials(message)
     return message
 
 
@@ -206,6 +221,8 @@ cdef int _scan_fields(SipMessage message) except -1:
             if stop == start:
                 message.body_start = min(at, size)
                 message.count = count
+                if at > size:
+                    message.cut = IN_FIELDS
                 return 0
             if count == _room:
                 _make_room()
@@ -213,7 +230,7 @@ cdef int _scan_fields(SipMessage message) except -1:
             field = found + count
             if _blank(data[start]) or colon == start or _blank(data[colon - 1]) or colon - start > NAME_MAX:
                 if _blank(data[start]):
-                    _fold(message, field - 1 if count else NULL, stop)
+                    _fold(message, field - 1 if count else NULL, start, stop)
                     continue
                 name_len = _odd_name(message, start, colon, stop)
                 if name_len < 0:
@@ -243,6 +260,7 @@ cdef int _scan_fields(SipMessage message) except -1:
             earlier = base + ctzll(colons)
         base += STEP
     message.count = count
+    message.cut = IN_FIELDS
     return 0
 
 
@@ -259,34 +277,37 @@ cdef Py_ssize_t _odd_name(SipMessage message, Py_ssize_t start, Py_ssize_t colon
 
 
 cdef Py_ssize_t _datagram_size(SipMessage message) noexcept:
-    """Give how long a datagram's message is: what Content-Length leaves over is not part of it (RFC 3261 §18.3)."""
+    """Give where the body of a datagram's message ends: what Content-Length leaves over is not part of it (RFC 3261 §18.3)."""
     cdef Py_ssize_t declared = -1
     cdef Py_ssize_t i = message.first[CONTENT_LENGTH]
-    if i < 0 or message.body_start >= message.size:
+    if i < 0 or message.cut:
         return message.size
     while i < message.count and declared < 0:
         if _found[i].id == CONTENT_LENGTH:
             declared = number(message.data + _found[i].value, _found[i].value_len)
         i += 1
-    if declared < 0 or declared > message.size - message.body_start:
+    if declared > message.size - message.body_start:
+        message.cut = IN_BODY
         return message.size
-    return message.body_start + declared
+    return message.size if declared < 0 else message.body_start + declared
 
 
-cdef void _fold(SipMessage message, Field *last, Py_ssize_t stop) noexcept:
-    """Add a continuation line to the field before it."""
+cdef void _fold(SipMessage message, Field *last, Py_ssize_t start, Py_ssize_t stop) noexcept:
+    """Add a continuation line to the field before it; one that has no value yet begins there, and then is like one that was never folded."""
     if last == NULL:
         message.trouble = b"continuation line before any header field"
         return
-    while stop > last.value and _blank(message.data[stop - 1]):
+    while stop > start and is_white(message.data[stop - 1]):
         stop -= 1
-    if stop > last.value + last.value_len:
-        last.value_len = <uint32_t>(stop - last.value)
-    last.folded = 1
-
-
-cdef inline bint _white(uint8_t c) noexcept nogil:
-    return c == 32 or c == 9 or c == 13 or c == 10
+    while start < stop and is_white(message.data[start]):
+        start += 1
+    if start == stop:
+        return
+    if last.value_len == 0:
+        last.value = <uint32_t>start
+    else:
+        last.folded = 1
+    last.value_len = <uint32_t>(stop - last.value)
 
 
 cdef void _read_cseq(SipMessage message) noexcept:
@@ -299,7 +320,7 @@ cdef void _read_cseq(SipMessage message) noexcept:
     message.cseq_method_len = 0
     if not message.value_of(CSEQ, &value, &length):
         return
-    while at < length and _white(value[at]):
+    while at < length and is_white(value[at]):
         at += 1
     cdef Py_ssize_t digits = at
     while at < length and 48 <= value[at] <= 57:
@@ -307,7 +328,7 @@ cdef void _read_cseq(SipMessage message) noexcept:
     message.cseq_number = number(value + digits, at - digits)
     if message.cseq_number > <Py_ssize_t>0xFFFFFFFF:
         message.cseq_number = -1
-    while at < length and _white(value[at]):
+    while at < length and is_white(value[at]):
         at += 1
     if is_token(value + at, length - at):
         message.cseq_method = value + at

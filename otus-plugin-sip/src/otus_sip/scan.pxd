@@ -15,7 +15,10 @@ cdef enum:  # HeaderId
     CONTENT_TYPE = 8
     MAX_FORWARDS = 9
     DATE = 10
-    HEADER_IDS = 11
+    CONTENT_ENCODING = 11
+    CONTENT_DISPOSITION = 12
+    AUTHORIZATION = 13  # Proxy-Authorization and Authentication-Info too: what holds proofs of a password
+    HEADER_IDS = 14
 
 
 # Methods that change a call, as their index in METHODS.
@@ -92,9 +95,20 @@ cdef extern from *:
     #define OTUS_LENGTH OTUS_NAME('l', 'e', 'n', 'g', 't', 'h', 0, 0)
     #define OTUS_MAX_FORW OTUS_NAME('m', 'a', 'x', '-', 'f', 'o', 'r', 'w')
     #define OTUS_ARDS OTUS_NAME('a', 'r', 'd', 's', 0, 0, 0, 0)
+    #define OTUS_ENCODING OTUS_NAME('e', 'n', 'c', 'o', 'd', 'i', 'n', 'g')
+    #define OTUS_DISPOSIT OTUS_NAME('d', 'i', 's', 'p', 'o', 's', 'i', 't')
+    #define OTUS_ION OTUS_NAME('i', 'o', 'n', 0, 0, 0, 0, 0)
+    #define OTUS_AUTHORIZ OTUS_NAME('a', 'u', 't', 'h', 'o', 'r', 'i', 'z')
+    #define OTUS_ATION OTUS_NAME('a', 't', 'i', 'o', 'n', 0, 0, 0)
+    #define OTUS_PROXY_AU OTUS_NAME('p', 'r', 'o', 'x', 'y', '-', 'a', 'u')
+    #define OTUS_THORIZAT OTUS_NAME('t', 'h', 'o', 'r', 'i', 'z', 'a', 't')
+    #define OTUS_AUTHENTI OTUS_NAME('a', 'u', 't', 'h', 'e', 'n', 't', 'i')
+    #define OTUS_CATION_I OTUS_NAME('c', 'a', 't', 'i', 'o', 'n', '-', 'i')
+    #define OTUS_NFO OTUS_NAME('n', 'f', 'o', 0, 0, 0, 0, 0)
     """
     const uint64_t OTUS_VIA, OTUS_FROM, OTUS_TO, OTUS_CSEQ, OTUS_DATE, OTUS_CALL_ID, OTUS_CONTACT, OTUS_CONTENT, OTUS_TYPE, OTUS_LENGTH
-    const uint64_t OTUS_MAX_FORW, OTUS_ARDS
+    const uint64_t OTUS_MAX_FORW, OTUS_ARDS, OTUS_ENCODING, OTUS_DISPOSIT, OTUS_ION
+    const uint64_t OTUS_AUTHORIZ, OTUS_ATION, OTUS_PROXY_AU, OTUS_THORIZAT, OTUS_AUTHENTI, OTUS_CATION_I, OTUS_NFO
 
 
 cdef inline uint64_t lower8(const uint8_t *name, Py_ssize_t size) noexcept nogil:
@@ -129,6 +143,23 @@ cdef inline int header_id(const uint8_t *name, Py_ssize_t size) noexcept nogil:
         return MAX_FORWARDS if word == OTUS_MAX_FORW and name[3] == c"-" and lower8(name + 8, 4) == OTUS_ARDS else OTHER
     elif size == 14:
         return CONTENT_LENGTH if lower8(name, 8) == OTUS_CONTENT and name[7] == c"-" and lower8(name + 8, 6) == OTUS_LENGTH else OTHER
+    elif size == 13:
+        return AUTHORIZATION if lower8(name, 8) == OTUS_AUTHORIZ and lower8(name + 8, 5) == OTUS_ATION else OTHER
+    elif size == 16:
+        return CONTENT_ENCODING if lower8(name, 8) == OTUS_CONTENT and name[7] == c"-" and lower8(name + 8, 8) == OTUS_ENCODING else OTHER
+    elif size == 19:
+        return _id_of_19(name)
+    return OTHER
+
+
+cdef inline int _id_of_19(const uint8_t *name) noexcept nogil:
+    cdef uint64_t first = lower8(name, 8)
+    if first == OTUS_CONTENT and name[7] == c"-":
+        return CONTENT_DISPOSITION if lower8(name + 8, 8) == OTUS_DISPOSIT and lower8(name + 16, 3) == OTUS_ION else OTHER
+    elif first == OTUS_PROXY_AU and name[5] == c"-":
+        return AUTHORIZATION if lower8(name + 8, 8) == OTUS_THORIZAT and lower8(name + 16, 3) == OTUS_ION else OTHER
+    elif first == OTUS_AUTHENTI and name[14] == c"-":
+        return AUTHORIZATION if lower8(name + 8, 8) == OTUS_CATION_I and lower8(name + 16, 3) == OTUS_NFO else OTHER
     return OTHER
 
 
@@ -145,6 +176,8 @@ cdef inline int compact_id(uint8_t letter) noexcept nogil:
         return CONTACT
     elif letter == c"l":
         return CONTENT_LENGTH
+    elif letter == c"e":
+        return CONTENT_ENCODING
     return CONTENT_TYPE if letter == c"c" else OTHER
 
 

@@ -6,7 +6,6 @@ In: bytes. Out: offsets into them. Nothing is allocated and nothing raised; ever
 from libc.string cimport memchr, memcmp
 
 cdef enum:
-    FIELDS_LOOKED_AT = 64
     METHOD_MAX = 64     # RFC 3261 sets no limit; RFC 4475's longest has 32
     NUMBER_DIGITS = 9   # what fits 32 bits whatever the digits
 
@@ -87,12 +86,11 @@ cdef int method_id(const uint8_t *name, Py_ssize_t size) noexcept nogil:
 
 
 cdef bint has_sip_field(const uint8_t *data, Py_ssize_t size) noexcept nogil:
-    """Whether one of the first lines is a field that every SIP message has: an HTTP server may well answer ``SIP/2.0 200 OK``."""
+    """Whether a line before the first empty one is a field that every SIP message has: an HTTP server may well answer ``SIP/2.0 200 OK``."""
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t end
-    cdef int lines = FIELDS_LOOKED_AT
     cdef const uint8_t *newline
-    while at < size and lines:
+    while at < size:
         newline = <const uint8_t *>memchr(data + at, 10, size - at)
         if newline == NULL:
             return False
@@ -101,8 +99,9 @@ cdef bint has_sip_field(const uint8_t *data, Py_ssize_t size) noexcept nogil:
             end += 1
         if end > at and end < size and (data[end] == c":" or data[end] == 32) and VIA <= header_id(data + at, end - at) <= CSEQ:
             return True
+        if data[at] == 10 or (data[at] == 13 and newline == data + at + 1):
+            return False
         at = newline - data + 1
-        lines -= 1
     return False
 
 
@@ -129,10 +128,11 @@ cdef int classify(const uint8_t *data, Py_ssize_t size, Line *line) noexcept nog
     line.end = <uint32_t>(length + 1)
     if length and data[length - 1] == 13:
         length -= 1
-    if data[0] == c"S" and length >= 11 and memcmp(data, b"SIP/2.0 ", 8) == 0 and _status(data, length, line):
+    # RFC 3261 §7.1: the version is written in capitals, and read in any case
+    if (data[0] == c"S" or data[0] == c"s") and length >= 11 and same_text(data, b"sip/2.0 ", 8) and _status(data, length, line):
         line.kind = RESPONSE
         return RESPONSE
-    if length >= 14 and memcmp(data + length - 8, b" SIP/2.0", 8) == 0:
+    if length >= 14 and data[length - 8] == 32 and same_text(data + length - 7, b"sip/2.0", 7):
         space = <const uint8_t *>memchr(data, 32, length)
         if _request(data, length, space - data, line):
             line.kind = REQUEST

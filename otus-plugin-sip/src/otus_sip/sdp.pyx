@@ -29,7 +29,7 @@ cdef class Media:
         names = {}
         for line in self.rtpmap:
             payload_type, _, name = (<str>line).partition(" ")
-            names[payload_type] = name.partition("/")[0]
+            names[payload_type] = name.partition("/")[0].strip()
         return [names.get(one) or STATIC_CODECS.get(one, one).partition("/")[0] for one in self.formats]
 
     def __repr__(self):

@@ -6,8 +6,8 @@ In: a scanned message. Out: the first fault as a constant text, or ``None``. Sem
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 
-from otus_sip.address cimport Address, read_address, value_end
-from otus_sip.message cimport SipMessage
+from otus_sip.address cimport Address, is_white, read_address, value_end
+from otus_sip.message cimport IN_BODY, IN_FIELDS, SipMessage
 from otus_sip.scan cimport (
     CONTACT, CONTENT_LENGTH, CSEQ, DATE, FROM, MAX_FORWARDS, REQUEST, TO, VIA, Field, is_token, number, same_text,
 )
@@ -27,11 +27,7 @@ cdef void _fill() noexcept:
     cdef uint8_t byte
     for c in range(256):
         byte = <uint8_t>c
-        _in_display[c] = _white(byte) or is_token(&byte, 1)
-
-
-cdef inline bint _white(uint8_t c) noexcept nogil:
-    return c == 32 or c == 9 or c == 13 or c == 10
+        _in_display[c] = is_white(byte) or is_token(&byte, 1)
 
 
 _fill()
@@ -43,10 +39,37 @@ cdef object verdict(SipMessage message):
     return None if fault == NULL else fault.decode("ascii")
 
 
-cdef const char *fault_of(SipMessage message) noexcept nogil:
-    """Give the first thing that is wrong as a text that lives for ever, or NULL."""
+cdef const char *fault_of(SipMessage message) except? NULL:
+    """Give the first thing that is wrong as a text that lives for ever, or NULL. It is looked for once, and told to who counts."""
+    if not message.is_judged:
+        message.fault = _fault(message)
+        if message.fault == NULL and message.holds_sdp():
+            message.fault = _body(message)
+        message.is_judged = True
+        if message.fault != NULL and message.count_fault is not None:
+            message.count_fault("malformed")
+    return message.fault
+
+
+cdef const char *_body(SipMessage message) except? NULL:
+    """A body that cannot be decoded, or a session description that has no lines."""
+    cdef const uint8_t *body = message.data + message.body_start
+    cdef Py_ssize_t size = message.size - message.body_start
+    if not message.is_plain_sdp():
+        message.sdp_body()
+        return message.body_fault
+    # RFC 8866 §5: lines end in CRLF; those that end in LF alone are read too, those in CR alone by nobody
+    if memchr(body, 10, size) == NULL and memchr(body, 13, size - 1) != NULL:
+        return b"lines of the session description end in CR alone"
+    return NULL
+
+
+cdef const char *_fault(SipMessage message) noexcept nogil:
+    """Give what is wrong with the start line and the header fields."""
     cdef const char *fault = message.trouble
     cdef Py_ssize_t i
+    if message.cut == IN_FIELDS:
+        return b"cut by the capture within its header fields" if message.by_capture else b"no empty line behind the header fields"
     if fault == NULL and message.line.kind == REQUEST:
         fault = _request_uri(message.data + message.line.uri, message.line.uri_len)
     if fault == NULL:
@@ -106,7 +129,7 @@ cdef bint _whole_sdp(SipMessage message) noexcept nogil:
 
 
 cdef const char *_lengths(SipMessage message) noexcept nogil:
-    """Content-Length, the last one where there are several; Max-Forwards."""
+    """Content-Length, the first one where there are several; Max-Forwards."""
     cdef const uint8_t *value = NULL
     cdef Py_ssize_t length = 0
     cdef Py_ssize_t n
@@ -114,6 +137,8 @@ cdef const char *_lengths(SipMessage message) noexcept nogil:
         n = number(value, length)
         if n < 0:
             return b"Content-Length is no number"    # RFC 4475 §3.1.2.3
+        if message.cut == IN_BODY and message.by_capture:
+            return b"cut by the capture within its body"
         if n > message.size - message.body_start + (MISCOUNTED if _whole_sdp(message) else 0):
             return b"Content-Length beyond the datagram"     # RFC 4475 §3.1.2.2
     if message.value_of(MAX_FORWARDS, &value, &length):
@@ -135,8 +160,18 @@ cdef const char *_field(SipMessage message, Py_ssize_t i) noexcept nogil:
         return _contacts(value, length)
     if field.id == VIA:
         return _vias(value, length)
+    if field.id == CONTENT_LENGTH and i != message.first[CONTENT_LENGTH]:
+        return _second_length(message, value, length)
     if field.id == DATE and (length < 3 or memcmp(value + length - 3, b"GMT", 3) != 0):
         return b"Date is not in GMT"                 # RFC 4475 §3.1.2.12
+    return NULL
+
+
+cdef const char *_second_length(SipMessage message, const uint8_t *value, Py_ssize_t length) noexcept nogil:
+    """RFC 3261 §20.14 has one Content-Length; two that differ tell two readers of two bodies."""
+    cdef Field *first = &message.fields[message.first[CONTENT_LENGTH]]
+    if number(value, length) != number(message.data + first.value, first.value_len):
+        return b"two Content-Length fields that differ"
     return NULL
 
 
@@ -153,10 +188,12 @@ cdef const char *_sound(const uint8_t *value, const Address *found) noexcept nog
     if found.error != NULL:
         return found.error
     bracketed = found.uri > value and (found.uri - 1)[0] == c"<"
-    if bracketed and found.display_len > 0 and (found.display - 1)[0] != 34:
+    if bracketed and found.display_len > 0 and not found.quoted:
         for i in range(found.display_len):
             if not _in_display[found.display[i]]:
                 return b"display name needs quotes"  # RFC 4475 §3.1.2.15
+    if not _has_scheme(found.uri, found.uri_len):
+        return b"address without a scheme"           # RFC 3261 §25.1 addr-spec
     if _has_white(found.uri, found.uri_len):
         return b"blank within an address"            # RFC 4475 §3.1.2.14
     if not bracketed and memchr(found.uri, c"?", found.uri_len) != NULL:
@@ -199,6 +236,14 @@ cdef const char *_vias(const uint8_t *value, Py_ssize_t length) noexcept nogil:
     return NULL
 
 
+cdef bint _has_scheme(const uint8_t *uri, Py_ssize_t size) noexcept nogil:
+    """Whether it begins like ``sip:`` (RFC 3986 §3.1)."""
+    cdef Py_ssize_t at = 0
+    while at < size and (97 <= uri[at] | 32 <= 122 or 48 <= uri[at] <= 57 or 43 <= uri[at] <= 46 and uri[at] != 44):
+        at += 1
+    return 0 < at < size and uri[at] == c":" and 97 <= uri[0] | 32 <= 122
+
+
 cdef bint _has_white(const uint8_t *text, Py_ssize_t size) noexcept nogil:
     """Whether there is white space. Eight bytes at a time are seen to be above it; those that are not are looked at one by one."""
     cdef uint64_t word
@@ -209,7 +254,7 @@ cdef bint _has_white(const uint8_t *text, Py_ssize_t size) noexcept nogil:
             if ((word - 0x2121212121212121ULL) & ~word & 0x8080808080808080ULL) == 0:
                 at += 8
                 continue
-        if _white(text[at]):
+        if is_white(text[at]):
             return True
         at += 1
     return False
@@ -218,7 +263,7 @@ cdef bint _has_white(const uint8_t *text, Py_ssize_t size) noexcept nogil:
 cdef bint _is_blank(const uint8_t *text, Py_ssize_t size) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(size):
-        if not _white(text[i]):
+        if not is_white(text[i]):
             return False
     return True
 
@@ -252,7 +297,7 @@ cdef const char *_parameters_one_by_one(const uint8_t *text, Py_ssize_t size) no
             if empty:
                 return b"empty parameter"
             empty = True
-        elif not _white(text[at]):
+        elif not is_white(text[at]):
             empty = False
         at += 1
     if empty:

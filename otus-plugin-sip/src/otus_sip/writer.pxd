@@ -18,6 +18,7 @@ cdef void keep(Writer *kept, Writer *out) noexcept
 cdef int write_number(Writer *out, Py_ssize_t value) except -1
 cdef int write_escaped(Writer *out, const uint8_t *text, Py_ssize_t n) except -1
 cdef int write_value(Writer *out, object value) except -1
+cdef str unfolded(str value)
 
 
 cdef inline char *room(Writer *out, Py_ssize_t n) except NULL:

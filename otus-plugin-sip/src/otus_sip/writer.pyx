@@ -111,9 +111,12 @@ cdef int write_escaped(Writer *out, const uint8_t *text, Py_ssize_t n) except -1
 cdef int _decoded(Writer *out, const uint8_t *text, Py_ssize_t n) except -1:
     """Write bytes that are not all ASCII, or have folds, which become one blank."""
     value = PyBytes_FromStringAndSize(<const char *>text, n).decode("utf-8", "replace")
-    if "\n" in value:
-        value = " ".join([part.strip(" \t\r") for part in value.split("\n")]).strip()
-    return write_value(out, value)
+    return write_value(out, unfolded(value) if "\n" in value else value)
+
+
+cdef str unfolded(str value):
+    """Join lines with one blank, as one value (RFC 3261 §7.3.1)."""
+    return " ".join([part for part in [line.strip(" \t\r") for line in value.split("\n")] if part])
 
 
 cdef int write_value(Writer *out, object value) except -1:

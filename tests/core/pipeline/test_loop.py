@@ -153,6 +153,14 @@ def test_several_messages_of_one_packet_are_units_of_their_own() -> None:
     assert (counted["messages_added"], counted["units"], counted["dropped{parse_error:p}"]) == (2, 3, 1)
 
 
+def test_a_message_that_could_not_be_read_is_counted_and_is_no_fault_of_the_parser() -> None:
+    bench = Bench(Echo([Parsed(1, {}), ParseError("begun")]))
+    assert len(bench.feed([b"x"])) == 1
+    counted = bench.counted()
+    assert (counted["messages_added"], counted["units"], counted["dropped{parse_error:p}"]) == (1, 2, 1)
+    assert not counted.get("errors{parser:p}")
+
+
 @pytest.mark.parametrize(
     ("verdict", "passes", "counter"),
     [

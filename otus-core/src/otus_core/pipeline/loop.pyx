@@ -308,7 +308,7 @@ cdef class Pipeline:
         return self._end(slot.parse_error, False)
 
     cdef int _messages(self, DecodedPacket packet, ParserSlot slot, object result, int64_t now) except -1:
-        """Carry on a list of messages; an empty one means that there is nothing to report."""
+        """Carry on a list of messages, with a ParseError for each that could not be read; an empty one means that there is nothing to report."""
         cdef Py_ssize_t i
         if type(result) is not list and type(result) is not tuple:
             return self._parser_failed(slot, TypeError(f"handle() gave {type(result).__name__}, not Parsed or a list of Parsed"), now)
@@ -323,6 +323,8 @@ cdef class Pipeline:
                 self.accounts.at[self.messages_added] += 1
             if type(message) is Parsed:
                 self._message(packet, slot, <Parsed>message, now)
+            elif isinstance(message, ParseError):
+                self._end(slot.parse_error, False)
             else:
                 self._parser_failed(slot, TypeError(f"handle() gave a list with {type(message).__name__} in it"), now)
         return 0

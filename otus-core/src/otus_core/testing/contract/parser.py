@@ -69,9 +69,10 @@ class ParserContract(Contract):
         assert str(refused), "a ParseError says what is wrong"
         return None
 
-    def checked(self, result: Parsed | Sequence[Parsed]) -> list[Parsed]:
-        """See to it that a result is sound."""
-        messages = [result] if isinstance(result, Parsed) else list(result)
+    def checked(self, result: Parsed | Sequence[Parsed | ParseError]) -> list[Parsed]:
+        """See to it that a result is sound; gives the messages that could be read."""
+        given = [result] if isinstance(result, Parsed) else list(result)
+        messages = [one for one in given if not isinstance(one, ParseError)]
         for message in messages:
             assert isinstance(message, Parsed), f"handle() gave {message!r}"
             assert message.raw is None or type(message.raw) is bytes
