@@ -47,7 +47,10 @@ def run(
     collected = Collected()
     monkeypatch.setattr(foreground, "StdoutWriter", lambda: collected)
     request = foreground.RunRequest(files=(str(path),), format="json", parsers=(parser,), tunnels=TUNNELS, quiet=True)
-    config = load_task(foreground.task_data(request), registry())
+    data = foreground.task_data(request)
+    if parser == "sip":  # the oracle has the bytes as they came
+        data["parsers"] = [{"type": "sip", "config": {"show_credentials": True}}]
+    config = load_task(data, registry())
     result = foreground.run_task(config, registry(), request)
     return [json.loads(line) for line in b"".join(collected.lines).splitlines()], result.summary
 
@@ -90,7 +93,14 @@ def test_http_that_says_sip_is_not_sip(corpora: Path, monkeypatch: pytest.Monkey
             assert run(path, monkeypatch)[0] == []
 
 
+def own_bytes(output: dict[str, Any]) -> bytes:
+    """Give a message without what its datagram has behind it."""
+    raw = base64.b64decode(output["raw_payload"])
+    head, end, body = raw.partition(b"\r\n\r\n")
+    return head + end + body[: output["payload"].get("content_length")]
+
+
 def _identity(output: dict[str, Any]) -> tuple[str, str]:
     labels = output["labels"]
-    digest = hashlib.sha256(base64.b64decode(output["raw_payload"])).hexdigest()
+    digest = hashlib.sha256(own_bytes(output)).hexdigest()
     return digest, labels.get("sip.method") or labels["sip.status_code"]

@@ -10,7 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import dpkt
 import pytest
 
 import otus_sip

@@ -250,7 +250,7 @@ def test_fields_are_found_wherever_their_lines_begin(end: str) -> None:
             ("Call-ID", "z" * (length // 2)),
         ]
         for text, body in ((whole, ""), (whole + end, ""), (whole + end + end, ""), (whole + end + end, "a: b\r\n")):
-            with pytest.raises(ParseError, match="without a name|no empty line"):
+            with pytest.raises(ParseError, match=r"without a name|no empty line"):
                 otus_sip.parse((text + body).encode())
             found = parser().handle(packet((text + body).replace(end + ":none", "").encode())).payload
             assert found.headers == expected, (length, text)

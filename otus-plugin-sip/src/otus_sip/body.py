@@ -69,22 +69,23 @@ class Bodies:
             self.parts.append(Part(kind, disposition, decoded))
             return
         if depth == DEPTH_MAX:
-            self._note(TOO_DEEP)
+            self._failed(TOO_DEEP)
             return
         boundary = parameter(kind, "boundary")
-        for piece in _pieces(decoded, boundary) if boundary else ():
+        for piece in _pieces(decoded, boundary):
             if self._pieces == 0:
                 return
             self._pieces -= 1
             fields, inner = _split(piece)
-            told = (fields.get(name, "") for name in ("content-type", "content-encoding", "content-disposition"))
-            self._take(*told, inner, depth + 1)
+            kind, encoding, placed = (fields.get(f"content-{what}", "") for what in ("type", "encoding", "disposition"))
+            self._take(kind, encoding, placed, inner, depth + 1)
 
     def _decoded(self, encoding: str, content: bytes) -> bytes | None:
         """Undo the content codings, the last first (RFC 9110 §8.4)."""
         codings = [coding for coding in (one.strip().lower() for one in encoding.split(",")) if coding]
         if len(codings) > CODINGS_MAX:
-            return self._note(UNKNOWN_CODING)
+            self._failed(UNKNOWN_CODING)
+            return None
         for coding in reversed(codings):
             if coding in ("gzip", "x-gzip", "deflate"):
                 inflated = self._inflate(content, coding == "deflate")
@@ -92,7 +93,8 @@ class Bodies:
                     return None
                 content = inflated
             elif coding != "identity":
-                return self._note(UNKNOWN_CODING)
+                self._failed(UNKNOWN_CODING)
+                return None
         return content
 
     def _inflate(self, content: bytes, deflate: bool) -> bytes | None:
@@ -104,13 +106,15 @@ class Bodies:
             except zlib.error:
                 continue
             if len(inflated) > self._inflatable:
-                return self._note(TOO_LARGE)
+                self._failed(TOO_LARGE)
+                return None
             self._inflatable -= len(inflated)
             if stream.eof:
                 return inflated
-        return self._note(DAMAGED)
+        self._failed(DAMAGED)
+        return None
 
-    def _note(self, fault: str) -> None:
+    def _failed(self, fault: str) -> None:
         if self.fault is None:
             self.fault = fault
 
@@ -131,6 +135,8 @@ def parameter(value: str, name: str) -> str:
 
 def _pieces(content: bytes, boundary: str) -> Iterator[bytes]:
     """Give what lies between delimiters: lines of ``--boundary``, perhaps with blanks behind it, up to ``--boundary--``."""
+    if not boundary:
+        return
     mark = b"--" + boundary.encode("utf-8", "replace")
     begun = -1
     at = content.find(mark)

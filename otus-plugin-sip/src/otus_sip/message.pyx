@@ -23,7 +23,7 @@ from otus_sip.packed cimport message_packed_labels
 from otus_sip.reading cimport read_message
 from otus_sip.scan cimport (
     CALL_ID, CONTACT, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, FROM, MALFORMED, NOT_SIP, REQUEST, TO, VIA, classify, number,
-    same_text, skip_crlf,
+    OTUS_APPLICAT, OTUS_ION_SDP, lower8, same_text, skip_crlf,
 )
 from otus_sip.sdp cimport read_sdp
 from otus_sip.verdict cimport verdict
@@ -44,7 +44,9 @@ cdef dict _BODY_FAULTS = {text: text.encode("ascii") for text in (DAMAGED, TOO_D
 
 cdef inline bint _is_sdp(const uint8_t *kind, Py_ssize_t length) noexcept nogil:
     """Whether a Content-Type is application/sdp, with parameters or without."""
-    return length >= 15 and same_text(kind, b"application/sdp", 15) and (length == 15 or kind[15] == c";" or is_white(kind[15]))
+    if length < 15 or lower8(kind, 8) != OTUS_APPLICAT or lower8(kind + 8, 7) != OTUS_ION_SDP or kind[11] != c"/":
+        return False
+    return length == 15 or kind[15] == c";" or is_white(kind[15])
 
 
 @cython.final

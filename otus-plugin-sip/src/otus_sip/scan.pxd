@@ -104,11 +104,14 @@ cdef extern from *:
     #define OTUS_THORIZAT OTUS_NAME('t', 'h', 'o', 'r', 'i', 'z', 'a', 't')
     #define OTUS_AUTHENTI OTUS_NAME('a', 'u', 't', 'h', 'e', 'n', 't', 'i')
     #define OTUS_CATION_I OTUS_NAME('c', 'a', 't', 'i', 'o', 'n', '-', 'i')
+    #define OTUS_APPLICAT OTUS_NAME('a', 'p', 'p', 'l', 'i', 'c', 'a', 't')
+    #define OTUS_ION_SDP OTUS_NAME('i', 'o', 'n', '/', 's', 'd', 'p', 0)
     #define OTUS_NFO OTUS_NAME('n', 'f', 'o', 0, 0, 0, 0, 0)
     """
     const uint64_t OTUS_VIA, OTUS_FROM, OTUS_TO, OTUS_CSEQ, OTUS_DATE, OTUS_CALL_ID, OTUS_CONTACT, OTUS_CONTENT, OTUS_TYPE, OTUS_LENGTH
     const uint64_t OTUS_MAX_FORW, OTUS_ARDS, OTUS_ENCODING, OTUS_DISPOSIT, OTUS_ION
     const uint64_t OTUS_AUTHORIZ, OTUS_ATION, OTUS_PROXY_AU, OTUS_THORIZAT, OTUS_AUTHENTI, OTUS_CATION_I, OTUS_NFO
+    const uint64_t OTUS_APPLICAT, OTUS_ION_SDP
 
 
 cdef inline uint64_t lower8(const uint8_t *name, Py_ssize_t size) noexcept nogil:

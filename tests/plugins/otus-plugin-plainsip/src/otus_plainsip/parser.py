@@ -40,7 +40,9 @@ class PlainSipParser(otus_core.BaseParser):
             return False
         return packet.protocol != TCP or read(start, True) is not None
 
-    def handle(self, packet: otus_core.DecodedPacket) -> otus_core.Parsed | list[otus_core.Parsed]:
+    def handle(
+        self, packet: otus_core.DecodedPacket
+    ) -> otus_core.Parsed | list[otus_core.Parsed | otus_core.ParseError]:
         """Parse one packet. Raises ParseError."""
         payload, start = packet.payload, self._seen
         if start is None or start.string is not payload:
@@ -57,13 +59,18 @@ def _is_certain(start: re.Match[bytes]) -> bool:
     return (start[4] is None or start[4] in METHODS) and _SIP_FIELD.search(start.string, start.end(1)) is not None
 
 
-def _segment(start: re.Match[bytes] | None) -> list[otus_core.Parsed]:
-    """Give every message that lies whole in a segment."""
-    found: list[otus_core.Parsed] = []
+def _segment(start: re.Match[bytes] | None) -> list[otus_core.Parsed | otus_core.ParseError]:
+    """Give every message that lies whole in a segment, and an error for what it has besides."""
+    found: list[otus_core.Parsed | otus_core.ParseError] = []
+    rest = b""
     while start is not None and len(found) < MESSAGES_MAX:
         message = read(start, True)
         if message is None:
             break
         found.append(message)
-        start = begins(start.string, start.start(1) + len(message.raw or b""))
+        at = start.start(1) + len(message.raw or b"")
+        rest = start.string[at:].strip(b"\r\n")
+        start = begins(start.string, at)
+    if rest:
+        found.append(otus_core.ParseError("bytes that are no whole message"))
     return found
