@@ -9,8 +9,8 @@ from otus_afpacket import program
 from otus_core.testing import packets
 from otus_pcap.bpf import Program
 
-BROKER = ("10.0.0.1", 0, "10.0.0.9", 9092)
-METRICS = ("10.0.0.1", 9091, "", 0)
+BROKER = ("10.0.0.1", 40000, "10.0.0.9", 9092)
+METRICS = ("10.0.0.1", 9091, "10.0.0.5", 50000)
 
 
 def accepted(code: bytes, frame: bytes) -> bool:
@@ -42,8 +42,23 @@ def test_cut_changes_only_what_is_returned() -> None:
         (packets.tcp(b"x", src="10.0.0.5", dst="10.0.0.1", src_port=50000, dst_port=9091), False),
         (packets.tcp(b"x", src="10.0.0.1", dst="10.0.0.5", src_port=9091, dst_port=50000), False),
         (packets.tcp(b"x", src="10.0.0.5", dst="10.0.0.6", src_port=50000, dst_port=9091), True),
+        (packets.tcp(b"x", src="10.0.0.1", dst="10.0.0.9", src_port=5060, dst_port=9092), True),
+        (packets.tcp(b"x", src="10.0.0.5", dst="10.0.0.1", src_port=5060, dst_port=9091), True),
+        (packets.tcp(b"x", src="10.0.0.1", dst="10.0.0.7", src_port=9091, dst_port=5060), True),
     ],
-    ids=["to broker", "from broker", "another's", "port the other way", "udp", "scrape", "scraped", "another's scrape"],
+    ids=[
+        "to broker",
+        "from broker",
+        "another's",
+        "port the other way",
+        "udp",
+        "scrape",
+        "scraped",
+        "another's scrape",
+        "SIP to the broker's port",
+        "SIP to the port of metrics",
+        "SIP from the port of metrics",
+    ],
 )
 def test_own_connections_are_left_out(frame: bytes, taken: bool) -> None:
     guard = program.connections_guard([BROKER, METRICS], 1)
@@ -58,7 +73,7 @@ def test_without_connections_nothing_is_added() -> None:
 
 
 def test_the_number_of_connections_is_bounded() -> None:
-    many = [("10.0.0.1", 0, f"10.1.{n >> 8}.{n & 255}", 9092) for n in range(1000)]
+    many = [("10.0.0.1", 40000, f"10.1.{n >> 8}.{n & 255}", 9092) for n in range(1000)]
     assert len(program.connections_guard(many, 1)) // program.INSTRUCTION.size < 4096 // 2
 
 

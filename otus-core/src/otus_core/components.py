@@ -143,7 +143,7 @@ class BaseCapturer(_Lifecycle):
         return ""
 
     def exclude(self, connections: Sequence[tuple[str, int, str, int]]) -> None:
-        """Leave out Otus's own TCP connections from now on: local address and port, remote address and port, where "" or 0 stands for any."""
+        """Leave out Otus's own TCP connections from now on: local address and port, remote address and port."""
 
     def halt(self) -> None:
         """Take in nothing more; what has been taken in can still be read, until ``read`` gives ``None`` or an empty batch."""

@@ -34,7 +34,8 @@ class AfpacketConfig:
     )
     ignore_outgoing: bool = otus_core.option(default=False, help="Do not take frames that this machine sends.")
     exclude_own: bool = otus_core.option(
-        default=True, help="Do not take what Otus itself sends and receives: broker, metrics, log shipping."
+        default=True,
+        help="Do not take the TCP connections that Otus itself opened or accepted: broker, metrics, log shipping.",
     )
     fanout_mode: Literal["hash", "cpu", "lb", "rollover", "qm"] = otus_core.option(
         default="hash", help="How several workers share the frames; hash keeps each flow in one worker."

@@ -24,7 +24,7 @@ CONNECTIONS_MAX = 32
 """Connections that are left out one by one: with more the program would grow without end."""
 
 Connection = tuple[str, int, str, int]
-"""Local address and port, remote address and port; port 0 stands for any."""
+"""Local address and port, remote address and port."""
 
 NOTHING = INSTRUCTION.pack(RET_K, 0, 0, 0)
 
@@ -80,17 +80,11 @@ def connections_guard(connections: Iterable[Connection], link_type: int) -> byte
 
 
 def _matching(local: str, local_port: int, remote: str, remote_port: int) -> str:
-    """Both directions: the end with a port is told by it, the other by its address alone."""
+    """Both directions of one connection, by both addresses and both ports."""
     ends = []
-    for to_us in (True, False):
-        ours, theirs = ("dst", "src") if to_us else ("src", "dst")
-        terms = []
-        for side, address, port in ((ours, local, local_port), (theirs, remote, remote_port)):
-            if address:
-                terms.append(f"{side} host {address}")
-            if port:
-                terms.append(f"tcp {side} port {port}")
-        ends.append("(" + " and ".join(terms) + ")")
+    for ours, theirs in (("dst", "src"), ("src", "dst")):
+        hosts = f"{ours} host {local} and {theirs} host {remote}"
+        ends.append(f"({hosts} and tcp {ours} port {local_port} and tcp {theirs} port {remote_port})")
     return "(" + " or ".join(ends) + ")"
 
 

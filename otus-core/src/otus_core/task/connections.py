@@ -12,16 +12,15 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 Connection = tuple[str, int, str, int]
-"""Local address and port, remote address and port; "" and 0 stand for any. Of a connection that we made the local port does not matter, of one
-that was made to us the remote end."""
+"""Local address and port, remote address and port: always all four. With less, whoever sends from the port that we listen on, or to the broker from our address,
+would not be captured either."""
 
 LOOK_EVERY_S = 2.0
 MAPPED = "::ffff:"
-WILDCARDS = ("0.0.0.0", "::")
 
 
 def own_connections() -> list[Connection]:
-    """Give this process's TCP connections and listeners, each once, in order."""
+    """Give the TCP connections that this process opened or accepted, each once, in order."""
     found: set[Connection] = set()
     for name in os.listdir("/proc/self/fd"):
         with suppress(OSError):
@@ -35,10 +34,8 @@ def _connection(descriptor: int) -> set[Connection]:
         if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type & 0xF != socket.SOCK_STREAM:
             return set()
         local, port = sock.getsockname()[:2]
-        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            return {("" if local in WILDCARDS else _plain(local), port, "", 0)}
-        remote, remote_port = sock.getpeername()[:2]
-        return {(_plain(local), 0, _plain(remote), remote_port)}
+        remote, remote_port = sock.getpeername()[:2]  # a listener has none: OSError
+        return {(_plain(local), port, _plain(remote), remote_port)}
 
 
 def _plain(address: str) -> str:
