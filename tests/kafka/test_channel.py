@@ -15,7 +15,7 @@ import pytest
 from otus_core import Context, PluginInitFailed
 from otus_kafka import envelope
 from otus_kafka.channel import KafkaChannel
-from otus_kafka.settings import AllowConfig, HeartbeatConfig, KafkaChannelConfig, SigningConfig
+from otus_kafka.settings import HeartbeatConfig, KafkaChannelConfig, SigningConfig
 from tests.patience import PATIENCE_S, took
 
 from .broker import Broker
@@ -242,23 +242,6 @@ def test_a_file_of_keys_that_cannot_be_used(
         keys.write_text(text)
     with pytest.raises(PluginInitFailed, match=reason):
         node(signing=SigningConfig(keys_file=str(keys)))
-
-
-def test_what_a_caller_from_afar_may_do(node: Callable[..., Node]) -> None:
-    one = node(allow=AllowConfig(commands=["task_create", "task_list"], interfaces=["eth1"], reporters=["kafka"]))
-
-    def create(interface: Any, *reporters: Any) -> None:
-        one.send("task_create", payload={"config": {"capture": {"interface": interface}, "reporters": list(reporters)}})
-
-    create("eth1", {"type": "kafka"}, {"name": "kafka"}, "kafka")
-    create("eth0", "kafka")
-    create(None, "kafka")
-    create("eth1", "console")
-    create("eth1", "kafka", {"type": "console"})
-    one.send("daemon_shutdown")
-    one.send("task_list")
-    one.run(lambda n: n.counted(executed=2, refused_not_allowed=5, answers_sent=7))
-    assert [command for command, _ in one.executed] == ["task_create", "task_list"]
 
 
 def test_a_flood_is_bounded(node: Callable[..., Node]) -> None:

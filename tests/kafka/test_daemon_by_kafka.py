@@ -90,3 +90,18 @@ def test_what_is_wrong_with_a_task_is_told_from_afar(daemon: Daemon) -> None:
     answer = daemon.ask("task_create", {"config": {"id": "x", "capture": {"type": "afpackt"}, "reporters": ["kafka"]}})
     assert "capture.type" in answer["error"]["message"]
     assert daemon.ask("no_such_command")["error"]["code"] == -32601
+
+
+def test_a_task_from_afar_cannot_send_this_nodes_password_elsewhere(daemon: Daemon) -> None:
+    task = {"id": "x", "capture": {"type": "afpacket", "interface": "lo"}, "reporters": []}
+    for config in (
+        {"brokers": ["127.0.0.1:9"]},
+        {"tls": {"enabled": False}},
+        {"sasl": {"password_file": "/etc/passwd"}},
+    ):
+        reporter = {"type": "kafka", "config": {"topic": daemon.data, **config}}
+        answer = daemon.ask("task_create", {"config": {**task, "reporters": [reporter]}})
+        assert answer["error"]["message"].startswith("not allowed: reporters[0].config."), answer
+    file = {"id": "x", "capture": {"type": "pcap", "files": ["/etc/passwd"]}, "reporters": ["console"]}
+    assert "capture_paths" in daemon.ask("task_create", {"config": file})["error"]["message"]
+    assert daemon.call("status")["command_channels"][0]["warning"].startswith("commands need no signature")

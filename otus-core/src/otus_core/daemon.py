@@ -26,6 +26,7 @@ from otus_core.config.effective import Effective, channel_settings, load_effecti
 from otus_core.control.channels import Channels
 from otus_core.control.handler import CommandHandler, Rates
 from otus_core.control.pid_file import PidFile
+from otus_core.control.policy import check_remote
 from otus_core.control.protocol import INTERNAL_ERROR, Request, RpcError, error_object, rpc_error
 from otus_core.control.server import ControlServer
 from otus_core.errors import ConfigInvalid, OtusError
@@ -185,6 +186,7 @@ class Daemon:
     async def _command(self, command: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         """Execute a command that came over a channel; gives ``{"result": …}`` or ``{"error": …}``, and raises nothing."""
         try:
+            check_remote(self._effective.config.command_channel.allow, self._registry, command, payload)
             result = await self._handler.handle(command, payload)
         except RpcError as error:
             return {"error": error_object(error)}

@@ -49,6 +49,8 @@ class Declaration:
     """What all kinds have in common. ``factory`` is called with the configuration and returns the component.
 
     ``config`` is its configuration class, or names it: ``"otus_sip.config:SipConfig"`` is imported when a task uses the component.
+    ``local_options`` names options, such as destinations, logins and encryption, that a task from a command channel may not set; options named like files
+    (``*_file``, ``path``) are refused from there anyway.
     """
 
     kind: ClassVar[str] = ""
@@ -57,6 +59,7 @@ class Declaration:
     factory: str | Callable[..., Any] = attrs.field(validator=_factory)
     config: str | type = attrs.field(default=NoConfig, validator=_configuration)
     summary: str = ""
+    local_options: tuple[str, ...] = ()
     stability: Stability = attrs.field(default="experimental", validator=attrs.validators.in_(STABILITIES))
 
     def load_factory(self) -> Callable[..., Any]:

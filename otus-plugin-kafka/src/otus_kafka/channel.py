@@ -44,6 +44,7 @@ QUIET = frozenset({"rate", "unsigned", "signature", "too_large", "busy"})
 LOG_RATE, LOG_BURST = 1.0, 20.0
 FETCH_EXTRA = 65536
 IDS_MIN = 10_000
+UNSIGNED = "commands need no signature: whoever can write to the topic commands this node; set signing.required"
 
 log = structlog.get_logger("otus.kafka")
 
@@ -86,6 +87,8 @@ class KafkaChannel(BaseCommandChannel):
         """Connect in the background."""
         self._handler = handler
         capture_client_log()
+        if not self._config.signing.required:
+            log.warning("command_channel_unsigned", topic=self._config.topic, message=UNSIGNED)
         try:
             self._executed.load(time.time() - self._config.command_ttl - self._config.command_clock_skew)
         except OSError as error:
@@ -116,6 +119,7 @@ class KafkaChannel(BaseCommandChannel):
             "last_error": "" if connected else self._reason,
             "topic": self._config.topic,
             "group": self._group,
+            "warning": "" if self._config.signing.required else UNSIGNED,
             "commands": dict(sorted(self._counts.items())),
         }
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 from otus_core import PluginInitFailed
 from otus_kafka.envelope import EVERYBODY, SIGNATURE_HEADER, Command, Refused, is_signed, parse_command, read_keys
 from otus_kafka.rate import Bucket
-from otus_kafka.settings import AllowConfig, KafkaChannelConfig
+from otus_kafka.settings import KafkaChannelConfig
 
 BURST_S = 10.0
 """So many seconds' worth of commands may come at once."""
@@ -33,7 +32,6 @@ class Gate:
             return None
         self._check_signature(command, value or b"", headers)
         self._check_age(command, now)
-        _check_allowed(config.allow, command)
         if not self._bucket.take():
             raise command.refused("rate", f"more than {config.max_commands_per_second:g} commands a second")
         return command
@@ -64,32 +62,3 @@ def _keys(config: KafkaChannelConfig) -> dict[str, bytes]:
         return read_keys(config.signing.keys_file)
     except (OSError, ValueError) as error:
         raise PluginInitFailed(f"kafka: signing.keys_file: {error}") from None
-
-
-def _check_allowed(allow: AllowConfig, command: Command) -> None:
-    if allow.commands is not None and command.command not in allow.commands:
-        raise command.refused("not_allowed", f"{command.command} is not allowed from afar on this node")
-    if command.command != "task_create":
-        return
-    config = command.payload.get("config")
-    config = config if isinstance(config, dict) else {}
-    _check_named(command, "interface", allow.interfaces, [_of(config.get("capture"), "interface")])
-    reporters = config.get("reporters")
-    named = [_type(entry) for entry in reporters] if isinstance(reporters, (list, tuple)) else [""]
-    _check_named(command, "reporter", allow.reporters, named)
-
-
-def _check_named(command: Command, what: str, allowed: Sequence[str] | None, named: Sequence[str]) -> None:
-    for name in named:
-        if allowed is not None and name not in allowed:
-            listed = ", ".join(allowed) or "none"
-            raise command.refused("not_allowed", f"a task from afar may use the {what} {listed} on this node")
-
-
-def _of(value: Any, name: str) -> str:
-    found = value.get(name) if isinstance(value, dict) else None
-    return found if isinstance(found, str) else ""
-
-
-def _type(entry: Any) -> str:
-    return entry if isinstance(entry, str) else _of(entry, "type") or _of(entry, "name")

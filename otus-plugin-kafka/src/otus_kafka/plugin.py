@@ -23,6 +23,7 @@ def otus_components() -> Iterator[otus_core.Declaration]:
         max_in_flight=MAX_IN_FLIGHT,
         own_retries=True,
         failure_reasons=FAILURES,
+        local_options=("brokers", "sasl", "tls"),
         batch_size=500,
         batch_timeout=0.05,
     )

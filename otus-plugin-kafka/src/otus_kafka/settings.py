@@ -150,19 +150,6 @@ class SigningConfig:
 
 
 @configuration
-class AllowConfig:
-    """What a remote caller may do."""
-
-    commands: list[str] | None = option(default=None, help="Commands that are taken. Not set: all of them.")
-    interfaces: list[str] | None = option(
-        default=None, help="Interfaces that a created task may capture on. Not set: any."
-    )
-    reporters: list[str] | None = option(
-        default=None, help="Types of reporters that a created task may have. Not set: any."
-    )
-
-
-@configuration
 class HeartbeatConfig:
     """What the node says of itself without being asked."""
 
@@ -204,5 +191,4 @@ class KafkaChannelConfig(ClientConfig):
         "where the daemon has one.",
     )
     signing: SigningConfig = option(factory=SigningConfig, help="Signed commands.")
-    allow: AllowConfig = option(factory=AllowConfig, help="What a remote caller may do.")
     heartbeat: HeartbeatConfig = option(factory=HeartbeatConfig, help="Unasked reports.")

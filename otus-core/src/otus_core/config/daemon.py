@@ -80,6 +80,25 @@ class KafkaConfig:
 
 
 @configuration
+class AllowConfig:
+    """What a caller from afar may do, over whatever channel."""
+
+    commands: list[str] | None = option(default=None, help="Commands that are taken. Not set: all of them.")
+    interfaces: list[str] | None = option(
+        default=None, help="Interfaces that a created task may capture on. Not set: any."
+    )
+    capturers: list[str] | None = option(
+        default=None, help="Types of capturers that a created task may have. Not set: any."
+    )
+    reporters: list[str] | None = option(
+        default=None, help="Types of reporters that a created task may have. Not set: any."
+    )
+    capture_paths: list[str] = option(
+        factory=list, help="Capture files, and folders of them, that a created task may read. Empty: none."
+    )
+
+
+@configuration
 class CommandChannelConfig:
     """Commands from afar."""
 
@@ -91,6 +110,7 @@ class CommandChannelConfig:
         factory=dict, help="The kafka channel's options; brokers, sasl and tls are inherited from otus.kafka."
     )
     options: dict[str, Any] = option(factory=dict, help="The options of a channel of another type.")
+    allow: AllowConfig = option(factory=AllowConfig, help="What a caller from afar may do.")
 
 
 @configuration

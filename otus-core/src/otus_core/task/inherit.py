@@ -10,6 +10,8 @@ import attrs
 
 LISTS = ("parsers", "processors", "reporters")
 NOTHING = object()
+BOUND = {"brokers": ("sasl", "tls")}
+"""Options that name a destination, and what is meant for it alone."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -46,9 +48,18 @@ def _entry_with_defaults(kind: str, entry: Any, defaults: TaskDefaults) -> Any:
     if not (config or around) or not isinstance(entry, (str, dict)):
         return entry
     made = _below(around, {"type": entry} if isinstance(entry, str) else entry)
-    if config and isinstance(made.get("config", {}), dict):
-        made["config"] = _below(config, made.get("config", {}))
+    given = made.get("config", {})
+    if config and isinstance(given, dict):
+        made["config"] = _below(_bound(config, given), given)
     return made
+
+
+def _bound(inherited: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leave out what belongs to another destination: a login and its encryption are inherited only together with the brokers that they were configured for."""
+    for destination, bound in BOUND.items():
+        if destination in given and given[destination] != inherited.get(destination):
+            inherited = {key: value for key, value in inherited.items() if key not in bound}
+    return inherited
 
 
 def _below(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
