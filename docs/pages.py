@@ -60,6 +60,16 @@ MEANINGS = {
     "REPORTER.reported": "outputs that the destination acknowledged",
     "REPORTER.queued": "outputs in the send buffer; a level",
     "REPORTER.in_flight": "outputs that are being sent; a level",
+    "REPORTER.spooled": "outputs on disk, in the reporter's spool; a level",
+    "REPORTER.spool_found": "outputs that an earlier run had left in the spool",
+    "REPORTER.spool_written": "outputs that were written to the spool",
+    "REPORTER.spool_sent": "outputs that the destination acknowledged and that came from the spool",
+    "REPORTER.spool_resent": "outputs that were being sent from the spool when the worker died: they are sent again, and may arrive twice",
+    "REPORTER.spool_bytes": "what the spool takes on disk, in bytes; a level",
+    "REPORTER.dropped{spool_full}": "outputs dropped because the spool was full, the oldest first",
+    "REPORTER.dropped{spool_expired}": "outputs dropped because they had waited in the spool for max_age",
+    "REPORTER.dropped{spool_damaged}": "outputs that could not be read back from the spool",
+    "REPORTER.dropped{spool_error}": "outputs that could not be written to the spool: their payload or a label is faulty",
     "REPORTER.moved_to_fallback": "outputs handed to the fallback reporter",
     "REPORTER.dropped{buffer_overflow}": "outputs dropped because the send buffer was full, the oldest first",
     "REPORTER.dropped{shutdown}": "outputs that could not be sent before the end",
@@ -241,7 +251,7 @@ def counters() -> str:
         "\n                                   + dropped{decode:…} + dropped{reassembly:…} + dropped{worker_crash}\n"
         "    units                        = matched + dropped{unmatched} + dropped{ignored:…} + dropped{parse_error:…}\n"
         "    matched                      = kept + dropped{filtered:…} + dropped{processor_error:…} + dropped{circuit_open:…}\n"
-        "    offered, for each reporter   = reported + queued + in_flight + moved_to_fallback + its own dropped{…}\n\n"
+        "    offered + spool_found        = reported + queued + in_flight + spooled + moved_to_fallback + its own dropped{…}, for each reporter\n\n"
         "| counter | what it counts |\n|---|---|\n" + "".join(rows)
     )
 

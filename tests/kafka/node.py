@@ -54,9 +54,19 @@ class Daemon:
                 }
             )
         )
-        self.process = subprocess.Popen(
-            [OTUS, "daemon", "-c", str(self.config)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+        self.start()
+
+    def start(self) -> None:
+        """Start the process, again after it was killed."""
+        with open(self.folder / "stderr.txt", "ab") as errors:  # a pipe that nobody reads would be full some time
+            self.process = subprocess.Popen(
+                [OTUS, "daemon", "-c", str(self.config)], stdout=subprocess.DEVNULL, stderr=errors
+            )
+
+    def kill(self) -> None:
+        """End the process as a crash does."""
+        self.process.kill()
+        self.process.wait()
 
     def ask(self, command: str, payload: dict[str, Any] | None = None, target: str = "") -> dict[str, Any]:
         """Send a command and wait for its answer."""
@@ -85,5 +95,3 @@ class Daemon:
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(timeout=PATIENCE_S)
-        assert self.process.stderr is not None
-        self.process.stderr.close()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         CaptureStats,
         CommandHandler,
         Context,
+        LabelSource,
         LineWriter,
         ReportResult,
     )
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from otus_core.model.flows import FlowRegistry
     from otus_core.model.frames import FRAME_INDEX_FORMAT, FrameBatch, RawPacket
     from otus_core.model.json import encode_json, encode_json_lines
-    from otus_core.model.label_source import LabelSource
     from otus_core.model.labels import packed_labels
     from otus_core.model.output import OutputPacket, Parsed
     from otus_core.model.packet import DecodedPacket
@@ -71,6 +71,7 @@ _EXPORTS = {
         "CaptureStats",
         "CommandHandler",
         "Context",
+        "LabelSource",
         "LineWriter",
         "ReportResult",
     ),
@@ -102,7 +103,6 @@ _EXPORTS = {
     "model.flows": ("FlowRegistry",),
     "model.frames": ("FRAME_INDEX_FORMAT", "FrameBatch", "RawPacket"),
     "model.json": ("encode_json", "encode_json_lines"),
-    "model.label_source": ("LabelSource",),
     "model.labels": ("packed_labels",),
     "model.output": ("OutputPacket", "Parsed"),
     "model.packet": ("DecodedPacket",),

@@ -13,8 +13,9 @@ import pytest
 from otus_core import BaseReporter, OutputPacket, ReportResult
 from otus_core.model.accounts import Accounts
 from otus_core.pipeline.buffer import SendBuffer
+from otus_core.pipeline.call import DeliveryLimits, drain_order
 from otus_core.pipeline.counters import Roster, counter_names
-from otus_core.pipeline.delivery import Delivery, DeliveryLimits, drain_order
+from otus_core.pipeline.delivery import Delivery
 from tests.patience import PATIENCE_S, keeps
 
 ROSTER = Roster((), (), {"r": ("auth",), "spare": ()}, frozenset({"spare"}))
@@ -85,7 +86,16 @@ class Bench:
 
     def terms(self, name: str = "r") -> dict[str, int]:
         counters = self.accounts.snapshot()
-        skipped = ("batches", "retries", "latency_ns", "blocked_ns", "bytes_queued", "oldest_ns")
+        skipped = (
+            "batches",
+            "retries",
+            "latency_ns",
+            "blocked_ns",
+            "bytes_queued",
+            "oldest_ns",
+            "spool_written",
+            "spool_sent",
+        )
         found = {k[len(name) + 1 :]: n for k, n in counters.items() if k.startswith(name + ".") and n}
         return {term: n for term, n in found.items() if term not in skipped}
 

@@ -193,6 +193,11 @@ cdef int _object(Writer *out, OutputPacket output, bint rfc3339) except -1:
     return raw(out, b"}", 1)
 
 
+def encode_payload(OutputPacket output not None):
+    """Give the payload alone as JSON; raises what ``encode_json`` raises."""
+    return _payload(output.payload)
+
+
 def encode_json(OutputPacket output not None, timestamp="ms"):
     """Give the output as one JSON object without a newline; ``timestamp`` is ``"ms"`` (Unix ms) or ``"rfc3339"`` (nine digits, UTC).
 

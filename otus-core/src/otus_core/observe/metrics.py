@@ -38,12 +38,18 @@ REPORTER_COUNTERS = {
     "offered": "Messages offered to a reporter",
     "reported": "Messages that the destination acknowledged",
     "moved_to_fallback": "Messages handed to the fallback reporter",
+    "spool_found": "Messages that an earlier run had left in a reporter's spool",
+    "spool_written": "Messages that were written to a reporter's spool",
+    "spool_sent": "Messages that the destination acknowledged and that came from the spool",
+    "spool_resent": "Messages sent again from the spool after a worker died, which may arrive twice",
     "batches": "Batches that a reporter has seen to their end",
     "retries": "Further tries of failed batches",
 }
 REPORTER_GAUGES = {
     "queued": "Messages in a reporter's send buffer",
     "bytes_queued": "Bytes in a reporter's send buffer",
+    "spooled": "Messages in a reporter's spool on disk",
+    "spool_bytes": "Bytes that a reporter's spool takes on disk",
     "in_flight": "Messages that a reporter is sending",
 }
 

@@ -20,10 +20,11 @@ cdef inline int64_t _cost(PyObject *output) noexcept:
 
 @cython.final
 cdef class SendBuffer:
-    """First in, first out. ``waits``: the source waits when ``full``, so that nothing is dropped here."""
+    """First in, first out. ``waits``: the source waits when ``full``, so that nothing is dropped here. ``spooled``: what is there when it is ``full`` is taken to disk soon."""
 
-    def __cinit__(self, Accounts accounts not None, str reporter not None, Py_ssize_t capacity, int64_t max_bytes, bint waits):
-        # A source that waits is stopped at ``capacity``, but the packet under way may still add its messages.
+    def __cinit__(self, Accounts accounts not None, str reporter not None, Py_ssize_t capacity, int64_t max_bytes, bint waits, bint spooled=False):
+        # A source that waits is stopped at ``capacity``, but the packet under way may still add its messages; a spool takes them after the slice of packets.
+        self.spooled = spooled
         self.capacity = capacity
         self.max_bytes = max_bytes
         self.waits = waits
@@ -42,7 +43,7 @@ cdef class SendBuffer:
         PyMem_Free(self.ring)
 
     cdef Py_ssize_t _places(self) noexcept:
-        return 2 * self.capacity + 4096 if self.waits else self.capacity
+        return 2 * self.capacity + 4096 if self.waits or self.spooled else self.capacity
 
     def __len__(self):
         return self.count
@@ -68,7 +69,7 @@ cdef class SendBuffer:
         self.count += 1
         self.bytes_held += _cost(<PyObject *>output)
         if not self.waits:
-            while self.bytes_held > self.max_bytes and self.count > 1:
+            while self.bytes_held > (2 * self.max_bytes if self.spooled else self.max_bytes) and self.count > 1:
                 self._overflow_oldest()
         return 0
 
@@ -98,6 +99,11 @@ cdef class SendBuffer:
         self.count -= n
         self.accounts.at[self.queued] -= n
         return batch
+
+    def peek(self, Py_ssize_t most):
+        """Show up to ``most`` outputs, the oldest first; they stay."""
+        cdef Py_ssize_t places = self._places()
+        return [<object>self.ring[(self.head + i) % places] for i in range(min(most, self.count))]
 
     cdef void _drop_oldest(self) noexcept:
         cdef PyObject *output = self.ring[self.head]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import time
 
+from otus_core.pipeline.fates import Fates
+
 BREAK_AFTER = 5
 """Whole batches that fail in a row before the circuit opens."""
 OPEN_S = (0.5, 4.0)
@@ -44,18 +46,12 @@ class Circuit:
         """A batch is sent."""
         self._probing = self._failures >= BREAK_AFTER
 
-    def succeed(self) -> None:
-        """A batch was taken, in part at least."""
-        self._failures = 0
+    def judge(self, fates: Fates) -> None:
+        """A batch has ended; one in which all messages are ``final`` says nothing about the destination."""
         self._probing = False
-
-    def fail(self) -> None:
-        """A whole batch failed."""
-        self._failures += 1
-        self._probing = False
-        if self._failures >= BREAK_AFTER:
-            self._open_until = time.monotonic() + pause_before(self._failures - BREAK_AFTER, OPEN_S)
-
-    def give_up_probe(self) -> None:
-        """A batch ended without saying anything about the destination."""
-        self._probing = False
+        if fates.is_success:
+            self._failures = 0
+        elif fates.is_failure:
+            self._failures += 1
+            if self._failures >= BREAK_AFTER:
+                self._open_until = time.monotonic() + pause_before(self._failures - BREAK_AFTER, OPEN_S)

@@ -32,8 +32,16 @@ CIRCUIT_STATES = ("closed", "half_open", "open")
 """What the gauge ``state{component}`` counts from 0."""
 REPORTER_FAILURES = ("timeout", "exception", "ambiguous", "circuit_open", "invalid", "other")
 """Reasons of ``report_error`` that the core itself gives, beside those that a reporter declares."""
-EXTRAS = ("batches", "retries", "latency_ns", "blocked_ns", "bytes_queued", "oldest_ns")
-"""What is counted of a reporter beside its line of the identity; the last two are levels."""
+EXTRAS = (
+    *("batches", "retries", "latency_ns", "blocked_ns", "bytes_queued", "oldest_ns"),
+    *("spool_written", "spool_sent", "spool_resent", "spool_bytes"),
+)
+"""What is counted of a reporter beside its line of the identity; ``bytes_queued``, ``oldest_ns`` and ``spool_bytes`` are levels."""
+
+
+SPOOL_DROPS = ("spool_full", "spool_expired", "spool_damaged", "spool_error")
+FOUND = "spool_found"
+"""Messages that an earlier run left on disk: beside ``offered`` on the left side of the identity."""
 
 
 @attrs.frozen(eq=False)
@@ -64,8 +72,10 @@ def reporter_terms(declared: Sequence[str]) -> tuple[str, ...]:
         "reported",
         "queued",
         "in_flight",
+        "spooled",
         "moved_to_fallback",
         "dropped{buffer_overflow}",
+        *(f"dropped{{{reason}}}" for reason in SPOOL_DROPS),
         "dropped{shutdown}",
         "dropped{worker_crash}",
         *(f"dropped{{report_error:{reason}}}" for reason in reasons),
@@ -82,7 +92,7 @@ def counter_names(roster: Roster, decoder: Iterable[str]) -> tuple[str, ...]:
         names.append(f"errors{{processor:{processor}}}")
     for reporter, declared in roster.reporters.items():
         names += [f"{reporter}.{term}" for term in reporter_terms(declared)]
-        names += [f"{reporter}.{extra}" for extra in EXTRAS]
+        names += [f"{reporter}.{extra}" for extra in (FOUND, *EXTRAS)]
         names.append(f"errors{{reporter:{reporter}}}")
     names += [f"state{{{component}}}" for component in roster.components]
     return tuple(dict.fromkeys((*names, *GAUGES, *LATENCY)))
@@ -102,7 +112,7 @@ def unaccounted(counters: Mapping[str, int], roster: Roster) -> int:
     off += abs(counters["matched"] - counters["kept"] - processor_drops)
     for reporter, declared in roster.reporters.items():
         terms = {term: counters[f"{reporter}.{term}"] for term in reporter_terms(declared)}
-        off += abs(2 * terms["offered"] - sum(terms.values()))
+        off += abs(2 * terms["offered"] + counters[f"{reporter}.{FOUND}"] - sum(terms.values()))
         if reporter not in roster.fallbacks:
             off += abs(terms["offered"] - counters["kept"])
     return off
@@ -119,7 +129,8 @@ def book_crash(counters: Mapping[str, int], roster: Roster) -> dict[str, int]:
         booked[gauge] = -counters[gauge]
     for reporter, declared in roster.reporters.items():
         terms = {term: counters[f"{reporter}.{term}"] for term in reporter_terms(declared)}
-        gone = 2 * terms["offered"] - sum(terms.values()) + terms["queued"] + terms["in_flight"]
+        ended = sum(terms.values()) - terms["queued"] - terms["in_flight"]
+        gone = 2 * terms["offered"] + counters[f"{reporter}.{FOUND}"] - ended
         booked[f"{reporter}.dropped{{worker_crash}}"] = gone
         booked[f"{reporter}.queued"] = -terms["queued"]
         booked[f"{reporter}.in_flight"] = -terms["in_flight"]
@@ -138,7 +149,8 @@ def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
     for reporter, declared in roster.reporters.items():
         mine = {term: counters[f"{reporter}.{term}"] for term in reporter_terms(declared)}
         plain: dict[str, object] = {term: n for term, n in mine.items() if not term.startswith("dropped{")}
-        reporters[reporter] = {**plain, "dropped": _drops(mine)}
+        found = {term: counters[f"{reporter}.{term}"] for term in (FOUND, "spool_resent")}
+        reporters[reporter] = {**plain, **found, "dropped": _drops(mine)}
     terms["reporters"] = reporters
     if roster.live:
         terms.update((name, counters[name]) for name in KERNEL_COUNTERS)

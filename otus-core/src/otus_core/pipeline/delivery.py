@@ -1,25 +1,25 @@
 """Carries one reporter's packets from its send buffer to the reporter, beside the pipeline.
 
 In: a ``SendBuffer`` that the pipeline fills. Out: ``report`` calls, up to ``max_in_flight`` at a time. Every packet taken from the buffer ends as reported, moved to the
-fallback, or in one drop counter, whatever the reporter does; nothing is raised.
+fallback, or in one drop counter, whatever the reporter does; nothing is raised. With a spool, packets go to disk while the
+destination is away, and come from there until it is empty.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-
-import attrs
+from collections.abc import Callable, Sequence
 
 from otus_core.components import BaseReporter
 from otus_core.model.accounts import Accounts
 from otus_core.model.output import OutputPacket
 from otus_core.pipeline.buffer import SendBuffer
+from otus_core.pipeline.call import Call, DeliveryLimits, end_tasks, follows_a_retry
 from otus_core.pipeline.circuit import Circuit, pause_before
 from otus_core.pipeline.fates import Fates, all_failed, by_reason
 from otus_core.pipeline.guard import Guard
+from otus_core.pipeline.spooler import Spooler
 
 LEAVE_AFTER_S = 2.0
 """A call that goes on for so long after it was cancelled is left to itself: it does not heed cancellation."""
@@ -27,30 +27,10 @@ LEFT_MAX = 8
 """Calls that were left and still run; with so many the reporter is cut off until one of them ends."""
 STALLED_S = 30.0
 """Once a source has ended, its reporters are waited for while something is reported now and then."""
-ABANDON_S = 1.0
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class DeliveryLimits:
-    """What bounds the delivery to one reporter; times are in seconds."""
-
-    batch_size: int
-    batch_timeout: float
-    send_timeout: float
-    max_retries: int
-    max_in_flight: int
-    own_retries: bool
-
-
-@attrs.define(eq=False)
-class Call:
-    """One batch on its way. ``batch`` is what is left of it: packets whose fate is not known."""
-
-    batch: list[OutputPacket]
-    begun_ns: int
-    asked_at: float = 0.0
-    task: asyncio.Task[None] | None = None
-    left: bool = False
+SPOOLED_STALLED_S = 5.0
+"""With a spool not so long: what is left waits there."""
+SPOOL_AFTER_NS = 1_000_000_000
+"""A call that takes longer tells that the destination may be away: from then on packets go to disk."""
 
 
 class Delivery:
@@ -66,6 +46,7 @@ class Delivery:
         *,
         on_error: Callable[[str, str, BaseException], None],
         on_closed: Callable[[str], None],
+        spooler: Spooler | None = None,
     ) -> None:
         self.name = name
         self.buffer = buffer
@@ -75,6 +56,7 @@ class Delivery:
         self._limits = limits
         self._on_error = on_error
         self._on_closed = on_closed
+        self._spooler = spooler
         self._circuit = Circuit()
         self._guard = Guard(name, reporter, None if limits.own_retries else limits.send_timeout, accounts, on_error)
         self._wake = asyncio.Event()
@@ -87,6 +69,7 @@ class Delivery:
         self._left: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
         self._looked_at = 0.0
+        self._stalled_s = max(STALLED_S, 2 * limits.send_timeout) if spooler is None else SPOOLED_STALLED_S
 
     @property
     def fallback(self) -> Delivery | None:
@@ -105,8 +88,13 @@ class Delivery:
 
     @property
     def oldest_ns(self) -> int:
-        """How long the oldest call that is under way has been (ns): of a reporter that retries by itself nothing else tells that it hangs."""
+        """How long the oldest call has been under way (ns): of a reporter that retries by itself nothing else tells that it hangs."""
         return time.monotonic_ns() - self._calls[0].begun_ns if self._calls else 0
+
+    @property
+    def spool_bytes(self) -> int:
+        """What the spool takes on disk."""
+        return 0 if self._spooler is None else self._spooler.bytes_held
 
     def begin(self) -> None:
         """Start taking packets from the buffer."""
@@ -114,13 +102,29 @@ class Delivery:
 
     def kick(self) -> None:
         """Look at the buffer: called after every slice of packets."""
-        held = self.buffer.count
+        if self._spooler is not None:
+            self._spill(self._spooler)
+        held = self._held
         if held >= self._limits.batch_size or (held and self.buffer.full):
             self._wake.set()
         elif held and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._limits.batch_timeout, self._due)
         if self._calls and not self._limits.own_retries:
             self._leave_those_that_hang()
+
+    @property
+    def _held(self) -> int:
+        """Packets that wait to be sent."""
+        return self.buffer.count + (0 if self._spooler is None else self._spooler.waiting)
+
+    def _spill(self, spooler: Spooler) -> None:
+        """Take packets to disk while the destination is away, and for as long as older ones are there."""
+        away = self.buffer.full or self._circuit.state != "closed" or self.oldest_ns > SPOOL_AFTER_NS
+        if away and not spooler.is_active:
+            spooler.begin(self._calls)
+        if spooler.is_active:
+            spooler.spill(self.buffer, None if self._fallback is None else self._give_up)
+            self._room.set()
 
     async def room(self) -> None:
         """Wait until something has left a full buffer."""
@@ -143,17 +147,15 @@ class Delivery:
             await asyncio.wait({work}, timeout=0.1)
             if self._calls and not self._limits.own_retries:
                 self._leave_those_that_hang()
-            now, under_way = time.monotonic(), self.buffer.count + sum(len(call.batch) for call in self._calls)
+            if self._spooler is not None:
+                self._spill(self._spooler)
+            now, under_way = time.monotonic(), self._held + sum(len(call.batch) for call in self._calls)
             if under_way != before:
                 before, moved = under_way, now
             if (deadline is not None and now - begun >= deadline) or now - moved >= self._stalled_s:
                 break
-        await _end((work,))
+        await end_tasks((work,))
         await self._abandon()
-
-    @property
-    def _stalled_s(self) -> float:
-        return max(STALLED_S, 2 * self._limits.send_timeout)
 
     async def _finish(self) -> None:
         """Wait until everything has been sent."""
@@ -168,10 +170,13 @@ class Delivery:
         """End what is under way, and count what is left."""
         if self._timer is not None:
             self._timer.cancel()
-        await _end((self._runner, *(call.task for call in self._calls), *self._left))
+        await end_tasks((self._runner, *(call.task for call in self._calls), *self._left))
         for call in list(self._calls):  # those that do not heed cancellation
             self._leave(call, "shutdown")
         left = self.buffer.take(self.buffer.count)
+        if self._spooler is not None:
+            left = self._spooler.keep(left)
+            self._spooler.close()
         self._give_up(left, "shutdown")
 
     def _due(self) -> None:
@@ -179,8 +184,8 @@ class Delivery:
         self._wake.set()
 
     async def _run(self) -> None:
-        while self._runner is asyncio.current_task() and not (self._flushing and not self.buffer.count):
-            if not self.buffer.count:
+        while self._runner is asyncio.current_task() and not (self._flushing and not self._held):
+            if not self._held:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
@@ -188,7 +193,7 @@ class Delivery:
                 await asyncio.sleep(0.05)
                 continue
             await self._next_batch()
-            if self.buffer.count < self._limits.batch_size and not self._flushing and not self.buffer.full:
+            if self._held < self._limits.batch_size and not self._flushing and not self.buffer.full:
                 self._wake.clear()
                 self.kick()
                 await self._wake.wait()
@@ -199,8 +204,8 @@ class Delivery:
     def _waits_for_destination(self) -> bool:
         """Whether packets stay in the buffer while the circuit is open; a source that waits tries on instead."""
         if self._is_cut_off:
-            return self._fallback is None
-        tries_on = self._fallback is not None or self.buffer.waits or self._flushing
+            return self._fallback is None or self._spooler is not None
+        tries_on = self._flushing or (self._spooler is None and (self._fallback is not None or self.buffer.waits))
         return not tries_on and not self._circuit.lets_through
 
     @property
@@ -212,24 +217,32 @@ class Delivery:
         await self._slot.wait()
 
     async def _next_batch(self) -> None:
-        while len(self._calls) >= self._limits.max_in_flight:
-            await self._free_slot()
-        batch = self.buffer.take(self._limits.batch_size)
+        while len(self._calls) >= self._limits.max_in_flight or any(call.is_retried for call in self._calls):
+            await self._free_slot()  # nothing overtakes what has to be sent again
+        call = self._next_call()
         self._room.set()
-        if not batch:
+        if call is None:
             return
-        self._count("in_flight", len(batch))
-        if self._fallback is not None and (self._is_cut_off or not self._circuit.lets_through):
-            self._count("in_flight", -len(batch))
-            self._give_up(batch, "circuit_open")
+        hands_over = self._fallback is not None and self._spooler is None
+        if hands_over and (self._is_cut_off or not self._circuit.lets_through):
+            self._end_part(call, call.batch, "circuit_open")
             return
-        call = Call(batch, time.monotonic_ns())
         self._calls.append(call)
         if self._limits.max_in_flight == 1:
             call.task = self._runner
             await self._send(call)
         else:
             call.task = asyncio.create_task(self._send(call), name=f"report:{self.name}")
+
+    def _next_call(self) -> Call | None:
+        """Take the oldest packets: those on disk are older than those in the buffer."""
+        if self._spooler is not None:
+            call = self._spooler.take(self._limits.batch_size)
+            if call is not None:
+                return call
+        batch = self.buffer.take(self._limits.batch_size)
+        self._count("in_flight", len(batch))
+        return Call(batch, time.monotonic_ns()) if batch else None
 
     async def _send(self, call: Call) -> None:
         """See one batch to its end."""
@@ -238,7 +251,7 @@ class Delivery:
         finally:
             if not call.left:  # else everything was counted when it was left
                 if call.batch:  # cancelled: the shutdown's deadline has passed
-                    self._end_part(call, call.batch, "shutdown")
+                    self._cut_short(call)
                 self._forget(call)
 
     async def _see_through(self, call: Call) -> None:
@@ -249,7 +262,7 @@ class Delivery:
                 return
             if fates is None:  # nobody reads any more
                 self._count("dropped{shutdown}", len(call.batch))
-                self._count("in_flight", -len(call.batch))
+                self._under_way(call, -len(call.batch))
                 call.batch = []
                 return
             reasons = self._settle(call, fates)
@@ -261,12 +274,15 @@ class Delivery:
                 call.batch = []
                 return
             self._accounts.add(f"{self.name}.retries")
+            call.is_retried = True
             await asyncio.sleep(pause_before(attempt))
+            while follows_a_retry(call, self._calls):
+                await self._free_slot()
             attempt += 1
 
     def _is_last(self, fates: Fates, attempt: int) -> bool:
         """Whether nothing is tried again after this. What surely did not arrive is held for as long as the destination is away, unless somebody else takes it."""
-        if fates.waits and self._fallback is None:
+        if fates.waits and (self._fallback is None or self._spooler is not None):
             return False
         return attempt >= (0 if self._limits.own_retries else self._limits.max_retries)
 
@@ -289,7 +305,9 @@ class Delivery:
         """Count what is known; gives what is to be tried again by its reason, which is what remains in the call."""
         if fates.fault:
             self._on_error("reporter", self.name, RuntimeError(fates.fault))
-        self._judge(fates)
+        if fates.is_failure or fates.fault:
+            self._accounts.add(f"errors{{reporter:{self.name}}}")
+        self._circuit.judge(fates)
         batch = call.batch
         self._count("reported", fates.reported)
         for reason, n in fates.lost.items():
@@ -297,21 +315,12 @@ class Delivery:
         failed = by_reason(batch, fates.failed)
         again = by_reason(batch, fates.retry)
         call.batch = [batch[place] for place in sorted(fates.retry)]
-        self._count("in_flight", len(call.batch) - len(batch))
+        self._under_way(call, len(call.batch) - len(batch))
+        if call.range is not None:
+            self._count("spool_sent", fates.reported)
         for reason, outputs in failed.items():
             self._give_up(outputs, reason)
         return again
-
-    def _judge(self, fates: Fates) -> None:
-        """Tell the circuit."""
-        if fates.is_failure or fates.fault:
-            self._accounts.add(f"errors{{reporter:{self.name}}}")
-        if fates.is_success:
-            self._circuit.succeed()
-        elif fates.is_failure:
-            self._circuit.fail()
-        else:
-            self._circuit.give_up_probe()
 
     def _leave_those_that_hang(self) -> None:
         """Have done with calls that go on although they were cancelled after their time."""
@@ -324,13 +333,17 @@ class Delivery:
             # A machine that stood still has run no timer yet: the loop must have turned meanwhile.
             if late > LEAVE_AFTER_S and since_last < LEAVE_AFTER_S:
                 self._on_error("reporter", self.name, RuntimeError("report() does not end although it was cancelled"))
-                self._judge(all_failed(len(call.batch), "ambiguous"))
+                self._circuit.judge(all_failed(len(call.batch), "ambiguous"))
                 self._leave(call, "ambiguous")
 
     def _leave(self, call: Call, reason: str) -> None:
         """Count a call's packets now, and let another call take its place."""
         call.left = True
-        self._end_part(call, call.batch, reason)
+        if reason == "shutdown":
+            self._cut_short(call)
+        else:
+            self._end_part(call, call.batch, reason)
+            call.batch = []
         self._forget(call)
         task = call.task
         if task is not None:
@@ -344,12 +357,25 @@ class Delivery:
         if call in self._calls:
             self._calls.remove(call)
         self._slot.set()
+        if self._spooler is not None and not call.batch:
+            self._spooler.settle(call)
         self._accounts.add(f"{self.name}.batches")
         self._accounts.add(f"{self.name}.latency_ns", time.monotonic_ns() - call.begun_ns)
 
+    def _cut_short(self, call: Call) -> None:
+        """The shutdown's deadline has passed: what a spool holds stays there, the rest goes there or is given up."""
+        if self._spooler is not None and self._spooler.holds(call):
+            return
+        outputs, call.batch = call.batch, []
+        self._under_way(call, -len(outputs))
+        self._give_up(outputs if self._spooler is None else self._spooler.keep(outputs), "shutdown")
+
     def _end_part(self, call: Call, outputs: Sequence[OutputPacket], reason: str) -> None:
-        self._count("in_flight", -len(outputs))
+        self._under_way(call, -len(outputs))
         self._give_up(outputs, reason)
+
+    def _under_way(self, call: Call, n: int) -> None:
+        self._count("spooled" if call.is_on_disk else "in_flight", n)
 
     def _give_up(self, outputs: Sequence[OutputPacket], reason: str) -> None:
         """Hand packets to the fallback, or count them as dropped."""
@@ -371,25 +397,3 @@ class Delivery:
 
     def _count(self, term: str, n: int) -> None:
         self._accounts.add(f"{self.name}.{term}", n)
-
-
-def drain_order(deliveries: Iterable[Delivery]) -> Iterator[list[Delivery]]:
-    """Give the deliveries in groups: each after all those that hand over to it."""
-    left = list(deliveries)
-    while left:
-        awaited = {id(delivery.fallback) for delivery in left}
-        group = [delivery for delivery in left if id(delivery) not in awaited]
-        yield group
-        left = [delivery for delivery in left if delivery not in group]
-
-
-async def _end(tasks: Iterable[asyncio.Task[None] | None]) -> None:
-    """Cancel tasks and wait for them, no longer than for a moment: a reporter may not heed it."""
-    running = {task for task in tasks if task is not None and not task.done()}
-    for task in running:
-        task.cancel()
-    if running:
-        done, _ = await asyncio.wait(running, timeout=ABANDON_S)
-        for task in done:
-            with contextlib.suppress(BaseException):
-                task.exception()

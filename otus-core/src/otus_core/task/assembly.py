@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -20,11 +21,13 @@ from otus_core.errors import TaskStartFailed
 from otus_core.log import Logger, settle
 from otus_core.model.accounts import Accounts
 from otus_core.model.flows import FlowRegistry
-from otus_core.model.text import told
 from otus_core.pipeline.buffer import SendBuffer
+from otus_core.pipeline.call import DeliveryLimits
 from otus_core.pipeline.counters import Roster, counter_names, summary
-from otus_core.pipeline.delivery import Delivery, DeliveryLimits
+from otus_core.pipeline.delivery import Delivery
 from otus_core.pipeline.loop import ParserSlot, Pipeline, ProcessorSlot
+from otus_core.pipeline.spool import SpoolError, SpoolLimits
+from otus_core.pipeline.spooler import Spooler
 from otus_core.task.config import ComponentSpec, ReporterSpec, TaskConfig
 
 log = Logger("otus.task")
@@ -202,9 +205,9 @@ def _construct(spec: ComponentSpec) -> Part | None:
         factory = spec.declaration.load_factory()
         settle()
         return Part(spec, factory(spec.settings))
-    except BaseException as error:
+    except (Exception, SystemExit) as error:
         if spec.on_failure == "skip":
-            log.warning("component_skipped", kind=spec.declaration.kind, component=spec.id, error=told(error))
+            log.warning("component_skipped", kind=spec.declaration.kind, component=spec.id, error=str(error))
             return None
         raise _failed(spec, "be constructed", error) from error
 
@@ -214,9 +217,9 @@ def _wire(part: Part, context: Context) -> bool:
     spec = part.spec
     try:
         part.component.wire(context)
-    except BaseException as error:
+    except (Exception, SystemExit) as error:
         if spec.on_failure == "skip" and spec.declaration.kind != "capturer":
-            log.warning("component_skipped", kind=spec.declaration.kind, component=spec.id, error=told(error))
+            log.warning("component_skipped", kind=spec.declaration.kind, component=spec.id, error=str(error))
             return False
         raise _failed(spec, "be wired", error) from error
     return True
@@ -231,10 +234,9 @@ async def _start(part: Part) -> bool:
             if inspect.isawaitable(waiting):
                 await waiting
             return True
-        except BaseException as error:
-            _unless_cancelled(error)
+        except (Exception, SystemExit) as error:
             spec = part.spec
-            log.warning("component_start_failed", kind=spec.declaration.kind, component=spec.id, error=told(error))
+            log.warning("component_start_failed", kind=spec.declaration.kind, component=spec.id, error=str(error))
             if spec.on_failure == "fail":
                 raise _failed(spec, "start", error) from error
             if spec.on_failure == "skip":
@@ -251,20 +253,12 @@ async def _stop(part: Part) -> None:
         waiting = part.component.stop()
         if inspect.isawaitable(waiting):
             await waiting
-    except BaseException as error:
-        _unless_cancelled(error)
-        log.warning("component_stop_failed", kind=part.spec.declaration.kind, component=part.spec.id, error=told(error))
-
-
-def _unless_cancelled(error: BaseException) -> None:
-    """Raise again what a component did not raise by itself: it is we who cancel."""
-    task = asyncio.current_task()
-    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-        raise error
+    except (Exception, SystemExit) as error:
+        log.warning("component_stop_failed", kind=part.spec.declaration.kind, component=part.spec.id, error=str(error))
 
 
 def _failed(spec: ComponentSpec, what: str, error: BaseException) -> TaskStartFailed:
-    return TaskStartFailed(f"{spec.declaration.kind} {spec.id} could not {what}: {told(error)}")
+    return TaskStartFailed(f"{spec.declaration.kind} {spec.id} could not {what}: {type(error).__name__}: {error}")
 
 
 def _context(part: Part, assembly: Assembly, node: Node, place: Place) -> Context:
@@ -285,6 +279,7 @@ def _context(part: Part, assembly: Assembly, node: Node, place: Place) -> Contex
         peers=None if publish is None else (lambda message: publish((name, message))),
         call_labels=_call_labels(assembly.config),
         has_fallback=getattr(part.spec, "fallback", None) is not None,
+        has_spool=getattr(part.spec, "spool", None) is not None,
     )
 
 
@@ -304,7 +299,8 @@ def _deliveries(assembly: Assembly, place: Place) -> list[Delivery]:
     for part in assembly.reporters:
         spec = part.spec
         assert isinstance(spec, ReporterSpec)
-        buffer = SendBuffer(assembly.accounts, spec.id, spec.capacity, spec.max_bytes, not live)
+        spooled = spec.spool is not None
+        buffer = SendBuffer(assembly.accounts, spec.id, spec.capacity, spec.max_bytes, not live, spooled)
         deliveries[spec.id] = Delivery(
             spec.id,
             part.component,
@@ -313,6 +309,7 @@ def _deliveries(assembly: Assembly, place: Place) -> list[Delivery]:
             _limits(spec),
             on_error=place.on_error,
             on_closed=place.on_closed,
+            spooler=_spooler(spec, assembly, place),
         )
     for part in assembly.reporters:
         spec = part.spec
@@ -320,6 +317,20 @@ def _deliveries(assembly: Assembly, place: Place) -> list[Delivery]:
         if spec.fallback:
             deliveries[spec.id].fallback = deliveries.get(spec.fallback)
     return list(deliveries.values())
+
+
+def _spooler(spec: ReporterSpec, assembly: Assembly, place: Place) -> Spooler | None:
+    """Open a reporter's spool, if it has one. Raises TaskStartFailed."""
+    if spec.spool is None:
+        return None
+    limits = SpoolLimits(spec.spool.max_bytes, spec.spool.max_age)
+    where = (Path(spec.spool.path), place.shard, place.shards)
+    spooler = Spooler(spec.id, *where, limits, assembly.accounts, place.on_error)
+    try:
+        spooler.open()
+    except SpoolError as error:
+        raise _failed(spec, "use its spool", error) from error
+    return spooler
 
 
 def _limits(spec: ReporterSpec) -> DeliveryLimits:

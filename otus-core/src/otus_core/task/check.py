@@ -1,6 +1,7 @@
 """What can be known of a valid task only with libpcap, or only on the node that it is to run on.
 
-In: a ``TaskConfig``. Out: problems, for which the task is refused, and warnings, which another node, or this one in an hour, may not deserve.
+In: a ``TaskConfig``. Out: problems, for which the task is refused, and warnings, which another node, or this one in an hour, may not deserve,
+and settings that do nothing.
 """
 
 from __future__ import annotations
@@ -9,10 +10,14 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import attrs
 
 from otus_core.capture.bpf import compile_bpf
 from otus_core.errors import BpfInvalid, ConfigInvalid, ConfigProblem
 from otus_core.task.config import TaskConfig
+from otus_core.task.options import ReporterOptions
 
 FILTER, INTERFACE, FILES, ANY = "bpf_filter", "interface", "files", "any"
 LINK_TYPES = (1, 101, 113, 276, 105, 127)
@@ -52,6 +57,7 @@ def _warnings(config: TaskConfig) -> Iterator[str]:
     missing = sorted(set(config.cpu_affinity) - usable)
     if missing:
         yield f"cpu_affinity: this node has no CPU {', '.join(map(str, missing))}, or may not use it"
+    yield from _idle(config)
     interface = getattr(config.capture.settings, INTERFACE, "")
     if isinstance(interface, str) and interface not in ("", ANY, *(name for _, name in socket.if_nameindex())):
         yield f"capture.{INTERFACE}: there is no interface {interface!r} on this node now"
@@ -59,3 +65,14 @@ def _warnings(config: TaskConfig) -> Iterator[str]:
     for name in [files] if isinstance(files, str) else files:
         if name != "-" and not Path(name).exists():
             yield f"capture.{FILES}: there is no file {name!r} on this node now"
+
+
+def _idle(config: TaskConfig) -> Iterator[str]:
+    """Name the settings of reporters that do nothing."""
+    options: Any = ReporterOptions
+    usual = {field.name: field.default for field in attrs.fields(options)}
+    for i, spec in enumerate(config.reporters):
+        if spec.declaration.own_retries:
+            for key in ("send_timeout", "max_retries"):
+                if getattr(spec, key) != usual[key]:
+                    yield f"reporters[{i}].{key}: has no effect: {spec.type} has its own time limits and retries"

@@ -16,7 +16,7 @@ from otus_core.config.structure import BAD, Problems, build, join, told, unknown
 from otus_core.declarations import Declaration
 from otus_core.decode.options import DecoderConfig
 from otus_core.errors import ConfigInvalid, PluginNotFound
-from otus_core.model.text import told as told_of
+from otus_core.model.text import printable
 from otus_core.plugins.records import PluginRecord
 from otus_core.plugins.registry import Registered, Registry
 from otus_core.task.inherit import TaskDefaults, with_defaults
@@ -26,9 +26,10 @@ from otus_core.task.options import (
     ParserOptions,
     ProcessorOptions,
     ReporterOptions,
+    SpoolConfig,
     TaskOptions,
 )
-from otus_core.task.wiring import check_labels, check_wiring
+from otus_core.task.wiring import check_wiring
 
 CAPTURE_KEYS = ("type", "name", "id", "on_failure")
 """Keys of ``capture`` that are not the capturer's own."""
@@ -66,6 +67,7 @@ class ReporterSpec(ComponentSpec):
     max_retries: int
     capacity: int
     max_bytes: int
+    spool: SpoolConfig | None
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -131,7 +133,6 @@ def _load(data: dict[str, Any], registry: Registry, problems: Problems) -> TaskC
     processors = loader.each("processors", plain.get("processors"), ProcessorOptions, ProcessorSpec)
     reporters = loader.each("reporters", plain.get("reporters"), ReporterOptions, ReporterSpec)
     check_wiring(problems, capture, parsers, reporters, plain, fanout)
-    check_labels(problems, parsers, processors)
     if options is BAD or capture is None:
         return None
     return TaskConfig(
@@ -242,8 +243,12 @@ class _Components:
     def _settings(declaration: Declaration, config: Any, path: str, problems: Problems) -> Any:
         try:
             return build(declaration.load_config(), config, path, problems)
-        except BaseException as error:  # it cannot be imported, or has a type that cannot be configured or resolved
-            return problems.add(path, f"the configuration class of {declaration.name} is broken: {told_of(error, 300)}")
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # it cannot be imported, or has a type that cannot be configured or resolved
+            told = f"{type(error).__name__}: {printable(str(error), 300)}"
+            return problems.add(path, f"the configuration class of {declaration.name} is broken: {told}")
 
 
 def _made(spec_class: type[S], registered: Registered, settings: Any, about: Mapping[str, Any]) -> S:

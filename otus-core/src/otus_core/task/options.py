@@ -77,6 +77,26 @@ class ProcessorOptions:
 
 
 @configuration
+class SpoolConfig:
+    """Where a reporter's messages wait on disk while its destination is away."""
+
+    path: str = option(
+        pattern=r"/.*",
+        max_length=1024,
+        help="Folder of this reporter alone, an absolute path; each worker has one in it",
+    )
+    max_bytes: int = option(
+        default=1 << 30,
+        ge=1 << 20,
+        le=1 << 44,
+        help="Most bytes on disk of one worker; then messages go to the fallback, or the oldest are dropped",
+    )
+    max_age: Duration = option(
+        default=86400.0, ge=1, le=366 * 86400, help="Messages that have waited for so long are dropped"
+    )
+
+
+@configuration
 class ReporterOptions:
     """One reporter of a task."""
 
@@ -114,5 +134,9 @@ class ReporterOptions:
         ge=1,
         le=1 << 24,
         help="Most messages that wait; then the oldest go to the fallback, or are dropped",
+    )
+    spool: SpoolConfig | None = option(
+        default=None,
+        help="Keep messages on disk while the destination is away, or there are more than fit into memory",
     )
     max_bytes: int = option(default=32 << 20, ge=1 << 16, help="Most bytes that wait; likewise")

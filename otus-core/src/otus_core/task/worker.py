@@ -18,9 +18,8 @@ from otus_core.components import CaptureStats
 from otus_core.errors import CaptureError
 from otus_core.log import Logger
 from otus_core.model.frames import FrameBatch
-from otus_core.model.text import told
+from otus_core.pipeline.call import drain_order
 from otus_core.pipeline.counters import CIRCUIT_STATES, KERNEL_COUNTERS
-from otus_core.pipeline.delivery import drain_order
 from otus_core.task import assembly as phases
 from otus_core.task.assembly import Assembly, Node, Place
 from otus_core.task.connections import Connection, Gathered
@@ -107,7 +106,7 @@ class Worker:
         try:
             self.assembly.source.exclude(connections)
         except Exception as error:
-            log.warning("exclude_failed", error=told(error))
+            log.warning("exclude_failed", error=str(error))
 
     def _halt(self) -> None:
         self._stopping = True
@@ -295,6 +294,7 @@ class Worker:
             assembly.accounts.set(f"state{{reporter:{delivery.name}}}", CIRCUIT_STATES.index(delivery.state))
             assembly.accounts.set(f"{delivery.name}.bytes_queued", delivery.buffer.bytes_held)
             assembly.accounts.set(f"{delivery.name}.oldest_ns", delivery.oldest_ns)
+            assembly.accounts.set(f"{delivery.name}.spool_bytes", delivery.spool_bytes)
 
     async def _beat(self) -> None:
         """Show the parent that this loop turns."""
@@ -310,7 +310,7 @@ class Worker:
         try:
             assembly.source.close()
         except Exception as error:
-            log.warning("capture_close_failed", error=told(error))
+            log.warning("capture_close_failed", error=str(error))
         assembly.pipeline.finish()
         deadline = DRAIN_LIVE_S if self._live or self._stopping else None
         for group in drain_order(assembly.deliveries):
