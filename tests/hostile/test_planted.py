@@ -8,10 +8,12 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests import needs
+from tests.core.plugins.distributions import Site
 from tests.e2e.node import Node, task
 from tests.live.net import OTUS, children_of, has_ring
 from tests.patience import PATIENCE_S, wait
@@ -118,6 +120,22 @@ def test_an_opener_that_cannot_start_ends_the_run_with_its_reason(tmp_path: Path
     assert "lo: the opener cannot start: RuntimeError: broken on purpose" in done.stderr
 
 
+def test_the_opener_imports_the_plugin_of_its_capturer_alone(tmp_path: Path) -> None:
+    needs.root()
+    marked = "import sys\nopen({!r}, 'a').write(' '.join(sys.orig_argv) + '\\n')\n"
+    source = "import otus_core\n@otus_core.hookimpl\ndef otus_components():\n    return []\n"
+    Site(folder=tmp_path).install("otus-plugin-other", marked.format(str(tmp_path / "by")) + source)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [OTUS, "run", "-i", "lo", "--format", "none", "-q"]
+    with subprocess.Popen(command, env=environment) as running:
+        wait(lambda: _rings(running) == 1 or running.poll() is not None, what="it captures")
+        running.send_signal(signal.SIGINT)
+        assert running.wait(PATIENCE_S) == 0
+    by = (tmp_path / "by").read_text()
+    assert "otus_core.task.child" in by
+    assert "otus_core.task.opener" not in by
+
+
 def _breaks_opener(folder: Path) -> Path:
     """Give a folder whose ``usercustomize`` ends the opener alone, as a damaged installation would."""
     (folder / "sitecustomize.py").write_text(
@@ -129,5 +147,5 @@ def _breaks_opener(folder: Path) -> Path:
     return folder
 
 
-def _rings(running: subprocess.Popen[str]) -> int:
+def _rings(running: subprocess.Popen[Any]) -> int:
     return sum(has_ring(child) for child in children_of(running.pid))

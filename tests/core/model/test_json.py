@@ -169,3 +169,10 @@ def test_lines_of_what_is_no_output_or_cannot_be_encoded_are_refused() -> None:
     with pytest.raises(ValueError, match="rfc3339"):
         encode_json_lines([], "iso")  # type: ignore[arg-type]
     assert json.loads(encode_json(OutputPacket()))["labels"] == {}
+
+
+def test_a_number_that_json_does_not_have_is_null() -> None:
+    """RFC 8259 §6: neither NaN nor infinity."""
+    payload = {"mos": float("nan"), "jitter": [float("inf"), 1.5, -float("inf")]}
+    told = json.loads(encode_json(OutputPacket(payload=payload)), parse_constant=pytest.fail)
+    assert told["payload"] == {"mos": None, "jitter": [None, 1.5, None]}

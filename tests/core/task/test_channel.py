@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import marshal
 import os
 import socket
 from typing import Any
+
+import pytest
 
 from otus_core.task import channel as module
 from otus_core.task.channel import Channel
@@ -89,5 +92,20 @@ def test_the_end_of_the_peer_is_told_after_its_last_words() -> None:
         left.close()
         await until(lambda: gone)
         assert (heard, gone) == ([(("last",), [])], [1])
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("body", [b"", b"nonsense", marshal.dumps(5), marshal.dumps(())], ids=repr)
+def test_what_is_no_message_ends_the_channel(body: bytes) -> None:
+    async def scenario() -> None:
+        ours, theirs = socket.socketpair()
+        channel, closed = Channel(theirs), asyncio.Event()
+        channel.on_closed = closed.set
+        channel.listen()
+        ours.send(module.HEADER.pack(len(body), 0) + body)
+        async with asyncio.timeout(60):
+            await closed.wait()
+        ours.close()
 
     asyncio.run(scenario())

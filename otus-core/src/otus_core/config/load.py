@@ -103,8 +103,8 @@ def _json(text: str) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        # ``made`` has the keys in the order in which they came first: where the two part, a key comes again.
+        twice = next((key for (key, _), first in zip(pairs, made, strict=False) if key != first), pairs[len(made)][0])
         raise _Wrong(f'the key "{printable(twice, 60)}" is there twice')
     return made
 

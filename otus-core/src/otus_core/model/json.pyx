@@ -51,7 +51,11 @@ cdef bytes _payload(object payload):
         if hasattr(type(payload), "to_json"):
             _known_payload = type(payload)
         return to_json()
-    return json.dumps(payload, default=_plain_value, separators=(",", ":")).encode("ascii")
+    try:
+        return json.dumps(payload, default=_plain_value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    except ValueError:  # RFC 8259 §6 has no NaN and no infinity: null takes their place
+        plain = json.loads(json.dumps(payload, default=_plain_value), parse_constant=lambda _name: None)
+        return json.dumps(plain, separators=(",", ":")).encode("ascii")
 
 
 cdef int _ip(Writer *out, const uint8_t *address, int version) except -1:

@@ -41,7 +41,13 @@ class Acquirer:
             self._process, self._channel = spawn("otus_core.task.opener", self._words)
         self._channel.on_message = self._message
         self._channel.on_closed = self._gone
-        self._channel.send(("init", {"task": self._config.source, "plugins": dict(self._plugins)}))
+        self._channel.send(("init", self._init()))
+
+    def _init(self) -> dict[str, Any]:
+        """Give the part of the task that the opener needs, and the one plugin that it is to import."""
+        task, capture = self._config, self._config.capture
+        part = {"id": task.id, "workers": task.workers, "capture": task.source["capture"], "reporters": ["discard"]}
+        return {"task": part, "plugins": {**self._plugins, "enabled": [capture.record.plugin]}}
 
     def end(self) -> None:
         """End the opener."""

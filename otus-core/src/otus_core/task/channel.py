@@ -133,7 +133,16 @@ class Channel:
                     os.close(descriptor)
                 self._gone()
                 return
-            self.on_message(marshal.loads(body), taken)
+            try:
+                message = marshal.loads(body)
+            except (ValueError, EOFError, TypeError):
+                message = None
+            if not isinstance(message, tuple) or not message:
+                for descriptor in taken:
+                    os.close(descriptor)
+                self._gone()  # what comes from there is not to be trusted any more
+                return
+            self.on_message(message, taken)
 
     def _gone(self) -> None:
         if not self._closed:

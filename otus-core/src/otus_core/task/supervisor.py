@@ -35,6 +35,8 @@ START_WITHIN_S = 60.0
 STOP_WITHIN_S = 15.0
 RSS_EVERY_S = 1.0
 ACQUIRE_AGAIN_S = 0.5
+FAULTS_MAX = 1000
+LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class TaskSupervisor:
@@ -188,7 +190,7 @@ class TaskSupervisor:
                 os.close(output)
                 raise
         slot.begin(process, channel)
-        channel.on_message = lambda message, descriptors: self._message(slot, message)
+        channel.on_message = lambda message, descriptors: self._heard(slot, message)
         channel.on_closed = lambda: self._look_at(slot)
         try:
             channel.send(("init", self._init(slot)), (self._memory_fd, output, *slot.descriptors))
@@ -216,6 +218,14 @@ class TaskSupervisor:
             "open_circuits": slot.open_circuits(),
         }
 
+    def _heard(self, slot: WorkerSlot, message: tuple[Any, ...]) -> None:
+        """Act on what a worker says; one that talks nonsense is not to be trusted any more, and is replaced."""
+        try:
+            self._message(slot, message)
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            self._stumbled(error)
+            self._end_by_force(slot, "sent a message that cannot be understood")
+
     def _message(self, slot: WorkerSlot, message: tuple[Any, ...]) -> None:
         kind = message[0]
         if kind == "publish":
@@ -224,13 +234,15 @@ class TaskSupervisor:
                     other.channel.send(message)
         elif kind == "log":
             event = dict(message[2])
-            getattr(log, message[1], log.info)(event.pop("event", ""), task=self.config.id, **event)
+            level = message[1] if message[1] in LOG_LEVELS else "info"
+            getattr(log, level)(str(event.pop("event", "")), **{**event, "task": self.config.id})
         elif kind == "started":
             slot.started(message[1])
             self._around.on_change()
         elif kind == "fault":
             source, reason, offset, fatal = message[1]
-            self.faults.append(CaptureError(source, reason, offset, fatal=fatal))
+            if len(self.faults) < FAULTS_MAX:
+                self.faults.append(CaptureError(source, reason, offset, fatal=fatal))
             if self._live:
                 log.error("capture_fault", task=self.config.id, worker=slot.shard, source=source, reason=reason)
         elif kind == "want_descriptors":
