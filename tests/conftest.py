@@ -21,6 +21,12 @@ def corpora() -> Path:
 
 
 @pytest.fixture(scope="session")
+def field() -> Path:
+    """The folder of captures built after reports from the field."""
+    return needs.field()
+
+
+@pytest.fixture(scope="session")
 def require_tool() -> Callable[[str], str]:
     """Call it with a program's name to get its path; without the program the test is skipped, and fails in CI."""
     return needs.tool

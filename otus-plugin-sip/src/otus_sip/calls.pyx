@@ -1,15 +1,15 @@
 """The calls under way, by Call-ID: a hash table that also knows which call was touched longest ago.
 
-A call is one object with its offers and dialogs in it, so that few cache lines are fetched for it. The table owns its calls.
+A call is one object with its first offers and pairs in it, so that few cache lines are fetched for it. The table owns its calls, and knows how much memory they take altogether.
 """
 
 import os
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memmove
 
 cdef extern from *:
     """
@@ -24,62 +24,39 @@ cdef extern from *:
 cdef enum:
     BUCKETS_FIRST = 256
     CACHE_LINE = 64
+    CALL_WEIGHT = 512       # a call without a Call-ID
+    BYTES_WEIGHT = 48       # a bytes object without its bytes
 
 # Call-IDs come from packets, so the hash is keyed: nobody outside can aim for one bucket.
 cdef uint64_t _secret[2]
 memcpy(_secret, <const char *>PyBytes_AS_STRING(os.urandom(16)), 16)
 
 
-cdef uint64_t _hash(const uint8_t *text, Py_ssize_t size) noexcept nogil:
+cdef uint64_t keyed_hash(const uint8_t *text, Py_ssize_t size) noexcept nogil:
     cdef uint64_t h = _secret[0] ^ <uint64_t>size
-    cdef uint64_t word
-    while size > 0:
-        word = 0
-        memcpy(&word, text, min(size, 8))
+    cdef uint64_t word = 0
+    while size >= 8:
+        memcpy(&word, text, 8)
         h = otus_fold(h ^ _secret[1], word ^ _secret[0])
         text += 8
         size -= 8
+    if size > 0:
+        word = 0
+        memcpy(&word, text, size)
+        h = otus_fold(h ^ _secret[1], word ^ _secret[0])
     return otus_fold(h, _secret[1])
 
 
-cdef int _at(const Item *items, int count, uint64_t number) noexcept:
-    cdef int i
-    for i in range(count):
-        if items[i].number == number:
-            return i
-    return -1
-
-
-cdef bytes _data(const Item *items, int count, uint64_t number):
-    cdef int i = _at(items, count, number)
-    return None if i < 0 else <bytes>items[i].data
-
-
-cdef int _put(Item *items, int count, uint64_t number, bytes data) noexcept:
-    """Put an item in the place of one of its number, or at the end; gives the new count."""
-    cdef int i = _at(items, count, number)
-    cdef PyObject *before = NULL
-    Py_INCREF(data)
-    if i < 0:
-        i = count
-        count += 1
-    else:
-        before = items[i].data
-    items[i].number = number
-    items[i].data = <PyObject *>data
-    Py_XDECREF(before)
-    return count
-
-
-cdef int _drop(Item *items, int count, uint64_t number) noexcept:
-    cdef int i = _at(items, count, number)
-    cdef PyObject *gone
-    if i < 0:
-        return count
-    gone = items[i].data
-    items[i] = items[count - 1]
-    Py_XDECREF(gone)
-    return count - 1
+cdef void *_make_room(void *items, void *inside, int count, int *room, size_t size) except NULL:
+    """Give room for twice as many items, those there are moved to it."""
+    cdef void *grown = PyMem_Malloc(2 * room[0] * size)
+    if grown == NULL:
+        raise MemoryError
+    memcpy(grown, items, count * size)
+    if items != inside:
+        PyMem_Free(items)
+    room[0] *= 2
+    return grown
 
 
 @cython.final
@@ -88,34 +65,35 @@ cdef int _drop(Item *items, int count, uint64_t number) noexcept:
 cdef class Call:
     """What is known of one Call-ID."""
 
+    def __cinit__(self):
+        self.offers = self.offers_inside
+        self.pairs = self.pairs_inside
+        self.offer_room = self.pair_room = ITEMS_INSIDE
+
     def __dealloc__(self):
         while self.offer_count:
             self.offer_count -= 1
-            Py_XDECREF(self.offers[self.offer_count].data)
-        while self.dialog_count:
-            self.dialog_count -= 1
-            Py_XDECREF(self.dialogs[self.dialog_count].data)
+            Py_XDECREF(self.offers[self.offer_count].media)
+        if self.offers != self.offers_inside:
+            PyMem_Free(self.offers)
+        if self.pairs != self.pairs_inside:
+            PyMem_Free(self.pairs)
 
-    cdef bytes offer(self, uint64_t transaction):
-        return _data(self.offers, self.offer_count, transaction)
+    cdef int pair_of(self, uint64_t dialog, uint64_t hop) noexcept:
+        """Give the index of what a dialog agreed on at a hop, -1 for nothing."""
+        cdef int i
+        for i in range(self.pair_count):
+            if self.pairs[i].dialog == dialog and self.pairs[i].hop == hop:
+                return i
+        return -1
 
-    cdef void put_offer(self, uint64_t transaction, bytes media) noexcept:
-        if self.offer_count == OFFERS_MAX and _at(self.offers, self.offer_count, transaction) < 0:
-            self.drop_offer(self.offers[0].number)
-        self.offer_count = _put(self.offers, self.offer_count, transaction, media)
-
-    cdef void drop_offer(self, uint64_t transaction) noexcept:
-        self.offer_count = _drop(self.offers, self.offer_count, transaction)
-
-    cdef bytes dialog(self, uint64_t number):
-        return _data(self.dialogs, self.dialog_count, number)
-
-    cdef void put_dialog(self, uint64_t number, bytes keys) noexcept:
-        if self.dialog_count < DIALOGS_MAX or _at(self.dialogs, self.dialog_count, number) >= 0:
-            self.dialog_count = _put(self.dialogs, self.dialog_count, number, keys)
-
-    cdef void drop_dialog(self, uint64_t number) noexcept:
-        self.dialog_count = _drop(self.dialogs, self.dialog_count, number)
+    cdef bint is_confirmed(self) noexcept:
+        """Whether any of its dialogs is."""
+        cdef int i
+        for i in range(self.pair_count):
+            if self.pairs[i].confirmed:
+                return True
+        return False
 
 
 @cython.final
@@ -138,7 +116,7 @@ cdef class Calls:
 
     cdef uint64_t expect(self, const uint8_t *call_id, Py_ssize_t size) noexcept:
         """Give the hash of a Call-ID that will be looked for, and have its bucket come into the cache meanwhile."""
-        cdef uint64_t hashed = _hash(call_id, size)
+        cdef uint64_t hashed = keyed_hash(call_id, size)
         prefetch(&self.buckets[hashed & self.mask])
         return hashed
 
@@ -167,6 +145,7 @@ cdef class Calls:
         if self.count > <Py_ssize_t>self.mask:
             self._grow()
         call.call_id = PyBytes_FromStringAndSize(<const char *>call_id, size)
+        self.weigh(call, CALL_WEIGHT + BYTES_WEIGHT + size)
         call.id_len = size
         memcpy(call.id_start, call_id, min(size, ID_INSIDE))
         call.hashed = hashed
@@ -195,7 +174,54 @@ cdef class Calls:
         link[0] = call.chain
         self._unlink(call)
         self.count -= 1
+        self.weight -= call.weight
         Py_DECREF(call)
+
+    cdef void weigh(self, Call call, Py_ssize_t change) noexcept:
+        """Add to the bytes that a call takes."""
+        call.weight += change
+        self.weight += change
+
+    cdef int put_offer(self, Call call, const Offer *offer) except -1:
+        """Keep an offer, in the place of one of the same transaction, dialog and hop; the oldest goes when there are too many."""
+        cdef int i
+        cdef Offer *at
+        for i in range(call.offer_count):
+            at = &call.offers[i]
+            if at.transaction == offer.transaction and at.dialog == offer.dialog and at.hop == offer.hop:
+                self.drop_offer(call, i)
+                break
+        if call.offer_count == OFFERS_MAX:
+            self.drop_offer(call, 0)
+        if call.offer_count == call.offer_room:
+            call.offers = <Offer *>_make_room(call.offers, call.offers_inside, call.offer_count, &call.offer_room, sizeof(Offer))
+        call.offers[call.offer_count] = offer[0]
+        call.offer_count += 1
+        Py_INCREF(<object>offer.media)
+        self.weigh(call, sizeof(Offer) + BYTES_WEIGHT + PyBytes_GET_SIZE(<object>offer.media))
+        return 0
+
+    cdef void drop_offer(self, Call call, int i) noexcept:
+        cdef PyObject *media = call.offers[i].media
+        self.weigh(call, -<Py_ssize_t>(sizeof(Offer) + BYTES_WEIGHT) - PyBytes_GET_SIZE(<object>media))
+        call.offer_count -= 1
+        memmove(&call.offers[i], &call.offers[i + 1], (call.offer_count - i) * sizeof(Offer))
+        Py_XDECREF(media)
+
+    cdef Pair *put_pair(self, Call call, const Pair *pair) except NULL:
+        """Add a pair; the caller sees to ``PAIRS_MAX``, since the claims of one that goes are not known here."""
+        if call.pair_count == call.pair_room:
+            call.pairs = <Pair *>_make_room(call.pairs, call.pairs_inside, call.pair_count, &call.pair_room, sizeof(Pair))
+        call.pairs[call.pair_count] = pair[0]
+        call.pair_count += 1
+        self.weigh(call, sizeof(Pair))
+        return &call.pairs[call.pair_count - 1]
+
+    cdef void drop_pair(self, Call call, int i) noexcept:
+        """Remove a pair whose claims are released."""
+        call.pair_count -= 1
+        memmove(&call.pairs[i], &call.pairs[i + 1], (call.pair_count - i) * sizeof(Pair))
+        self.weigh(call, -<Py_ssize_t>sizeof(Pair))
 
     cdef int _grow(self) except -1:
         cdef uint64_t mask = 2 * self.mask + 1

@@ -22,7 +22,10 @@ class SipConfig:
         "else each of their characters becomes x, in the message and in raw_payload",
     )
     max_sessions: int = otus_core.option(
-        default=65536, ge=1, le=10_000_000, help="Calls whose offers are remembered; the oldest goes first"
+        default=65536,
+        ge=1,
+        le=10_000_000,
+        help="Calls whose offers are remembered, with 2 KiB of memory for each on average; the oldest goes first",
     )
     session_ttl: otus_core.Duration = otus_core.option(
         default=86400.0, gt=0, le=7 * 86400, help="How long a call and its media flows are remembered, by packet time"

@@ -12,7 +12,7 @@ from otus_sip.address cimport Address, find_parameter, is_white, read_address, v
 from otus_sip.message cimport SipMessage
 from otus_sip.plain cimport copy_plain
 from otus_sip.scan cimport CALL_ID, CONTACT, CONTENT_LENGTH, CONTENT_TYPE, FROM, REQUEST, TO, VIA, Field, number
-from otus_sip.sdp_json cimport described, write_description
+from otus_sip.sdp_json cimport write_description
 from otus_sip.verdict cimport fault_of
 from otus_sip.writer cimport Writer, keep, raw, room, take, write_escaped, write_number, write_string, write_value
 
@@ -187,16 +187,9 @@ cdef int _content(Writer *out, SipMessage message) except -1:
 
 
 cdef int _description(Writer *out, SipMessage message) except -1:
-    """Write the session description from its bytes, or from the object where those need Unicode's rules."""
-    cdef Py_ssize_t begun = out.at - out.start
+    """Write the session description from its bytes."""
     cdef bytes part
     if message.is_plain_sdp():
-        if write_description(out, message.data + message.body_start, message.size - message.body_start):
-            return 0
-    else:
-        part = message.sdp_body()
-        if part is None or write_description(out, <const uint8_t *>PyBytes_AS_STRING(part), PyBytes_GET_SIZE(part)):
-            return 0
-    out.at = out.start + begun
-    raw(out, b',"sdp":', 7)
-    return write_value(out, described(message.sdp))
+        return write_description(out, message.data + message.body_start, message.size - message.body_start)
+    part = message.sdp_body()
+    return 0 if part is None else write_description(out, <const uint8_t *>PyBytes_AS_STRING(part), PyBytes_GET_SIZE(part))

@@ -1,7 +1,6 @@
 from libc.stdint cimport uint8_t, uint16_t
 
 cdef enum:
-    MEDIA_MAX = 64
     KIND_MAX = 16           # "application" is the longest registered one (RFC 8866 §8.2.1)
     CODEC_MAX = 32
 
@@ -13,7 +12,7 @@ cdef struct Media:
     uint8_t mux
     uint8_t kind_len
     uint8_t codec_len
-    uint8_t zero
+    uint8_t over_tcp            # RFC 4571
     uint16_t port
     uint16_t rtcp_port
     uint16_t zero2

@@ -5,26 +5,29 @@ reassembled; what such a segment has besides is told as one message that could n
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport Py_TYPE
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
+from libc.string cimport memchr, memcmp
 
 from otus_core import DecodedPacket, ParseError, Parsed
 
-from otus_sip.address cimport Address, find_parameter
+from otus_sip.address cimport Address, find_parameter, value_end
+from otus_sip.claims cimport Flow
 from otus_sip.media cimport scan_media
 from otus_sip.message cimport SipMessage
 from otus_sip.reading cimport read_message, whole_size
 from otus_sip.scan cimport (
-    ACK_ID, BYE_ID, CALL_ID, CANCEL_ID, FROM, INVITE_ID, MALFORMED, NOT_SIP, PRACK_ID, REQUEST, TO, UPDATE_ID, Line, classify, has_sip_field, method_id,
+    ACK_ID, BYE_ID, CALL_ID, CANCEL_ID, FROM, INVITE_ID, MALFORMED, NOT_SIP, PRACK_ID, REQUEST, TO, UPDATE_ID, VIA, Line, classify, has_sip_field, method_id,
     skip_crlf,
 )
-from otus_sip.sessions cimport Event, Sessions, dialog_id
+from otus_sip.sessions cimport Event, Sessions, mixed, text_hash
 
-# Two attributes that every packet is asked for: called where they are, instead of being looked up by name each time.
+# Attributes that every packet, or every packet with SDP, is asked for: called where they are, instead of being looked up by name each time.
 cdef object _Packet = DecodedPacket
 cdef object _payload = DecodedPacket.payload
 cdef object _protocol = DecodedPacket.protocol
+cdef object _flow = DecodedPacket.flow
 
 
 cdef inline bytes _payload_of(object packet):
@@ -37,6 +40,7 @@ cdef inline int _protocol_of(object packet) except -1:
 
 cdef enum:
     TCP = 6
+    CALL_ID_KEPT = 256      # bytes of a Call-ID that a call keeps; of a longer one these and a digest
     MESSAGES_MAX = 4095     # messages of one segment, and one that is begun: as many as the core takes, and more than 64 KiB can hold of those that classify calls SIP
 
 cdef object _REST = ParseError("bytes that are no whole message")
@@ -84,6 +88,11 @@ cdef class SipParser:
     def calls(self):
         """Calls under way."""
         return len(self.sessions)
+
+    @property
+    def weight(self):
+        """Bytes that the calls under way take, about."""
+        return self.sessions.weight
 
     def can_handle(self, packet):
         cdef bytes payload = _payload_of(packet)
@@ -175,9 +184,16 @@ cdef class SipParser:
         cdef Event event
         cdef bytes media = None
         cdef bytes description
+        cdef bytes shortened
         cdef const uint8_t *body
-        if not message.value_of(CALL_ID, &event.call_id, &event.call_id_len) or event.call_id_len == 0:
+        if not message.value_of(CALL_ID, &event.call_id, &event.call_id_len):
             return 0
+        _strip(&event.call_id, &event.call_id_len)
+        if event.call_id_len == 0:
+            return 0
+        if event.call_id_len > CALL_ID_KEPT:
+            shortened = _shortened(event.call_id, event.call_id_len)
+            event.call_id, event.call_id_len = <const uint8_t *>PyBytes_AS_STRING(shortened), PyBytes_GET_SIZE(shortened)
         event.hashed = self.sessions.calls.expect(event.call_id, event.call_id_len)
         if message.is_plain_sdp():
             media = scan_media(message.data + message.body_start, message.size - message.body_start)
@@ -187,11 +203,11 @@ cdef class SipParser:
                 body = <const uint8_t *>PyBytes_AS_STRING(description)
                 media = scan_media(body, PyBytes_GET_SIZE(description))
         self.sessions.calls.fetch(event.hashed)
-        event.cseq = message.cseq_number
         event.now = packet.timestamp
-        event.dialog = _dialog(message)
         event.method = method
         event.status = status
+        event.hop = 0 if media is None else _hop(packet)
+        _number(message, &event)
         return self.sessions.event(&event, media)
 
 
@@ -204,16 +220,75 @@ cdef inline bint _changes_a_call(SipMessage message, bint request, int method, i
     return status >= 200 or message.holds_sdp()
 
 
-cdef uint64_t _dialog(SipMessage message) noexcept:
-    """Give the number of a message's dialog: From tag and To tag, in whatever order."""
-    cdef const uint8_t *tags[2]
-    cdef Py_ssize_t lengths[2]
-    cdef const Address *found
-    cdef int i
-    for i in range(2):
-        tags[i] = NULL
-        lengths[i] = 0
-        found = message.party(TO if i else FROM)
-        if found != NULL and found.parameters_len > 0:
-            find_parameter(found.parameters, found.parameters_len, b"tag", 3, &tags[i], &lengths[i])
-    return dialog_id(tags[0], lengths[0], tags[1], lengths[1])
+cdef inline void _strip(const uint8_t **text, Py_ssize_t *size) noexcept:
+    """Leave blanks and folds at both ends out: a value may begin on a continuation line (RFC 3261 §7.3.1)."""
+    while size[0] and text[0][0] <= 32:
+        text[0] += 1
+        size[0] -= 1
+    while size[0] and text[0][size[0] - 1] <= 32:
+        size[0] -= 1
+
+
+cdef bytes _shortened(const uint8_t *call_id, Py_ssize_t size):
+    """Give the beginning of a Call-ID and a digest of the whole: it may be as long as a datagram, and a call keeps it."""
+    from hashlib import blake2b     # rarely needed, and OpenSSL comes with it
+    cdef bytes whole = PyBytes_FromStringAndSize(<const char *>call_id, size)
+    return whole[:CALL_ID_KEPT] + blake2b(whole, digest_size=16).digest()
+
+
+cdef void _number(SipMessage message, Event *event) noexcept:
+    """Number what a message belongs to: its dialog by both tags, its round by CSeq and From tag, its transaction by the top Via too."""
+    cdef const uint8_t *via = NULL
+    cdef const uint8_t *branch = NULL
+    cdef const uint8_t *end
+    cdef Py_ssize_t size = 0
+    cdef Py_ssize_t branch_len = 0
+    cdef Py_ssize_t length
+    cdef uint64_t caller = _tag(message, FROM)
+    cdef int method = event.method
+    if method == ACK_ID or method == CANCEL_ID:     # both have the CSeq number of their INVITE (RFC 3261 §9.1, §13.2.2.4)
+        method = INVITE_ID
+    event.dialog = caller + _tag(message, TO)
+    # Each side of a dialog numbers its requests on its own (§12.2.1.1), so the From tag tells them apart.
+    event.round = mixed(caller, <uint64_t>message.cseq_number << 8 | <uint64_t>method)
+    event.transaction = event.round
+    if not message.value_of(VIA, &via, &size):
+        return
+    size = value_end(via, size)
+    end = <const uint8_t *>memchr(via, c";", size)
+    length = size if end == NULL else end - via
+    if size - length > 8 and memcmp(end, b";branch=", 8) == 0 and end[8] > 32:      # where nearly everybody has it
+        branch = end + 8
+        end = <const uint8_t *>memchr(branch, c";", via + size - branch)
+        branch_len = via + size - branch if end == NULL else end - branch
+        _strip(&branch, &branch_len)
+    else:
+        find_parameter(via + length, size - length, b"branch", 6, &branch, &branch_len)
+    _strip(&via, &length)
+    end = via + length
+    via = end
+    while length and (via - 1)[0] > 32:         # back to the blank before the sent-by, which counts too (§17.2.3): agents of RFC 2543 have no more
+        via -= 1
+        length -= 1
+    event.transaction = mixed(mixed(event.round, text_hash(via, end - via)), text_hash(branch, branch_len))
+
+
+cdef uint64_t _tag(SipMessage message, int header) noexcept:
+    """Give the number of the tag in From or To."""
+    cdef const uint8_t *tag = NULL
+    cdef Py_ssize_t length = 0
+    cdef const Address *found = message.party(header)
+    if found != NULL and found.parameters_len > 0:
+        find_parameter(found.parameters, found.parameters_len, b"tag", 3, &tag, &length)
+    return text_hash(tag, length)
+
+
+cdef uint64_t _hop(object packet) except? 0:
+    """Give the number of the two addresses that a packet goes between, in whatever order; with the ports where it is one address, as on loopback."""
+    cdef object key = Py_TYPE(_flow).tp_descr_get(_flow, packet, _Packet) if type(packet) is _Packet else packet.flow
+    cdef bytes packed = key.packed()
+    cdef const Flow *flow = <const Flow *>PyBytes_AS_STRING(packed)
+    cdef uint64_t hop = text_hash(flow.src, 16) + text_hash(flow.dst, 16)
+    if memcmp(flow.src, flow.dst, 16) == 0:
+        hop += text_hash(<const uint8_t *>&flow.src_port, 2) + text_hash(<const uint8_t *>&flow.dst_port, 2)
+    return hop

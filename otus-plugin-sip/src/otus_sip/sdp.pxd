@@ -1,13 +1,9 @@
 from libc.stdint cimport uint8_t
 
-cdef enum:
-    MEDIA_MAX = 64          # m= lines of one description; conferences have a dozen
-    FORMATS_MAX = 64        # formats of one m= line, and its rtpmap lines
-
 
 cdef class Media:
     cdef readonly str media             # audio, video …
-    cdef readonly int port
+    cdef readonly object port           # None where the line cannot be read
     cdef readonly str protocol
     cdef readonly list formats
     cdef readonly object address        # text of its c= line, or the session's

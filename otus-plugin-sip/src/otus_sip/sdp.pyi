@@ -1,12 +1,11 @@
 from typing import final
 
 STATIC_CODECS: dict[str, str]
-DIRECTIONS: tuple[str, ...]
 
 @final
 class Media:
     media: str
-    port: int
+    port: int | None
     protocol: str
     formats: list[str]
     address: str | None

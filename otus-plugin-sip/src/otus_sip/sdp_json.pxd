@@ -1,8 +1,6 @@
 from libc.stdint cimport uint8_t
 
-from otus_sip.sdp cimport Sdp
 from otus_sip.writer cimport Writer
 
 
-cdef bint write_description(Writer *out, const uint8_t *data, Py_ssize_t size) except? -1
-cdef dict described(Sdp sdp)
+cdef int write_description(Writer *out, const uint8_t *data, Py_ssize_t size) except -1

@@ -1,38 +1,29 @@
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
-from otus_sip.calls cimport Call, Calls
-from otus_sip.media cimport Media
-
-
-# A flow key in FLOW_KEY_FORMAT.
-cdef struct Flow:
-    uint8_t src[16]
-    uint8_t dst[16]
-    uint16_t src_port
-    uint16_t dst_port
-    uint8_t version
-    uint8_t protocol
-    uint16_t zero
+from otus_sip.calls cimport Call, Calls, Offer
+from otus_sip.flows cimport MediaFlows
 
 
-# One message of a call, as far as sessions look at it.
+# One message of a call, as far as sessions look at it. The numbers tell things of one call apart, the same in every worker.
 cdef struct Event:
     const uint8_t *call_id
     Py_ssize_t call_id_len
     uint64_t hashed             # of the Call-ID, by Calls.expect
-    int64_t cseq
     int64_t now                 # ns
-    uint64_t dialog
+    uint64_t transaction        # at one hop (RFC 3261 §17.1.3); that of the INVITE for its CANCEL
+    uint64_t round              # at every hop: CSeq and From tag
+    uint64_t dialog             # From tag and To tag, in whatever order
+    uint64_t hop                # the two addresses that the message went between; 0 without media
     int method                  # of the CSeq
     int status                  # 0 for a request
 
 
 cdef class Sessions:
-    cdef object register
-    cdef object remove
     cdef object publish
     cdef Calls calls
+    cdef MediaFlows flows
     cdef readonly Py_ssize_t capacity
+    cdef readonly Py_ssize_t weight_max
     cdef readonly object ttl
     cdef int64_t ttl_ns
     cdef readonly Py_ssize_t evicted
@@ -40,15 +31,27 @@ cdef class Sessions:
     cdef int event(self, const Event *event, bytes media) except -1
     cdef bint _apply(self, const Event *event, bytes media) except -1
     cdef bint _request(self, const Event *event, bytes media) except -1
+    cdef bint _take_answer(self, Call call, const Event *event, bytes media) except -1
+    cdef int _offer(self, Call call, const Event *event, uint64_t dialog, bytes media) except -1
     cdef bint _response(self, const Event *event, bytes media) except -1
-    cdef bint _end(self, const Event *event) except -1
-    cdef bint _refused(self, Call call, const Event *event) except -1
+    cdef int _described(self, Call call, const Event *event, int i, bytes media) except -1
+    cdef int _confirm(self, Call call, const Event *event) except -1
+    cdef bint _bye(self, const Event *event) except -1
+    cdef bint _failed(self, const Event *event) except -1
     cdef Call _touch(self, const Event *event)
     cdef int _let_go(self, int64_t now) except -1
-    cdef int _answer(self, Call call, uint64_t dialog, bytes offer, bytes answer) except -1
-    cdef Py_ssize_t _register(self, bytes call_id, const Media *one, const Media *other, Flow *flows) except -1
-    cdef int _unregister(self, bytes keys) except -1
+    cdef int _evict(self, Call call) except -1
+    cdef int _agree(self, Call call, const Event *event, const Offer *offer, bytes answer) except -1
+    cdef int _agree_at(self, Call call, const Event *event, const Offer *offer) except -1
+    cdef int _release(self, Call call, int32_t claims) except -1
+    cdef int _drop_pair(self, Call call, int i) except -1
     cdef int _forget(self, Call call) except -1
 
 
-cdef uint64_t dialog_id(const uint8_t *one, Py_ssize_t one_len, const uint8_t *other, Py_ssize_t other_len) noexcept nogil
+cdef uint64_t text_hash(const uint8_t *text, Py_ssize_t size) noexcept nogil
+
+
+cdef inline uint64_t mixed(uint64_t one, uint64_t other) noexcept nogil:
+    """Give one number for two, in this order."""
+    cdef uint64_t h = (one ^ other >> 32 ^ other << 32) * <uint64_t>0xD6E8FEB86659FD93
+    return h ^ h >> 32
