@@ -78,10 +78,16 @@ def consume_raw(broker: Broker, topic: str) -> list[bytes]:
 
 
 def produce(
-    broker: Broker, topic: str, value: bytes, key: bytes | None = None, headers: dict[str, bytes] | None = None
+    broker: Broker,
+    topic: str,
+    value: bytes,
+    key: bytes | None = None,
+    headers: dict[str, bytes] | None = None,
+    codec: str = "none",
 ) -> int:
     """Write one record with Kafka's own partitioner and give its partition."""
-    producer = Producer({"bootstrap.servers": broker.bootstrap, "partitioner": "murmur2_random"})
+    settings = {"compression.type": codec, "message.max.bytes": 64 << 20}
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "partitioner": "murmur2_random", **settings})
     written: list[int] = []
     producer.produce(
         topic,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -355,3 +357,48 @@ def test_a_broker_that_is_away_for_long_ends_nothing(own_broker: Broker, tmp_pat
 
     one.run(work)
     assert [command for command, _ in one.executed] == ["before", "after"]
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_a_small_record_that_inflates_hugely_is_skipped_unread(node: Callable[..., Node], codec: str) -> None:
+    one = node(max_command_bytes=65536)
+    size = 4 << 20 if codec == "snappy" else 20 << 20  # snappy gains less
+    produce(one.broker, one.commands, bytes(size), codec=codec)
+    one.send("good")
+    produce(one.broker, one.commands, command("small"), codec=codec)
+
+    async def work(n: Node) -> None:
+        await n.counted(executed=2, refused_inflated=1)
+
+    one.run(work)
+    assert [name for name, _ in one.executed] == ["good", "small"]
+
+
+def command(name: str) -> bytes:
+    return envelope.make_command(HOST, name, {}, f"r{time.monotonic_ns()}", time.time())
+
+
+def test_a_record_that_ended_the_process_is_skipped_by_the_next(node: Callable[..., Node]) -> None:
+    one = node()
+    one.send("deadly")
+    one.send("good")
+    config = one._config
+    script = f"""
+import asyncio, os, signal
+from otus_core import Context
+from otus_kafka import gate
+from otus_kafka.channel import KafkaChannel
+from otus_kafka.settings import KafkaChannelConfig
+gate.parse_command = lambda value: os.kill(os.getpid(), signal.SIGKILL)
+async def main():
+    channel = KafkaChannel(KafkaChannelConfig(brokers={config.brokers!r}, topic={config.topic!r},
+        response_topic={config.response_topic!r}, group_id={config.group_id!r}, auto_offset_reset="earliest"))
+    channel.wire(Context(task_id="", agent_id="{HOST}", hostname="{HOST}", data_dir={str(one._folder)!r}))
+    await channel.start(None)
+    await asyncio.sleep({PATIENCE_S})
+asyncio.run(main())
+"""
+    died = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    one.run(lambda n: n.counted(executed=1, refused_unfinished=1))
+    assert [name for name, _ in one.executed] == ["good"]

@@ -20,18 +20,23 @@ from aiokafka.errors import KafkaError
 
 from otus_core import BaseCommandChannel, Chores, CommandHandler, Context, printable
 from otus_kafka import envelope
+from otus_kafka.begun import Begun
 from otus_kafka.client_log import LastLine, capture_client_log
 from otus_kafka.connection import client_options, close_apart, explained
 from otus_kafka.envelope import Command, Refused
 from otus_kafka.executed import Executed
 from otus_kafka.gate import BURST_S, Gate
+from otus_kafka.inflate import Guard, guard_fetches
 from otus_kafka.link import ProducerLink
 from otus_kafka.rate import Bucket
 from otus_kafka.reports import Reports
 from otus_kafka.settings import KafkaChannelConfig
 
 POLL_MS = 500
-POLL_MOST = 100
+POLL_MOST = 16
+"""Records that may lie here at once, each at most as large as what a batch may inflate to."""
+INFLATED = 2
+"""A batch may inflate to so many times ``max_command_bytes``."""
 SILENT_REQUESTS = 6
 """A consumer that heard nothing of its broker for so many times ``request_timeout`` is made anew: it looks the brokers' names up only at its start."""
 BACKOFF_S = (0.5, 10.0)
@@ -44,6 +49,10 @@ QUIET = frozenset({"rate", "unsigned", "signature", "too_large", "busy"})
 LOG_RATE, LOG_BURST = 1.0, 20.0
 FETCH_EXTRA = 65536
 IDS_MIN = 10_000
+SKIPPED = {
+    "inflated": "a batch of records inflates beyond twice max_command_bytes",
+    "unfinished": "this record was begun by a process that did not finish it",
+}
 UNSIGNED = "commands need no signature: whoever can write to the topic commands this node; set signing.required"
 
 log = structlog.get_logger("otus.kafka")
@@ -58,7 +67,7 @@ class KafkaChannel(BaseCommandChannel):
         self._consumer: AIOKafkaConsumer | None = None
         self._link: ProducerLink | None = None
         self._handler: CommandHandler | None = None
-        self._waiting: asyncio.Queue[Command] = asyncio.Queue(WAITING_MAX)
+        self._waiting: asyncio.Queue[tuple[Command, str]] = asyncio.Queue(WAITING_MAX)
         self._chores = Chores()
         self._line = LastLine()
         self._silent_s = config.request_timeout * SILENT_REQUESTS
@@ -73,7 +82,9 @@ class KafkaChannel(BaseCommandChannel):
         self._group = config.group_id or f"otus-{context.hostname}"
         self._gate = Gate(config, context.hostname)
         window = (config.command_ttl + config.command_clock_skew + BURST_S) * config.max_commands_per_second
-        self._executed = Executed(self._state_file(), max(IDS_MIN, int(window)))
+        state = self._state_file()
+        self._begun = Begun(state and state.with_name(state.name + ".begun"))
+        self._executed = Executed(state, max(IDS_MIN, int(window)))
         self._options = client_options(config)
 
     def _state_file(self) -> Path | None:
@@ -91,6 +102,7 @@ class KafkaChannel(BaseCommandChannel):
             log.warning("command_channel_unsigned", topic=self._config.topic, message=UNSIGNED)
         try:
             self._executed.load(time.time() - self._config.command_ttl - self._config.command_clock_skew)
+            self._begun.open()
         except OSError as error:
             log.error("command_state_unusable", error=str(error))
         heartbeat = self._config.heartbeat
@@ -109,6 +121,7 @@ class KafkaChannel(BaseCommandChannel):
         if self._link is not None:
             await self._link.stop()
             self._link = None
+        self._begun.close()
 
     def status(self) -> Mapping[str, Any]:
         """Give the connection's state, and what became of the commands."""
@@ -126,6 +139,8 @@ class KafkaChannel(BaseCommandChannel):
     async def _consume(self) -> None:
         """Stay connected and take what comes."""
         pause = BACKOFF_S[0]
+        limit = INFLATED * self._config.max_command_bytes
+        guard_fetches(Guard(limit, self._put_out, self._begun.begin, self._begun.end))
         while True:
             self._line.listen()
             began = time.monotonic()
@@ -175,7 +190,7 @@ class KafkaChannel(BaseCommandChannel):
                 batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_MOST)
             assigned = frozenset(consumer.assignment())
             if assigned and assigned != known:
-                await self._settle(consumer, assigned)
+                await self._settle(consumer, assigned, batches)
                 known = assigned
             latest = max((consumer.last_poll_timestamp(part) or 0 for part in assigned), default=0) / 1000
             heard = max(heard, time.monotonic() - max(0.0, time.time() - latest)) if latest else heard
@@ -186,9 +201,11 @@ class KafkaChannel(BaseCommandChannel):
             if batches:
                 await consumer.commit()
 
-    async def _settle(self, consumer: AIOKafkaConsumer, assigned: frozenset[Any]) -> None:
-        """Commit where we begin, so that what comes while we are away later is not skipped."""
-        positions = {part: await consumer.position(part) for part in assigned}
+    async def _settle(self, consumer: AIOKafkaConsumer, assigned: frozenset[Any], taken: Mapping[Any, Any]) -> None:
+        """Commit where we begin, so that what comes while we are away later is not skipped; what was just taken is not done yet."""
+        positions = {
+            part: taken[part][0].offset if part in taken else await consumer.position(part) for part in assigned
+        }
         await consumer.commit(positions)
         if self._reason:
             log.info("command_channel_up", topic=self._config.topic, group=self._group)
@@ -196,16 +213,25 @@ class KafkaChannel(BaseCommandChannel):
 
     async def _take(self, records: Sequence[ConsumerRecord]) -> None:
         for record in records:
-            headers = dict(record.headers)
-            now = time.time()
+            place, now = f"@{record.partition}:{record.offset}", time.time()
+            if not self._begun.begin(place):
+                self._put_out("unfinished")
+                continue
             try:
-                command = self._gate.check(record.value, headers, now)
+                command = self._gate.check(record.value, dict(record.headers), now)
+                self._begun.end()
                 if command is None:
                     self._counts["for_others"] += 1
                     continue
-                await self._accept(command, f"@{record.partition}:{record.offset}", now)
+                await self._accept(command, place, now)
             except Refused as refused:
-                await self._refuse(refused)
+                self._begun.end()
+                await self._refuse(refused, place)
+
+    def _put_out(self, reason: str) -> None:
+        """Count and tell what is skipped unread: it inflates beyond the bound, or the last process did not survive it."""
+        self._counts[f"refused:{reason}"] += 1
+        self._say("command_refused", reason=SKIPPED[reason])
 
     async def _accept(self, command: Command, place: str, now: float) -> None:
         """Queue a command for execution, unless it has been executed. Raises Refused."""
@@ -220,11 +246,13 @@ class KafkaChannel(BaseCommandChannel):
             await asyncio.to_thread(self._executed.add, request_id, now)
         except OSError as error:
             log.error("command_state_unusable", error=str(error))
-        self._waiting.put_nowait(command)
+        self._waiting.put_nowait((command, place))
 
-    async def _refuse(self, refused: Refused) -> None:
+    async def _refuse(self, refused: Refused, place: str) -> None:
         self._counts[f"refused:{refused.reason}"] += 1
-        self._say("command_refused", reason=refused.text, command=refused.command, request_id=refused.request_id)
+        self._say(
+            "command_refused", reason=refused.text, record=place, command=refused.command, request_id=refused.request_id
+        )
         if refused.reason in QUIET or refused.target not in (envelope.EVERYBODY, self._context.hostname):
             return
         await self._answer(refused.command, refused.request_id, envelope.error(envelope.INVALID_REQUEST, refused.text))
@@ -237,10 +265,29 @@ class KafkaChannel(BaseCommandChannel):
     async def _execute(self) -> None:
         """Run commands in the order in which they came."""
         while True:
-            command = await self._waiting.get()
+            command, place = await self._waiting.get()
             answer = await self._run(command)
+            self._record(command, place, answer)
             self._counts["executed"] += 1
             await self._answer(command.command, command.request_id, answer)
+
+    def _record(self, command: Command, place: str, answer: Mapping[str, Any]) -> None:
+        """Log who wanted what, and what became of it."""
+        problem = answer.get("error")
+        log.info(
+            "command_executed",
+            channel="kafka",
+            topic=self._config.topic,
+            record=place,
+            principal=f"key of {command.target}" if command.signed else "unsigned",
+            command=command.command,
+            request_id=command.request_id,
+            task=printable(str(_task_of(command.payload)), 64),
+            result="error" if problem else "done",
+            error=printable(str(problem.get("message") if isinstance(problem, dict) else problem), 300)
+            if problem
+            else "",
+        )
 
     async def _run(self, command: Command) -> Mapping[str, Any]:
         assert self._handler is not None
@@ -259,6 +306,9 @@ class KafkaChannel(BaseCommandChannel):
             return
         value = envelope.make_answer(self._context.hostname, command, request_id, answer, time.time())
         sent = await self._send(self._config.response_topic, value)
+        log.debug(
+            "answer_written" if sent else "answer_not_written", topic=self._config.response_topic, request_id=request_id
+        )
         self._counts["answers_sent" if sent else "answers_lost"] += 1
 
     async def _send(self, topic: str, value: bytes) -> bool:
@@ -275,3 +325,8 @@ class KafkaChannel(BaseCommandChannel):
         except (KafkaError, TimeoutError, OSError) as error:
             self._say("answer_lost", topic=topic, error=f"{type(error).__name__}: {error}")
             return False
+
+
+def _task_of(payload: Mapping[str, Any]) -> object:
+    config = payload.get("config") or payload.get("task")
+    return payload.get("task_id") or (config.get("id", "") if isinstance(config, dict) else "")

@@ -36,6 +36,7 @@ class Command:
     timestamp: float
     request_id: str
     payload: Mapping[str, Any]
+    signed: bool = False
 
     def refused(self, reason: str, text: str) -> Refused:
         """Give the refusal of this command."""
@@ -62,7 +63,7 @@ def parse_command(value: bytes | None) -> Command:
         raise Refused("malformed", "not JSON") from None
     if not isinstance(data, dict):
         raise Refused("malformed", "not a JSON object")
-    about = {name: _text(data, name) for name in ("request_id", "command", "target")}
+    about: dict[str, Any] = {name: _text(data, name) for name in ("request_id", "command", "target")}
     if data.get("version") != VERSION:
         raise Refused("version", f"the version must be {VERSION!r}", **about)
     if not about["target"]:

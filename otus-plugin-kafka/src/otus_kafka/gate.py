@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import attrs
+
 from otus_core import PluginInitFailed
 from otus_kafka.envelope import EVERYBODY, SIGNATURE_HEADER, Command, Refused, is_signed, parse_command, read_keys
 from otus_kafka.rate import Bucket
@@ -30,21 +32,22 @@ class Gate:
         command = parse_command(value)
         if command.target not in (EVERYBODY, self._hostname):
             return None
-        self._check_signature(command, value or b"", headers)
+        command = attrs.evolve(command, signed=self._check_signature(command, value or b"", headers))
         self._check_age(command, now)
         if not self._bucket.take():
             raise command.refused("rate", f"more than {config.max_commands_per_second:g} commands a second")
         return command
 
-    def _check_signature(self, command: Command, value: bytes, headers: Mapping[str, bytes]) -> None:
+    def _check_signature(self, command: Command, value: bytes, headers: Mapping[str, bytes]) -> bool:
         if not self._config.signing.required and not (self._keys and SIGNATURE_HEADER in headers):
-            return
+            return False
         if SIGNATURE_HEADER not in headers:
             raise command.refused("unsigned", "commands must be signed")
         if not is_signed(self._keys.get(command.target), value, headers):
             raise command.refused("signature", "the signature is not valid here")
         if not command.request_id:
             raise command.refused("no_request_id", "a signed command needs a request_id, or it could be sent again")
+        return True
 
     def _check_age(self, command: Command, now: float) -> None:
         age = now - command.timestamp
