@@ -12,7 +12,6 @@ import typer
 
 from otus_core.cli.app import OtusGroup, app
 from otus_core.cli.help import OPTIONS
-from otus_core.config.daemon import DaemonConfig
 from otus_core.config.effective import variables
 from otus_core.config.reference import reference
 from otus_core.declarations import KINDS, NoConfig
@@ -122,15 +121,17 @@ def pages() -> dict[str, str]:
 
 def configuration(registry: Registry) -> str:
     """The daemon's keys and the variables that override them."""
-    names = {".".join(path): name for name, (path, _) in variables(DaemonConfig, registry.config_sections()).items()}
+    cls = registry.config_sections().config_class()
+    names = {".".join(path): name for name, (path, _) in variables(cls).items()}
     example = names["log.level"]
     return (
         "# The daemon's configuration\n\n"
         "Keys below `otus:` of the file that `otus daemon -c FILE` reads. [deploy/config.yml](../../deploy/config.yml) has them all with their defaults; "
         "`otus validate -f FILE` checks one.\n\n"
         f"Each key can be overridden by a variable: `OTUS_` and its path in upper case, dots as underscores: `log.level` by `{example}`. Lists are written with commas, "
-        "mappings as `key=value` with commas, anything as YAML or JSON. Keys of the `kafka` sections are those of the [components](components.md) of that name.\n\n"
-        + reference(DaemonConfig)
+        "mappings as `key=value` with commas, anything as YAML or JSON. Below `reporters.NAME` and `command_channel.NAME` are the options "
+        "of the [component](components.md) of that name; "
+        "blocks that several components share, such as `kafka`, come from plugins.\n\n" + reference(cls)
     )
 
 

@@ -83,7 +83,7 @@ def seeds() -> list[bytes]:
     }
     lines = "id: t1\ncapture: {type: pcap, files: [x]}\nparsers:\n  - sip\nreporters: [discard]\n"
     return [
-        shipped_config().encode(),
+        shipped_config(registry().config_sections()).encode(),
         json.dumps(task).encode(),
         json.dumps({"command": "task_create", "task": task}, indent=2).encode(),
         lines.encode(),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Parser,
         Processor,
         Reporter,
+        SharedConfig,
     )
     from otus_core.errors import (
         BpfInvalid,
@@ -86,6 +87,7 @@ _EXPORTS = {
         "Parser",
         "Processor",
         "Reporter",
+        "SharedConfig",
     ),
     "errors": (
         "BpfInvalid",
@@ -150,6 +152,7 @@ __all__ = [
     "RawPacket",
     "ReportResult",
     "Reporter",
+    "SharedConfig",
     "__version__",
     "compile_bpf",
     "configuration",

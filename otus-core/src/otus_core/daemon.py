@@ -362,7 +362,7 @@ def task_defaults(config: DaemonConfig) -> TaskDefaults:
             "send_timeout": sending.send_timeout,
             "max_retries": sending.max_retries,
         },
-        components={"reporter:kafka": config.reporters.kafka},
+        components={f"reporter:{name}": options for name, options in config.reporters.items()},
     )
 
 

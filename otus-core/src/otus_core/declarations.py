@@ -15,6 +15,7 @@ import attrs
 Stability = Literal["experimental", "beta", "stable", "deprecated"]
 STABILITIES: tuple[Stability, ...] = ("experimental", "beta", "stable", "deprecated")
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
+BLOCK = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 
 
 @attrs.define
@@ -147,6 +148,39 @@ class CommandGroup:
 
     app: str = attrs.field(validator=_factory)
     summary: str
+
+
+def _block(_instance: object, _attribute: attrs.Attribute[str], value: str) -> None:
+    if not isinstance(value, str) or not BLOCK.match(value):
+        raise ValueError(f"name {value!r}: use 1 to 32 of a-z 0-9 _, a letter first")
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class SharedConfig:
+    """A block of the daemon's configuration, ``otus.NAME``, from which several components of a plugin inherit.
+
+    ``config`` is its configuration class, or names it; every key has a default. ``heirs`` are the components, as ``"reporter:NAME"`` or ``"command_channel:NAME"``: a
+    key that is set here and neither in ``otus.reporters.NAME`` (``otus.command_channel.NAME``) nor in the task itself is theirs too.
+    """
+
+    name: str = attrs.field(validator=_block)
+    config: str | type
+    heirs: tuple[str, ...] = attrs.field(validator=attrs.validators.min_len(1))
+    summary: str = ""
+
+    @heirs.validator
+    def _check_heirs(self, _attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+        for heir in value:
+            kind, _, name = heir.partition(":")
+            if kind not in ("reporter", "command_channel") or not NAME.match(name):
+                raise ValueError(f"heir {heir!r}: use reporter:NAME or command_channel:NAME")
+
+    def load_config(self) -> type:
+        """Import and return the configuration class. Raises whatever the import raises, and TypeError for what is none."""
+        found: Any = _named(self.config) if isinstance(self.config, str) else self.config
+        if not (isinstance(found, type) and attrs.has(found)):
+            raise TypeError(f"{self.config!r} is not a configuration class")
+        return found
 
 
 KINDS: dict[str, type[Declaration]] = {c.kind: c for c in (Capturer, Parser, Processor, Reporter, CommandChannel)}

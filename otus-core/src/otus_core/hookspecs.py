@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    from otus_core.declarations import CommandGroup, Declaration
+    from otus_core.declarations import CommandGroup, Declaration, SharedConfig
 
 PROJECT = "otus"
 ENTRY_POINT_GROUP = "otus.plugins"
@@ -35,7 +35,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 @hookspec
-def otus_components() -> Iterable[Declaration]:
+def otus_components() -> Iterable[Declaration | SharedConfig]:
     """Declare the plugin's components.
 
     Called once when the plugin is loaded. Keep the module light: name factories as text, import nothing heavy::

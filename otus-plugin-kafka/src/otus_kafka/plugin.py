@@ -12,8 +12,14 @@ FAILURES = ("ambiguous", "auth", "encode", "refused", "stopped", "too_large", "t
 
 
 @otus_core.hookimpl
-def otus_components() -> Iterator[otus_core.Declaration]:
-    """Declare the reporter and the command channel."""
+def otus_components() -> Iterator[otus_core.Declaration | otus_core.SharedConfig]:
+    """Declare the reporter, the command channel, and what they share."""
+    yield otus_core.SharedConfig(
+        name="kafka",
+        config="otus_kafka.settings:SharedKafkaConfig",
+        heirs=("command_channel:kafka", "reporter:kafka"),
+        summary="Kafka, for all that use it.",
+    )
     yield otus_core.Reporter(
         name="kafka",
         factory="otus_kafka.reporter:KafkaReporter",

@@ -15,14 +15,19 @@ LEVELS = {"none": (), "snappy": (), "gzip": (1, 9), "lz4": (1, 12), "zstd": (1, 
 
 
 @configuration
-class SaslConfig:
-    """How to log in."""
+class SaslOptions:
+    """How to log in; not yet whole."""
 
     enabled: bool = option(default=False, help="Log in with SASL.")
     mechanism: str = option(default="PLAIN", choices=MECHANISMS, help="SASL mechanism.")
     username: str = option(default="", help="User name.")
     password: str = option(default="", secret=True, help="Password; better in password_file.")
     password_file: str = option(default="", help="File that holds the password.")
+
+
+@configuration
+class SaslConfig(SaslOptions):
+    """How to log in."""
 
     def __attrs_post_init__(self) -> None:
         if not self.enabled:
@@ -34,8 +39,8 @@ class SaslConfig:
 
 
 @configuration
-class TlsConfig:
-    """How the connection is secured."""
+class TlsOptions:
+    """How the connection is secured; not yet whole."""
 
     enabled: bool = option(default=False, help="Use TLS.")
     ca_file: str = option(default="", help="PEM file with the authorities to trust. Empty: the system's.")
@@ -44,9 +49,23 @@ class TlsConfig:
     password_file: str = option(default="", help="File that holds the key's password.")
     verify_hostname: bool = option(default=True, help="Whether the broker's certificate must name its host.")
 
+
+@configuration
+class TlsConfig(TlsOptions):
+    """How the connection is secured."""
+
     def __attrs_post_init__(self) -> None:
         if self.key_file and not self.cert_file:
             raise ConfigInvalid([ConfigProblem("cert_file", "is required where there is a key_file")])
+
+
+@configuration
+class SharedKafkaConfig:
+    """What the reporter and the command channel inherit. Each checks the whole of what it has in the end."""
+
+    brokers: list[str] = option(factory=list, help="host:port of brokers to start from.")
+    sasl: SaslOptions = option(factory=SaslOptions, help="Login.")
+    tls: TlsOptions = option(factory=TlsOptions, help="Encryption.")
 
 
 @configuration

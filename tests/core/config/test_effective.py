@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 
-from otus_core import ConfigInvalid, configuration, option
+from otus_core import ConfigInvalid, configuration, load_file, option
 from otus_core.config.changes import changes
 from otus_core.config.daemon import DaemonConfig
 from otus_core.config.effective import load_effective, socket_path, variables
+from otus_core.config.mask import mask
 from otus_core.config.sample import sample
+from otus_core.config.sections import Sections
 from otus_core.config.structure import structure
+from otus_core.config.unstructure import MASK
+from otus_core.plugins.loader import load as load_plugins
 
+SECTIONS = load_plugins().config_sections()
 NODE = {"OTUS_NODE_IP": "192.0.2.10"}
 
 
@@ -32,7 +39,7 @@ def test_no_file_means_all_defaults() -> None:
 def test_everything_that_is_wrong_is_told_at_once(file: Path) -> None:
     file.write_text("otus:\n  log: {levle: info, format: 3}\n  metrics: {listen: nowhere}\n  nodes: {}\n")
     with pytest.raises(ConfigInvalid) as caught:
-        load_effective(file, {**NODE, "OTUS_RESOURCES_MAX_WORKERS": "many"})
+        load_effective(file, {**NODE, "OTUS_RESOURCES_MAX_WORKERS": "many"}, SECTIONS)
     paths = {problem.path for problem in caught.value.problems}
     assert paths == {
         "otus.log.levle",
@@ -64,14 +71,14 @@ def test_everything_that_is_wrong_is_told_at_once(file: Path) -> None:
 )
 def test_a_variable_overrides_its_key(file: Path, variable: str, text: str, path: str, value: object) -> None:
     file.write_text("otus:\n  log: {level: error}\n")
-    found: object = load_effective(file, {**NODE, variable: text}).config
+    found: object = load_effective(file, {**NODE, variable: text}, SECTIONS).config
     for key in path.split("."):
         found = getattr(found, key)
     assert found == value
 
 
 def test_every_key_has_a_variable_of_its_own() -> None:
-    found = variables()
+    found = variables(SECTIONS.config_class(), SECTIONS)
     assert len({path for path, _ in found.values()}) == len(found) >= 60
 
 
@@ -81,9 +88,10 @@ class Channel:
 
 
 def test_a_plugin_s_keys_have_variables_too() -> None:
-    environment = {**NODE, "OTUS_COMMAND_CHANNEL_KAFKA_TOPIC": "other"}
-    found = load_effective(None, environment, {"command_channel.kafka": Channel})
-    assert found.config.command_channel.kafka == {"topic": "other"}
+    environment = {**NODE, "OTUS_COMMAND_CHANNEL_SIGNAL_TOPIC": "other"}
+    found = load_effective(None, environment, Sections(classes={"command_channel.signal": Channel}))
+    channel: Any = found.config.command_channel
+    assert (channel.type, channel.signal) == ("signal", {"topic": "other"})
 
 
 def test_kafka_sections_inherit_and_override(file: Path) -> None:
@@ -91,16 +99,16 @@ def test_kafka_sections_inherit_and_override(file: Path) -> None:
         "otus:\n  kafka: {brokers: [k1:9092], tls: {enabled: true}}\n"
         "  reporters: {kafka: {brokers: [k2:9092], compression: zstd}}\n"
     )
-    config = load_effective(file, NODE).config
+    config: Any = load_effective(file, NODE, SECTIONS).config
     assert config.command_channel.kafka == {"brokers": ["k1:9092"], "tls": {"enabled": True}}
-    assert config.reporters.kafka == {"brokers": ["k2:9092"], "tls": {"enabled": True}, "compression": "zstd"}
+    assert config.reporters["kafka"] == {"brokers": ["k2:9092"], "tls": {"enabled": True}, "compression": "zstd"}
 
 
 def test_the_node_s_name_is_expanded_everywhere(file: Path) -> None:
     file.write_text(
         "otus:\n  node: {hostname: edge-1}\n  command_channel: {kafka: {group_id: 'otus-${node.hostname}'}}\n"
     )
-    found = load_effective(file, NODE)
+    found: Any = load_effective(file, NODE, SECTIONS)
     assert found.hostname == "edge-1"
     assert found.config.command_channel.kafka["group_id"] == "otus-edge-1"
 
@@ -144,4 +152,34 @@ def test_a_reload_tells_what_waits_for_a_restart() -> None:
 def test_the_sample_is_the_defaults() -> None:
     from otus_core.config.load import load_text
 
-    assert structure(DaemonConfig, load_text(sample(DaemonConfig))) == DaemonConfig()
+    cls = SECTIONS.config_class()
+    assert structure(cls, load_text(sample(cls))) == cls()
+
+
+def test_a_section_of_a_plugin_that_is_not_there_is_left_out_with_a_warning(file: Path) -> None:
+    file.write_text(
+        "otus: {acme: {password: x}, command_channel: {acme: {}}, reporters: {acme: {password: x}, discard: {}}}\n"
+    )
+    with pytest.raises(ConfigInvalid) as caught:
+        load_effective(file, NODE, SECTIONS)
+    assert {problem.path for problem in caught.value.problems} == {"otus.acme", "otus.command_channel.acme"}
+    partial = attrs.evolve(SECTIONS, is_complete=False)
+    found = load_effective(file, NODE, partial)
+    assert [warning.partition(":")[0] for warning in found.warnings] == [
+        "otus.acme",
+        "otus.command_channel.acme",
+        "otus.reporters.acme",
+    ]
+    shown = mask(load_file(file)["otus"], partial.config_class(), partial.classes)
+    assert (shown["acme"], shown["reporters"]) == (MASK, {"acme": MASK, "discard": {}})
+
+
+def test_a_misspelt_section_or_option_is_refused_also_when_a_plugin_is_left_out(file: Path) -> None:
+    file.write_text("otus: {metrcs: {}, kafak: {}, reporters: {kafak: {}, kafka: {topc: x}}}\n")
+    with pytest.raises(ConfigInvalid) as caught:
+        load_effective(file, NODE, attrs.evolve(SECTIONS, is_complete=False))
+    assert {problem.path for problem in caught.value.problems} == {"otus.metrcs", "otus.kafak"}
+    file.write_text("otus: {reporters: {kafak: {}, kafka: {topc: x}}}\n")
+    with pytest.raises(ConfigInvalid) as caught:
+        load_effective(file, NODE, SECTIONS)
+    assert {problem.path for problem in caught.value.problems} == {"otus.reporters.kafak", "otus.reporters.kafka.topc"}

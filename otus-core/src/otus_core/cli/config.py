@@ -18,14 +18,15 @@ def _group() -> None:
 
 
 @app.command("sample")
-def sample() -> None:
+def sample(context: typer.Context) -> None:
     """Print a configuration with every key, what it is for, and its default.
 
-    What a plugin adds under its own name is shown by `otus plugins show NAME --sample`.
+    The blocks that installed plugins share between their components are in it. The options of a reporter or a command channel, below its name, are
+    shown by `otus plugins show NAME --sample`.
     """
     from otus_core.config.shipped import shipped_config
 
-    typer.echo(shipped_config(), nl=False)
+    typer.echo(shipped_config(session_of(context).registry.config_sections()), nl=False)
 
 
 @app.command("show")
@@ -47,20 +48,18 @@ def show(
 
 
 def _effective(session: Any) -> dict[str, Any]:
-    from otus_core.config.daemon import DaemonConfig
     from otus_core.config.effective import ROOT, load_effective
     from otus_core.config.mask import mask
     from otus_core.config.unstructure import unstructure
 
     sections = session.registry.config_sections()
     found = load_effective(session.config, sections=sections)
-    data = mask(unstructure(found.config), DaemonConfig, sections)
+    data = mask(unstructure(found.config), type(found.config), sections.classes)
     data["node"].update(hostname=found.hostname, ip=found.ip)
     return {ROOT: data}
 
 
 def _given(session: Any) -> dict[str, Any]:
-    from otus_core.config.daemon import DaemonConfig
     from otus_core.config.effective import ROOT, effective_from
     from otus_core.config.load import load_file
     from otus_core.config.mask import mask
@@ -71,4 +70,4 @@ def _given(session: Any) -> dict[str, Any]:
     data = load_file(session.config)
     sections = session.registry.config_sections()
     effective_from(data, str(session.config), sections=sections)
-    return {ROOT: mask(data[ROOT], DaemonConfig, sections)}
+    return {ROOT: mask(data[ROOT], sections.config_class(), sections.classes)}

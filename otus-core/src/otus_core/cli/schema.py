@@ -20,8 +20,8 @@ def task(context: typer.Context) -> None:
 
 
 @app.command("config")
-def config() -> None:
-    """Print the schema of the daemon's configuration file."""
+def config(context: typer.Context) -> None:
+    """Print the schema of the daemon's configuration file, with the sections of every installed plugin."""
     from otus_core.config.shipped import config_schema
 
-    typer.echo(json.dumps(config_schema(), indent=2))
+    typer.echo(json.dumps(config_schema(session_of(context).registry.config_sections()), indent=2))

@@ -6,12 +6,14 @@ from typing import Any
 
 import attrs
 
+from otus_core.config.daemon import DaemonConfig
+from otus_core.config.sections import keys_of
+
 AT_ONCE = (
     "log.level",
     "metrics.interval",
     "backpressure",
     "core.decoder",
-    "kafka",
     "reporters",
     "resources",
     "task_persistence.gc_interval",
@@ -24,7 +26,8 @@ AT_ONCE = (
 def changes(old: Any, new: Any) -> tuple[list[str], list[str]]:
     """Give the paths that changed and take effect, and those that changed and need a restart."""
     differing = _differing(old, new, "")
-    at_once = [path for path in differing if path.startswith(AT_ONCE)]
+    own = keys_of(DaemonConfig)  # other keys are blocks of plugins, which tasks inherit
+    at_once = [path for path in differing if path.startswith(AT_ONCE) or path.partition(".")[0] not in own]
     return at_once, [path for path in differing if path not in at_once]
 
 

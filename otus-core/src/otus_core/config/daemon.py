@@ -46,40 +46,6 @@ class TaskPersistenceConfig:
 
 
 @configuration
-class SaslConfig:
-    """How to log in to Kafka."""
-
-    enabled: bool = option(default=False, help="Log in with SASL.")
-    mechanism: str = option(
-        default="PLAIN", choices=("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"), help="SASL mechanism."
-    )
-    username: str = option(default="", help="User name.")
-    password: str = option(default="", secret=True, help="Password; better in password_file.")
-    password_file: str = option(default="", help="File that holds the password.")
-
-
-@configuration
-class TlsConfig:
-    """How the connection to Kafka is secured."""
-
-    enabled: bool = option(default=False, help="Use TLS.")
-    ca_file: str = option(default="", help="PEM file with the authorities to trust. Empty: the system's.")
-    cert_file: str = option(default="", help="PEM file with this client's certificate.")
-    key_file: str = option(default="", help="PEM file with this client's key.")
-    password_file: str = option(default="", help="File that holds the key's password.")
-    verify_hostname: bool = option(default=True, help="Whether the broker's certificate must name its host.")
-
-
-@configuration
-class KafkaConfig:
-    """What command_channel.kafka and reporters.kafka inherit."""
-
-    brokers: list[str] = option(factory=list, help="host:port of brokers to start from.")
-    sasl: SaslConfig = option(factory=SaslConfig, help="Login.")
-    tls: TlsConfig = option(factory=TlsConfig, help="Encryption.")
-
-
-@configuration
 class AllowConfig:
     """What a caller from afar may do, over whatever channel."""
 
@@ -103,23 +69,14 @@ class CommandChannelConfig:
     """Commands from afar."""
 
     enabled: bool = option(default=False, help="Take commands from the channel.")
-    type: str = option(default="kafka", help="Name of the command channel.")
+    type: str = option(
+        default="",
+        help="Name of the command channel. Empty: the one that has a section here, or else the one that is installed.",
+    )
     command_ttl: Duration = option(default=300.0, gt=0, help="Older commands are refused.")
     command_clock_skew: Duration = option(default=30.0, ge=0, help="Commands further in the future are refused.")
-    kafka: dict[str, Any] = option(
-        factory=dict, help="The kafka channel's options; brokers, sasl and tls are inherited from otus.kafka."
-    )
-    options: dict[str, Any] = option(factory=dict, help="The options of a channel of another type.")
+    options: dict[str, Any] = option(factory=dict, help="The options of a channel that has no section of its own here.")
     allow: AllowConfig = option(factory=AllowConfig, help="What a caller from afar may do.")
-
-
-@configuration
-class ReportersConfig:
-    """Defaults for the reporters of new tasks, by the reporter's name."""
-
-    kafka: dict[str, Any] = option(
-        factory=dict, help="The kafka reporter's options; brokers, sasl and tls are inherited from otus.kafka."
-    )
 
 
 @configuration
@@ -288,9 +245,11 @@ class DaemonConfig:
         default="", help="Folder of task files, applied at start and reload; tasks.d beside this file when empty."
     )
     task_persistence: TaskPersistenceConfig = option(factory=TaskPersistenceConfig, help="Tasks on disk.")
-    kafka: KafkaConfig = option(factory=KafkaConfig, help="Kafka, for all that use it.")
     command_channel: CommandChannelConfig = option(factory=CommandChannelConfig, help="Commands from afar.")
-    reporters: ReportersConfig = option(factory=ReportersConfig, help="Defaults for reporters.")
+    reporters: dict[str, dict[str, Any]] = option(
+        factory=dict,
+        help="Defaults for the reporters of all tasks, by the reporter's name: what a task's own `config` does not say.",
+    )
     resources: ResourcesConfig = option(factory=ResourcesConfig, help="Limits.")
     backpressure: BackpressureConfig = option(factory=BackpressureConfig, help="Slow reporters.")
     core: CoreConfig = option(factory=CoreConfig, help="Decoding.")

@@ -16,21 +16,20 @@ from typing import Any, TypeVar
 
 import attrs
 
-from otus_core.config.daemon import DaemonConfig
+from otus_core.config.daemon import CommandChannelConfig, DaemonConfig
 from otus_core.config.load import load_file, load_text
+from otus_core.config.sections import CHANNEL, REPORTERS, Sections, keys_of
 from otus_core.config.shape import Either, Entries, Field, Items, Nested, Scalar, Shape, fields_of
-from otus_core.config.structure import structure
+from otus_core.config.structure import structure, unknown_key
 from otus_core.errors import ConfigInvalid, ConfigProblem
 
 ROOT = "otus"
 PREFIX = "OTUS_"
 HOSTNAME = "${node.hostname}"
-INHERITED = ("brokers", "sasl", "tls")
 SIOCGIFADDR = 0x8915  # linux/sockios.h
 SIOCGIFFLAGS = 0x8913
 IFF_UP, IFF_LOOPBACK = 0x1, 0x8
 
-Classes = Mapping[str, type]
 T = TypeVar("T")
 
 
@@ -46,11 +45,11 @@ class Effective:
 
 
 def load_effective(
-    path: Path | None, environment: Mapping[str, str] = os.environ, sections: Classes | None = None
+    path: Path | None, environment: Mapping[str, str] = os.environ, sections: Sections | None = None
 ) -> Effective:
     """Read the daemon's configuration.
 
-    ``sections`` gives a plugin's configuration class for ``command_channel.kafka`` and ``reporters.kafka``, so that their keys are checked and have variables too.
+    ``sections`` are the parts that plugins define. Without them, before plugins are loaded, such parts are left out unseen.
     """
     if path is None:
         return effective_from({ROOT: {}}, "defaults", environment, sections)
@@ -58,24 +57,70 @@ def load_effective(
 
 
 def effective_from(
-    data: Any, source: str, environment: Mapping[str, str] = os.environ, sections: Classes | None = None
+    data: Any, source: str, environment: Mapping[str, str] = os.environ, sections: Sections | None = None
 ) -> Effective:
     """Settle what a configuration file holds. Raises ConfigInvalid, whose problems name ``source``."""
-    sections = sections or {}
+    sections = sections or Sections(is_strict=False)
+    cls = sections.config_class()
     data = _rooted(data, source)
-    problems = _override(data, environment, sections)
+    data, warnings = _claimed(data, cls, sections)
+    problems = _override(data, environment, cls, sections)
     hostname = _hostname(data)
     data = _expanded(data, hostname)
     try:
-        config = structure(DaemonConfig, data, ROOT, source)
+        config = structure(cls, data, ROOT, source)
     except ConfigInvalid as error:
         raise ConfigInvalid([*error.problems, *problems], source) from None
+    problems += _reporter_problems(config.reporters, sections)
     if problems:
         raise ConfigInvalid(problems, source)
-    config = _inherit(config)
+    config = _inherit(_with_channel(config, sections), sections)
     ip = environment.get("OTUS_NODE_IP") or config.node.ip or _first_address()
     _check_address(ip, source)
-    return Effective(config=config, hostname=hostname, ip=ip, source=source, warnings=_warnings(config))
+    return Effective(config=config, hostname=hostname, ip=ip, source=source, warnings=(*warnings, *_warnings(config)))
+
+
+def _claimed(data: dict[str, Any], cls: type, sections: Sections) -> tuple[dict[str, Any], list[str]]:
+    """Leave out the sections of plugins that are not there; gives what is to be said of them."""
+    channel = next(field.shape for field in fields_of(cls) if field.key == CHANNEL)
+    assert isinstance(channel, Nested)
+    kept, warnings = _kept(data, keys_of(cls), ROOT, sections)
+    for key, known in ((CHANNEL, keys_of(channel.cls)), (REPORTERS, sections.reporters)):
+        if isinstance(kept.get(key), dict):
+            kept[key], more = _kept(kept[key], known, f"{ROOT}.{key}", sections)
+            warnings += more
+    return kept, warnings
+
+
+def _kept(
+    data: dict[str, Any], known: tuple[str, ...], path: str, sections: Sections
+) -> tuple[dict[str, Any], list[str]]:
+    left_out = sections.unclaimed(data, known)
+    warnings = [f"{path}.{key}: {said}" for key, said in left_out.items() if said]
+    return {key: value for key, value in data.items() if key not in left_out}, warnings
+
+
+def _reporter_problems(reporters: Mapping[str, Mapping[str, Any]], sections: Sections) -> list[ConfigProblem]:
+    """Say which reporters, and which of their options, there are not. Values are checked with the task that inherits them."""
+    problems = []
+    for name, options in reporters.items():
+        path = f"{ROOT}.{REPORTERS}.{name}"
+        if name not in sections.reporters:
+            problems.append(ConfigProblem(path, unknown_key(name, sections.reporters)))
+            continue
+        known = keys_of(sections.classes[f"{REPORTERS}.{name}"])
+        problems += [ConfigProblem(f"{path}.{key}", unknown_key(key, known)) for key in options if key not in known]
+    return problems
+
+
+def _with_channel(config: DaemonConfig, sections: Sections) -> DaemonConfig:
+    """Settle which command channel is meant where none is named."""
+    channel = config.command_channel
+    if channel.type:
+        return config
+    given = [name for name in sections.channels if getattr(channel, name)]
+    name = next(iter(given if len(given) == 1 else sections.channels if len(sections.channels) == 1 else []), "")
+    return _evolved(config, command_channel=_evolved(channel, type=name))
 
 
 def _rooted(data: Any, source: str) -> dict[str, Any]:
@@ -93,7 +138,8 @@ def _rooted(data: Any, source: str) -> dict[str, Any]:
 def channel_settings(config: DaemonConfig, cls: type[T], source: str = "") -> T:
     """Give the command channel's own settings, of its plugin's class. Raises ConfigInvalid."""
     channel = config.command_channel
-    key, options = ("kafka", channel.kafka) if channel.type == "kafka" else ("options", channel.options)
+    has_own = channel.type not in keys_of(CommandChannelConfig) and hasattr(channel, channel.type)
+    key, options = (channel.type, getattr(channel, channel.type)) if has_own else ("options", channel.options)
     bounds = {"command_ttl": channel.command_ttl, "command_clock_skew": channel.command_clock_skew}
     own: type = cls
     wanted = {field.key for field in fields_of(own)}
@@ -106,22 +152,26 @@ def is_configuration(data: Any) -> bool:
     return isinstance(data, dict) and ROOT in data
 
 
-def variables(cls: type = DaemonConfig, sections: Classes | None = None) -> dict[str, tuple[tuple[str, ...], Field]]:
+def variables(cls: type = DaemonConfig, sections: Sections | None = None) -> dict[str, tuple[tuple[str, ...], Field]]:
     """Give every variable that overrides a key: its path below ``otus`` and its field."""
-    return {PREFIX + "_".join(path).upper(): (path, field) for path, field in _leaves(cls, (), sections or {})}
+    found = _leaves(cls, (), sections or Sections())
+    return {PREFIX + "_".join(path).upper().replace("-", "_"): (path, field) for path, field in found}
 
 
-def _leaves(cls: type, path: tuple[str, ...], sections: Classes) -> Iterator[tuple[tuple[str, ...], Field]]:
+def _leaves(cls: type, path: tuple[str, ...], sections: Sections) -> Iterator[tuple[tuple[str, ...], Field]]:
     for field in fields_of(cls):
         here = (*path, field.key)
         nested = _nested(field.shape)
-        section = sections.get(".".join(here))
+        section = sections.classes.get(".".join(here))
         if section is not None:
-            yield from _leaves(section, here, sections)
+            yield from _leaves(section, here, Sections())
         elif nested is not None:
             yield from _leaves(nested, here, sections)
         else:
             yield here, field
+            if here == (REPORTERS,):
+                for name in sections.reporters:
+                    yield from _leaves(sections.classes[f"{REPORTERS}.{name}"], (*here, name), Sections())
 
 
 def _nested(shape: Shape) -> type | None:
@@ -132,10 +182,12 @@ def _nested(shape: Shape) -> type | None:
     return None
 
 
-def _override(data: dict[str, Any], environment: Mapping[str, str], sections: Classes) -> list[ConfigProblem]:
+def _override(
+    data: dict[str, Any], environment: Mapping[str, str], cls: type, sections: Sections
+) -> list[ConfigProblem]:
     """Put the variables' values over the file's; gives what is wrong with them."""
     problems = []
-    for name, (path, field) in variables(DaemonConfig, sections).items():
+    for name, (path, field) in variables(cls, sections).items():
         if name not in environment:
             continue
         try:
@@ -181,11 +233,18 @@ def _expanded(value: Any, hostname: str) -> Any:
     return value
 
 
-def _inherit(config: DaemonConfig) -> DaemonConfig:
-    """Give the kafka sections what they do not say themselves."""
-    common = _given(config.kafka)
-    channel = _evolved(config.command_channel, kafka={**common, **config.command_channel.kafka})
-    reporters = _evolved(config.reporters, kafka={**common, **config.reporters.kafka})
+def _inherit(config: DaemonConfig, sections: Sections) -> DaemonConfig:
+    """Give each section what it does not say itself and a shared block does."""
+    reporters = dict(config.reporters)
+    channel: Any = config.command_channel
+    for shared in sections.shared:
+        common = _given(getattr(config, shared.name))
+        for heir in shared.heirs:
+            where, _, name = heir.partition(".")
+            if where == REPORTERS and (common or name in reporters):
+                reporters[name] = {**common, **reporters.get(name, {})}
+            elif where == CHANNEL and name in sections.channels:
+                channel = _evolved(channel, **{name: {**common, **getattr(channel, name)}})
     return _evolved(config, command_channel=channel, reporters=reporters)
 
 
@@ -195,7 +254,7 @@ def _evolved(config: T, **changes: Any) -> T:
 
 
 def _given(config: object) -> dict[str, Any]:
-    """Give what of ``otus.kafka`` is worth inheriting: what is not at its default."""
+    """Give what of a shared block is worth inheriting: what is not at its default."""
     found: dict[str, Any] = {}
     cls: type = type(config)
     for field in fields_of(cls):

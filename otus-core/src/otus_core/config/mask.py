@@ -15,7 +15,7 @@ def mask(data: Any, cls: type, sections: Mapping[str, type] | None = None, at: s
     """Give a copy of what a configuration of class ``cls`` was read from; secrets that are set become ``********``.
 
     ``sections`` gives the classes of mappings that plugins define, by their dotted path below ``cls``. Keys that the class does not know are kept as they
-    are: they were refused when the configuration was checked.
+    are: they were refused when the configuration was checked. Sections that have no class, because their plugin is not there, are covered whole.
     """
     if not isinstance(data, Mapping):
         return data
@@ -27,22 +27,29 @@ def mask(data: Any, cls: type, sections: Mapping[str, type] | None = None, at: s
 
 
 def _value(value: Any, field: Field | None, sections: Mapping[str, type], at: str) -> Any:
-    if field is None:
-        return value
+    if field is None:  # a section whose plugin is not there: nobody can say what in it is secret
+        return MASK if isinstance(value, Mapping) else value
     if field.option.secret:
         return value if value in UNSET else MASK
-    section = sections.get(at)
-    return mask(value, section) if section is not None else _shaped(value, field.shape, sections, at)
+    return _shaped(value, field.shape, sections, at)
 
 
 def _shaped(value: Any, shape: Shape, sections: Mapping[str, type], at: str) -> Any:
-    """Look for secrets below a value, as far as its shape names classes."""
+    """Look for secrets below a value, as far as its shape or a section names classes."""
+    if at in sections:
+        return mask(value, sections[at])
     if isinstance(shape, Nested):
         return mask(value, shape.cls, sections, at)
     if isinstance(shape, Items) and isinstance(value, (list, tuple)):
         return [_shaped(item, shape.item, sections, at) for item in value]
     if isinstance(shape, Entries) and isinstance(value, Mapping):
-        return {key: _shaped(item, shape.value, sections, f"{at}.{key}") for key, item in value.items()}
+        of_plugins = any(path.startswith(f"{at}.") for path in sections)
+        return {
+            key: MASK
+            if of_plugins and f"{at}.{key}" not in sections
+            else _shaped(item, shape.value, sections, f"{at}.{key}")
+            for key, item in value.items()
+        }
     if isinstance(shape, Either):
         for option in shape.options:
             value = _shaped(value, option, sections, at)

@@ -21,7 +21,7 @@ import pluggy
 
 import otus_core
 from otus_core import hookspecs
-from otus_core.declarations import KINDS, Declaration
+from otus_core.declarations import KINDS, Declaration, SharedConfig
 from otus_core.errors import closest
 from otus_core.hookspecs import ENTRY_POINT_GROUP, PROJECT
 from otus_core.model.text import printable
@@ -156,8 +156,9 @@ def _guarded(record: PluginRecord, entry: importlib_metadata.EntryPoint | None) 
         return Loaded(record=_failed(record, stage, str(refused), refused.remedy))
     except (Exception, SystemExit) as error:
         return Loaded(record=_failed(record, stage, _told(error), _remedy(stage, error, record)))
-    components = tuple(ComponentRecord(declaration=declaration) for declaration in declared)
-    return Loaded(record=attrs.evolve(record, stage="ready", components=components), manager=manager)
+    components = tuple(ComponentRecord(declaration=one) for one in declared if isinstance(one, Declaration))
+    shared = tuple(one for one in declared if isinstance(one, SharedConfig))
+    return Loaded(record=attrs.evolve(record, stage="ready", components=components, shared=shared), manager=manager)
 
 
 def _failed(record: PluginRecord, stage: Stage, reason: str, remedy: str) -> PluginRecord:
@@ -267,15 +268,18 @@ def _suggest_hook(name: str) -> str:
     return f"did you mean {close}?" if close is not None else f"the hooks are {', '.join(HOOKS)}"
 
 
-def _declarations(manager: pluggy.PluginManager) -> list[Declaration]:
+def _declarations(manager: pluggy.PluginManager) -> list[Declaration | SharedConfig]:
     """Collect what the plugin declares. Raises _Refused, and whatever the plugin raises."""
-    declared: dict[tuple[str, str], Declaration] = {}
+    declared: dict[tuple[str, str], Declaration | SharedConfig] = {}
     for answer in manager.hook.otus_components():
         if not isinstance(answer, Iterable):
             raise _Refused(f"otus_components gave {answer!r}", "yield declarations, or return a list of them")
         for declaration in answer:
-            _check_declaration(declaration)
-            key = (declaration.kind, declaration.name)
+            if isinstance(declaration, SharedConfig):
+                key = ("shared configuration", declaration.name)
+            else:
+                _check_declaration(declaration)
+                key = (declaration.kind, declaration.name)
             if key in declared:
                 raise _Refused(f"it declares {key[0]} {key[1]!r} twice", "give each component a name of its own")
             declared[key] = declaration

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import attrs
 
-from otus_core.declarations import Declaration
+from otus_core.declarations import Declaration, SharedConfig
 
 Stage = Literal["found", "version", "import", "register", "validate", "conflict", "ready", "disabled"]
 STAGES: tuple[Stage, ...] = ("found", "version", "import", "register", "validate", "conflict", "ready", "disabled")
@@ -51,6 +51,7 @@ class PluginRecord:
     reason: str = ""
     remedy: str = ""
     components: tuple[ComponentRecord, ...] = ()
+    shared: tuple[SharedConfig, ...] = ()
 
     @property
     def state(self) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pluggy
@@ -14,6 +15,9 @@ from otus_core.log import Logger
 from otus_core.model.text import printable
 from otus_core.plugins.records import ComponentRecord, PluginRecord, state_of
 from otus_core.plugins.selection import Selection
+
+if TYPE_CHECKING:
+    from otus_core.config.sections import Sections
 
 ERROR_MAX = 300
 log = Logger("otus.plugins")
@@ -29,6 +33,9 @@ FIRST_PARTY_COMPONENTS = {
     ("reporter", "kafka"): "otus-plugin-kafka",
 }
 """Who brings what, so that a command that lacks one can say what to install."""
+
+HEIRS = {"reporter": "reporters", "command_channel": "command_channel"}
+"""Where the daemon's configuration has options of components of a kind, by their names."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -70,14 +77,35 @@ class Registry:
         found = [registered for (its_kind, _), registered in self._ready.items() if its_kind == kind]
         return sorted(found, key=lambda r: (getattr(r.declaration, "priority", 0), r.declaration.name))
 
-    def config_sections(self) -> dict[str, type]:
-        """Give the classes of what plugins take below ``command_channel.NAME`` and ``reporters.NAME`` of the daemon's configuration."""
-        sections = {}
-        for key, kind in (("command_channel.kafka", "command_channel"), ("reporters.kafka", "reporter")):
-            found = {r.declaration.name: r.declaration.load_config() for r in self.components(kind)}
-            if "kafka" in found:
-                sections[key] = found["kafka"]
-        return sections
+    def config_sections(self) -> Sections:
+        """Give what plugins add to the daemon's configuration. A class that cannot be imported is left out: its component says why when it is used."""
+        from otus_core.config.sections import Sections, Shared, check_shared  # not needed to list plugins
+
+        classes: dict[str, type] = {}
+        for key, kind in HEIRS.items():
+            for one in self.components(key):
+                with contextlib.suppress(Exception, SystemExit):
+                    classes[f"{kind}.{one.declaration.name}"] = one.declaration.load_config()
+        blocks: dict[str, Shared] = {}
+        for record in self.records:
+            for declared in record.shared:
+                try:
+                    cls = declared.load_config()
+                    check_shared(declared.name, cls, tuple(blocks))
+                except (Exception, SystemExit) as error:
+                    told = printable(f"{type(error).__name__}: {error}", ERROR_MAX)
+                    log.warning("shared_configuration_refused", plugin=record.plugin, name=declared.name, error=told)
+                    continue
+                heirs = (heir.partition(":") for heir in declared.heirs)
+                paths = tuple(f"{HEIRS[kind]}.{name}" for kind, _, name in heirs)
+                made = Shared(name=declared.name, cls=cls, summary=declared.summary, heirs=paths)
+                blocks[declared.name] = made
+        return Sections(
+            classes=classes,
+            shared=tuple(blocks.values()),
+            is_complete=all(record.state == "ready" for record in self.records),
+            known_elsewhere=frozenset(name for _, name in FIRST_PARTY_COMPONENTS),
+        )
 
     def component(self, kind: str, name: str) -> Registered:
         """Give one component. Raises PluginNotFound, which says what to install or why its plugin is not ready."""
