@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +18,8 @@ from otus_core.config.reference import reference
 from otus_core.declarations import KINDS, NoConfig
 from otus_core.decode.decoder import COUNTERS
 from otus_core.decode.options import DecoderConfig
-from otus_core.observe.metrics import OtusCollector, TaskView, View
+from otus_core.observe.metrics import OtusCollector
+from otus_core.observe.views import TaskView, View
 from otus_core.pipeline.counters import GAUGES, LATENCY, Roster, counter_names
 from otus_core.plugins.loader import load
 from otus_core.plugins.records import PluginRecord
@@ -225,9 +227,15 @@ def metrics() -> str:
         setbacks=0,
         roster=ROSTER,
         workers=(zeros,),
+        pids=(os.getpid(),),
+        capturing=(True,),
+        connected={"kafka": True},
+        fill={"kafka": 0.0},
+        memory=(1,),
+        memory_limit=1,
     )
     record = PluginRecord(plugin="sip", distribution="otus-plugin-sip", version="0")
-    view = View(tasks=(one,), plugins=(record,), reload_failures=0, log_lines_dropped=0)
+    view = View(tasks=(one,), plugins=(record,), reload_failures=0, log_lines_dropped=0, channels={"kafka": True})
     rows = []
     for family in sorted(OtusCollector(lambda: view).collect(), key=lambda family: family.name):
         labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -16,7 +17,8 @@ from otus_core.config.daemon import DaemonConfig
 from otus_core.config.effective import effective_from
 from otus_core.config.load import load_file
 from otus_core.config.shipped import config_schema, shipped_config
-from otus_core.observe.metrics import OtusCollector, TaskView, View
+from otus_core.observe.metrics import OtusCollector
+from otus_core.observe.views import TaskView, View
 from otus_core.pipeline.counters import Roster, counter_names
 from otus_core.plugins.loader import load as load_plugins
 from otus_core.plugins.records import PluginRecord
@@ -137,14 +139,20 @@ def exported() -> set[str]:
         setbacks=0,
         roster=roster,
         workers=(counters,),
+        pids=(os.getpid(),),
+        capturing=(True,),
+        connected={"kafka": True},
+        fill={"kafka": 0.0},
+        memory=(1,),
+        memory_limit=1,
     )
     record = PluginRecord(plugin="sip", distribution="otus-plugin-sip", version="0.1.0", stage="ready")
-    view = View(tasks=(task,), plugins=(record,), reload_failures=0, log_lines_dropped=0)
+    view = View(tasks=(task,), plugins=(record,), reload_failures=0, log_lines_dropped=0, channels={"kafka": True})
     return {sample.name for metric in OtusCollector(lambda: view).collect() for sample in metric.samples}
 
 
 def asked_for(expressions: list[str]) -> set[str]:
-    return {name for expression in expressions for name in re.findall(r"\botus_[a-z_]+", expression)}
+    return {name for expression in expressions for name in re.findall(r"\b(?:otus|process)_[a-z_]+", expression)}
 
 
 def test_alerts_ask_for_metrics_that_exist() -> None:

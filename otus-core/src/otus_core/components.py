@@ -234,6 +234,13 @@ class BaseReporter(_Lifecycle):
     async def flush(self) -> None:
         """Send what the reporter itself still holds."""
 
+    def status(self) -> Mapping[str, Any]:
+        """Say how the destination is: ``state`` (``connected`` when it answers), ``reason`` why it does not, and whatever else is worth showing.
+
+        Asked for twice a second. Empty where there is nothing to tell; a task counts as degraded while ``state`` is another one or there is a ``reason``.
+        """
+        return {}
+
 
 class CommandHandler(Protocol):
     """What the daemon gives a command channel: executes one command and returns its JSON-RPC style result or error."""

@@ -32,9 +32,9 @@ from otus_core.control.server import ControlServer
 from otus_core.errors import ConfigInvalid, OtusError
 from otus_core.log import Logger
 from otus_core.observe.daemon_logs import DaemonLogs
-from otus_core.observe.metrics import MetricsServer, TaskView, View
+from otus_core.observe.metrics_server import MetricsServer
 from otus_core.observe.systemd import Notifier
-from otus_core.pipeline.counters import Roster
+from otus_core.observe.views import View, task_view
 from otus_core.plugins.loader import load, unknown
 from otus_core.plugins.selection import Selection, selection_from
 from otus_core.task.assembly import Node
@@ -258,7 +258,7 @@ class Daemon:
 
     def _view(self) -> View:
         return View(
-            tasks=tuple(_task_view(task) for task in self._manager.tasks.values()),
+            tasks=tuple(task_view(task) for task in self._manager.tasks.values()),
             plugins=self._registry.records,
             reload_failures=self._reload_failures,
             log_lines_dropped=self._logs.lost,
@@ -363,24 +363,6 @@ def task_defaults(config: DaemonConfig) -> TaskDefaults:
             "max_retries": sending.max_retries,
         },
         components={f"reporter:{name}": options for name, options in config.reporters.items()},
-    )
-
-
-def _task_view(task: Task) -> TaskView:
-    """Give what metrics show of a task; one that never started has its state alone."""
-    supervisor, interface = task.supervisor, ""
-    if task.config is not None:
-        capture = task.config.capture
-        interface = str(getattr(capture.settings, "interface", None) or capture.type)
-    return TaskView(
-        id=task.stored.id,
-        state=task.state,
-        interface=interface,
-        degraded=task.degraded,
-        restarts=supervisor.restarts if supervisor is not None else 0,
-        setbacks=supervisor.setbacks if supervisor is not None else 0,
-        roster=supervisor.roster if supervisor is not None else Roster(),
-        workers=tuple(slot.accounts.snapshot() for slot in supervisor.slots) if supervisor is not None else (),
     )
 
 

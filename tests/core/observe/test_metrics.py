@@ -11,7 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from otus_core.decode.decoder import COUNTERS
 from otus_core.model.accounts import Accounts
-from otus_core.observe.metrics import MetricsServer, TaskView, View
+from otus_core.observe.metrics_server import MetricsServer
+from otus_core.observe.views import TaskView, View
 from otus_core.pipeline.counters import Roster, counter_names
 from otus_core.plugins.records import PluginRecord
 

@@ -16,6 +16,7 @@ from otus_core.plugins.registry import Registry
 from otus_core.task.config import unwrap
 from otus_core.task.declared import apply_task, delete_others
 from otus_core.task.entry import Task
+from otus_core.task.health import troubles
 from otus_core.task.manager import TaskManager
 from otus_core.task.secrets import mask_task
 from otus_core.task.store import StoredTask
@@ -228,7 +229,8 @@ def _required_id(params: Mapping[str, Any]) -> str:
 def _status(task: Task) -> dict[str, Any]:
     """Give one task with its counters, all together and by worker."""
     status = _ended(task.stored)
-    status["degraded"] = task.degraded
+    status["troubles"] = troubles(task)
+    status["degraded"] = bool(status["troubles"])
     status["next_try_at"] = _time(task.next_try_ns)
     supervisor = task.supervisor
     if supervisor is None:
@@ -241,7 +243,8 @@ def _status(task: Task) -> dict[str, Any]:
         {
             "worker": slot.shard,
             "state": slot.state,
-            "reason": slot.reason,
+            "reason": slot.reason or slot.trouble,
+            "reporters": slot.reporters,
             "pid": slot.pid,
             "restarts": slot.restarts,
             "counters": supervisor.summary(slot.shard),

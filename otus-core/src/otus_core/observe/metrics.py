@@ -5,25 +5,18 @@ Counters live in shared memory and survive the workers. Label values come from c
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from socketserver import ThreadingMixIn
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-import attrs
-from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 import otus_core
-from otus_core.pipeline.counters import CIRCUIT_STATES, LATENCY_BOUNDS_S, Roster, reporter_terms, unaccounted
+from otus_core.observe.processes import processes
+from otus_core.observe.views import TaskView, View
+from otus_core.pipeline.counters import CIRCUIT_STATES, LATENCY_BOUNDS_S, reporter_terms, unaccounted
 from otus_core.plugins.records import PluginRecord
 from otus_core.task.state import STATES
 
-SCRAPE_WITHIN_S = 10
-"""A client that is slower than this is let go of."""
 STAGES = (
     "frames_read",
     "messages_added",
@@ -54,32 +47,6 @@ REPORTER_GAUGES = {
 }
 
 
-@attrs.frozen(kw_only=True)
-class TaskView:
-    """One task as the metrics see it. ``workers`` holds each worker's counters."""
-
-    id: str
-    state: str
-    interface: str
-    degraded: bool
-    restarts: int
-    setbacks: int
-    roster: Roster
-    workers: tuple[Mapping[str, int], ...]
-
-
-@attrs.frozen(kw_only=True)
-class View:
-    """What is measured, as of now."""
-
-    tasks: tuple[TaskView, ...]
-    plugins: tuple[PluginRecord, ...]
-    reload_failures: int
-    log_lines_dropped: int
-    channels: Mapping[str, bool] = attrs.field(factory=dict)
-    chore_failures: Mapping[str, int] = attrs.field(factory=dict)
-
-
 class OtusCollector(Collector):
     """Makes the metrics of a ``View`` at each scrape."""
 
@@ -95,10 +62,12 @@ class OtusCollector(Collector):
         yield _plain("otus_log_lines_dropped", "Log lines that Loki did not take in time", view.log_lines_dropped)
         yield from _daemon(view)
         yield from _tasks(view.tasks)
+        yield _capturing(view.tasks)
         yield from _packets(view.tasks)
         yield from _reporters(view.tasks)
         yield from _components(view.tasks)
         yield _latency(view.tasks)
+        yield from processes(view.tasks)
 
 
 def _info() -> GaugeMetricFamily:
@@ -138,9 +107,25 @@ def _plugins(records: Iterable[PluginRecord]) -> Metric:
     return up
 
 
+def _capturing(tasks: Iterable[TaskView]) -> Metric:
+    up = GaugeMetricFamily(
+        "otus_capture_up",
+        "1 while a worker takes frames from its source, 0 while its interface is down or gone or the worker is not there",
+        labels=["task", "pipeline", "interface"],
+    )
+    for task in tasks:
+        for pipeline, capturing in enumerate(task.capturing):
+            up.add_metric([task.id, str(pipeline), task.interface], float(capturing))
+    return up
+
+
 def _tasks(tasks: Iterable[TaskView]) -> Iterator[Metric]:
     status = GaugeMetricFamily("otus_task_status", "1 for the state that a task is in", labels=["task", "status"])
-    degraded = GaugeMetricFamily("otus_task_degraded", "1 while a task's buffers are too full", labels=["task"])
+    degraded = GaugeMetricFamily(
+        "otus_task_degraded",
+        "1 while something keeps a task from its full work: `otus task status` says what",
+        labels=["task"],
+    )
     restarts = CounterMetricFamily("otus_worker_restarts", "Workers that had to be started again", labels=["task"])
     setbacks = CounterMetricFamily(
         "otus_supervisor_errors",
@@ -156,8 +141,15 @@ def _tasks(tasks: Iterable[TaskView]) -> Iterator[Metric]:
         degraded.add_metric([task.id], float(task.degraded))
         restarts.add_metric([task.id], task.restarts)
         setbacks.add_metric([task.id], task.setbacks)
-        off.add_metric([task.id], sum(unaccounted(counters, task.roster) for counters in task.workers))
+        off.add_metric([task.id], sum(_off(task)))
     yield from (status, degraded, restarts, setbacks, off)
+
+
+def _off(task: TaskView) -> Iterator[int]:
+    """Give what each worker says of itself between two slices of packets; of one that is gone, what its counters say."""
+    for pipeline, counters in enumerate(task.workers):
+        runs = pipeline < len(task.pids) and task.pids[pipeline] is not None
+        yield counters["unaccounted"] if runs else unaccounted(counters, task.roster)
 
 
 def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:
@@ -209,7 +201,17 @@ def _reporters(tasks: Iterable[TaskView]) -> Iterator[Metric]:
     blocked = CounterMetricFamily(
         "otus_reporter_blocked_seconds", "Time that a reporter kept the packet thread", labels=labels
     )
+    connected = GaugeMetricFamily(
+        "otus_reporter_connected", "1 while a reporter's destination answers, 0 while it does not", labels=labels
+    )
+    filled = GaugeMetricFamily(
+        "otus_reporter_queue_fill_ratio", "How full the fullest of a reporter's send buffers is, 0 to 1", labels=labels
+    )
     for task in tasks:
+        for reporter, answers in task.connected.items():
+            connected.add_metric([task.id, reporter], float(answers))
+        for reporter, level in task.fill.items():
+            filled.add_metric([task.id, reporter], level)
         total = _added(task.workers)
         for reporter, reasons in task.roster.reporters.items():
             where = [task.id, reporter]
@@ -223,7 +225,7 @@ def _reporters(tasks: Iterable[TaskView]) -> Iterator[Metric]:
             for term in reporter_terms(reasons):
                 if term.startswith("dropped{"):
                     dropped.add_metric([*where, term[8:-1]], total.get(f"{reporter}.{term}", 0))
-    yield from (*counters.values(), *gauges.values(), dropped, oldest, spent, blocked)
+    yield from (*counters.values(), *gauges.values(), dropped, oldest, spent, blocked, connected, filled)
 
 
 def _components(tasks: Iterable[TaskView]) -> Iterator[Metric]:
@@ -266,57 +268,3 @@ def _added(workers: Iterable[Mapping[str, int]]) -> dict[str, int]:
         for name, n in counters.items():
             total[name] = total.get(name, 0) + n
     return total
-
-
-class MetricsServer:
-    """Serves a collector over HTTP, in a thread of its own: a scrape never holds up the daemon."""
-
-    def __init__(self, listen: str, path: str, view: Callable[[], View]) -> None:
-        host, _, port = listen.rpartition(":")
-        self._registry = CollectorRegistry()
-        self._registry.register(OtusCollector(view))
-        self._server, self._thread = _serve(host.strip("[]"), int(port), path, self._registry)
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Where it listens."""
-        host, port = self._server.server_address[:2]
-        return str(host), int(port)
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(5)
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _ServerV6(_Server):
-    address_family = socket.AF_INET6
-
-
-class _Handler(WSGIRequestHandler):
-    timeout = SCRAPE_WITHIN_S
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Scrapes are not worth a log line."""
-
-
-def _serve(host: str, port: int, path: str, registry: CollectorRegistry) -> tuple[WSGIServer, threading.Thread]:
-    """Start the server. Raises OSError when the address cannot be had."""
-    metrics = make_wsgi_app(registry)
-
-    def app(environ: dict[str, Any], start_response: Any) -> Any:
-        if environ["PATH_INFO"] == path:
-            return metrics(environ, start_response)
-        start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
-        return [f"metrics are at {path}\n".encode()]
-
-    kind = _ServerV6 if ":" in host else _Server
-    server = make_server(host, port, app, server_class=kind, handler_class=_Handler)
-    thread = threading.Thread(target=server.serve_forever, name="otus-metrics", daemon=True)
-    thread.start()
-    return server, thread

@@ -24,7 +24,7 @@ FRAME_COUNTERS = (
 )
 KERNEL_COUNTERS = ("kernel_rx", "kernel_drop", "interface_drop")
 """What ``CaptureStats`` counts, in its order."""
-GAUGES = (*KERNEL_COUNTERS, "flows", "heartbeat_ns", "running", "blocked_ns", "clock_ns", "progress_ppm")
+GAUGES = (*KERNEL_COUNTERS, "flows", "heartbeat_ns", "running", "blocked_ns", "clock_ns", "progress_ppm", "unaccounted")
 LATENCY_BOUNDS_S = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2)
 """Upper bounds of the latency histogram; one slice of packets is one sample per packet in it."""
 LATENCY = (*(f"latency_bucket{{{i}}}" for i in range(len(LATENCY_BOUNDS_S) + 1)), "latency_sum_ns")

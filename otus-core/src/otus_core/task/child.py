@@ -3,7 +3,7 @@
     python -P -m otus_core.task.child CHANNEL_FD PARENT_PID
 
 From the parent: ``init`` (with the counters' and the output's descriptor, then the capture's), ``publish``, ``descriptors``, ``exclude``, ``stop``. To the parent: ``started``,
-``publish``, ``fault``, ``log``, ``error``, ``want_descriptors``, ``trouble``, ``connections``, ``ended``.
+``publish``, ``fault``, ``log``, ``error``, ``want_descriptors``, ``trouble``, ``reporters``, ``connections``, ``ended``.
 """
 
 from __future__ import annotations
@@ -107,6 +107,7 @@ class Child:
         worker.on_fault = self._fault
         worker.on_want_descriptors = lambda: self._channel.send(("want_descriptors",))
         worker.on_trouble = lambda trouble: self._channel.send(("trouble", trouble))
+        worker.on_reporters = lambda told: self._channel.send(("reporters", told))
         worker.on_connections = lambda connections: self._channel.send(("connections", connections))
         return worker
 

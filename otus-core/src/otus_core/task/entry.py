@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import attrs
 
 from otus_core.task.config import TaskConfig
+from otus_core.task.health import fill_levels
 from otus_core.task.state import State
 from otus_core.task.store import StoredTask
 from otus_core.task.supervisor import TaskSupervisor
@@ -73,13 +74,9 @@ class Task:
 
     def fill(self) -> float:
         """Give the fill level of its fullest send buffer, 0 to 1."""
-        levels = [0.0]
-        if self.supervisor is not None and self.config is not None:
-            for slot in self.supervisor.slots:
-                for spec in self.config.reporters:
-                    levels.append(slot.accounts[f"{spec.id}.queued"] / spec.capacity)
-                    levels.append(slot.accounts[f"{spec.id}.bytes_queued"] / spec.max_bytes)
-        return max(levels)
+        if self.supervisor is None or self.config is None:
+            return 0.0
+        return max(fill_levels(self.supervisor, self.config).values(), default=0.0)
 
 
 def pauses_between_starts() -> Iterator[float]:

@@ -12,6 +12,7 @@ import attrs
 from otus_core.model.accounts import Accounts
 from otus_core.pipeline.counters import Roster
 from otus_core.task.channel import Channel
+from otus_core.task.health import Status
 
 RESTART_PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 STABLE_AFTER_S = 60.0
@@ -25,7 +26,8 @@ PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 class WorkerSlot:
     """``state``: starting, running, waiting (for its interface), restarting, ended, failed; ``reason`` says why it is not running.
 
-    ``trouble`` says why nothing comes in although it runs; ``told`` is the version of our own connections that it was told to leave out.
+    ``trouble`` says why nothing comes in although it runs; ``reporters`` is what its reporters tell of their destinations; ``told`` is the version of our own connections
+    that it was told to leave out.
     """
 
     shard: int
@@ -34,6 +36,7 @@ class WorkerSlot:
     state: str = "starting"
     reason: str = ""
     trouble: str = ""
+    reporters: dict[str, Status] = attrs.field(factory=dict)
     told: int = -1
     process: subprocess.Popen[bytes] | None = None
     channel: Channel | None = None
@@ -67,6 +70,7 @@ class WorkerSlot:
         self.state, self.reason, self.kill_reason = "starting", "", ""
         self.said_end, self.said_error, self.was_running = False, "", self.restarts > 0
         self.trouble, self.told = "", -1
+        self.reporters = {}
         self._begun = time.monotonic()
 
     def started(self, reporters: Sequence[str]) -> None:

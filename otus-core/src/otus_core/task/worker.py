@@ -19,10 +19,11 @@ from otus_core.errors import CaptureError
 from otus_core.log import Logger
 from otus_core.model.frames import FrameBatch
 from otus_core.pipeline.call import drain_order
-from otus_core.pipeline.counters import CIRCUIT_STATES, KERNEL_COUNTERS
+from otus_core.pipeline.counters import CIRCUIT_STATES, KERNEL_COUNTERS, unaccounted
 from otus_core.task import assembly as phases
-from otus_core.task.assembly import Assembly, Node, Place
+from otus_core.task.assembly import Assembly, Node, Part, Place
 from otus_core.task.connections import Connection, Gathered
+from otus_core.task.health import Status, status_of
 
 log = Logger("otus.worker")
 
@@ -65,12 +66,14 @@ class Worker:
         self._booked = CaptureStats()
         self._reopening = False
         self._trouble = ""
+        self._told: dict[str, Status] = {}
         self._connections = Gathered()
         self.open_circuits: Sequence[str] = ()
         self.on_started: Callable[[], None] = lambda: None
         self.on_fault: Callable[[CaptureError], None] = lambda _fault: None
         self.on_want_descriptors: Callable[[], object] | None = None
         self.on_trouble: Callable[[str], object] = lambda _trouble: None
+        self.on_reporters: Callable[[dict[str, Status]], object] | None = None
         self.on_connections: Callable[[list[Connection]], object] | None = None
 
     def stop(self) -> None:
@@ -210,6 +213,7 @@ class Worker:
         if now - self._stats_at >= STATS_EVERY_S:
             self._stats_at = now
             self._look_at_source()
+            self._tell_of_reporters()
         if assembly.pipeline.full and not self._stopping:
             for delivery in assembly.deliveries:
                 if delivery.buffer.full:
@@ -274,6 +278,22 @@ class Worker:
         if self.on_connections is not None and self._connections.look():
             self.on_connections(self._connections.all())
 
+    def _tell_of_reporters(self) -> None:
+        """Tell the parent how the destinations are, where that has changed."""
+        if self.on_reporters is None:
+            return
+        told = {part.spec.id: self._status_of(part) for part in self.assembly.reporters}
+        if told != self._told:
+            self._told = told
+            self.on_reporters(told)
+
+    def _status_of(self, part: Part) -> Status:
+        try:
+            return status_of(part.component)
+        except Exception as error:
+            self._place.on_error("reporter", part.spec.id, error)
+            return {}
+
     def _book_stats(self, stats: CaptureStats) -> None:
         """Add what the source counted since the last look: the counters outlive this worker, its source does not."""
         accounts, last = self.assembly.accounts, self._booked if self._live else stats
@@ -283,6 +303,8 @@ class Worker:
         accounts.set("flows", len(self.assembly.flows))
         accounts.set("progress_ppm", int(1e6 * (self.assembly.source.progress() or 0.0)))
         self._book_states()
+        # Told from here, where no packet is halfway: whoever reads the counters from outside may see one between two of them.
+        accounts.set("unaccounted", unaccounted(accounts.snapshot(), self.assembly.roster))
 
     def _book_states(self) -> None:
         """Show each component's circuit, and what each buffer holds."""

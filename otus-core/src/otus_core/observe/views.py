@@ -1,0 +1,83 @@
+"""What the metrics show, as of one moment: the daemon makes it on its event loop, a scrape turns it into metrics on a thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from otus_core.pipeline.counters import Roster
+from otus_core.plugins.records import PluginRecord
+from otus_core.task.entry import Task
+from otus_core.task.health import answering, fill_levels, troubles
+
+
+@attrs.frozen(kw_only=True)
+class TaskView:
+    """One task as the metrics see it.
+
+    Of each worker: ``workers`` holds its counters, ``capturing`` whether it takes frames (of live sources only), ``pids`` its process (``None`` while there is none),
+    ``memory`` the bytes of its own. ``connected`` and ``fill`` are by reporter; one that does not tell whether its destination answers is not in ``connected``.
+    ``memory_limit`` is in bytes, 0 for none.
+    """
+
+    id: str
+    state: str
+    interface: str
+    degraded: bool
+    restarts: int
+    setbacks: int
+    roster: Roster
+    workers: tuple[Mapping[str, int], ...]
+    pids: tuple[int | None, ...] = ()
+    capturing: tuple[bool, ...] = ()
+    connected: Mapping[str, bool] = attrs.field(factory=dict)
+    fill: Mapping[str, float] = attrs.field(factory=dict)
+    memory: tuple[int, ...] = ()
+    memory_limit: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class View:
+    """What is measured, as of now. ``channels`` tells of each command channel whether it is connected."""
+
+    tasks: tuple[TaskView, ...]
+    plugins: tuple[PluginRecord, ...]
+    reload_failures: int
+    log_lines_dropped: int
+    channels: Mapping[str, bool] = attrs.field(factory=dict)
+    chore_failures: Mapping[str, int] = attrs.field(factory=dict)
+
+
+def task_view(task: Task) -> TaskView:
+    """Give what metrics show of a task; one that never started has its state alone."""
+    supervisor, config, interface = task.supervisor, task.config, ""
+    if config is not None:
+        interface = str(getattr(config.capture.settings, "interface", None) or config.capture.type)
+    view = TaskView(
+        id=task.stored.id,
+        state=task.state,
+        interface=interface,
+        degraded=bool(troubles(task)),
+        restarts=0,
+        setbacks=0,
+        roster=Roster(),
+        workers=(),
+    )
+    if supervisor is None or config is None:
+        return view
+    slots = supervisor.slots
+    capturing = task.state == "running" and supervisor.roster.live
+    return attrs.evolve(
+        view,
+        restarts=supervisor.restarts,
+        setbacks=supervisor.setbacks,
+        roster=supervisor.roster,
+        workers=tuple(slot.accounts.snapshot() for slot in slots),
+        pids=tuple(slot.pid for slot in slots),
+        capturing=tuple(slot.state == "running" and not slot.trouble for slot in slots if capturing),
+        connected=answering(supervisor),
+        fill=fill_levels(supervisor, config),
+        memory=tuple(slot.rss() for slot in slots),
+        memory_limit=config.worker_max_rss,
+    )

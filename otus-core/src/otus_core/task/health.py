@@ -1,0 +1,97 @@
+"""What keeps a task from its full work, in the words of the component that suffers from it.
+
+In: a task and what its workers have told. Out: plain text and values, which metrics and the control plane show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from otus_core.model.text import printable
+from otus_core.pipeline.counters import CIRCUIT_STATES
+
+if TYPE_CHECKING:
+    from otus_core.task.config import TaskConfig
+    from otus_core.task.entry import Task
+    from otus_core.task.slot import WorkerSlot
+    from otus_core.task.supervisor import TaskSupervisor
+
+STATUS_KEYS_MAX = 32
+STATUS_TEXT_MAX = 300
+"""Of a reporter's status so many entries and characters reach the parent, twice a second at most."""
+IN_ORDER = ("", "connected", "stopped")
+"""States of a reporter that nobody need look after; "stopped" is one that has been told to stop."""
+
+Status = dict[str, str | int | float | bool]
+
+
+def status_of(reporter: Any) -> Status:
+    """Ask a reporter how its destination is: plain values of bounded size. Empty where it does not tell."""
+    ask = getattr(reporter, "status", None)  # inheriting from BaseReporter is not required
+    told = ask() if ask is not None else {}
+    return {str(key)[:STATUS_TEXT_MAX]: _plain(value) for key, value in list(dict(told).items())[:STATUS_KEYS_MAX]}
+
+
+def _plain(value: Any) -> str | int | float | bool:
+    return value if isinstance(value, (bool, int, float)) else printable(str(value), STATUS_TEXT_MAX)
+
+
+def answers(status: Mapping[str, Any]) -> bool:
+    """Whether a destination answers, as far as its reporter knows."""
+    return status.get("state", "") in IN_ORDER and not status.get("reason")
+
+
+def complaint(status: Mapping[str, Any]) -> str:
+    """Give what a reporter complains of, or empty; one that connects for the first time does not yet."""
+    state = str(status.get("state", ""))
+    return str(status.get("reason") or ("" if state in (*IN_ORDER, "connecting") else state))
+
+
+def answering(supervisor: TaskSupervisor) -> dict[str, bool]:
+    """Give, by reporter, whether its destination answers all workers; without those that do not tell."""
+    found: dict[str, bool] = {}
+    for slot in supervisor.slots:
+        for name, status in slot.reporters.items():
+            if status:
+                found[name] = found.get(name, True) and answers(status)
+    return found
+
+
+def fill_levels(supervisor: TaskSupervisor, config: TaskConfig) -> dict[str, float]:
+    """Give the fill level of each reporter's fullest send buffer, 0 to 1."""
+    levels = {spec.id: 0.0 for spec in config.reporters}
+    for slot in supervisor.slots:
+        for spec in config.reporters:
+            by_number = slot.accounts[f"{spec.id}.queued"] / spec.capacity
+            by_bytes = slot.accounts[f"{spec.id}.bytes_queued"] / spec.max_bytes
+            levels[spec.id] = max(levels[spec.id], by_number, by_bytes)
+    return levels
+
+
+def troubles(task: Task) -> list[str]:
+    """Give what is wrong with a task that should run, one sentence each; empty when nothing is."""
+    if task.state == "failed":
+        return [task.stored.reason]
+    if task.supervisor is None:
+        return []
+    found = ["a send buffer is too full"] if task.degraded else []
+    for slot in task.supervisor.slots:
+        found += _of_worker(slot)
+    return list(dict.fromkeys(found))  # four workers of one interface have the same to say
+
+
+def _of_worker(slot: WorkerSlot) -> Iterator[str]:
+    if slot.state in ("waiting", "restarting"):
+        yield slot.reason
+    elif slot.trouble:
+        yield slot.trouble
+    for name, status in slot.reporters.items():
+        if why := complaint(status):
+            yield f"reporter {name}: {why}"
+    if slot.state == "running":
+        for component in slot.roster.components:
+            state = CIRCUIT_STATES[slot.accounts[f"state{{{component}}}"]]
+            if state != "closed":
+                kind, _, name = component.partition(":")
+                yield f"{kind} {name} has failed again and again and is cut off (circuit {state.replace('_', ' ')})"

@@ -1,0 +1,77 @@
+"""A plugin whose components go wrong when a file tells them to, so that a real daemon comes into each state that an alert is for."""
+
+from __future__ import annotations
+
+PLUGIN = """
+import otus_core
+
+@otus_core.configuration
+class Moods:
+    folder: str = otus_core.option(help="Where a file stands for a mood.")
+
+@otus_core.hookimpl
+def otus_components():
+    yield otus_core.Capturer(name="moody", factory="moody_parts:Capturer", config=Moods, live=True, summary="Frames, losses or silence")
+    yield otus_core.Parser(name="moody", factory="moody_parts:Parser", config=Moods, payload_types=("tick",), summary="Uses CPU or memory")
+    yield otus_core.Reporter(name="moody", factory="moody_parts:Reporter", config=Moods, summary="Waits or raises")
+"""
+PARTS = """
+import asyncio, os, time
+import otus_core
+from otus_core.testing import packets
+
+FRAME = packets.udp(b"tick")
+
+class Moody:
+    def __init__(self, config):
+        self._folder = config.folder
+
+    def is_(self, mood):
+        return os.path.exists(os.path.join(self._folder, mood))
+
+class Capturer(Moody, otus_core.BaseCapturer):
+    given = dropped = 0
+    due = 0.0
+
+    def read(self):
+        if self.is_("fatal"):
+            raise otus_core.CaptureError("moody", "has had enough", fatal=True)
+        if self.is_("silent"):
+            return otus_core.FrameBatch.from_frames([])
+        if time.monotonic() < self.due:
+            return otus_core.FrameBatch.from_frames([])
+        self.due = time.monotonic() + 0.002
+        self.given += 1
+        self.dropped += self.is_("dropping")
+        return otus_core.FrameBatch.from_frames([(time.time_ns(), FRAME)])
+
+    def wait_hint(self):
+        return 0.002
+
+    def stats(self):
+        return otus_core.CaptureStats(received=self.given + self.dropped, dropped=self.dropped)
+
+class Parser(Moody, otus_core.BaseParser):
+    held = b""
+
+    def can_handle(self, packet):
+        return True
+
+    def handle(self, packet):
+        if self.is_("busy"):
+            until = time.monotonic() + 0.05
+            while time.monotonic() < until:
+                pass
+        if self.is_("greedy") and not self.held:
+            self.held = b"x" * (100 << 20)
+        return otus_core.Parsed({}, {})
+
+class Reporter(Moody, otus_core.BaseReporter):
+    async def report(self, batch):
+        while self.is_("slow"):
+            await asyncio.sleep(0.01)
+        if self.is_("raising"):
+            raise RuntimeError("no")
+        return otus_core.ReportResult(reported=len(batch))
+"""
+BROKEN = "import no_such_module_anywhere\n"

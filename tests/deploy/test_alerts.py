@@ -1,0 +1,230 @@
+"""Each alert fires on what a real daemon exports in the state that the alert is for, and none on what a healthy one does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from otus_core.decode.decoder import COUNTERS
+from otus_core.pipeline.counters import Roster, counter_names
+from tests import needs
+from tests.core.plugins.distributions import Site
+from tests.e2e.node import Node
+from tests.patience import PATIENCE_S, free_port, wait
+
+from .moody import BROKEN, PARTS, PLUGIN
+from .rules import RULES, Scrape, alerts, firing
+
+pytestmark = pytest.mark.slow
+
+DESCRIPTORS = 100
+PAUSE_S = 1.5
+"""Between the two scrapes that tell how fast counters grow."""
+
+
+@attrs.frozen
+class States:
+    """What daemons exported: a healthy one; one before and, twice, after everything went wrong; one that runs out of descriptors; and one that is gone."""
+
+    healthy: tuple[Scrape, Scrape]
+    before: Scrape
+    ill: tuple[Scrape, Scrape]
+    crowded: tuple[Scrape, Scrape]
+    gone: Scrape
+
+
+def scrape(node: Node) -> Scrape:
+    url = f"http://127.0.0.1:{node.port}/metrics"
+    try:
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
+            return Scrape.of(time.monotonic(), answer.read().decode())
+    except OSError:
+        return Scrape.of(time.monotonic(), None)
+
+
+def twice(node: Node) -> tuple[Scrape, Scrape]:
+    first = scrape(node)
+    time.sleep(PAUSE_S)
+    return first, scrape(node)
+
+
+def busy_twice(node: Node) -> tuple[Scrape, Scrape]:
+    """Scrape until the worker that would use a whole CPU has got one: the machine may be in use."""
+    for _ in range(10):
+        first, last = twice(node)
+        used = last.of_task("otus_worker_cpu_seconds_total", "busy") - first.of_task(
+            "otus_worker_cpu_seconds_total", "busy"
+        )
+        if used > 0.85 * (last.at - first.at):
+            break
+    return first, last
+
+
+def create(node: Node, task_id: str, folder: Path, **more: Any) -> None:
+    folder.mkdir(exist_ok=True)
+    moods = {"config": {"folder": str(folder)}}
+    reporter = {"type": "moody", "capacity": 50, "batch_size": 10, "batch_timeout": "50ms", "send_timeout": "10m"}
+    task: dict[str, Any] = {
+        "id": task_id,
+        "capture": {"type": "moody", "folder": str(folder)},
+        "parsers": [{"type": "moody", **moods}],
+        "reporters": [{**reporter, **moods}],
+        **more,
+    }
+    answer = node.rpc("task_create", config=task)
+    assert "result" in answer, answer
+
+
+def value(node: Node, name: str, **labels: str) -> float:
+    found = [v for (n, given), v in node.metrics().items() if n == name and labels.items() <= dict(given).items()]
+    return sum(found)
+
+
+def healthy_then_crowded_then_gone(folder: Path, site: Path) -> tuple[Any, Any, Scrape]:
+    node = Node(folder)
+    node.under = ["prlimit", f"--nofile={DESCRIPTORS}:{DESCRIPTORS}"]
+    node.start(PYTHONPATH=str(site))
+    with ExitStack() as callers:
+        callers.callback(node.end)
+        create(node, "t", folder / "t")
+        wait(lambda: value(node, "otus_reporter_reported_total") > 0, what="it works")
+        healthy = twice(node)
+        for _ in range(DESCRIPTORS // 2):  # so many callers are held at a time
+            callers.enter_context(socket.socket(socket.AF_UNIX)).connect(f"{node.folder}/o.sock")
+        wait(lambda: value(node, "process_open_fds") > 0.8 * DESCRIPTORS, within=10, what="descriptors run out")
+        crowded = twice(node)
+    return healthy, crowded, scrape(node)
+
+
+def kill_worker(node: Node, task_id: str, times: int) -> None:
+    for n in range(times):
+        (worker,) = node.state(task_id)["workers"]
+        os.kill(worker["pid"], signal.SIGKILL)
+        wait(lambda n=n: node.state(task_id)["worker_restarts"] == n + 1, what="it is started again")
+        wait(lambda: node.state(task_id)["workers"][0]["state"] == "running", what="it runs again")
+
+
+def falsify(node: Node, task_id: str) -> None:
+    """Make a counter of a quiet task wrong, in the shared memory itself: no known defect does."""
+    roster = Roster(parsers=("moody",), reporters={"moody": ()}, live=True)
+    at = 8 * counter_names(roster, COUNTERS).index("units")
+    for link in Path(f"/proc/{node.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if f"memfd:otus-{task_id}" in os.readlink(link):
+                with link.open("r+b", buffering=0) as memory:
+                    memory.seek(at)
+                    n = int.from_bytes(memory.read(8), "little", signed=True) - 7
+                    memory.seek(at)
+                    memory.write(n.to_bytes(8, "little", signed=True))
+
+
+def before_and_ill(folder: Path, site: Path) -> tuple[Scrape, Any]:
+    node = Node(folder)
+    nobody = free_port()
+    node.write(
+        "info",
+        "  resources: {max_workers: 16}\n"
+        f"  kafka: {{brokers: ['127.0.0.1:{nobody}']}}\n  command_channel: {{enabled: true}}\n",
+    )
+    configuration = node.config.read_text().replace("  resources: {max_workers: 4}\n", "")
+    node.config.write_text(configuration)
+    node.start(PYTHONPATH=str(site))
+    try:
+        for task_id in ("slow", "raising", "busy", "greedy", "silent", "dying", "failing"):
+            limit = 120 << 20 if task_id == "greedy" else 0
+            create(node, task_id, folder / task_id, worker_max_rss=limit)
+        before = scrape(node)
+        for mood in ("slow", "raising", "busy", "greedy", "silent"):
+            (folder / mood / mood).touch()
+        (folder / "slow" / "dropping").touch()
+        absent = {"type": "afpacket", "interface": "otusnone0"}
+        create(node, "absent", folder / "absent", capture=absent, parsers=["sip"], reporters=["discard"])
+        create(node, "cut", folder / "cut", reporters=[{"type": "kafka", "config": {"topic": "t"}}])
+        (folder / "failing" / "fatal").touch()
+        node.config.write_text("otus: {levle: 1}")
+        node.rpc("config_reload")
+        kill_worker(node, "dying", 4)
+        falsify(node, "silent")
+        wait(lambda: value(node, "otus_reporter_dropped_total", task="slow") > 0, what="the buffer is full")
+        wait(lambda: value(node, "otus_task_degraded", task="slow") == 1)
+        wait(lambda: value(node, "otus_component_state", task="raising", state="closed") < 3, what="it is cut off")
+        wait(lambda: value(node, "otus_worker_memory_bytes", task="greedy") > 0.8 * (120 << 20), what="it is greedy")
+        wait(lambda: ("otus_reporter_connected", (("reporter", "kafka"), ("task", "cut"))) in node.metrics())
+        wait(lambda: value(node, "otus_task_status", task="failing", status="failed") == 1, what="it has failed")
+        wait(lambda: value(node, "otus_unaccounted", task="silent") > 0, what="it is noticed")
+        return before, busy_twice(node)
+    finally:
+        node.end()
+
+
+@pytest.fixture(scope="module")
+def states(tmp_path_factory: pytest.TempPathFactory) -> States:
+    needs.tool("promtool")
+    folder = tmp_path_factory.mktemp("n")
+    for name in ("good", "bad", "well", "ill"):
+        (folder / name).mkdir()
+    for name in ("good", "bad"):
+        Site(folder=folder / name).install("otus-plugin-moody", PLUGIN, modules={"moody_parts": PARTS})
+    Site(folder=folder / "bad").install("otus-plugin-broken", BROKEN)
+    healthy, crowded, gone = healthy_then_crowded_then_gone(folder / "well", folder / "good")
+    before, ill = before_and_ill(folder / "ill", folder / "bad")
+    return States(healthy=healthy, before=before, ill=ill, crowded=crowded, gone=gone)
+
+
+ILL: dict[str, list[dict[str, str]]] = {
+    "OtusTaskFailed": [{"task": "failing", "status": "failed"}],
+    "OtusInterfaceDown": [{"task": "absent", "pipeline": "0", "interface": "otusnone0"}],
+    "OtusNoTraffic": [{"task": "silent", "interface": "moody"}],
+    "OtusKernelDrops": [{"task": "slow", "stage": "kernel"}],
+    "OtusReporterDisconnected": [{"task": "cut", "reporter": "kafka"}],
+    "OtusReporterDrops": [{"task": "raising", "reporter": "moody"}, {"task": "slow", "reporter": "moody"}],
+    "OtusQueueFilling": [{"task": "raising", "reporter": "moody"}, {"task": "slow", "reporter": "moody"}],
+    "OtusTaskDegraded": [{"task": task} for task in ("absent", "cut", "failing", "raising", "slow")],
+    "OtusComponentCutOff": [{"task": "raising", "pipeline": "0", "component": "reporter:moody", "state": "closed"}],
+    "OtusWorkerRestarts": [{"task": "dying"}],
+    "OtusWorkerBusy": [{"task": "busy", "pipeline": "0"}],
+    "OtusWorkerMemory": [{"task": "greedy", "pipeline": "0"}],
+    "OtusPluginDown": [{"plugin": "broken", "version": "1.0", "stage": "import"}],
+    "OtusCommandChannelDown": [{"channel": "kafka"}],
+    "OtusUnaccounted": [{"task": "silent"}],
+    "OtusReloadRefused": [{}],
+}
+FROM_START = {"OtusPluginDown", "OtusCommandChannelDown"}
+"""The ill daemon was so from its start."""
+EVENTS = {"OtusWorkerRestarts", "OtusReloadRefused"}
+"""These tell of something that happened, and go quiet when it does not happen again."""
+
+
+def test_the_rules_are_valid() -> None:
+    subprocess.run([needs.tool("promtool"), "check", "rules", str(RULES)], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("name", sorted(alerts()))
+def test_a_healthy_daemon_alarms_nobody(states: States, tmp_path: Path, name: str) -> None:
+    assert firing(tmp_path, states.healthy[0], states.healthy, name, []) == ""
+
+
+@pytest.mark.parametrize("name", sorted(ILL))
+def test_an_alert_fires(states: States, tmp_path: Path, name: str) -> None:
+    calm = states.healthy[0] if name in FROM_START else states.before
+    after_min = 2 if name in EVENTS else 30
+    assert firing(tmp_path, calm, states.ill, name, ILL[name], after_min) == ""
+
+
+def test_a_daemon_that_is_gone_is_noticed(states: States, tmp_path: Path) -> None:
+    assert firing(tmp_path, states.healthy[0], (states.gone, states.gone), "OtusDown", [{}]) == ""
+
+
+def test_descriptors_that_run_out_are_noticed(states: States, tmp_path: Path) -> None:
+    assert firing(tmp_path, states.healthy[0], states.crowded, "OtusDescriptors", [{}]) == ""
