@@ -1,4 +1,4 @@
-"""What a developer and CI run: ``nox -s demo | tests | lint | types | wheels | bench | docs | reference | fuzz | dev``.
+"""What a developer and CI run: ``nox -s demo | tests | lint | types | wheels | bench | docs | reference | fuzz | hostile | dev``.
 
 Every session builds what it needs: wheels of the distributions, once for each state of their sources.
 """
@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -120,6 +121,18 @@ def fuzz(session: nox.Session) -> None:
     """Feed seeds, mutations and captures to a sanitizer build of the compiled modules: ``nox -s fuzz -- SECONDS``."""
     install(session, DISTRIBUTIONS, *BUILD_TOOLS, *TEST_TOOLS)
     session.run("python", "-m", "tests.fuzz", *session.posargs)
+
+
+@nox.session
+def hostile(session: nox.Session) -> None:
+    """Attack real processes again and again: ``nox -s hostile -- SECONDS``, once through where no time is given."""
+    install(session, DISTRIBUTIONS, *TEST_TOOLS)
+    until = time.monotonic() + float(session.posargs[0] if session.posargs else 0)
+    session.run("pytest", "-q", "tests/hostile")
+    while time.monotonic() < until:
+        session.run(
+            "pytest", "-q", "tests/hostile", "tests/e2e/test_daemon_faults.py", "tests/e2e/test_plugin_faults.py"
+        )
 
 
 @nox.session(venv_backend="none")
