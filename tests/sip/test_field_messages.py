@@ -14,6 +14,7 @@ import pytest
 
 import otus_sip
 from otus_core import ParseError
+from otus_sip.names import ASKED
 from tests.needs import field
 from tests.sip.messages import message, packet, parser, sdp
 
@@ -229,6 +230,38 @@ def test_malformed_is_a_label_and_in_the_text() -> None:
     assert "malformed: no empty line behind the header fields" in run("14-message-ends-in-a-header.pcap")[0]
     kept = run("05-dangling-backslash.pcap", "--format", "json", "--filter", "sip.malformed contains 'quoted'")[0]
     assert len(kept.splitlines()) == 2
+
+
+def test_53_an_unknown_label_is_refused_with_a_suggestion() -> None:
+    done = subprocess.run(
+        [OTUS, "run", str(field() / "53-filter-headers.pcap"), "--filter", "sip.nonsense == 'x' or sip.metod == 'BYE'"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no label 'sip.nonsense'" in done.stderr
+    assert "there is no label 'sip.metod'; did you mean sip.method?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("expression", "count"),
+    [
+        ("sip.pai contains '+15550100'", 1),
+        ("sip.diversion contains 'no-answer'", 1),
+        ("sip.user_agent startswith 'Yealink'", 1),
+        ("sip.reason startswith 'Q.850'", 1),
+        ("sip.reason_phrase == 'Busy Here'", 1),
+        ("sip.request_uri == 'sip:bob@example.net'", 3),
+        ("sip.to_tag == 'b1'", 2),
+        ("sip.from_tag == 'a1' and sip.from_user == 'alice' and sip.to_user == 'bob'", 5),
+        ("sip.contact contains '192.0.2.10' and sip.transport == 'UDP' and sip.cseq == 1", 5),
+    ],
+)
+def test_53_labels_for_filters(expression: str, count: int) -> None:
+    lines = run("53-filter-headers.pcap", "--format", "json", "--filter", expression)[0].splitlines()
+    assert len(lines) == count
+    assert not any(set(json.loads(line)["labels"]) & set(ASKED) for line in lines)
 
 
 def test_bytes_behind_content_length_are_kept_and_told() -> None:

@@ -97,7 +97,8 @@ class Parser(Declaration):
     """A parser. ``payload_types[0]`` is what ``Parsed`` means when it names none.
 
     ``transports`` (``udp``, ``tcp``, ``other``) are the packets it is asked about at all; ``ports`` documents its defaults; parsers are asked in the
-    order of ``priority`` (lower first), then name. ``call_label`` names the label that tells calls apart.
+    order of ``priority`` (lower first), then name. ``call_label`` names the label that tells calls apart. ``labels`` are all that it can make, also those that are made
+    only when asked for: where they are given, a task that asks for another label with the same first part is refused.
     """
 
     kind: ClassVar[str] = "parser"
@@ -108,6 +109,7 @@ class Parser(Declaration):
     priority: int = 100
     wants_flows: bool = False
     call_label: str | None = None
+    labels: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True, eq=False)

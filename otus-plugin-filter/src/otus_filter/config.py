@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from otus_core import ConfigInvalid, ConfigProblem, configuration, option
@@ -51,6 +52,15 @@ class FilterConfig:
         if problems:
             raise ConfigInvalid(problems)
 
+    def labels_read(self) -> Iterator[tuple[str, str]]:
+        """Give the labels that are asked for, each with the key that names it."""
+        from otus_filter.grammar import labels_in, parse
+
+        yield from ((f"rules[{i}].label", rule.label) for i, rule in enumerate(self.rules))
+        for key, text in (("drop_if", self.drop_if), ("keep_if", self.keep_if)):
+            if text is not None:
+                yield from ((key, label) for label in dict.fromkeys(labels_in(parse(text))))
+
 
 @configuration
 class LabelConfig:
@@ -89,3 +99,8 @@ class LabelConfig:
             seen.add(target)
         if problems:
             raise ConfigInvalid(problems)
+
+    def labels_added(self) -> tuple[str, ...]:
+        """Give the labels that messages may get."""
+        given = (*self.labels, *self.tags.values(), self.hostname, self.node_ip)
+        return tuple(label for label in given if label)

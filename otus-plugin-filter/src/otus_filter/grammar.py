@@ -17,6 +17,7 @@ In: text. Out: a ``Node`` whose operands fit their operators. Raises FilterSynta
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Literal
 
@@ -105,6 +106,18 @@ Node = Comparison | Membership | Not | Junction
 def parse(text: str) -> Node:
     """Read an expression. Raises FilterSyntaxError, which says where and why."""
     return _Reader(text).whole()
+
+
+def labels_in(node: Node) -> Iterator[str]:
+    """Give every label that an expression looks at."""
+    if isinstance(node, Not):
+        yield from labels_in(node.operand)
+    elif isinstance(node, Junction):
+        for operand in node.operands:
+            yield from labels_in(operand)
+    else:
+        sides = (node.left, node.right) if isinstance(node, Comparison) else (node.left,)
+        yield from (side.name for side in sides if isinstance(side, Field) and side.is_label)
 
 
 class _Reader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import otus_core
+from otus_sip.names import LABELS
 
 
 @otus_core.hookimpl
@@ -20,6 +21,7 @@ def otus_components() -> Iterator[otus_core.Declaration]:
         priority=50,
         wants_flows=True,
         call_label="sip.call_id",
+        labels=LABELS,
         summary="SIP (RFC 3261) with SDP, and the media flows of calls",
         stability="beta",
     )

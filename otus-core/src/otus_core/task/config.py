@@ -29,7 +29,7 @@ from otus_core.task.options import (
     SpoolConfig,
     TaskOptions,
 )
-from otus_core.task.wiring import check_wiring
+from otus_core.task.wiring import check_labels, check_wiring
 
 CAPTURE_KEYS = ("type", "name", "id", "on_failure")
 """Keys of ``capture`` that are not the capturer's own."""
@@ -133,6 +133,7 @@ def _load(data: dict[str, Any], registry: Registry, problems: Problems) -> TaskC
     processors = loader.each("processors", plain.get("processors"), ProcessorOptions, ProcessorSpec)
     reporters = loader.each("reporters", plain.get("reporters"), ReporterOptions, ReporterSpec)
     check_wiring(problems, capture, parsers, reporters, plain, fanout)
+    check_labels(problems, parsers, processors)
     if options is BAD or capture is None:
         return None
     return TaskConfig(

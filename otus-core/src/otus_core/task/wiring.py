@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from otus_core.config.structure import Problems, unknown_key
+from otus_core.errors import closest
+from otus_core.model.text import printable
 
 if TYPE_CHECKING:
     from otus_core.task.config import ComponentSpec, ReporterSpec
 
+LABEL_SHOWN = 64
 RAW = "raw"
 """Payload type of a packet that no parser took and that is forwarded."""
 
@@ -31,6 +34,26 @@ def check_wiring(
     _check_payload_types(problems, parsers, reporters, data.get("unmatched_policy") == "forward")
     _check_spools(problems, reporters)
     _check_fallbacks(problems, reporters, _given_ids(data.get("reporters")))
+
+
+def check_labels(problems: Problems, parsers: Sequence[ComponentSpec], processors: Sequence[ComponentSpec]) -> None:
+    """Note labels that nobody makes: a filter with one would keep nothing, or everything, without a word.
+
+    Only parsers that declare their ``labels`` are judged, each by the first part of their names. A processor's settings tell with ``labels_read()``
+    (pairs of key and label) what it asks for, and with ``labels_added()`` what it adds for those behind it.
+    """
+    declared = {label for spec in parsers for label in spec.declaration.labels}
+    protocols = {label.partition(".")[0] for label in declared}
+    added: set[str] = set()
+    for i, spec in enumerate(processors):
+        for key, label in getattr(spec.settings, "labels_read", tuple)():
+            if label.partition(".")[0] in protocols and label not in declared | added:
+                close = closest(label[:LABEL_SHOWN], sorted(declared | added))
+                hint = f"; did you mean {close}?" if close else f"; there are: {', '.join(sorted(declared))}"
+                problems.add(
+                    f"processors[{i}].config.{key}", f"there is no label {printable(label, LABEL_SHOWN)!r}{hint}"
+                )
+        added.update(getattr(spec.settings, "labels_added", tuple)())
 
 
 def _check_payload_types(
