@@ -29,7 +29,9 @@ from otus_core.task.options import CaptureOptions, ParserOptions, ProcessorOptio
 
 FOLDER = Path(__file__).parent / "reference"
 HEAD = "<!-- Made by `nox -s reference` from the code: change that, not this page. -->\n"
-ROSTER = Roster(parsers=("PARSER",), processors=("PROCESSOR",), reporters={"REPORTER": ("REASON",)})
+ROSTER = Roster(
+    parsers=("PARSER",), processors=("PROCESSOR",), reporters={"REPORTER": ("REASON",)}, counted={"PARSER": ("NAME",)}
+)
 ENTRIES: Mapping[str, type] = {
     "capturer": CaptureOptions,
     "parser": ParserOptions,
@@ -50,6 +52,7 @@ MEANINGS = {
     "kept": "outputs that every processor let pass",
     "dropped{unmatched}": "units that no parser took",
     "dropped{worker_crash}": "frames that died with a worker",
+    "counted{PARSER:NAME}": "what the parser itself counts, under a name that it declares; `sip` counts `malformed` messages that a filter or reporter looks at",
     "dropped{ignored:PARSER}": "packets in which the parser found nothing to report",
     "dropped{parse_error:PARSER}": "packets that the parser took and could not make sense of",
     "errors{parser:PARSER}": "exceptions of the parser that it may not raise",

@@ -29,6 +29,7 @@ class Wire:
 
     flows: FlowRegistry = attrs.field(factory=lambda: FlowRegistry(FLOWS_MAX))
     peers: None = None
+    count: None = None
 
 
 def message(step: int, tail: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import subprocess
 import sys
 from functools import lru_cache
@@ -228,6 +229,8 @@ def test_32_a_codec_has_no_blank() -> None:
 
 def test_malformed_is_a_label_and_in_the_text() -> None:
     assert "malformed: no empty line behind the header fields" in run("14-message-ends-in-a-header.pcap")[0]
+    assert re.search(r"sip: malformed +3\n", run("14-message-ends-in-a-header.pcap")[1])
+    assert re.search(r"sip: malformed +3\n", run("14-message-ends-in-a-header.pcap", "--format", "json")[1])
     kept = run("05-dangling-backslash.pcap", "--format", "json", "--filter", "sip.malformed contains 'quoted'")[0]
     assert len(kept.splitlines()) == 2
 

@@ -20,6 +20,7 @@ class Wire:
 
     flows: FlowRegistry | None = attrs.field(factory=FlowRegistry)
     peers: Any = None
+    count: Any = None
 
 
 class Call:

@@ -52,6 +52,7 @@ class Context:
     ``flows`` is given to parsers that declare ``wants_flows``; ``stdout`` to reporters. ``peers`` publishes small messages to the
     same component in the sibling workers of the task (``None`` with a single worker). ``call_labels`` gives, by payload type, the label that
     tells calls apart, where the parser declares one. ``data_dir`` is given to command channels, for what must survive a restart.
+    ``count(name)`` adds 1 to one of the ``counters`` that a parser declares.
     ``has_fallback`` and ``has_spool`` tell a reporter what becomes of messages that it gives up.
     """
 
@@ -67,6 +68,7 @@ class Context:
     peers: Callable[[Any], None] | None = None
     call_labels: Mapping[str, str] = attrs.field(factory=dict)
     data_dir: str = ""
+    count: Callable[[str], None] = attrs.field(default=lambda _counter: None)
     has_fallback: bool = False
     has_spool: bool = False
 

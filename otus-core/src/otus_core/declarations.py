@@ -99,6 +99,7 @@ class Parser(Declaration):
     ``transports`` (``udp``, ``tcp``, ``other``) are the packets it is asked about at all; ``ports`` documents its defaults; parsers are asked in the
     order of ``priority`` (lower first), then name. ``call_label`` names the label that tells calls apart. ``labels`` are all that it can make, also those that are made
     only when asked for: where they are given, a task that asks for another label with the same first part is refused.
+    ``counters`` are names of its own that it counts with ``context.count(name)``.
     """
 
     kind: ClassVar[str] = "parser"
@@ -110,6 +111,7 @@ class Parser(Declaration):
     wants_flows: bool = False
     call_label: str | None = None
     labels: tuple[str, ...] = ()
+    counters: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True, eq=False)

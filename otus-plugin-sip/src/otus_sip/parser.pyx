@@ -71,7 +71,7 @@ cdef class SipParser:
         self.sessions = Sessions(None, None, config.max_sessions, config.session_ttl)
 
     def wire(self, context):
-        self.count = getattr(context, "count", None)
+        self.count = context.count
         watched = context.flows is not None and context.flows.watched
         self.sessions = Sessions(context.flows, context.peers if watched else None, self.config.max_sessions, self.config.session_ttl)
 

@@ -22,6 +22,7 @@ def otus_components() -> Iterator[otus_core.Declaration]:
         wants_flows=True,
         call_label="sip.call_id",
         labels=LABELS,
+        counters=("malformed",),
         summary="SIP (RFC 3261) with SDP, and the media flows of calls",
         stability="beta",
     )

@@ -88,6 +88,7 @@ def summary_text(summary: dict[str, Any]) -> str:
     rows += [(name, summary[key]) for name, key in _MIDDLE if summary[key]]
     rows += [(f"dropped {reason}", n) for reason, n in summary["dropped"].items()]
     rows += [("matched", summary["matched"]), ("kept", summary["kept"])]
+    rows += [(name.replace(":", ": ", 1), n) for name, n in summary.get("counted", {}).items()]
     for reporter, terms in summary["reporters"].items():
         rows.append((f"{reporter}: reported", terms["reported"]))
         rows += [(f"{reporter}: dropped {reason}", n) for reason, n in terms["dropped"].items()]

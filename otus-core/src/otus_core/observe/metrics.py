@@ -235,15 +235,23 @@ def _components(tasks: Iterable[TaskView]) -> Iterator[Metric]:
         "1 for the state of a component's circuit",
         labels=["task", "pipeline", "component", "state"],
     )
+    counted = CounterMetricFamily(
+        "otus_parser_counted",
+        "What a parser counts of the messages that were looked at",
+        labels=["task", "parser", "counter"],
+    )
     for task in tasks:
         total = _added(task.workers)
+        for parser, names in task.roster.counted.items():
+            for name in names:
+                counted.add_metric([task.id, parser, name], total.get(f"counted{{{parser}:{name}}}", 0))
         for component in task.roster.components:
             errors.add_metric([task.id, component], total.get(f"errors{{{component}}}", 0))
             for pipeline, counters in enumerate(task.workers):
                 now = counters[f"state{{{component}}}"]
                 for number, state in enumerate(CIRCUIT_STATES):
                     states.add_metric([task.id, str(pipeline), component, state], float(now == number))
-    yield from (errors, states)
+    yield from (errors, states, counted)
 
 
 def _latency(tasks: Iterable[TaskView]) -> HistogramMetricFamily:

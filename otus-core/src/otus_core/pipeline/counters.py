@@ -46,13 +46,14 @@ FOUND = "spool_found"
 
 @attrs.frozen(eq=False)
 class Roster:
-    """The ids of a task's components, in order, with each reporter's declared failure reasons; ``live`` when its source is."""
+    """The ids of a task's components, in order, with each reporter's declared failure reasons and each parser's counters; ``live`` when its source is."""
 
     parsers: tuple[str, ...] = ()
     processors: tuple[str, ...] = ()
     reporters: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     fallbacks: frozenset[str] = frozenset()
     live: bool = False
+    counted: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -87,6 +88,7 @@ def counter_names(roster: Roster, decoder: Iterable[str]) -> tuple[str, ...]:
     names = [*FRAME_COUNTERS, *decoder]
     for parser in roster.parsers:
         names += [f"dropped{{ignored:{parser}}}", f"dropped{{parse_error:{parser}}}", f"errors{{parser:{parser}}}"]
+        names += [f"counted{{{parser}:{name}}}" for name in roster.counted.get(parser, ())]
     for processor in roster.processors:
         names += [f"dropped{{{why}:{processor}}}" for why in ("filtered", "processor_error", "circuit_open")]
         names.append(f"errors{{processor:{processor}}}")
@@ -145,6 +147,8 @@ def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
     """
     terms: dict[str, object] = {name: counters[name] for name in FRAME_COUNTERS if not name.startswith("dropped{")}
     terms["dropped"] = _drops(counters)
+    if roster.counted:
+        terms["counted"] = {name[8:-1]: n for name, n in counters.items() if name.startswith("counted{") and n}
     reporters: dict[str, object] = {}
     for reporter, declared in roster.reporters.items():
         mine = {term: counters[f"{reporter}.{term}"] for term in reporter_terms(declared)}

@@ -102,6 +102,7 @@ def roster_of(config: TaskConfig) -> Roster:
         reporters={spec.id: spec.declaration.failure_reasons for spec in config.reporters},
         fallbacks=fallback_ids(config),
         live=config.capture.declaration.live,
+        counted={spec.id: spec.declaration.counters for spec in config.parsers},
     )
 
 
@@ -271,6 +272,7 @@ def _context(part: Part, assembly: Assembly, node: Node, place: Place) -> Contex
         agent_id=node.hostname,
         pipeline_id=place.shard,
         component_id=name,
+        count=lambda counter: assembly.accounts.add(f"counted{{{name}:{counter}}}"),
         hostname=node.hostname,
         node_ip=node.ip,
         tags=node.tags,
