@@ -55,6 +55,7 @@ class Wire:
 
     flows: Listed
     peers: None = None
+    count: None = None
 
 
 class Played:
