@@ -1,4 +1,4 @@
-"""What a developer and CI run: ``nox -s demo | tests | lint | types | wheels | bench | docs | reference | fuzz | hostile | dev``.
+"""What a developer and CI run: ``nox -s demo | tests | lint | types | wheels | bench | docs | reference | fuzz | hostile | soak | dev``.
 
 Every session builds what it needs: wheels of the distributions, once for each state of their sources.
 """
@@ -133,6 +133,13 @@ def hostile(session: nox.Session) -> None:
         session.run(
             "pytest", "-q", "tests/hostile", "tests/e2e/test_daemon_faults.py", "tests/e2e/test_plugin_faults.py"
         )
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Run a node for minutes with calls, an outage of its broker, a killed worker and a reload: ``nox -s soak -- MINUTES``."""
+    install(session, DISTRIBUTIONS, *TEST_TOOLS)
+    session.run("python", "-m", "tests.soak", *session.posargs)
 
 
 @nox.session(venv_backend="none")

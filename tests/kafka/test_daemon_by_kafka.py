@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,9 @@ def daemon(broker: Broker, tmp_path: Path) -> Iterator[Daemon]:
     made.end()
 
 
-@pytest.fixture
-def wire() -> Iterator[tuple[Pair, str]]:
-    """A veth pair whose near end is here, beside the broker; sipp answers on it, and calls from the far end."""
+@contextmanager
+def own_wire() -> Iterator[tuple[Pair, str]]:
+    """Give a veth pair whose near end is here, beside the broker; sipp answers on it, and calls from the far end."""
     pair = Pair(f"otusk{os.getpid() % 100_000}")
     # here, where others may do the same: addresses of our own, out of those that are for tests (RFC 2544)
     third, fourth = divmod(4 * (os.getpid() % 16384), 256)
@@ -41,9 +42,18 @@ def wire() -> Iterator[tuple[Pair, str]]:
     subprocess.run(["ip", "-n", pair.near, "link", "set", "eth0", "name", name, "netns", str(os.getpid())], check=True)
     subprocess.run(["ip", "addr", "add", f"{pair.NEAR}/30", "dev", name], check=True)
     subprocess.run(["ip", "link", "set", name, "up"], check=True)
-    yield pair, name
-    subprocess.run(["ip", "link", "del", name], check=False)
-    pair.remove()
+    try:
+        yield pair, name
+    finally:
+        subprocess.run(["ip", "link", "del", name], check=False)
+        pair.remove()
+
+
+@pytest.fixture
+def wire() -> Iterator[tuple[Pair, str]]:
+    """A veth pair whose near end is here, for one test."""
+    with own_wire() as made:
+        yield made
 
 
 def make_calls(pair: Pair, folder: Path) -> None:
