@@ -31,6 +31,7 @@ from otus_core.control.protocol import INTERNAL_ERROR, Request, RpcError, error_
 from otus_core.control.server import ControlServer
 from otus_core.errors import ConfigInvalid, OtusError
 from otus_core.log import Logger
+from otus_core.model.text import told
 from otus_core.observe.daemon_logs import DaemonLogs
 from otus_core.observe.metrics_server import MetricsServer
 from otus_core.observe.systemd import Notifier
@@ -340,7 +341,7 @@ async def _bounded(what: str, step: Any, within: float) -> None:
     except TimeoutError:
         log.warning("stop_took_too_long", what=what, seconds=within)
     except Exception as error:
-        log.error("stop_failed", what=what, error=f"{type(error).__name__}: {error}")
+        log.error("stop_failed", what=what, error=told(error))
 
 
 def task_defaults(config: DaemonConfig) -> TaskDefaults:

@@ -1,4 +1,4 @@
-"""Text from packets, made safe to show."""
+"""Text from packets and plugins, made safe to show."""
 
 from __future__ import annotations
 
@@ -16,6 +16,21 @@ def printable(text: str | bytes, limit: int = 0) -> str:
     if text.isprintable() and "\\" not in text:
         return text
     return "".join(map(_escape, text))
+
+
+def told(error: BaseException, limit: int = 1000) -> str:
+    """Give an error's type and text, printable and on one line. Never raises."""
+    return printable(words_of(error), limit)
+
+
+def words_of(error: BaseException) -> str:
+    """Give an error's type and text on one line. Never raises: the error may be a plugin's own, and its ``__str__`` anything."""
+    try:
+        text = str.encode(str(error), "utf-8", "backslashreplace").decode()  # __str__ may give its own kind of text
+    except BaseException:  # noqa: BLE001 - the fault boundary of plugins' exceptions
+        text = "its text cannot be had"
+    name = type.__dict__["__name__"].__get__(type(error))  # not what a metaclass says
+    return " ".join(f"{name}: {text}".rstrip(": ").split())
 
 
 def _escape(character: str) -> str:

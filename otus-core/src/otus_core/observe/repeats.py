@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from otus_core.log import Logger
+from otus_core.model.text import told
 
 log = Logger("otus.component")
 
@@ -23,7 +24,7 @@ class Repeats:
 
     def component_error(self, kind: str, name: str, error: BaseException) -> None:
         """Log one error of a component, or count it towards the next line."""
-        key = (kind, name, type(error).__name__)
+        key = (kind, name, told(error).partition(":")[0])
         if key not in self._seen and len(self._seen) >= KINDS_MAX:
             key = (kind, name, "other")
         last, suppressed = self._seen.get(key, (0.0, -1))
@@ -41,7 +42,7 @@ class Repeats:
             "component": name,
             "plugin": distribution,
             "version": version,
-            "error": f"{type(error).__name__}: {error}",
+            "error": told(error),
         }
         if suppressed:
             event["repeated"] = suppressed

@@ -46,8 +46,6 @@ class Guard:
             return self._again(size, "ambiguous", error)
         except OSError as error:
             return self._again(size, "exception", error, waits=True)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():

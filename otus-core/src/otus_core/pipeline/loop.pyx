@@ -289,9 +289,6 @@ cdef class Pipeline:
             except ParseError:
                 slot.breaker.failures = 0
                 return self._end(slot.parse_error, False)
-            except KeyboardInterrupt:
-                self._end(slot.parse_error, False)
-                raise
             except BaseException as error:
                 return self._parser_failed(slot, error, now)
             if type(result) is Parsed:
@@ -304,8 +301,9 @@ cdef class Pipeline:
     cdef int _parser_failed(self, ParserSlot slot, object error, int64_t now) except -1:
         self.accounts.at[slot.breaker.errors] += 1
         slot.breaker.failed(now)
+        self._end(slot.parse_error, False)
         self.on_error("parser", slot.breaker.name, error)
-        return self._end(slot.parse_error, False)
+        return 0
 
     cdef int _messages(self, DecodedPacket packet, ParserSlot slot, object result, int64_t now) except -1:
         """Carry on a list of messages, with a ParseError for each that could not be read; an empty one means that there is nothing to report."""
@@ -335,7 +333,7 @@ cdef class Pipeline:
         raw = parsed.raw
         if payload_type is None:
             payload_type = slot.payload_type
-        elif payload_type not in slot.payload_types:
+        elif type(payload_type) is not str or payload_type not in slot.payload_types:
             return self._parser_failed(slot, ValueError("handle() gave a payload type that the parser does not declare"), now)
         if raw is None:
             raw = packet.payload
@@ -361,15 +359,14 @@ cdef class Pipeline:
                     slot.breaker.failures = 0
                     return self._end(slot.filtered, True)
                 slot.breaker.failures = 0
-            except KeyboardInterrupt:
-                self._end(slot.error, True)
-                raise
             except BaseException as error:
                 self.accounts.at[slot.breaker.errors] += 1
                 slot.breaker.failed(now)
+                if not slot.passes:
+                    self._end(slot.error, True)
                 self.on_error("processor", slot.breaker.name, error)
                 if not slot.passes:
-                    return self._end(slot.error, True)
+                    return 0
         self._end(self.kept, True)
         for i in range(len(self.buffers)):
             (<SendBuffer>self.buffers[i]).put(output)

@@ -29,6 +29,7 @@ from otus_core.config.unstructure import unstructure
 from otus_core.declarations import Capturer, CommandChannel, Declaration, Parser
 from otus_core.errors import ConfigInvalid
 from otus_core.model.flows import FlowRegistry
+from otus_core.model.text import told
 from otus_core.plugins.loader import load
 from otus_core.plugins.records import PluginRecord
 from otus_core.plugins.selection import Selection, normalized
@@ -96,8 +97,8 @@ def _held(rule: str, complain: Callable[[], Complaints]) -> list[dict[str, str]]
     """Hold a plugin to one rule; its code may raise anything, and that is a breach."""
     try:
         complaints = list(complain())
-    except (Exception, SystemExit) as error:
-        complaints = [f"{type(error).__name__}: {error}"]
+    except BaseException as error:
+        complaints = [told(error)]
     if not complaints:
         return [{"rule": rule, "status": "passed", "message": ""}]
     return [

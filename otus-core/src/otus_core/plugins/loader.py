@@ -24,7 +24,7 @@ from otus_core import hookspecs
 from otus_core.declarations import KINDS, Declaration, SharedConfig
 from otus_core.errors import closest
 from otus_core.hookspecs import ENTRY_POINT_GROUP, PROJECT
-from otus_core.model.text import printable
+from otus_core.model.text import printable, words_of
 from otus_core.plugins import builtin
 from otus_core.plugins.metadata import metadata_of
 from otus_core.plugins.records import ComponentRecord, PluginRecord, Stage
@@ -139,7 +139,7 @@ def _disabled(record: PluginRecord, selection: Selection) -> PluginRecord | None
 def _guarded(record: PluginRecord, entry: importlib_metadata.EntryPoint | None) -> Loaded:
     """Take one plugin (the core's own without entry point) through its stages.
 
-    This is the fault boundary: plugins raise anything, SystemExit included.
+    This is the fault boundary: plugins raise anything, SystemExit and errors of no known kind included.
     """
     stage: Stage = "version"
     try:
@@ -154,7 +154,9 @@ def _guarded(record: PluginRecord, entry: importlib_metadata.EntryPoint | None) 
         declared = _declarations(manager)
     except _Refused as refused:
         return Loaded(record=_failed(record, stage, str(refused), refused.remedy))
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return Loaded(record=_failed(record, stage, _told(error), _remedy(stage, error, record)))
     components = tuple(ComponentRecord(declaration=one) for one in declared if isinstance(one, Declaration))
     shared = tuple(one for one in declared if isinstance(one, SharedConfig))
@@ -169,8 +171,7 @@ def _told(error: BaseException) -> str:
     """Name an error in one line."""
     if isinstance(error, pluggy.PluginValidationError):
         return " ".join(str(error).split())
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return words_of(error)
 
 
 def _remedy(stage: Stage, error: BaseException, record: PluginRecord) -> str:

@@ -12,7 +12,7 @@ import pluggy
 from otus_core.declarations import Declaration
 from otus_core.errors import PluginNotFound, closest
 from otus_core.log import Logger
-from otus_core.model.text import printable
+from otus_core.model.text import told
 from otus_core.plugins.records import ComponentRecord, PluginRecord, state_of
 from otus_core.plugins.selection import Selection
 
@@ -142,7 +142,9 @@ class Registry:
                 continue
             try:
                 answers = getattr(one.manager.hook, hook)(**arguments)
-            except (Exception, SystemExit) as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 self.log_hook_failure(one.record, hook, error)
                 continue
             for answer in answers:
@@ -150,8 +152,9 @@ class Registry:
 
     def log_hook_failure(self, record: PluginRecord, hook: str, error: BaseException) -> None:
         """Log that a plugin's hook raised, or answered what cannot be used."""
-        told = printable(f"{type(error).__name__}: {error}", ERROR_MAX)
-        log.warning("plugin_hook_failed", plugin=record.plugin, version=record.version, hook=hook, error=told)
+        log.warning(
+            "plugin_hook_failed", plugin=record.plugin, version=record.version, hook=hook, error=told(error, ERROR_MAX)
+        )
 
     def _why_missing(self, kind: str, name: str) -> str:
         known = FIRST_PARTY_COMPONENTS.get((kind, name))

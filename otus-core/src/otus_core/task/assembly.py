@@ -21,6 +21,7 @@ from otus_core.errors import TaskStartFailed
 from otus_core.log import Logger, settle
 from otus_core.model.accounts import Accounts
 from otus_core.model.flows import FlowRegistry
+from otus_core.model.text import told
 from otus_core.pipeline.buffer import SendBuffer
 from otus_core.pipeline.call import DeliveryLimits
 from otus_core.pipeline.counters import Roster, counter_names, summary
@@ -206,9 +207,9 @@ def _construct(spec: ComponentSpec) -> Part | None:
         factory = spec.declaration.load_factory()
         settle()
         return Part(spec, factory(spec.settings))
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         if spec.on_failure == "skip":
-            log.warning("component_skipped", kind=spec.declaration.kind, component=spec.id, error=str(error))
+            log.warning("component_skipped", kind=spec.declaration.kind, component=spec.id, error=told(error))
             return None
         raise _failed(spec, "be constructed", error) from error
 
@@ -218,9 +219,9 @@ def _wire(part: Part, context: Context) -> bool:
     spec = part.spec
     try:
         part.component.wire(context)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         if spec.on_failure == "skip" and spec.declaration.kind != "capturer":
-            log.warning("component_skipped", kind=spec.declaration.kind, component=spec.id, error=str(error))
+            log.warning("component_skipped", kind=spec.declaration.kind, component=spec.id, error=told(error))
             return False
         raise _failed(spec, "be wired", error) from error
     return True
@@ -235,9 +236,10 @@ async def _start(part: Part) -> bool:
             if inspect.isawaitable(waiting):
                 await waiting
             return True
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            _unless_cancelled(error)
             spec = part.spec
-            log.warning("component_start_failed", kind=spec.declaration.kind, component=spec.id, error=str(error))
+            log.warning("component_start_failed", kind=spec.declaration.kind, component=spec.id, error=told(error))
             if spec.on_failure == "fail":
                 raise _failed(spec, "start", error) from error
             if spec.on_failure == "skip":
@@ -254,12 +256,20 @@ async def _stop(part: Part) -> None:
         waiting = part.component.stop()
         if inspect.isawaitable(waiting):
             await waiting
-    except (Exception, SystemExit) as error:
-        log.warning("component_stop_failed", kind=part.spec.declaration.kind, component=part.spec.id, error=str(error))
+    except BaseException as error:
+        _unless_cancelled(error)
+        log.warning("component_stop_failed", kind=part.spec.declaration.kind, component=part.spec.id, error=told(error))
+
+
+def _unless_cancelled(error: BaseException) -> None:
+    """Raise again what a component did not raise by itself: it is we who cancel."""
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        raise error
 
 
 def _failed(spec: ComponentSpec, what: str, error: BaseException) -> TaskStartFailed:
-    return TaskStartFailed(f"{spec.declaration.kind} {spec.id} could not {what}: {type(error).__name__}: {error}")
+    return TaskStartFailed(f"{spec.declaration.kind} {spec.id} could not {what}: {told(error)}")
 
 
 def _context(part: Part, assembly: Assembly, node: Node, place: Place) -> Context:

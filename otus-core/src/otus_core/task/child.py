@@ -18,6 +18,7 @@ import sys
 from typing import Any
 
 from otus_core.errors import CaptureError, OtusError
+from otus_core.model.text import told
 from otus_core.observe.logs import setup_forwarding
 from otus_core.observe.repeats import Repeats
 from otus_core.plugins.loader import load
@@ -66,6 +67,10 @@ class Child:
             self._channel.send(("error", str(error)), needed=True)
             await self._channel.flush(LAST_WORDS_S)
             return FAILED_EXIT
+        except BaseException as error:
+            self._channel.send(("error", told(error)), needed=True)
+            await self._channel.flush(LAST_WORDS_S)
+            raise
         self._send_published()
         self._channel.send(("ended", {"closed": outcome.closed, "stopped": outcome.stopped}), needed=True)
         await self._channel.flush(LAST_WORDS_S)
@@ -115,7 +120,7 @@ class Child:
         self._channel.send(("started", tuple(worker.assembly.roster.reporters)))
 
     def _fault(self, error: CaptureError) -> None:
-        self._channel.send(("fault", (error.source, error.reason, error.offset, error.fatal)))
+        self._channel.send(("fault", (str(error.source), str(error.reason), error.offset, bool(error.fatal))))
 
     def _log(self, level: str, event: dict[str, Any], shard: int) -> None:
         self._channel.send(("log", level, {**event, "worker": shard}))

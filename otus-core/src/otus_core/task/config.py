@@ -16,7 +16,7 @@ from otus_core.config.structure import BAD, Problems, build, join, told, unknown
 from otus_core.declarations import Declaration
 from otus_core.decode.options import DecoderConfig
 from otus_core.errors import ConfigInvalid, PluginNotFound
-from otus_core.model.text import printable
+from otus_core.model.text import told as told_of
 from otus_core.plugins.records import PluginRecord
 from otus_core.plugins.registry import Registered, Registry
 from otus_core.task.inherit import TaskDefaults, with_defaults
@@ -244,12 +244,8 @@ class _Components:
     def _settings(declaration: Declaration, config: Any, path: str, problems: Problems) -> Any:
         try:
             return build(declaration.load_config(), config, path, problems)
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # it cannot be imported, or has a type that cannot be configured or resolved
-            told = f"{type(error).__name__}: {printable(str(error), 300)}"
-            return problems.add(path, f"the configuration class of {declaration.name} is broken: {told}")
+        except BaseException as error:  # it cannot be imported, or has a type that cannot be configured or resolved
+            return problems.add(path, f"the configuration class of {declaration.name} is broken: {told_of(error, 300)}")
 
 
 def _made(spec_class: type[S], registered: Registered, settings: Any, about: Mapping[str, Any]) -> S:

@@ -16,6 +16,7 @@ import sys
 from typing import Any
 
 from otus_core.errors import CaptureError
+from otus_core.model.text import told
 from otus_core.plugins.loader import load
 from otus_core.task.channel import Channel
 from otus_core.task.config import TaskConfig, load_task
@@ -43,8 +44,8 @@ class Opener:
         except CaptureError as error:
             self._channel.send(("refused", number, error.reason, error.fatal))
             return
-        except Exception as error:
-            self._channel.send(("refused", number, str(error) or type(error).__name__, True))
+        except BaseException as error:
+            self._channel.send(("refused", number, told(error), True))
             return
         self._channel.send(("acquired", number), descriptors)
         for descriptor in descriptors:

@@ -18,6 +18,7 @@ from otus_core.components import CaptureStats
 from otus_core.errors import CaptureError
 from otus_core.log import Logger
 from otus_core.model.frames import FrameBatch
+from otus_core.model.text import told
 from otus_core.pipeline.call import drain_order
 from otus_core.pipeline.counters import CIRCUIT_STATES, KERNEL_COUNTERS, unaccounted
 from otus_core.task import assembly as phases
@@ -109,7 +110,7 @@ class Worker:
         try:
             self.assembly.source.exclude(connections)
         except Exception as error:
-            log.warning("exclude_failed", error=str(error))
+            log.warning("exclude_failed", error=told(error))
 
     def _halt(self) -> None:
         self._stopping = True
@@ -332,7 +333,7 @@ class Worker:
         try:
             assembly.source.close()
         except Exception as error:
-            log.warning("capture_close_failed", error=str(error))
+            log.warning("capture_close_failed", error=told(error))
         assembly.pipeline.finish()
         deadline = DRAIN_LIVE_S if self._live or self._stopping else None
         for group in drain_order(assembly.deliveries):
