@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,12 +28,6 @@ def sources() -> list[Path]:
     )
 
 
-def plugin_sources() -> Iterator[Path]:
-    for path in sources():
-        if path.suffix == ".py" and "otus-core" not in path.parts:
-            yield path
-
-
 def test_no_file_is_too_long() -> None:
     lengths = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in sources()}
     assert {name: lines for name, lines in lengths.items() if lines > LINES_MAX} == {}
@@ -52,27 +44,6 @@ def test_every_module_says_what_it_is_for() -> None:
         if path.name != "__init__.py" and not text.startswith(('"""', "# cython")):
             silent.append(str(path))
     assert silent == []
-
-
-def test_plugins_import_only_what_the_core_exports() -> None:
-    wrong = []
-    for path in plugin_sources():
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("otus_core"):
-                wrong += [
-                    f"{path}: {node.module}.{alias.name}"
-                    for alias in node.names
-                    if node.module != "otus_core" or alias.name not in otus_core.__all__
-                ]
-            elif isinstance(node, ast.Import):
-                wrong += [f"{path}: {alias.name}" for alias in node.names if alias.name.startswith("otus_core.")]
-    assert wrong == []
-
-
-def test_compiled_plugins_use_nothing_of_the_cores_c_level() -> None:
-    pattern = re.compile(r"^\s*(from otus_core\S* cimport|cimport otus_core)", re.MULTILINE)
-    wrong = [str(path) for path in sources() if "otus-core" not in path.parts and pattern.search(path.read_text())]
-    assert wrong == []
 
 
 def test_every_public_name_is_documented() -> None:

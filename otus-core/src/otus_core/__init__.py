@@ -22,7 +22,6 @@ if TYPE_CHECKING:
         CaptureStats,
         CommandHandler,
         Context,
-        LabelSource,
         LineWriter,
         ReportResult,
     )
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
     from otus_core.model.flows import FlowRegistry
     from otus_core.model.frames import FRAME_INDEX_FORMAT, FrameBatch, RawPacket
     from otus_core.model.json import encode_json, encode_json_lines
+    from otus_core.model.label_source import LabelSource
     from otus_core.model.labels import packed_labels
     from otus_core.model.output import OutputPacket, Parsed
     from otus_core.model.packet import DecodedPacket
@@ -72,7 +72,6 @@ _EXPORTS = {
         "CaptureStats",
         "CommandHandler",
         "Context",
-        "LabelSource",
         "LineWriter",
         "ReportResult",
     ),
@@ -105,6 +104,7 @@ _EXPORTS = {
     "model.flows": ("FlowRegistry",),
     "model.frames": ("FRAME_INDEX_FORMAT", "FrameBatch", "RawPacket"),
     "model.json": ("encode_json", "encode_json_lines"),
+    "model.label_source": ("LabelSource",),
     "model.labels": ("packed_labels",),
     "model.output": ("OutputPacket", "Parsed"),
     "model.packet": ("DecodedPacket",),

@@ -2,8 +2,8 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, final
 
-from otus_core.components import LabelSource
 from otus_core.model.flow_key import FlowKey
+from otus_core.model.label_source import LabelSource
 
 _Address = str | IPv4Address | IPv6Address
 

@@ -1,0 +1,70 @@
+"""Imports run one way, and plugins use the public names alone, in compiled modules and stubs as in Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import otus_core
+from tests.house.layers import SUFFIXES, beyond_the_public, core_layers, imported, upward
+from tests.needs import ROOT
+
+PUBLIC = frozenset(otus_core.__all__)
+PACKAGES = sorted(path for path in ROOT.glob("otus-*/src/otus_*") if path.is_dir() and path.suffix == "")
+TESTING = "otus_core.testing"
+
+
+def files(package: Path) -> list[Path]:
+    return sorted(path for path in package.rglob("*") if path.suffix in SUFFIXES)
+
+
+def test_the_core_imports_downwards() -> None:
+    package = ROOT / "otus-core" / "src" / "otus_core"
+    layers = core_layers()
+    assert {path.suffix for path in files(package)} == set(SUFFIXES)
+    assert [line for path in files(package) for line in upward(path, package.parent, layers)] == []
+
+
+@pytest.mark.parametrize("package", [path for path in PACKAGES if path.name != "otus_core"], ids=lambda path: path.name)
+def test_plugins_use_public_names(package: Path) -> None:
+    assert [line for path in files(package) for line in beyond_the_public(path, package.name, PUBLIC)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("model/planted.pyx", "from otus_core.pipeline.buffer cimport SendBuffer\n"),
+        ("model/planted.pxd", "from otus_core.decode.decoder cimport (\n    Decoder,  # the way up\n)\n"),
+        ("decode/planted.pyi", "import otus_core.task.worker\n"),
+        ("pipeline/planted.pyx", "cimport otus_core.task.worker\n"),
+        ("model/planted.py", "from otus_core import pipeline\n"),
+        ("model/other.pyx", "from otus_sip.scan cimport scan\n"),
+    ],
+)
+def test_a_planted_way_up_is_found(tmp_path: Path, name: str, text: str) -> None:
+    planted = tmp_path / "otus_core" / name
+    planted.parent.mkdir(parents=True)
+    planted.write_text(text)
+    assert len(upward(planted, tmp_path, core_layers())) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from otus_core.model.writer cimport Writer\n",
+        "from otus_core import OutputPacket, Layers\n",
+        "from otus_core.model.output import OutputPacket\n",
+        "import otus_core.model.output\n",
+        "from otus_pcap.chunk import Chunk\n",
+    ],
+)
+def test_a_planted_private_name_is_found(tmp_path: Path, text: str) -> None:
+    planted = tmp_path / "planted.pyx"
+    planted.write_text(text)
+    assert beyond_the_public(planted, "otus_sip", PUBLIC)
+
+
+def test_type_checkers_may_look_up() -> None:
+    text = "if TYPE_CHECKING:\n    from otus_core.task.worker import Worker\n\nfrom otus_core import option\n"
+    assert list(imported(text)) == [("otus_core", ("option",))]
