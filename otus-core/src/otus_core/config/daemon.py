@@ -173,7 +173,11 @@ class MetricsConfig:
     """The Prometheus endpoint."""
 
     enabled: bool = option(default=True, help="Serve metrics.")
-    listen: str = option(default=":9091", pattern=r"(\[[0-9a-fA-F:]*\]|[^:\s]*):\d{1,5}", help="Address and port.")
+    listen: str = option(
+        default="127.0.0.1:9091",
+        pattern=r"(\[[0-9a-fA-F:]*\]|[^:\s]*):\d{1,5}",
+        help='Address and port. Only this machine can ask unless told otherwise: ":9091" is every address.',
+    )
     path: str = option(default="/metrics", pattern=r"/\S*", help="Path.")
     interval: Duration = option(default=1.0, ge=0.1, le=60, help="How often levels and rates are sampled.")
 
