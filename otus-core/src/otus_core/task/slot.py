@@ -6,13 +6,17 @@ import os
 import subprocess
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 
+from otus_core.log import Logger
 from otus_core.model.accounts import Accounts
 from otus_core.pipeline.counters import Roster
 from otus_core.task.channel import Channel
-from otus_core.task.health import Status
+from otus_core.task.health import Status, complaint
+
+log = Logger("otus.supervisor")
 
 RESTART_PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 STABLE_AFTER_S = 60.0
@@ -79,6 +83,19 @@ class WorkerSlot:
         self.roster = attrs.evolve(self.roster, reporters=kept)
         self.state, self.was_running = "running", True
         self._begun = time.monotonic()  # its first beat is still to come, and getting up was no silence
+
+    def hear(self, task: str, kind: str, told: Any = None) -> None:
+        """Take what the worker tells of itself: that it wants new descriptors, or how its reporters' destinations are."""
+        if kind == "want_descriptors":
+            self.renewing = True
+            return
+        for name, status in told.items():
+            why, before = complaint(status), complaint(self.reporters.get(name, {}))
+            if why and not before:
+                log.warning("reporter_does_not_answer", task=task, worker=self.shard, reporter=name, reason=why)
+            elif before and not why:
+                log.info("reporter_answers", task=task, worker=self.shard, reporter=name)
+        self.reporters = told
 
     def silent_for(self, now: float) -> float:
         """Seconds since the worker's loop last turned."""

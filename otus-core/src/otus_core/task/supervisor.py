@@ -19,7 +19,6 @@ from otus_core.pipeline.counters import book_crash, summary
 from otus_core.task.acquire import Acquirer
 from otus_core.task.assembly import names_of, roster_of
 from otus_core.task.config import TaskConfig
-from otus_core.task.health import Status, complaint
 from otus_core.task.slot import WorkerSlot
 from otus_core.task.spawn import spawn
 from otus_core.task.surroundings import Surroundings
@@ -246,10 +245,10 @@ class TaskSupervisor:
                 self.faults.append(CaptureError(source, reason, offset, fatal=fatal))
             if self._live:
                 log.error("capture_fault", task=self.config.id, worker=slot.shard, source=source, reason=reason)
-        elif kind == "want_descriptors":
-            slot.renewing = True
-        elif kind in ("trouble", "reporters"):
-            (self._troubled if kind == "trouble" else self._told_of_reporters)(slot, message[1])
+        elif kind in ("want_descriptors", "reporters"):
+            slot.hear(self.config.id, *message)
+        elif kind == "trouble":
+            self._troubled(slot, message[1])
         elif kind == "connections":
             self._around.connections.tell((self, slot.shard), map(tuple, message[1]))
         elif kind == "error":
@@ -265,16 +264,6 @@ class TaskSupervisor:
         else:
             log.info("capture_resumed", task=self.config.id, worker=slot.shard)
         self._around.on_change()
-
-    def _told_of_reporters(self, slot: WorkerSlot, told: dict[str, Status]) -> None:
-        for name, status in told.items():
-            why, before = complaint(status), complaint(slot.reporters.get(name, {}))
-            where = {"task": self.config.id, "worker": slot.shard, "reporter": name}
-            if why and not before:
-                log.warning("reporter_does_not_answer", **where, reason=why)
-            elif before and not why:
-                log.info("reporter_answers", **where)
-        slot.reporters = told
 
     async def _watch(self) -> None:
         """Look after the workers as long as the task is there: what goes wrong in one turn is told and counted, and the next turn comes."""
