@@ -200,4 +200,7 @@ def test_the_daemon_set_is_whole() -> None:
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
     data = yaml.safe_load(kinds["ConfigMap"]["data"]["config.yml"])
     names = {entry["name"]: "192.0.2.1" for entry in container["env"]}
-    assert effective_from(data, "config map", names, SECTIONS).config.command_channel.enabled
+    channel = effective_from(data, "config map", names, SECTIONS).config.command_channel
+    assert channel.enabled and channel.kafka["signing"]["required"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert channel.kafka["signing"]["keys_file"] == f"{mounts['keys']}/keys"

@@ -28,6 +28,7 @@ from otus_core.control.protocol import (
 )
 from otus_core.errors import OtusError
 from otus_core.log import Logger
+from otus_core.model.text import printable
 from otus_core.task.lock import take_lock
 
 log = Logger("otus.control")
@@ -42,6 +43,9 @@ WRITE_BUFFER_MAX = 1 << 20
 BACKLOG = 1024
 ACCEPTED_AT_ONCE = 64
 """Before those that are too many are let go of: a crowd must not take the last descriptor."""
+CHANGING = frozenset(
+    {"task_create", "task_apply", "task_prune", "task_start", "task_delete", "config_reload", "daemon_shutdown"}
+)
 UCRED = struct.Struct("=iII")
 
 Handle = Callable[[Request], Awaitable[Any]]
@@ -110,8 +114,7 @@ class ControlServer:
 
     def _is_allowed(self, writer: asyncio.StreamWriter) -> bool:
         """Ask the kernel who is calling: root and the daemon's own user may."""
-        sock = writer.get_extra_info("socket")
-        _pid, uid, _gid = UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))
+        uid = _peer(writer)
         if uid in (0, os.getuid()):
             return True
         self.refused_peers += 1
@@ -132,21 +135,23 @@ class ControlServer:
             if not line:
                 return
             self._open[task] = asyncio.get_running_loop().time()
-            request, reply = await self._answer(line)
+            request, reply = await self._answer(line, _peer(writer))
             if reply is not None:
                 await _send(writer, reply)
             if request is not None:
                 self._after_answer(request)
             await asyncio.sleep(0)  # a caller that has sent a thousand requests waits for its turn before each
 
-    async def _answer(self, line: bytes) -> tuple[Request | None, bytes | None]:
+    async def _answer(self, line: bytes, uid: int) -> tuple[Request | None, bytes | None]:
         """Give the request and its answer. This is the fault boundary: a caller never sees a traceback, the daemon never dies of a request."""
         try:
             request = parse(line)
         except RpcError as error:
             return None, refusal(error)
+        result = "error"
         try:
             reply = answer(request.id, await self._handle(request))
+            result = "done"
         except RpcError as error:
             reply = refusal(error, request.id)
         except OtusError as error:
@@ -154,7 +159,29 @@ class ControlServer:
         except Exception as error:
             log.exception("control_request_failed", method=request.method)
             reply = refusal(RpcError(INTERNAL_ERROR, f"internal error: {type(error).__name__}"), request.id)
+        _record(uid, request, result)
         return request, None if request.is_notification else reply
+
+
+def _peer(writer: asyncio.StreamWriter) -> int:
+    """Ask the kernel for the caller's user id."""
+    sock = writer.get_extra_info("socket")
+    _pid, uid, _gid = UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))
+    return int(uid)
+
+
+def _record(uid: int, request: Request, result: str) -> None:
+    """Log who wanted what, and what became of it; questions, which change nothing and come often, at debug."""
+    task = request.params.get("task_id")
+    tell = log.info if request.method in CHANGING else log.debug
+    tell(
+        "command_executed",
+        channel="control",
+        uid=uid,
+        command=printable(request.method, 64),
+        task=printable(task, 64) if isinstance(task, str) else "",
+        result=result,
+    )
 
 
 async def _read_line(reader: asyncio.StreamReader) -> bytes:
