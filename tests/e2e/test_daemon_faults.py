@@ -363,7 +363,16 @@ def test_a_system_that_refuses_fails_that_task_alone(node: Node, examples: Path)
     config = json.loads(task(examples / "call.pcap"))
     assert "result" in node.rpc("task_create", config=config)
     limits = resource.prlimit(node.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (descriptors(node.pid) + 2, limits[1]))
+    seen: list[int] = []
+
+    def at_rest() -> bool:
+        """Whether the callers' connections are closed: two looks, half a second apart, count the same."""
+        seen.append(descriptors(node.pid))
+        time.sleep(0.5)
+        return seen[-1] == descriptors(node.pid)
+
+    wait(at_rest, what="the number of descriptors is settled")
+    resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (seen[-1] + 2, limits[1]))
     refused = node.rpc("task_create", config={**config, "id": "t2"})
     assert "Too many open files" in refused["error"]["message"]
     resource.prlimit(node.pid, resource.RLIMIT_NOFILE, limits)

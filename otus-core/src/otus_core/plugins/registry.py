@@ -93,8 +93,8 @@ class Registry:
                     cls = declared.load_config()
                     check_shared(declared.name, cls, tuple(blocks))
                 except (Exception, SystemExit) as error:
-                    told = printable(f"{type(error).__name__}: {error}", ERROR_MAX)
-                    log.warning("shared_configuration_refused", plugin=record.plugin, name=declared.name, error=told)
+                    reason = told(error, ERROR_MAX)
+                    log.warning("shared_configuration_refused", plugin=record.plugin, name=declared.name, error=reason)
                     continue
                 heirs = (heir.partition(":") for heir in declared.heirs)
                 paths = tuple(f"{HEIRS[kind]}.{name}" for kind, _, name in heirs)

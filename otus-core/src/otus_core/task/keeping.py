@@ -119,6 +119,8 @@ class TaskKeeping:
                 reason = str(error)
             except Exception as error:  # a fault of our own must not end the keeper: the task would be forgotten
                 log.exception("task_keeper_failed", task=task.stored.id)
+                if task.supervisor is not None:  # its workers may still run, and the next start knows nothing of them
+                    await task.supervisor.stop()
                 reason = f"internal error: {type(error).__name__}"
             await self._wait_to_try_again(task, reason, next(pauses))
 

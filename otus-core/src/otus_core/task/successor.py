@@ -11,7 +11,7 @@ from otus_core.task.surroundings import Surroundings
 def can_overlap(old: TaskConfig, new: TaskConfig) -> bool:
     """Whether both may run at once: a live source can be read twice. A spool has one writer, and a file would be reported twice."""
     live = old.capture.declaration.live and new.capture.declaration.live
-    return live and not any(getattr(spec, "spool", None) for config in (old, new) for spec in config.reporters)
+    return live and not any(spec.spool for config in (old, new) for spec in config.reporters)
 
 
 async def start_run(config: TaskConfig, surroundings: Surroundings) -> TaskSupervisor:
