@@ -18,11 +18,13 @@ REGISTRY = load(Selection())
 LIVE = {"type": "afpacket", "interface": "eth1"}
 
 
-def ask(task: dict[str, Any], allow: AllowConfig | None = None, form: str = "config") -> str:
+def ask(
+    task: dict[str, Any], allow: AllowConfig | None = None, form: str = "config", command: str = "task_create"
+) -> str:
     """Give why a task is refused, empty if it is not."""
     params = task if form == "bare" else {form: task}
     try:
-        check_remote(allow or AllowConfig(), REGISTRY, "task_create", params)
+        check_remote(allow or AllowConfig(), REGISTRY, command, params)
     except RpcError as error:
         return error.message
     return ""
@@ -48,6 +50,11 @@ def test_no_destination_login_or_file_comes_from_afar(config: dict[str, Any], to
 def test_no_spool_or_other_file_beside_the_options_comes_from_afar() -> None:
     reporter = {"type": "kafka", "spool": {"path": "/etc/cron.d"}, "config": {"topic": "t"}}
     assert "reporters[0].spool.path" in ask({"capture": LIVE, "reporters": [reporter]})
+
+
+def test_applying_a_task_is_held_to_the_same_as_creating_it() -> None:
+    reporter = {"type": "kafka", "config": {"topic": "t", "brokers": ["evil:9092"]}}
+    assert "brokers" in ask({"capture": LIVE, "reporters": [reporter]}, command="task_apply")
 
 
 def test_what_does_not_concern_other_places_is_taken() -> None:
