@@ -26,8 +26,8 @@ pytestmark = pytest.mark.skipif(
     not CORPORA.is_dir() and not os.environ.get("CI"), reason="the corpora are not here (OTUS_CORPORA)"
 )
 
-UNSUPPORTED_LINKS = {6, 127, 178, 192, 239, 258}
-"""Token ring, 802.11, Juniper, PPI, NFLOG, PKTAP: link types of the corpora that are not ours to read."""
+UNSUPPORTED_LINKS = {6, 178, 192, 258}
+"""Token ring, Juniper, PPI, PKTAP: link types of the corpora that are not ours to read."""
 
 UNREAD = {
     "macsec": "MACsec is not read: not_ip",

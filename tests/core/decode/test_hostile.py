@@ -12,7 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otus_core.testing import packets
-from tests.core.decode.frames import FRAME, FRAME6, LINKS, PACKET, eth, ipv6, llc
+from tests.core.decode.frames import (
+    FRAME,
+    FRAME6,
+    LINKS,
+    PACKET,
+    erf,
+    eth,
+    exported,
+    ipv6,
+    llc,
+    nflog,
+    radiotap,
+    wireless,
+)
 from tests.core.decode.support import Bench, fragment4, fragment6
 from tests.core.decode.test_tunnels import CASES as TUNNELLED
 from tests.patience import keeps, took
@@ -101,8 +114,41 @@ def test_nesting_up_to_the_limit_is_read() -> None:
         pytest.param(eth(0x800, b"\x45\0\0\x13" + PACKET[4:]), 1, "bad_header", id="total length below the header's"),
         pytest.param(ipv6(60, b"\x11\xff" + bytes(30)), 1, "bad_header", id="extension header past the packet"),
         pytest.param(ipv6(43, b""), 1, "bad_header", id="extension header missing"),
-        pytest.param(bytes(64), 105, "unsupported_link", id="802.11"),
+        pytest.param(bytes(64), 6, "unsupported_link", id="token ring"),
         pytest.param(bytes(64), 65535, "unsupported_link", id="unknown link type"),
+        pytest.param(nflog(PACKET, family=7), 239, "not_ip", id="a bridge's nflog"),
+        pytest.param(nflog(PACKET)[:24], 239, "not_ip", id="nflog without a packet"),
+        pytest.param(nflog(PACKET, version=1), 239, "bad_header", id="nflog of another version"),
+        pytest.param(b"\2\0\0\0" + b"\3\0\1\0" * 9, 239, "bad_header", id="nflog attribute shorter than its header"),
+        pytest.param(b"\2\0\0\0" + b"\xff\xff\1\0" * 9, 239, "truncated", id="nflog attribute past the frame"),
+        pytest.param(bytes(12) + PACKET, 109, "not_ip", id="enc without a family"),
+        pytest.param(wireless(PACKET, 0x80), 105, "not_ip", id="802.11 beacon"),
+        pytest.param(wireless(PACKET, 0x48), 105, "not_ip", id="802.11 without data"),
+        pytest.param(wireless(PACKET, flags=0x41), 105, "not_ip", id="802.11 protected"),
+        pytest.param(wireless(PACKET, flags=0x05), 105, "not_ip", id="802.11 fragment"),
+        pytest.param(wireless(PACKET, 0x88, control=0x80), 105, "not_ip", id="802.11 aggregate"),
+        pytest.param(
+            b"\1" + radiotap("00000000", "", wireless(PACKET))[1:], 127, "bad_header", id="radiotap of another version"
+        ),
+        pytest.param(b"\0\0\7\0" + bytes(60), 127, "bad_header", id="radiotap shorter than its header"),
+        pytest.param(b"\0\0\xff\xff" + bytes(60), 127, "truncated", id="radiotap past the frame"),
+        pytest.param(b"\0\0\x40\0" + b"\xff" * 60, 127, "truncated", id="radiotap of nothing but presence"),
+        pytest.param(erf(24, PACKET), 197, "not_ip", id="erf of another type"),
+        pytest.param(
+            erf(2, b"\x83" + bytes(7), extensions=1)[:16] + b"\x83" * 4096,
+            197,
+            "truncated",
+            id="erf of nothing but extensions",
+        ),
+        pytest.param(exported(b"hello")[8:16] + bytes(4) + b"hello", 252, "not_ip", id="exported with one address"),
+        pytest.param(bytes(4) + b"hello", 252, "not_ip", id="exported without addresses"),
+        pytest.param(
+            exported(b"hello", src="2001:db8::1"), 252, "bad_header", id="exported with two kinds of addresses"
+        ),
+        pytest.param(
+            exported(b"").replace(b"\0\0\x13\xc4", b"\0\1\0\0"), 252, "bad_header", id="exported with no port"
+        ),
+        pytest.param(exported(b"")[:-4], 252, "truncated", id="exported without an end of its tags"),
     ],
 )
 def test_reasons(frame: bytes, link_type: int, reason: str) -> None:

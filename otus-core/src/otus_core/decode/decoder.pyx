@@ -25,6 +25,7 @@ from otus_core.decode.reassembly cimport Piece, Reassembly
 from otus_core.decode.transport cimport tcp, udp
 from otus_core.decode.tunnel cimport *
 from otus_core.decode.walk cimport *
+from otus_core.decode.wrapped cimport wrapped_step
 from otus_core.model.accounts cimport Accounts
 from otus_core.model.packet cimport DecodedPacket, Layers
 
@@ -94,6 +95,8 @@ cdef class Decoder:
         cdef int layers = 0
         begin(&w, frame, at, self.reassembly is not None)
         step = STEP_ETHERNET if at.link_type == 1 else first_step(&w, at.link_type)
+        if step == DROP_UNSUPPORTED_LINK:
+            step = wrapped_step(&w, at, at.link_type)
         while step > DROP_UNSUPPORTED_LINK:
             layers += 1
             if layers > LAYERS_MAX:
