@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import collections
+import json
 import os
 import signal
 import subprocess
@@ -63,7 +64,9 @@ class Outage:
             "parsers": ["sip"],
             "reporters": [{"type": "kafka", "config": {"topic": self.daemon.data}, **reporter}],
         }
-        assert self.daemon.ask("task_create", {"config": task})["result"]["status"] == "created"
+        file = self.daemon.folder / "task.json"  # a spool's path is local: a task from afar may not name one
+        file.write_text(json.dumps(task))
+        assert self.daemon.call("task", "create", "-f", str(file))["status"] == "created"
 
     def send(self, count: int, rate: int) -> subprocess.Popen[bytes]:
         path = self.folder / "calls.pcap"

@@ -79,7 +79,11 @@ class Daemon:
         self._environment = environment
         self._socket = socket
         self._no_plugin = no_plugin
-        self._effective = load_effective(path, environment)
+        try:
+            self._effective = load_effective(path, environment)
+        except ConfigInvalid:  # said once more with the plugins' keys known, so that everything wrong is told at once
+            load_effective(path, environment, load(selection_from(None, safe=safe)).config_sections())
+            raise
         self._logs = DaemonLogs(self._effective.config.log)
         plugins = self._effective.config.plugins
         enabled = None if plugins.enabled is None else tuple(plugins.enabled)

@@ -138,8 +138,8 @@ def _rooted(data: Any, source: str) -> dict[str, Any]:
 def channel_settings(config: DaemonConfig, cls: type[T], source: str = "") -> T:
     """Give the command channel's own settings, of its plugin's class. Raises ConfigInvalid."""
     channel = config.command_channel
-    has_own = channel.type not in keys_of(CommandChannelConfig) and hasattr(channel, channel.type)
-    key, options = (channel.type, getattr(channel, channel.type)) if has_own else ("options", channel.options)
+    own_options = {} if channel.type in keys_of(CommandChannelConfig) else getattr(channel, channel.type, {})
+    key, options = (channel.type, own_options) if own_options or not channel.options else ("options", channel.options)
     bounds = {"command_ttl": channel.command_ttl, "command_clock_skew": channel.command_clock_skew}
     own: type = cls
     wanted = {field.key for field in fields_of(own)}
