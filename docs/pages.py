@@ -238,7 +238,15 @@ def metrics() -> str:
         memory_limit=1,
     )
     record = PluginRecord(plugin="sip", distribution="otus-plugin-sip", version="0")
-    view = View(tasks=(one,), plugins=(record,), reload_failures=0, log_lines_dropped=0, channels={"kafka": True})
+    view = View(
+        tasks=(one,),
+        plugins=(record,),
+        reload_failures=0,
+        log_lines_dropped=0,
+        channels={"kafka": True},
+        chore_failures={"": 0},
+        scrapes_closed={"": 0},
+    )
     rows = []
     for family in sorted(OtusCollector(lambda: view).collect(), key=lambda family: family.name):
         labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})

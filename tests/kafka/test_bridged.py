@@ -66,6 +66,7 @@ class Outage:
         }
         file = self.daemon.folder / "task.json"  # a spool's path is local: a task from afar may not name one
         file.write_text(json.dumps(task))
+        self.daemon.ask("task_list")  # it is up
         assert self.daemon.call("task", "create", "-f", str(file))["status"] == "created"
 
     def send(self, count: int, rate: int) -> subprocess.Popen[bytes]:

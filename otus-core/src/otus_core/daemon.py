@@ -269,6 +269,7 @@ class Daemon:
             log_lines_dropped=self._logs.lost,
             channels=self._channels.up(),
             chore_failures=failures(),
+            scrapes_closed=self._metrics.closed if self._metrics is not None else {},
         )
 
     def _make_channel(self, name: str) -> BaseCommandChannel:

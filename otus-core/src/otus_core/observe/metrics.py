@@ -93,7 +93,14 @@ def _daemon(view: View) -> Iterator[Metric]:
     )
     for name, n in view.chore_failures.items():
         failed.add_metric([name], n)
-    yield from (up, failed)
+    closed = CounterMetricFamily(
+        "otus_metrics_connections_closed",
+        "Connections to the metrics endpoint closed without an answer: too many at once, or too slow",
+        labels=["reason"],
+    )
+    for reason, n in view.scrapes_closed.items():
+        closed.add_metric([reason], n)
+    yield from (up, failed, closed)
 
 
 def _plugins(records: Iterable[PluginRecord]) -> Metric:

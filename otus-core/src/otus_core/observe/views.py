@@ -47,6 +47,7 @@ class View:
     log_lines_dropped: int
     channels: Mapping[str, bool] = attrs.field(factory=dict)
     chore_failures: Mapping[str, int] = attrs.field(factory=dict)
+    scrapes_closed: Mapping[str, int] = attrs.field(factory=dict)
 
 
 def task_view(task: Task) -> TaskView:
