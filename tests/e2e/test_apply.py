@@ -138,3 +138,19 @@ def test_more_workers_than_cpus_are_a_warning_without_a_limit(node: Node) -> Non
     status, _, error = node.call("task", "create", "-f", "-", text=content("many", workers=6))
     assert status == 0, error
     assert [line["workers"] for line in node.log() if line["event"] == "more_workers_than_cpus"] == [6]
+
+
+def test_a_secret_in_the_folder_is_refused_and_not_copied(node: Node) -> None:
+    """What the daemon keeps of a task lies on its disk in clear text, so a file may name a secret only by a file of its own."""
+    folder = node.folder / "tasks.d"
+    folder.mkdir()
+    sasl = {"enabled": True, "mechanism": "PLAIN", "username": "otus", "password": "open-sesame"}
+    kafka = {"type": "kafka", "config": {"brokers": ["127.0.0.1:1"], "topic": "sip", "sasl": sasl}}
+    (folder / "a.json").write_text(content("a", reporters=[kafka]))
+    node.start()
+    refused = [line for line in node.log() if line["event"] == "task_file_refused"]
+    assert refused and "password_file" in refused[0]["error"]
+    assert node.rpc("task_list")["result"]["count"] == 0
+    kept = [path for path in (node.folder / "data").rglob("*") if path.is_file()]
+    assert [path for path in kept if b"open-sesame" in path.read_bytes()] == []
+    assert "open-sesame" not in (node.folder / "otus.log").read_text()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +44,40 @@ class Ledger(otus_core.BaseReporter):
         return otus_core.ReportResult(reported=len(batch))
 """
 CHANGES = 3
+SETTLED_S = 2.0
+"""Longer than a new worker takes to be there and an old one to be gone."""
 SENT_A_SECOND = 200
+
+
+def keeps_for(holds: Callable[[], bool], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        assert holds()
+        time.sleep(0.1)
 
 
 def ends(stop: threading.Event, wire: socket.socket, sent: list[str]) -> None:
     while not stop.wait(1 / SENT_A_SECOND):
         wire.send(packets.udp(message(len(sent)), src="10.1.0.1"))
         sent.append(f"call-{len(sent)}")
+
+
+def test_a_change_that_is_refused_leaves_the_workers_alone(node: Node, tmp_path: Path) -> None:  # noqa: F811
+    node.start()
+    file = tmp_path / "task.json"
+    capture = {"type": "afpacket", "interface": "eth0", "bpf_filter": "udp port 5060"}
+    task = {"id": "calls", "capture": capture, "parsers": ["sip"], "reporters": ["discard"]}
+    file.write_text(json.dumps(task))
+    assert node.call("task", "apply", "-f", str(file))[0] == 0
+
+    def runs() -> list[tuple[int, str]]:
+        (status,) = node.rpc("task_status")["tasks"]
+        return [(worker["pid"], status["started_at"]) for worker in status["workers"]]
+
+    before = runs()
+    file.write_text(json.dumps({**task, "workers": 9}))  # the node allows 8
+    assert node.call("task", "apply", "-f", str(file))[0] == 1
+    keeps_for(lambda: runs() == before, SETTLED_S)
 
 
 def test_a_changed_task_misses_no_packet(node: Node, tmp_path: Path) -> None:  # noqa: F811

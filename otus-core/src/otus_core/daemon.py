@@ -42,7 +42,7 @@ from otus_core.task.assembly import Node
 from otus_core.task.connections import Gathered
 from otus_core.task.declared import TaskFolder
 from otus_core.task.entry import Task
-from otus_core.task.inherit import TaskDefaults
+from otus_core.task.inherit import TaskDefaults, task_defaults
 from otus_core.task.limits import limits_of
 from otus_core.task.lock import lock_data_dir
 from otus_core.task.manager import TaskManager
@@ -347,29 +347,6 @@ async def _bounded(what: str, step: Any, within: float) -> None:
         log.warning("stop_took_too_long", what=what, seconds=within)
     except Exception as error:
         log.error("stop_failed", what=what, error=told(error))
-
-
-def task_defaults(config: DaemonConfig) -> TaskDefaults:
-    """Give what tasks inherit from the daemon's configuration."""
-    decoder = config.core.decoder
-    tunnels = [name for name in ("vxlan", "gre", "geneve", "ipip", "gtpu") if getattr(decoder.tunnel, name)]
-    buffer, sending = config.backpressure.send_buffer, config.backpressure.reporter
-    return TaskDefaults(
-        decoder={
-            "tunnels": tunnels,
-            "ip_reassembly": {
-                "timeout": decoder.ip_reassembly.timeout,
-                "max_fragments": decoder.ip_reassembly.max_fragments,
-            },
-        },
-        reporter={
-            "capacity": buffer.capacity,
-            "max_bytes": buffer.max_bytes,
-            "send_timeout": sending.send_timeout,
-            "max_retries": sending.max_retries,
-        },
-        components={f"reporter:{name}": options for name, options in config.reporters.items()},
-    )
 
 
 def _is_fresh(task: Task) -> bool:

@@ -59,7 +59,7 @@ class Session:
         if self.config is None:
             return None
         from otus_core.config.effective import load_effective
-        from otus_core.daemon import task_defaults
+        from otus_core.task.inherit import task_defaults
 
         environment = {
             "OTUS_NODE_IP": "127.0.0.1",

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from otus_core.config.shape import Either, Entries, Field, Items, Nested, Shape, fields_of
-from otus_core.config.unstructure import MASK
 
+MASK = "********"
 UNSET: tuple[Any, ...] = (None, "", (), [], {})
 
 

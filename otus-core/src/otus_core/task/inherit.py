@@ -8,6 +8,8 @@ from typing import Any
 
 import attrs
 
+from otus_core.config.daemon import DaemonConfig
+
 LISTS = ("parsers", "processors", "reporters")
 NOTHING = object()
 BOUND = {"brokers": ("sasl", "tls")}
@@ -25,6 +27,29 @@ class TaskDefaults:
     decoder: Mapping[str, Any] = attrs.field(factory=dict)
     reporter: Mapping[str, Any] = attrs.field(factory=dict)
     components: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+
+
+def task_defaults(config: DaemonConfig) -> TaskDefaults:
+    """Give what tasks inherit from the daemon's configuration."""
+    decoder = config.core.decoder
+    tunnels = [name for name in ("vxlan", "gre", "geneve", "ipip", "gtpu") if getattr(decoder.tunnel, name)]
+    buffer, sending = config.backpressure.send_buffer, config.backpressure.reporter
+    return TaskDefaults(
+        decoder={
+            "tunnels": tunnels,
+            "ip_reassembly": {
+                "timeout": decoder.ip_reassembly.timeout,
+                "max_fragments": decoder.ip_reassembly.max_fragments,
+            },
+        },
+        reporter={
+            "capacity": buffer.capacity,
+            "max_bytes": buffer.max_bytes,
+            "send_timeout": sending.send_timeout,
+            "max_retries": sending.max_retries,
+        },
+        components={f"reporter:{name}": options for name, options in config.reporters.items()},
+    )
 
 
 def with_defaults(data: dict[str, Any], defaults: TaskDefaults) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from otus_core.errors import OtusError, TaskStartFailed
+from otus_core.errors import ConfigInvalid, OtusError, TaskStartFailed
 from otus_core.log import Logger
 from otus_core.plugins.registry import Registry
 from otus_core.task.config import TaskConfig, load_task
@@ -65,9 +65,20 @@ class TaskKeeping:
     def _checked(self, data: Mapping[str, Any]) -> TaskConfig:
         """Validate a task with the defaults that are in force now; a secret in what would lie on the disk is refused. Raises ConfigInvalid."""
         config = load_task(data, self._registry, self._defaults())
-        if self._store is not None:
-            refuse_secrets(data, self._registry)
+        self._refuse_secrets(data)
         return config
+
+    def _refuse_secrets(self, data: Mapping[str, Any]) -> None:
+        """See to it that nothing secret is stored. Raises ConfigInvalid: of a task that is no task, what is wrong with it."""
+        if self._store is None:
+            return
+        try:
+            refuse_secrets(data, self._registry)
+        except ConfigInvalid:
+            load_task(
+                data, self._registry, self._defaults()
+            )  # of a plugin that is missing, every option counts as secret
+            raise
 
     def _admit(self, config: TaskConfig) -> None:
         """See to it that a task may have its workers. Raises TaskStartFailed."""

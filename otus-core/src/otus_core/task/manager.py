@@ -55,11 +55,13 @@ class TaskManager(TaskKeeping):
     def adopt(self, data: Mapping[str, Any], origin: str) -> None:
         """Keep a task as a file declares it, in the place of a task of its id that was not started yet.
 
-        It is not started, nor looked into: what is wrong with it shows when it starts. Raises OtusError when it cannot be stored.
+        It is not started, nor looked into: what is wrong with it shows when it starts. Raises ConfigInvalid for one that holds a secret, which would lie on the
+        disk, and OtusError when it cannot be stored.
         """
         known = self._tasks.get(data["id"])
         if known is not None and (known.unusable or known.stored.config == data and known.stored.origin == origin):
             return
+        self._refuse_secrets(data)
         fresh = StoredTask(id=data["id"], config=data, created_ns=time.time_ns(), origin=origin)
         stored = fresh if known is None else attrs.evolve(known.stored, config=data, origin=origin)
         task = Task(stored=stored)
@@ -163,6 +165,8 @@ class TaskManager(TaskKeeping):
 
     async def _change(self, task: Task, data: Mapping[str, Any], origin: str) -> bool:
         async with task.lock:
+            if not self._is_there(task):  # deleted, or at its end, while this waited for its turn
+                raise TaskNotFound(f"there is no task {task.stored.id!r}")
             before = task.stored
             is_new = before.config != data
             if task.unusable:
@@ -176,8 +180,8 @@ class TaskManager(TaskKeeping):
                 if reason := await task.attempt:
                     task.stored = attrs.evolve(task.stored, config=before.config, origin=before.origin)
                     self._save(task)
-                    if is_new:
-                        task.restart()  # as it was before
+                    if is_new and task.state != "running":
+                        task.restart()  # as it was before; a live run that could overlap was not touched
                     raise TaskStartFailed(reason)
             return is_new
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from otus_core.config.mask import mask
+from otus_core.config.mask import MASK, mask
 from otus_core.config.structure import join
-from otus_core.config.unstructure import MASK
 from otus_core.errors import ConfigInvalid, ConfigProblem
 from otus_core.plugins.registry import Registry
 from otus_core.task.config import CAPTURE_KEYS
