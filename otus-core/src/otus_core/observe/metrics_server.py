@@ -72,9 +72,8 @@ class _Server(ThreadingMixIn, WSGIServer):
     """
 
     daemon_threads = True
-    request_queue_size = (
-        64  # with few places a flood makes a proper scrape's connection wait for the kernel's next try, seconds later
-    )
+    # With few places a flood makes a proper scrape's connection wait for the kernel's next try, seconds later.
+    request_queue_size = 64
 
     def __init__(self, *arguments: Any) -> None:
         self.closed = {"too_many": 0, "too_slow": 0}
