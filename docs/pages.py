@@ -266,12 +266,13 @@ def counters() -> str:
     return (
         "# Counters\n\nEvery frame ends in exactly one of these. `otus run --summary-json`, `otus task status` and `otus stats` show them; "
         "`unaccounted` is how far the sums are from closing, and 0 when all is quiet. PARSER, PROCESSOR and REPORTER stand for a component's id.\n\n"
-        "    kernel_rx − kernel_drop      = frames_read + in_ring\n"
+        "    kernel_rx − kernel_drop      = frames_read + excluded_own + in_ring\n"
         "    frames_read + messages_added = units + fragments_merged + fragments_held + segments_merged + segments_held"
         "\n                                   + dropped{decode:…} + dropped{reassembly:…} + dropped{worker_crash}\n"
         "    units                        = matched + dropped{unmatched} + dropped{ignored:…} + dropped{parse_error:…}\n"
         "    matched                      = kept + dropped{filtered:…} + dropped{processor_error:…} + dropped{circuit_open:…}\n"
         "    offered + spool_found        = reported + queued + in_flight + spooled + moved_to_fallback + its own dropped{…}, for each reporter\n\n"
+        "`excluded_own` are the frames of Otus's own connections that `exclude_own` leaves out of a live capture.\n\n"
         "| counter | what it counts |\n|---|---|\n" + "".join(rows)
     )
 

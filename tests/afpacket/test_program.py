@@ -13,8 +13,13 @@ BROKER = ("10.0.0.1", 40000, "10.0.0.9", 9092)
 METRICS = ("10.0.0.1", 9091, "10.0.0.5", 50000)
 
 
+def kept(code: bytes, frame: bytes) -> int:
+    """Give how many bytes of a frame the program keeps."""
+    return int(Program(code)(frame))
+
+
 def accepted(code: bytes, frame: bytes) -> bool:
-    return bool(Program(code)(frame))
+    return bool(kept(code, frame))
 
 
 def test_everything_is_taken_and_nothing() -> None:
@@ -62,14 +67,22 @@ def test_cut_changes_only_what_is_returned() -> None:
 )
 def test_own_connections_are_left_out(frame: bytes, taken: bool) -> None:
     guard = program.connections_guard([BROKER, METRICS], 1)
-    assert accepted(program.guarded(guard, program.accept(65535)), frame) is taken
-    filtered = program.guarded(guard, otus_core.compile_bpf("udp port 5060"))
-    assert not accepted(filtered, frame)
-    assert accepted(filtered, packets.udp(b"x"))
+    assert kept(program.marked(program.accept(65535), guard), frame) == (65535 if taken else program.MARK)
+    filtered = program.marked(program.cut(otus_core.compile_bpf("udp port 5060"), 96), guard)
+    assert kept(filtered, frame) == 0  # what the filter refuses is not Otus's to count
+    assert kept(filtered, packets.udp(b"x")) == 96
+
+
+@pytest.mark.parametrize("expression", ["", "udp port 5060", "tcp or udp or icmp", "ip6 and not tcp", "less 100"])
+def test_what_was_marked_can_be_taken_apart(expression: str) -> None:
+    filtered = otus_core.compile_bpf(expression) if expression else program.accept(262_144)
+    guard = program.connections_guard([BROKER, METRICS], 1)
+    assert program.unmarked(program.marked(filtered, guard)) == filtered
+    assert program.unmarked(filtered) == filtered
 
 
 def test_without_connections_nothing_is_added() -> None:
-    assert program.guarded(program.connections_guard([], 1), program.NOTHING) == program.NOTHING
+    assert program.marked(program.NOTHING, program.connections_guard([], 1)) == program.NOTHING
 
 
 def test_the_number_of_connections_is_bounded() -> None:

@@ -239,15 +239,73 @@ def test_groups_of_two_tasks_are_two(pair: Pair, opened: Open) -> None:
     assert [taken(shard) for shard in shards] == [sent, sent]
 
 
-def test_own_connections_are_left_out_by_the_kernel(pair: Pair, opened: Open) -> None:
-    capturer, all_of_it = opened(), opened(exclude_own=False)
-    own = [(pair.NEAR, 40000, pair.FAR, 9092)]
+def from_broker(port: int) -> bytes:
+    return packets.tcp(b"x", src=Pair.FAR, dst=Pair.NEAR, src_port=9092, dst_port=port)
+
+
+def own(port: int) -> list[tuple[str, int, str, int]]:
+    return [(Pair.NEAR, port, Pair.FAR, 9092)]
+
+
+@pytest.mark.parametrize("interface", ["eth0", "any"])
+def test_own_connections_are_left_out_and_counted(pair: Pair, opened: Open, interface: str) -> None:
+    capturer, all_of_it = opened(interface=interface), opened(interface=interface, exclude_own=False)
     for one in (capturer, all_of_it):
-        one.exclude(own)
-    broker = packets.tcp(b"x", src=pair.FAR, dst=pair.NEAR, src_port=9092, dst_port=40000)
-    pair.send([broker, packets.udp(b"y")])
+        one.exclude(own(40000))
+    sent = [packets.udp(b"y"), *[from_broker(40000)] * 3, packets.udp(b"z"), from_broker(40000)]
+    pair.send(sent)
+    assert [data[-1:] for data in taken(capturer)] == [b"y", b"z"]
+    assert capturer.stats() == CaptureStats(6, 0, 0, 4)
+    assert len(taken(all_of_it)) == 6
+    assert all_of_it.stats() == CaptureStats(6, 0, 0, 0)
+
+
+def test_what_the_filter_refuses_is_not_counted_as_ours(pair: Pair, opened: Open) -> None:
+    capturer = opened(bpf_filter="udp port 5060", bpf_fragments=False)
+    capturer.exclude(own(40000))
+    pair.send([from_broker(40000), packets.udp(b"y")])
     assert taken(capturer) == [packets.udp(b"y")]
-    assert broker in taken(all_of_it)
+    assert capturer.stats() == CaptureStats(1, 0, 0, 0)
+
+
+def test_frames_of_ours_are_counted_once_by_all_readers_of_a_ring_together(pair: Pair, opened: Open) -> None:
+    sent = [packets.udp(b"1"), from_broker(40000), packets.udp(b"2"), from_broker(40000), packets.udp(b"3")]
+    first = opened()
+    first.exclude(own(40000))
+    pair.send(sent)
+    got: list[bytes] = []
+    while len(got) < 3:
+        batch = first.read()
+        got += [frame.data for frame in batch or ()]
+    told = first.stats()
+    assert told == CaptureStats(5, 0, 0, 2)
+    second = AfpacketCapturer(first._config)
+    second.resume(2, CaptureStats(5, 0, 0, 1))  # it died before the last of them was booked
+    second.open(0, 1, [os.dup(first.fileno() or -1)])
+    pair.send([from_broker(40000)])
+    try:
+        assert taken(second)[-1:] == [packets.udp(b"3")]
+        assert second.stats() == CaptureStats(1, 0, 0, 2)  # with the one that was not booked
+    finally:
+        second.close()
+
+
+def test_a_reader_that_comes_after_takes_out_what_the_first_left_out(pair: Pair, opened: Open) -> None:
+    first = opened(bpf_filter="tcp or udp")
+    alone = kernel.attached(first._sock)
+    lengths = set()
+    for port in range(40000, 40005):  # each a worker of its own, with the socket of the one that died
+        heir = AfpacketCapturer(first._config)
+        heir.open(0, 1, [os.dup(first.fileno() or -1)])
+        heir.exclude(own(port))
+        lengths.add(len(kernel.attached(first._sock)))
+        heir._sock.detach()
+    assert len(lengths) == 1
+    pair.send([from_broker(40000), from_broker(40004)])
+    assert taken(first) == [from_broker(40000)]
+    first._halted_at = None
+    first.exclude([])
+    assert kernel.attached(first._sock) == alone
 
 
 def test_one_worker_alone_counts_what_the_interface_dropped(opened: Open) -> None:

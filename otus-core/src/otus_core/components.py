@@ -67,11 +67,12 @@ class _Lifecycle:
 
 @attrs.frozen
 class CaptureStats:
-    """Totals since ``open``: frames the source offered, dropped before they could be read, dropped by the interface."""
+    """Totals since ``open``: frames the source offered, dropped before they could be read, dropped by the interface, of Otus's own connections and left out."""
 
     received: int = 0
     dropped: int = 0
     interface_dropped: int = 0
+    excluded: int = 0
 
 
 class BaseCapturer(_Lifecycle):
@@ -130,7 +131,7 @@ class BaseCapturer(_Lifecycle):
         return ""
 
     def exclude(self, connections: Sequence[tuple[str, int, str, int]]) -> None:
-        """Leave out Otus's own TCP connections from now on: local address and port, remote address and port."""
+        """Leave out Otus's own TCP connections from now on: local address and port, remote address and port. ``stats`` counts the frames that are left out."""
 
     def halt(self) -> None:
         """Take in nothing more; what has been taken in can still be read, until ``read`` gives ``None`` or an empty batch."""

@@ -23,7 +23,8 @@ LOOK_EVERY_S = 0.002
 class AfpacketCapturer(otus_core.BaseCapturer):
     """Captures from one interface, or one worker's share of it.
 
-    ``stats().received`` counts what passed the filter, drops included, as the kernel does; ``dropped`` what found no room in the ring.
+    ``stats().received`` counts what passed the filter, drops included, as the kernel does; ``dropped`` what found no room in the ring, and ``excluded``
+    the frames of Otus's own connections. Of these the kernel puts one byte into the ring, by which they are known: it cannot count what a filter refuses.
     """
 
     def __init__(self, config: AfpacketConfig) -> None:
@@ -35,6 +36,7 @@ class AfpacketCapturer(otus_core.BaseCapturer):
         self._filter = b""
         self._own: tuple[program.Connection, ...] = ()
         self._taken = 0
+        self._excluded = 0
         self._earlier = CaptureStats()
         self._received = 0
         self._dropped = 0
@@ -50,6 +52,7 @@ class AfpacketCapturer(otus_core.BaseCapturer):
         """Go on in the ring where the worker that died stopped."""
         self._taken = taken
         self._earlier = stats
+        self._excluded = stats.excluded
 
     def open(self, shard: int = 0, shards: int = 1, fds: Sequence[int] = ()) -> None:
         """Map the ring of the socket that ``acquire`` opened. Raises CaptureError."""
@@ -62,12 +65,14 @@ class AfpacketCapturer(otus_core.BaseCapturer):
             (descriptor,) = fds
             sock = socket.socket(fileno=descriptor)
             cooked = sockets.is_cooked(sock)
-            self._ring = Ring(descriptor, config.block_size, config.block_count, cooked=cooked, taken=self._taken)
-            self._filter = kernel.attached(sock)
+            shape = (config.block_size, config.block_count)
+            self._ring = Ring(descriptor, *shape, cooked=cooked, taken=self._taken, excluded=self._excluded)
+            self._filter = program.unmarked(kernel.attached(sock))  # a worker that died has left its own
         except (OSError, ValueError) as error:
             raise CaptureError(config.interface, f"cannot use the packet socket: {error}") from None
         self._sock = sock
-        self._leave_out()
+        if self._own:  # else what a worker that died had left out stays so until we are told
+            self._leave_out()
 
     def read(self) -> FrameBatch | None:
         """Give the next block's frames; after ``halt``, ``None`` when there are no more."""
@@ -86,7 +91,7 @@ class AfpacketCapturer(otus_core.BaseCapturer):
 
     def _read_ring(self, ring: Ring) -> FrameBatch | None:
         batch = ring.read()
-        self._taken = ring.given
+        self._taken, self._excluded = ring.given, ring.excluded
         return batch
 
     def _last(self, ring: Ring, since: float) -> FrameBatch | None:
@@ -102,7 +107,8 @@ class AfpacketCapturer(otus_core.BaseCapturer):
     def _is_drained(self, since: float) -> bool:
         """Whether everything that the kernel counted has been given, or there was time enough for it."""
         self._count()
-        held = self._earlier.received + self._received - self._earlier.dropped - self._dropped - self._taken
+        given = self._earlier.received + self._received - self._earlier.dropped - self._dropped
+        held = given - self._taken - self._excluded
         return held <= 0 or time.monotonic() - since > LAST_FRAMES_WITHIN_S
 
     def fileno(self) -> int | None:
@@ -157,7 +163,7 @@ class AfpacketCapturer(otus_core.BaseCapturer):
         while True:
             guard = program.connections_guard(own, sockets.filtered_link_type(self._sock))
             try:
-                kernel.attach(self._sock, program.guarded(guard, self._filter))
+                kernel.attach(self._sock, program.marked(self._filter, guard))
                 return
             except OSError:  # ENOMEM, EINVAL: longer than this kernel allows
                 if not own:
@@ -176,7 +182,7 @@ class AfpacketCapturer(otus_core.BaseCapturer):
         lost = 0
         if self._drops_before is not None:
             lost = max(0, kernel.interface_drops(self._config.interface) - self._drops_before)
-        return CaptureStats(self._received, self._dropped, lost)
+        return CaptureStats(self._received, self._dropped, lost, self._excluded - self._earlier.excluded)
 
     def _count(self) -> None:
         if self._sock is not None:

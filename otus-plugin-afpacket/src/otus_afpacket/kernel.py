@@ -33,7 +33,7 @@ IFF_UP = 0x1
 IFF_RUNNING = 0x40
 FRAME_SIZE = 2048
 """``tp_frame_size`` bounds nothing in version 3, but must divide the ring into whole frames."""
-PRIVATE_SIZE = 16
+PRIVATE_SIZE = 24
 """Bytes at the head of each block that are ours (``tp_sizeof_priv``): see ``ring.pyx``."""
 
 _libc = ctypes.CDLL(None, use_errno=True)

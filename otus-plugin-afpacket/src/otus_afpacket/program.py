@@ -1,6 +1,6 @@
-"""BPF programs for packet sockets: the user's filter, and in front of it what is never to be taken.
+"""BPF programs for packet sockets: the user's filter, in front of it what is never to be taken, and behind it what is to be counted instead of taken.
 
-Programs are packed ``struct sock_filter``s (linux/filter.h). A guard is a program that accepts what is *not* wanted; ``guarded`` puts it in front of another.
+Programs are packed ``struct sock_filter``s (linux/filter.h). A guard is a program that accepts what is *not* wanted: ``guarded`` puts it in front of another, ``marked`` behind it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import otus_core
 
 INSTRUCTION = struct.Struct("=HBBI")
 RET_K = 0x06
+LD_IMM = 0x00
+LDX_IMM = 0x01
 JA = 0x05
 LD_W_ABS = 0x20
 JEQ_K = 0x15
@@ -27,6 +29,10 @@ Connection = tuple[str, int, str, int]
 """Local address and port, remote address and port."""
 
 NOTHING = INSTRUCTION.pack(RET_K, 0, 0, 0)
+MARK = 1
+"""Bytes that are kept of a frame which is only to be counted: nobody else cuts a frame to so few. A filter of the kernel's cannot count what it refuses."""
+SIGN = 0x0707_5001
+"""Begins what ``marked`` made, so that ``unmarked`` can take it apart; no compiler begins a program by loading a constant that nobody reads."""
 
 
 def accept(snap_len: int) -> bytes:
@@ -54,6 +60,36 @@ def guarded(guard: bytes, program: bytes) -> bytes:
         else:
             parts.append(INSTRUCTION.pack(JA, 0, 0, len(steps) - i - 1))
     return b"".join(parts) + program
+
+
+def marked(program: bytes, guard: bytes) -> bytes:
+    """Of what ``program`` accepts, cut to ``MARK`` bytes what ``guard`` accepts as well. Without a guard it is the program."""
+    if not guard:
+        return program
+    steps = list(INSTRUCTION.iter_unpack(program))
+    taken = max(k for code, _, _, k in steps if code == RET_K)
+    parts = [INSTRUCTION.pack(LDX_IMM, 0, 0, SIGN), INSTRUCTION.pack(LD_IMM, 0, 0, len(steps))]
+    for i, (code, jt, jf, k) in enumerate(steps):
+        accepts = code == RET_K and k
+        parts.append(INSTRUCTION.pack(JA, 0, 0, len(steps) - i - 1) if accepts else INSTRUCTION.pack(code, jt, jf, k))
+    for code, jt, jf, k in INSTRUCTION.iter_unpack(guard):
+        parts.append(INSTRUCTION.pack(code, jt, jf, (MARK if k else taken) if code == RET_K else k))
+    return b"".join(parts)
+
+
+def unmarked(program: bytes) -> bytes:
+    """Give the program that ``marked`` was given; any other as it is."""
+    steps = list(INSTRUCTION.iter_unpack(program))
+    if len(steps) < 2 or steps[0] != (LDX_IMM, 0, 0, SIGN):
+        return program
+    length = steps[1][3]
+    base, guard = steps[2 : 2 + length], steps[2 + length :]
+    taken = max(k for code, _, _, k in guard if code == RET_K)
+    parts = []
+    for i, step in enumerate(base):
+        accepts = step == (JA, 0, 0, length - i - 1)  # only what ``marked`` wrote leads out of the program
+        parts.append(INSTRUCTION.pack(*((RET_K, 0, 0, taken) if accepts else step)))
+    return b"".join(parts)
 
 
 def outgoing_on(index: int) -> bytes:

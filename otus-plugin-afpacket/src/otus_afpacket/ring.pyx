@@ -3,8 +3,8 @@
 A block belongs to the kernel until it is full or its time is over, and to us until we give it back. One block is one batch; nothing is copied. The VLAN tag
 that was taken out of a frame, and the head of a cooked frame, are written into the room that the kernel leaves in front of each frame.
 
-The first 16 bytes of each block are ours: its sequence number and how many frames had been given before it. Whoever maps the ring after this process died
-goes on from there.
+The first 24 bytes of each block are ours: its sequence number, how many frames had been given before it, and, in the first block, how many of the ring were
+only counted. Whoever maps the ring after this process died goes on from there.
 """
 
 import mmap
@@ -88,6 +88,7 @@ cdef packed struct Record:
 cdef struct Stamp:
     uint64_t sequence
     uint64_t given
+    uint64_t excluded
 
 
 cdef enum:
@@ -98,6 +99,7 @@ cdef enum:
     TAG = 4
     ETHERTYPE_VLAN = 0x8100
     SLL_SIZE = 16
+    MARK = 1  # program.MARK: the bytes of a frame that is only counted
     READY = 1
     LINKTYPE_ETHERNET = 1
     LINKTYPE_LINUX_SLL = 113
@@ -107,7 +109,7 @@ assert sizeof(Record) == struct.calcsize(FRAME_INDEX_FORMAT)
 
 @cython.final
 cdef class Ring:
-    """One socket's ring. ``given`` counts the frames given, those of earlier processes included.
+    """One socket's ring. ``given`` counts the frames given and ``excluded`` those of Otus's own connections, both with what earlier processes counted.
 
     ``cooked``: the frames come without a link layer, and get the 16 bytes of LINKTYPE_LINUX_SLL instead. Raises OSError when the descriptor has no ring
     of this size. The mapping lives as long as a batch that was given.
@@ -119,6 +121,7 @@ cdef class Ring:
     cdef Py_buffer _view
     cdef bint _open
     cdef uint8_t *base
+    cdef uint64_t *total
     cdef size_t block_size
     cdef uint32_t count
     cdef uint32_t at
@@ -128,7 +131,8 @@ cdef class Ring:
     cdef Py_buffer _records
     cdef Py_ssize_t most
 
-    def __init__(self, int fd, size_t block_size, uint32_t block_count, *, bint cooked=False, uint64_t taken=0):
+    def __init__(self, int fd, size_t block_size, uint32_t block_count, *, bint cooked=False, uint64_t taken=0,
+                 uint64_t excluded=0):
         if not block_size or not block_count:
             raise ValueError("a ring has blocks, and blocks have a size")
         self._map = mmap.mmap(fd, block_size * block_count, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
@@ -142,7 +146,14 @@ cdef class Ring:
         self._open = True
         self.base = <uint8_t *>self._view.buf
         self.given = taken
+        self.total = <uint64_t *>(self.base + self._block(0).offset_to_priv + 2 * sizeof(uint64_t))
+        self.total[0] = max(self.total[0], excluded)
         self.at = self._first()
+
+    @property
+    def excluded(self):
+        """Frames that were counted and not given; the ring itself knows, so that none is lost with a process."""
+        return self.total[0]
 
     def __dealloc__(self):
         if self._open:
@@ -200,12 +211,13 @@ cdef class Ring:
         cdef uint32_t left = block.hdr.bh1.num_pkts
         cdef uint64_t skip = 0
         cdef Py_ssize_t n = 0
+        cdef uint64_t own = 0
+        cdef bint again = stamp.sequence == block.hdr.bh1.seq_num
         cdef tpacket3_hdr *frame
-        if stamp.sequence == block.hdr.bh1.seq_num and self.given > stamp.given:
+        if again and self.given > stamp.given:
             skip = self.given - stamp.given  # a process that died had begun with this block
             self.given = stamp.given
         stamp.given = self.given
-        stamp.sequence = block.hdr.bh1.seq_num
         self.given += min(skip, left)
         while left:
             if at + SMALLEST_STEP > end or n == self.most:
@@ -213,7 +225,9 @@ cdef class Ring:
                 break
             frame = <tpacket3_hdr *>at
             left -= 1
-            if skip:
+            if frame.tp_snaplen == MARK and frame.tp_len > MARK:
+                own += 1
+            elif skip:
                 skip -= 1
             elif self._place(frame, end, &records[n]):
                 n += 1
@@ -223,6 +237,9 @@ cdef class Ring:
             if not frame.tp_next_offset:
                 break
             at += frame.tp_next_offset
+        if not again:  # a process that died had counted them
+            self.total[0] += own
+            stamp.sequence = block.hdr.bh1.seq_num
         return n
 
     cdef inline bint _place(self, tpacket3_hdr *frame, uint8_t *end, Record *record) noexcept nogil:

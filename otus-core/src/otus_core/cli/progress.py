@@ -106,6 +106,7 @@ _KERNEL = (
     ("kernel received", "kernel_rx"),
     ("kernel dropped", "kernel_drop"),
     ("interface dropped", "interface_drop"),
+    ("Otus's own, left out", "excluded_own"),
     ("left in the ring", "in_ring"),
 )
 _MIDDLE = (

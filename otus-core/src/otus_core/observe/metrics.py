@@ -165,6 +165,9 @@ def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:
         "otus_capture_packets", "Frames that the kernel offered, or a file held", labels=["task", "interface"]
     )
     lost = CounterMetricFamily("otus_capture_drops", "Frames lost before they could be read", labels=["task", "stage"])
+    excluded = CounterMetricFamily(
+        "otus_capture_excluded", "Frames of Otus's own connections, which exclude_own leaves out", labels=["task"]
+    )
     stages = CounterMetricFamily("otus_pipeline_packets", "Packets by stage", labels=["task", "pipeline", "stage"])
     drops = CounterMetricFamily("otus_dropped", "Packets dropped, by reason", labels=["task", "pipeline", "reason"])
     fragments = GaugeMetricFamily(
@@ -176,6 +179,7 @@ def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:
         captured.add_metric([task.id, task.interface], total.get("kernel_rx") or total.get("frames_read", 0))
         lost.add_metric([task.id, "kernel"], total.get("kernel_drop", 0))
         lost.add_metric([task.id, "interface"], total.get("interface_drop", 0))
+        excluded.add_metric([task.id], total.get("excluded_own", 0))
         fragments.add_metric([task.id], total.get("fragments_held", 0))
         for pipeline, counters in enumerate(task.workers):
             flows.add_metric([task.id, str(pipeline)], counters["flows"])
@@ -184,7 +188,7 @@ def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:
             for name, n in counters.items():
                 if name.startswith("dropped{"):
                     drops.add_metric([task.id, str(pipeline), name[8:-1]], n)
-    yield from (captured, lost, stages, drops, fragments, flows)
+    yield from (captured, lost, excluded, stages, drops, fragments, flows)
 
 
 def _reporters(tasks: Iterable[TaskView]) -> Iterator[Metric]:

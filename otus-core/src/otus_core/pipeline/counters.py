@@ -22,7 +22,7 @@ FRAME_COUNTERS = (
     "dropped{unmatched}",
     "dropped{worker_crash}",
 )
-KERNEL_COUNTERS = ("kernel_rx", "kernel_drop", "interface_drop")
+KERNEL_COUNTERS = ("kernel_rx", "kernel_drop", "interface_drop", "excluded_own")
 """What ``CaptureStats`` counts, in its order."""
 GAUGES = (*KERNEL_COUNTERS, "flows", "heartbeat_ns", "running", "blocked_ns", "clock_ns", "progress_ppm", "unaccounted")
 LATENCY_BOUNDS_S = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2)
@@ -159,7 +159,8 @@ def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
     if roster.live:
         terms.update((name, counters[name]) for name in KERNEL_COUNTERS)
         received = counters["kernel_rx"]  # 0 before it was asked for, and of a source that does not count
-        terms["in_ring"] = max(0, received - counters["kernel_drop"] - counters["frames_read"])
+        ended = sum(counters[name] for name in ("kernel_drop", "excluded_own", "frames_read"))
+        terms["in_ring"] = max(0, received - ended)
     terms["unaccounted"] = unaccounted(counters, roster)
     return terms
 
