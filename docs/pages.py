@@ -12,7 +12,7 @@ import attrs
 import typer
 
 from otus_core.cli.app import OtusGroup, app
-from otus_core.cli.help import OPTIONS
+from otus_core.cli.help import EXIT_STATUS, OPTIONS
 from otus_core.config.effective import variables
 from otus_core.config.reference import reference
 from otus_core.declarations import KINDS, NoConfig
@@ -182,7 +182,8 @@ def _component(one: Registered) -> str:
 
 def commands() -> Iterator[str]:
     """Every command with its options."""
-    yield "# Commands\n\nExit status: 0 good, 1 the operation failed, 2 usage, 3 no daemon runs, 130 interrupted. These stand before or after any command:\n\n"
+    statuses = "; ".join(f"{number} {meaning}" for number, meaning in EXIT_STATUS)
+    yield f"# Commands\n\nExit status: {statuses}. These options stand before or after any command:\n\n"
     yield "| option | meaning |\n|---|---|\n"
     yield from (_row(f"`{option}`", meaning) for option, meaning in OPTIONS)
     root = typer.main.get_command(app)

@@ -29,6 +29,9 @@ class Moody:
     def is_(self, mood):
         return os.path.exists(os.path.join(self._folder, mood))
 
+    def words(self, mood):
+        return open(os.path.join(self._folder, mood)).read() if self.is_(mood) else ""
+
 class Capturer(Moody, otus_core.BaseCapturer):
     given = dropped = 0
     due = 0.0
@@ -36,6 +39,8 @@ class Capturer(Moody, otus_core.BaseCapturer):
     def read(self):
         if self.is_("fatal"):
             raise otus_core.CaptureError("moody", "has had enough", fatal=True)
+        if self.is_("dying"):
+            os._exit(7)
         if self.is_("silent"):
             return otus_core.FrameBatch.from_frames([])
         if time.monotonic() < self.due:
@@ -47,6 +52,9 @@ class Capturer(Moody, otus_core.BaseCapturer):
 
     def wait_hint(self):
         return 0.002
+
+    def trouble(self):
+        return self.words("troubled")
 
     def stats(self):
         return otus_core.CaptureStats(received=self.given + self.dropped, dropped=self.dropped)
@@ -67,6 +75,10 @@ class Parser(Moody, otus_core.BaseParser):
         return otus_core.Parsed({}, {})
 
 class Reporter(Moody, otus_core.BaseReporter):
+    def status(self):
+        why = self.words("away")
+        return {"state": "connecting", "reason": why, "is_tried": True, "last": None} if why else {}
+
     async def report(self, batch):
         while self.is_("slow"):
             await asyncio.sleep(0.01)

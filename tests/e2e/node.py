@@ -44,7 +44,7 @@ class Node:
                 stderr=errors,
                 env={**os.environ, **environment},
             )
-        wait(lambda: self.call("status")[0] == 0, what="the daemon answers")
+        wait(lambda: self.call("status", "--alive")[0] == 0, what="the daemon answers")
 
     def call(self, *arguments: str, text: str | None = None) -> tuple[int, Any, str]:
         """Give exit status, the JSON answer, and standard error."""

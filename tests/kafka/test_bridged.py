@@ -145,7 +145,7 @@ def test_with_a_spool_nothing_is_lost_though_a_worker_is_killed_in_the_outage(ou
 
 
 def answers(daemon: Daemon) -> bool:
-    return control(daemon.folder, "status")[0] == 0
+    return control(daemon.folder, "status", "--alive")[0] == 0
 
 
 def test_what_is_on_disk_outlives_a_killed_daemon(outage: Outage, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import ssl
 from collections.abc import Coroutine
 from pathlib import Path
@@ -15,6 +17,8 @@ from otus_core import PluginInitFailed
 from otus_kafka.settings import ClientConfig, SaslConfig, TlsConfig
 
 PASSWORD_FILE_MAX = 4096
+REFUSED = re.compile(r"\[Errno (\d{1,5})\] Connect call failed \('([^']*)', (\d+)[\d, ]*\)")
+"""How asyncio says that a connection could not be made: error number and address, as Python writes them."""
 
 log = structlog.get_logger("otus.kafka")
 
@@ -42,7 +46,8 @@ def is_compiled() -> bool:
 
 
 def explained(line: str, config: ClientConfig) -> str:
-    """Add to a line of the client's log what the line leaves out."""
+    """Put a line of the client's log into words, and add what the line leaves out."""
+    line = REFUSED.sub(lambda found: f"{found[2]}:{found[3]}: {os.strerror(int(found[1]))}", line)
     if line.endswith("closed"):
         return f"{line}: the broker hung up; {_expectations(config)}"
     if line.endswith(": "):

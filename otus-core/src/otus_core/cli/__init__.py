@@ -1,6 +1,6 @@
 """The command ``otus``: one module a command group, imported when it is used.
 
-Exit status: 0 good, 1 the operation failed, 2 usage, 3 daemon not running.
+Exit status: 0 good, 1 the operation failed (of ``otus status``: something is down), 2 usage, 3 daemon not running.
 """
 
 from __future__ import annotations

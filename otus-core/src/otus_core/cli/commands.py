@@ -21,7 +21,9 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
         "daemon": Entry("otus_core.cli.operate:daemon", "Run the daemon"),
         "stop": Entry("otus_core.cli.operate:stop", "Stop it; its tasks come back when it is started again"),
         "reload": Entry("otus_core.cli.operate:reload", "Let it read its configuration again"),
-        "status": Entry("otus_core.cli.operate:status", "Show its version, uptime, tasks and plugins"),
+        "status": Entry(
+            "otus_core.cli.operate:status", "Show its tasks, plugins and what is down; exit status 1 when something is"
+        ),
         "stats": Entry("otus_core.cli.operate:stats", "Show rates, drops and queue levels of each task"),
         "task": Entry("otus_core.cli.operate:task_app", "Create, start, look at and delete its tasks"),
     },

@@ -17,6 +17,13 @@ OPTIONS = (
     ("--install-completion", "complete commands and options in this shell"),
     ("-h, --help", "this page; otus COMMAND --help tells more"),
 )
+EXIT_STATUS = (
+    ("0", "all went well"),
+    ("1", "the operation failed, or otus status found something down"),
+    ("2", "the command line, a task or a configuration is wrong"),
+    ("3", "no daemon runs"),
+    ("130", "interrupted"),
+)
 EXAMPLES = (
     ("otus run call.pcap", "a line for each SIP message"),
     ("otus run call.pcap --format json", "for machines"),
@@ -36,7 +43,7 @@ def help_page(from_plugins: Mapping[str, Entry]) -> str:
         lines.append(f"{bold}{title}{plain}")
         lines += [f"  {name:<{width}}{entry.summary}" for name, entry in entries.items()]
         lines.append("")
-    for title, table in (("Options", OPTIONS), ("Examples", EXAMPLES)):
+    for title, table in (("Options", OPTIONS), ("Exit status", EXIT_STATUS), ("Examples", EXAMPLES)):
         width = max(len(left) for left, _ in table) + 2
         lines.append(f"{bold}{title}{plain}")
         lines += [f"  {left:<{width}}{right}" for left, right in table]

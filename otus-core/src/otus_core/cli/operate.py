@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from otus_core.errors import ConfigInvalid, RequestRefused
+from otus_core.errors import ConfigInvalid, OtusError, RequestRefused
 from otus_core.model.text import printable
 
 task_app = typer.Typer(help="Create, apply, start, look at and delete the daemon's tasks.", no_args_is_help=True)
@@ -49,12 +49,43 @@ def reload(ctx: typer.Context) -> None:
         raise typer.Exit(1)
 
 
-def status(ctx: typer.Context) -> None:
-    """Show the daemon: version, uptime, tasks and plugins."""
-    from otus_core.cli.tables import status_text
+def status(
+    ctx: typer.Context,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing: the exit status says it all.")] = False,
+    alive: Annotated[
+        bool, typer.Option("--alive", help="Ask only whether the daemon answers, whatever else may be down.")
+    ] = False,
+) -> None:
+    """Show the daemon: version, uptime, tasks, plugins, command channels, and what of them is down, with the reason.
 
-    result = _call(ctx, "daemon_status")
-    _show(ctx, result, status_text(result))
+    Exit status 0: nothing is down. 1: a task has failed or is degraded (its interface is gone, a worker is dead, a destination does not answer, a component is
+    cut off, a send buffer is nearly full), or a command channel is down; or the daemon does not answer within 30 s. 3: no daemon runs.
+
+    With --alive it is 0 whenever the daemon answers: that is for probes that restart what fails them, for a new process brings no broker back.
+    """
+    from otus_core.cli.tables import alive_text, status_text
+
+    try:
+        result = _ask_status(ctx, alive)
+    except OtusError as error:
+        if quiet:
+            raise typer.Exit(error.exit_status) from None
+        raise
+    if not quiet:
+        _show(ctx, result, alive_text(result) if alive else status_text(result))
+    if result.get("troubles"):  # not asked for with --alive
+        raise typer.Exit(1)
+
+
+def _ask_status(ctx: typer.Context, alive: bool) -> dict[str, Any]:
+    """Ask the daemon how it is. Where only an answer counts, one that tells of an error is an answer too. Raises OtusError."""
+    try:
+        result: dict[str, Any] = _call(ctx, "daemon_status")
+    except RequestRefused:
+        if not alive:
+            raise
+        return {}
+    return {key: result[key] for key in ("version", "uptime_sec")} if alive else result
 
 
 def stats(

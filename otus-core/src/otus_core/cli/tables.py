@@ -1,90 +1,162 @@
-"""What the control plane answers, for people."""
+"""What the control plane answers, for people.
+
+Words of components come from plugins, and what they say may come from afar: each line is made safe for a terminal and cut to a bounded width here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from otus_core.model.text import printable
+from otus_core.cli.wording import count, duration, said, shown
+
+CELL_MAX = 80
+"""Columns of a table's cell: a reason of several sentences is told in full by ``otus task status ID``."""
+LINE_MAX = 240
 
 
-def status_text(result: dict[str, Any]) -> str:
-    """Render ``daemon_status``."""
-    lines = [f"otus {result['version']}, up {_duration(result['uptime_sec'])}, {result['task_count']} tasks"]
-    lines += [f"  {task_id}  {state}" for task_id, state in result["tasks"].items()]
-    failed = [p for p in result["plugins"] if p["state"] == "failed"]
-    lines.append(f"plugins: {len(result['plugins'])} components, {len(failed)} failed")
+def status_text(result: Mapping[str, Any]) -> str:
+    """Render ``daemon_status``: what there is, then what is down, then what is worth a warning."""
+    lines = [alive_text(result)]
+    troubles = result.get("troubles", ())
+    if result["tasks"]:
+        troubled = {trouble.get("task") for trouble in troubles}
+        rows = [
+            (task_id, state + (" degraded" if task_id in troubled and state != "failed" else ""))
+            for task_id, state in result["tasks"].items()
+        ]
+        lines += ["", *table(("TASK", "STATE"), rows)]
+    else:
+        lines.append("no tasks")
+    failed = [plugin for plugin in result["plugins"] if plugin["state"] == "failed"]
+    lines += ["", f"plugins: {count(len(result['plugins']) - len(failed), 'component')} ready, {len(failed)} failed"]
     lines += [f"  {p['name']} ({p['distribution']} {p['version']}): {p['stage']}: {p['reason']}" for p in failed]
-    for channel in result["command_channels"]:
-        lines.append("command channel: " + ", ".join(f"{key} {value}" for key, value in channel.items()))
-    return printable_lines(lines)
+    lines += [f"command channel {channel['type']}: {_channel(channel)}" for channel in result["command_channels"]]
+    if troubles:
+        lines += ["", f"{count(len(troubles), 'thing')} down or degraded:", *map(_trouble, troubles)]
+    warnings = [*result.get("warnings", ()), *_channel_warnings(result["command_channels"])]
+    if warnings:
+        lines += ["", "warnings:", *(f"  {warning}" for warning in warnings)]
+    return _joined(lines)
 
 
-def stats_text(result: dict[str, Any]) -> str:
-    """Render ``daemon_stats`` as a table, a line a task."""
+def alive_text(result: Mapping[str, Any]) -> str:
+    """Say which daemon answers; of one that could say nothing of itself, only that."""
+    if "version" not in result:
+        return "otus answers"
+    return f"otus {result['version']}, up {duration(result['uptime_sec'])}"
+
+
+def stats_text(result: Mapping[str, Any]) -> str:
+    """Render ``daemon_stats`` as a table, a line a task, and what troubles them."""
     head = ("TASK", "STATE", "FRAMES/S", "MSG/S", "FRAMES", "KEPT", "KERNEL DROP", "LOST", "QUEUED", "UNACC")
     rows = [_stats_row(task_id, stats) for task_id, stats in result["tasks"].items()]
-    return printable_lines(table(head, rows)) if rows else "no tasks"
+    if not rows:
+        return "no tasks"
+    troubles = [
+        {"task": task_id, "reason": why} for task_id, stats in result["tasks"].items() for why in stats["troubles"]
+    ]
+    return _joined([*table(head, rows), *([""] if troubles else []), *map(_trouble, troubles)])
 
 
-def task_text(result: dict[str, Any]) -> str:
+def task_text(result: Mapping[str, Any]) -> str:
     """Render one task of ``task_status``."""
-    lines = [f"{key:<16} {result[key]}" for key in _TASK_KEYS if result.get(key) not in (None, "")]
+    told = {**result, "state": _state(result)}
+    facts = [(name, said(told[key])) for key, name in _TASK_FACTS.items() if told.get(key) not in (None, "", 0)]
+    facts += [("trouble", trouble) for trouble in result.get("troubles", ()) if trouble != result["reason"]]
+    lines = [f"{name:<18} {value}" for name, value in facts]
     if "counters" in result:
         lines += ["", *_counter_lines(result["counters"])]
     for worker in result.get("workers", ()):
-        reason = f" ({worker['reason']})" if worker["reason"] else ""
-        lines.append(
-            f"worker {worker['worker']}: {worker['state']}{reason}, pid {worker['pid']}, {worker['restarts']} restarts"
-        )
-    return printable_lines(lines)
+        lines += ["", *_worker_lines(worker)]
+    return _joined(lines)
 
 
-def tasks_text(result: dict[str, Any]) -> str:
+def tasks_text(result: Mapping[str, Any]) -> str:
     """Render ``task_status`` of all tasks."""
     rows = [
-        (
-            t["task_id"],
-            t["state"] + (" degraded" if t.get("degraded") else ""),
-            t["started_at"] or "-",
-            str(t["restart_count"]),
-            t["reason"],
-        )
+        (t["task_id"], _state(t), t["started_at"] or "-", str(t["restart_count"]), _first_reason(t))
         for t in [*result["tasks"], *result["ended"]]
     ]
-    return printable_lines(table(("TASK", "STATE", "STARTED", "RESTARTS", "REASON"), rows)) if rows else "no tasks"
+    return _joined(table(("TASK", "STATE", "STARTED", "RESTARTS", "REASON"), rows)) if rows else "no tasks"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Align rows in columns."""
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
-    ]
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Align rows in columns; each cell is cut to ``CELL_MAX``."""
+    cells = [[shown(cell, CELL_MAX) for cell in row] for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
-def printable_lines(lines: list[str]) -> str:
-    """Join lines, each safe for a terminal."""
-    return "\n".join(printable(line) for line in lines)
+def _joined(lines: Iterable[str]) -> str:
+    return "\n".join(shown(line, LINE_MAX) for line in lines)
 
 
-_TASK_KEYS = (
-    "task_id",
-    "state",
-    "degraded",
-    "waiting_for",
-    "created_at",
-    "started_at",
-    "ended_at",
-    "restart_count",
-    "worker_restarts",
-    "supervisor_errors",
-    "reason",
-    "next_try_at",
-)
+def _state(task: Mapping[str, Any]) -> str:
+    state: str = task["state"]
+    return state + (" degraded" if task.get("degraded") and state != "failed" else "")
 
 
-def _stats_row(task_id: str, stats: dict[str, Any]) -> tuple[str, ...]:
+def _first_reason(task: Mapping[str, Any]) -> str:
+    """Say why a task is not as it should be: the first of its troubles, and how many more there are."""
+    first, *others = task.get("troubles") or [task["reason"]]
+    more = f" (and {len(others)} more)" if others else ""
+    return shown(first, CELL_MAX - len(more)) + more
+
+
+def _trouble(trouble: Mapping[str, str]) -> str:
+    """Say who suffers, and from what."""
+    who = [f"{kind.replace('_', ' ')} {name}" for kind, name in trouble.items() if kind != "reason"]
+    return f"  {' '.join(who)}: {trouble['reason']}"
+
+
+def _channel(channel: Mapping[str, Any]) -> str:
+    """Say whether a channel is connected, else why not, and what else it tells of itself."""
+    up = "connected" if "connected" in channel else "running"
+    state = up if channel.get("connected", True) else f"down: {channel.get('last_error') or 'not connected'}"
+    return "; ".join([state, *_pairs(channel, ("type", "connected", "last_error", "warning"))])
+
+
+def _channel_warnings(channels: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [f"command channel {one['type']}: {one['warning']}" for one in channels if one.get("warning")]
+
+
+def _worker_lines(worker: Mapping[str, Any]) -> list[str]:
+    """Tell of one worker, and of what its reporters say of their destinations."""
+    facts = [worker["state"] + (f": {worker['reason']}" if worker["reason"] else "")]
+    facts += [f"pid {worker['pid']}"] if worker["pid"] else []
+    facts += [f"restarted {count(worker['restarts'], 'time')}"] if worker["restarts"] else []
+    lines = [f"worker {worker['worker']}: {', '.join(facts)}"]
+    for name, status in worker.get("reporters", {}).items():
+        about = [
+            *filter(None, (str(status.get("state", "")), str(status.get("reason", "")))),
+            *_pairs(status, ("state", "reason")),
+        ]
+        lines += [f"  reporter {name}: {'; '.join(about)}"] if about else []
+    return lines
+
+
+def _pairs(told: Mapping[str, Any], but: Sequence[str]) -> list[str]:
+    """Give what a component tells of itself as words, without what is empty and what is said elsewhere."""
+    return [f"{key.replace('_', ' ')} {said(value)}" for key, value in told.items() if key not in but and said(value)]
+
+
+_TASK_FACTS = {
+    "task_id": "task",
+    "state": "state",
+    "created_at": "created",
+    "started_at": "started",
+    "ended_at": "ended",
+    "restart_count": "restarts",
+    "worker_restarts": "worker restarts",
+    "supervisor_errors": "supervisor errors",
+    "reason": "reason",
+    "next_try_at": "next try",
+}
+"""What ``otus task status ID`` shows of a task, with its name there; nothing that is empty or zero."""
+
+
+def _stats_row(task_id: str, stats: Mapping[str, Any]) -> tuple[str, ...]:
     counters = stats.get("counters", {})
     reporters = counters.get("reporters", {}).values()
     lost = sum(sum(terms["dropped"].values()) for terms in reporters)
@@ -99,18 +171,19 @@ def _stats_row(task_id: str, stats: dict[str, Any]) -> tuple[str, ...]:
         queued,
         counters.get("unaccounted", 0),
     )
-    state = stats["state"] + (" degraded" if stats.get("degraded") else "")
-    return (task_id, state, *(f"{number:,.0f}" for number in numbers))
+    return (task_id, _state(stats), *(f"{number:,.0f}" for number in numbers))
 
 
-def _counter_lines(counters: dict[str, Any]) -> list[str]:
-    """Give every counter that is not zero, nested ones with their reason."""
+def _counter_lines(counters: Mapping[str, Any]) -> list[str]:
+    """Give every counter, nested ones with their reason when they are not zero."""
     lines = []
     for name, value in counters.items():
         if isinstance(value, int):
             lines.append(f"{name:<34} {value:>14,}")
         elif name == "dropped":
             lines += [f"dropped {reason:<26} {n:>14,}" for reason, n in value.items()]
+        elif name == "counted":
+            lines += [f"{counter.replace(':', ' ', 1):<34} {n:>14,}" for counter, n in value.items()]
         elif name == "reporters":
             for reporter, terms in value.items():
                 flat = {
@@ -123,12 +196,3 @@ def _counter_lines(counters: dict[str, Any]) -> list[str]:
                     if n or term == "reported"
                 ]
     return lines
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "m"), (rest, "s")]
-    shown = [f"{n} {unit}" for n, unit in parts if n]
-    return " ".join(shown[:2]) or "0 s"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from otus_core.chores import Chores
@@ -11,6 +11,7 @@ from otus_core.components import BaseCommandChannel, CommandHandler
 from otus_core.errors import OtusError
 from otus_core.log import Logger
 from otus_core.model.text import printable
+from otus_core.task.health import plain_status
 
 STOP_WITHIN_S = 5.0
 
@@ -52,7 +53,7 @@ class Channels:
         if channel is None:
             return {"connected": False, "last_error": self._reasons[name]}
         try:
-            return {**channel.status(), "type": name}
+            return {**_plain(channel.status()), "type": name}
         except Exception as error:  # a plugin's fault must not cost the whole status
             return {"connected": False, "last_error": f"status: {type(error).__name__}"}
 
@@ -82,3 +83,10 @@ class Channels:
     def _failed(self, name: str, reason: str) -> None:
         self._reasons[name] = printable(reason, 300)
         log.error("command_channel_failed", channel=name, error=self._reasons[name])
+
+
+def _plain(told: Any) -> dict[str, Any]:
+    """Make a channel's words plain values of bounded size: its counters may stand in a mapping of their own."""
+    given = dict(told)
+    inner = {str(key): plain_status(value) for key, value in given.items() if isinstance(value, Mapping)}
+    return {**plain_status({key: value for key, value in given.items() if str(key) not in inner}), **inner}

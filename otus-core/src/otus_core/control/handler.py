@@ -16,7 +16,7 @@ from otus_core.plugins.registry import Registry
 from otus_core.task.config import unwrap
 from otus_core.task.declared import apply_task, delete_others
 from otus_core.task.entry import Task
-from otus_core.task.health import troubles
+from otus_core.task.health import node_troubles, troubles
 from otus_core.task.manager import TaskManager
 from otus_core.task.secrets import mask_task
 from otus_core.task.store import StoredTask
@@ -128,13 +128,16 @@ class CommandHandler:
         return {"status": "reloaded", **await self._owner.reload()}
 
     async def _daemon_status(self, _params: Mapping[str, Any]) -> dict[str, Any]:
+        tasks = dict(sorted(self._manager.tasks.items()))
+        channels = self._owner.channels()
         return {
             "version": otus_core.__version__,
             "uptime_sec": round(time.monotonic() - self._begun, 3),
-            "tasks": {task_id: task.state for task_id, task in sorted(self._manager.tasks.items())},
-            "task_count": len(self._manager.tasks),
+            "tasks": {task_id: task.state for task_id, task in tasks.items()},
+            "task_count": len(tasks),
+            "troubles": node_troubles(tasks.values(), channels),
             "plugins": self._plugins(),
-            "command_channels": self._owner.channels(),
+            "command_channels": channels,
         }
 
     async def _daemon_stats(self, _params: Mapping[str, Any]) -> dict[str, Any]:

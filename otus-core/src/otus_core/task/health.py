@@ -1,11 +1,11 @@
-"""What keeps a task from its full work, in the words of the component that suffers from it.
+"""What keeps a task, or the node, from its full work, in the words of the component that suffers from it.
 
-In: a task and what its workers have told. Out: plain text and values, which metrics and the control plane show.
+In: tasks, what their workers have told, and the command channels. Out: plain text and values, which metrics and the control plane show.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from otus_core.model.text import printable
@@ -23,18 +23,34 @@ STATUS_TEXT_MAX = 300
 IN_ORDER = ("", "connected", "stopped")
 """States of a reporter that nobody need look after; "stopped" is one that has been told to stop."""
 
-Status = dict[str, str | int | float | bool]
+Plain = str | int | float | bool
+Status = dict[str, Plain]
 
 
 def status_of(reporter: Any) -> Status:
     """Ask a reporter how its destination is: plain values of bounded size. Empty where it does not tell."""
     ask = getattr(reporter, "status", None)  # inheriting from BaseReporter is not required
-    told = ask() if ask is not None else {}
-    return {str(key)[:STATUS_TEXT_MAX]: _plain(value) for key, value in list(dict(told).items())[:STATUS_KEYS_MAX]}
+    return plain_status(ask() if ask is not None else {})
 
 
-def _plain(value: Any) -> str | int | float | bool:
-    return value if isinstance(value, (bool, int, float)) else printable(str(value), STATUS_TEXT_MAX)
+def plain_status(told: Any) -> Status:
+    """Make what a component says of itself plain values of bounded number and size. Raises what its mapping and its texts raise."""
+    return {
+        printable(str(key), STATUS_TEXT_MAX): _plain(value) for key, value in list(dict(told).items())[:STATUS_KEYS_MAX]
+    }
+
+
+def words(told: Any) -> str:
+    """Make what a component says text of bounded length, safe for logs and terminals. Raises what its ``__str__`` raises."""
+    return printable(str(told), STATUS_TEXT_MAX)
+
+
+def _plain(value: Any) -> Plain:
+    if isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return words(", ".join(map(str, value[:STATUS_KEYS_MAX])))
+    return "" if value is None else words(value)
 
 
 def answers(status: Mapping[str, Any]) -> bool:
@@ -73,12 +89,28 @@ def troubles(task: Task) -> list[str]:
     """Give what is wrong with a task that should run, one sentence each; empty when nothing is."""
     if task.state == "failed":
         return [task.stored.reason]
-    if task.supervisor is None:
+    if task.supervisor is None or task.config is None:
         return []
-    found = ["a send buffer is too full"] if task.degraded else []
+    found = [task.supervisor.error] if task.supervisor.error else []
+    if task.degraded:
+        level, name = max((level, name) for name, level in fill_levels(task.supervisor, task.config).items())
+        found.append(f"reporter {name}: its send buffer is {100 * level:.0f} % full")
     for slot in task.supervisor.slots:
         found += _of_worker(slot)
     return list(dict.fromkeys(found))  # four workers of one interface have the same to say
+
+
+def node_troubles(tasks: Iterable[Task], channels: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Give what is down on this node: each with the ``task`` or the ``command_channel`` that suffers, and the ``reason``.
+
+    A plugin that is broken is not among them: a task that needs it is, and nobody else misses it.
+    """
+    found = [{"task": task.stored.id, "reason": reason} for task in tasks for reason in troubles(task)]
+    for channel in channels:
+        if not channel.get("connected", True):
+            reason = str(channel.get("last_error") or "it is not connected")
+            found.append({"command_channel": str(channel["type"]), "reason": reason})
+    return found
 
 
 def _of_worker(slot: WorkerSlot) -> Iterator[str]:

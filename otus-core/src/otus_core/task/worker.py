@@ -24,7 +24,7 @@ from otus_core.pipeline.counters import CIRCUIT_STATES, KERNEL_COUNTERS, unaccou
 from otus_core.task import assembly as phases
 from otus_core.task.assembly import Assembly, Node, Part, Place
 from otus_core.task.connections import Connection, Gathered
-from otus_core.task.health import Status, status_of
+from otus_core.task.health import Status, status_of, words
 
 log = Logger("otus.worker")
 
@@ -269,7 +269,7 @@ class Worker:
             self._reopening = True
             self.on_want_descriptors()
         if self._live:
-            self._tell(source.trouble())
+            self._tell(words(source.trouble() or ""))
 
     def _tell(self, trouble: str) -> None:
         """Tell the parent what has changed: why nothing comes in, and which connections are ours."""

@@ -1,0 +1,50 @@
+"""How values are written for people: no ``True``, no ``None``, no bare seconds, nothing that a terminal would obey."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from otus_core.model.text import printable
+
+UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+def duration(seconds: float) -> str:
+    """Write a time that has passed, in its two largest units: ``3 d 4 h``, ``12 s``."""
+    rest = int(seconds)
+    parts = []
+    for size, unit in UNITS:
+        n, rest = divmod(rest, size)
+        parts += [f"{n} {unit}"] if n else []
+    return " ".join(parts[:2]) or "0 s"
+
+
+def count(n: int, what: str) -> str:
+    """Write a number of things: ``1 task``, ``3 tasks``."""
+    return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
+def said(value: Any) -> str:
+    """Write a value as one would say it; what is empty is an empty text."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{str(key).replace('_', ' ')} {said(inner)}" for key, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(said, value))
+    return "" if value is None else str(value)
+
+
+def shown(text: str, width: int) -> str:
+    """Make text safe for a terminal, and cut it to ``width`` characters, ending in ``…`` then.
+
+    A backslash stays single, unlike with ``printable``: what a component says has been made printable where it came in.
+    """
+    if not text.isprintable():
+        text = "".join(one if one.isprintable() else printable(one) for one in text[: width + 1])
+    return text if len(text) <= width else text[: width - 1] + "…"
