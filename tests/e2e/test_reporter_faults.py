@@ -25,6 +25,7 @@ class Difficult:
     needs: str = otus_core.option(default="", help="A file that must be there at the start.")
     stop_s: float = otus_core.option(default=0.0, ge=0, help="How long stopping takes.")
     block_s: float = otus_core.option(default=0.0, ge=0, help="How long a report blocks.")
+    pipe_breaks: int = otus_core.option(default=0, ge=0, help="So many reports find a broken pipe of their own.")
 
 @otus_core.hookimpl
 def otus_components():
@@ -37,6 +38,7 @@ import otus_core
 class Difficult(otus_core.BaseReporter):
     def __init__(self, config):
         self._config = config
+        self._breaks = config.pipe_breaks
 
     async def start(self):
         if self._config.needs and not os.path.exists(self._config.needs):
@@ -45,6 +47,9 @@ class Difficult(otus_core.BaseReporter):
     async def report(self, batch):
         if self._config.block_s:
             time.sleep(self._config.block_s)
+        if self._breaks:
+            self._breaks -= 1
+            raise BrokenPipeError("the pipe to its own helper is gone")
         return otus_core.ReportResult(reported=len(batch))
 
     async def stop(self):
@@ -130,3 +135,12 @@ def test_a_reporter_that_blocks_is_measured_and_named(started: Node) -> None:
 
     wait(lambda: blocked("difficult") > 0.2, what="it is named")
     wait(lambda: blocked("discard") < blocked("difficult") / 4, what="the other one is not")
+
+
+def test_a_broken_pipe_of_its_own_is_an_error_of_that_reporter_and_ends_nothing(started: Node) -> None:
+    assert "result" in create(started, {"pipe_breaks": 3}, batch_size=5, batch_timeout="10ms", max_retries=0)
+    wait(lambda: reported(started, "difficult") > 50 and reported(started, "discard") > 50, what="both go on")
+    assert started.state("t")["state"] == "running"
+    errors = ("otus_component_errors_total", (("component", "reporter:difficult"), ("task", "t")))
+    wait(lambda: started.metrics().get(errors) == 3, what="its errors are counted")
+    wait(lambda: started.state("t")["counters"]["unaccounted"] == 0)

@@ -26,7 +26,10 @@ class LineWriter(Protocol):
     isatty: bool
 
     async def write(self, lines: bytes) -> None:
-        """Hand over one or more whole lines; waits while the other side is slow. Raises BrokenPipeError when it is gone."""
+        """Hand over one or more whole lines; waits while the other side is slow. Raises StdoutClosed, a BrokenPipeError, when it is gone.
+
+        A reporter lets that error pass: it tells the core that nobody reads any more.
+        """
         ...
 
 

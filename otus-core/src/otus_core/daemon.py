@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import gc
 import os
 import signal
@@ -18,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from otus_core.chores import Chores, failures
+from otus_core.chores import Chores, failures, report_failure, watch_loop
 from otus_core.components import BaseCommandChannel, Context
 from otus_core.config.changes import changes
 from otus_core.config.daemon import DaemonConfig
@@ -120,6 +119,7 @@ class Daemon:
         config = self._effective.config
         gc.freeze()
         gc.set_threshold(*COLLECT_AFTER)
+        watch_loop("daemon:callback")
         if config.task_persistence.enabled:
             self._data_lock = lock_data_dir(Path(config.data_dir))
         self._manager.restore()  # before anybody can ask: a kept task's id is taken from the first moment
@@ -220,8 +220,13 @@ class Daemon:
         self._reload_again = True
         while self._reload_again:
             self._reload_again = False
-            with contextlib.suppress(ConfigInvalid):  # has been logged and counted
+            try:
                 await self.reload()
+            except ConfigInvalid:
+                pass  # has been logged and counted
+            except Exception as error:  # the next one comes with the next signal
+                self._reload_failures += 1
+                report_failure("daemon:reload", error)
 
     def _surroundings(self) -> Surroundings:
         config = self._effective.config

@@ -17,6 +17,9 @@ OtusError
 ├── RequestRefused           the daemon refuses what it was asked for, in its own words
 └── ParseError               the one error that a parser may raise: not part of the tree's
                              user-facing side, it costs one packet and is counted
+BrokenPipeError
+└── StdoutClosed             nobody reads standard output any more, which ends the run; a BrokenPipeError of
+                             anything else is an error of the component that raises it
 """
 
 from __future__ import annotations
@@ -151,6 +154,10 @@ class RequestRefused(OtusError):
     def __init__(self, message: str, problems: Sequence[ConfigProblem] = ()) -> None:
         self.problems = tuple(problems)
         super().__init__(message)
+
+
+class StdoutClosed(BrokenPipeError):
+    """Nobody reads Otus's own standard output any more. Raised by ``LineWriter.write``, and by nothing else."""
 
 
 class ParseError(Exception):

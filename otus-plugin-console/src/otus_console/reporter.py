@@ -1,6 +1,6 @@
 """The reporter: encodes a batch and writes it at once.
 
-A closed standard output leaves ``report`` as BrokenPipeError, from which the core knows that nobody reads any more.
+A closed standard output leaves ``report`` as StdoutClosed, from which the core knows that nobody reads any more.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ConsoleReporter(BaseReporter):
             self._text = TextLines(colour=colour, utc=self._config.time == "utc")
 
     async def report(self, batch: Sequence[OutputPacket]) -> ReportResult:
-        """Write the batch. A message whose payload cannot be encoded fails alone. Raises BrokenPipeError."""
+        """Write the batch. A message whose payload cannot be encoded fails alone. Raises StdoutClosed."""
         assert self._stdout is not None  # wired before anything is reported
         text, written = self._text, 0
         step = WRITE_AT_ONCE if text is None else len(batch) or 1  # lines of text are aligned with each other

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +55,45 @@ def test_a_chore_that_fails_is_begun_again_and_counted(fault: Callable[[], Any],
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(main())
+
+
+def test_what_nobody_else_sees_on_a_loop_is_counted() -> None:
+    async def lost() -> None:
+        raise ValueError("nobody asks for it")
+
+    async def main() -> None:
+        before = module.failures().get("test:callback", 0)
+        module.watch_loop("test:callback")
+        asyncio.get_running_loop().call_soon(lambda: [].pop())
+        task = asyncio.get_running_loop().create_task(lost())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        del task
+        gc.collect()
+        assert module.failures()["test:callback"] - before == 2
+
+    asyncio.run(main())
+
+
+def test_names_of_chores_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "NAMES_MAX", len(module.failures()) + 1)
+    for n in range(5):
+        module.count_failures(f"test:{n}")
+    assert [name for name in module.failures() if name in ("other", "test:0", "test:1")] == ["test:0", "other"]
+    assert module.failures()["other"] == 4
+
+
+def test_a_thread_that_fails_is_begun_again() -> None:
+    tries = [0]
+
+    def work() -> None:
+        tries[0] += 1
+        if tries[0] < 3:
+            raise ValueError("no good")
+
+    before = module.failures().get("test:thread", 0)
+    module.keep_thread("test:thread", work)
+    assert (tries, module.failures()["test:thread"] - before) == ([3], 2)
 
 
 def test_a_chore_that_swallows_its_cancellation_once_is_stopped_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from otus_core import BaseReporter, OutputPacket, ReportResult
+from otus_core.errors import StdoutClosed
 from otus_core.model.accounts import Accounts
 from otus_core.pipeline.buffer import SendBuffer
 from otus_core.pipeline.call import DeliveryLimits, drain_order
@@ -401,11 +402,25 @@ def test_as_many_calls_are_open_as_declared() -> None:
 
 def test_a_closed_destination_is_told_once_and_nothing_counts_as_an_error() -> None:
     async def scenario() -> None:
-        bench = Bench(Scripted(BrokenPipeError()))
+        bench = Bench(Scripted(StdoutClosed()))
         bench.offer(30)
         await bench.delivery.drain(5.0)
         assert bench.closed == ["r"]
         assert bench.terms() == {"offered": 30, "dropped{shutdown}": 30}
+
+    run(scenario)
+
+
+def test_a_broken_pipe_of_the_reporters_own_is_an_error_of_its_own() -> None:
+    async def scenario() -> None:
+        bench = Bench(Scripted(BrokenPipeError("its own"), None))
+        bench.offer(30)
+        await bench.delivery.drain(5.0)
+        assert (bench.closed, bench.errors) == ([], ["its own"])
+        assert bench.terms() == {
+            "offered": 30,
+            "reported": 30,
+        }
 
     run(scenario)
 

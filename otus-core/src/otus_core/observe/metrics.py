@@ -88,7 +88,7 @@ def _daemon(view: View) -> Iterator[Metric]:
         up.add_metric([name], float(is_up))
     failed = CounterMetricFamily(
         "otus_chore_failures",
-        "Times that a long-lived task of the daemon or of a plugin failed and was begun again",
+        "Times that something of the daemon, its workers or a plugin that should never end failed and was begun again",
         labels=["chore"],
     )
     for name, n in view.chore_failures.items():

@@ -13,6 +13,10 @@ from otus_core.model.output import OutputPacket
 from otus_core.pipeline.spool import Range
 
 ABANDON_S = 1.0
+STALLED_S = 30.0
+"""Once a source has ended, its reporters are waited for while something is reported now and then."""
+SPOOLED_STALLED_S = 5.0
+"""With a spool not so long: what is left waits there."""
 
 
 class HandsOver(Protocol):
@@ -36,6 +40,11 @@ class DeliveryLimits:
     max_retries: int
     max_in_flight: int
     own_retries: bool
+
+
+def patience(limits: DeliveryLimits, *, spooled: bool) -> float:
+    """Give for how many seconds a reporter may stand still at the end before it is given up."""
+    return SPOOLED_STALLED_S if spooled else max(STALLED_S, 2 * limits.send_timeout)
 
 
 @attrs.define(eq=False)

@@ -11,26 +11,23 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
+from otus_core.chores import Chores, report_failure
 from otus_core.components import BaseReporter
+from otus_core.errors import StdoutClosed
 from otus_core.model.accounts import Accounts
 from otus_core.model.output import OutputPacket
 from otus_core.pipeline.buffer import SendBuffer
-from otus_core.pipeline.call import Call, DeliveryLimits, end_tasks, follows_a_retry
+from otus_core.pipeline.call import Call, DeliveryLimits, end_tasks, follows_a_retry, patience
 from otus_core.pipeline.circuit import Circuit, pause_before
 from otus_core.pipeline.fates import Fates, all_failed, by_reason
 from otus_core.pipeline.guard import Guard
-from otus_core.pipeline.spooler import Spooler
+from otus_core.pipeline.spooler import SPOOL_AFTER_NS, Spooler
 
 LEAVE_AFTER_S = 2.0
 """A call that goes on for so long after it was cancelled is left to itself: it does not heed cancellation."""
 LEFT_MAX = 8
 """Calls that were left and still run; with so many the reporter is cut off until one of them ends."""
-STALLED_S = 30.0
-"""Once a source has ended, its reporters are waited for while something is reported now and then."""
-SPOOLED_STALLED_S = 5.0
-"""With a spool not so long: what is left waits there."""
-SPOOL_AFTER_NS = 1_000_000_000
-"""A call that takes longer tells that the destination may be away: from then on packets go to disk."""
+CHORE = "worker:delivery"
 
 
 class Delivery:
@@ -68,8 +65,9 @@ class Delivery:
         self._calls: list[Call] = []
         self._left: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
+        self._chores = Chores()
         self._looked_at = 0.0
-        self._stalled_s = max(STALLED_S, 2 * limits.send_timeout) if spooler is None else SPOOLED_STALLED_S
+        self._stalled_s = patience(limits, spooled=spooler is not None)
 
     @property
     def fallback(self) -> Delivery | None:
@@ -97,8 +95,8 @@ class Delivery:
         return 0 if self._spooler is None else self._spooler.bytes_held
 
     def begin(self) -> None:
-        """Start taking packets from the buffer."""
-        self._runner = asyncio.create_task(self._run(), name=f"delivery:{self.name}")
+        """Start taking packets from the buffer. A fault of our own does not end that for good: it is begun again."""
+        self._runner = self._chores.start(CHORE, self._run, reporter=self.name)
 
     def kick(self) -> None:
         """Look at the buffer: called after every slice of packets."""
@@ -158,7 +156,6 @@ class Delivery:
         await self._abandon()
 
     async def _finish(self) -> None:
-        """Wait until everything has been sent."""
         while self._runner is not None and not self._runner.done():
             await asyncio.wait({self._runner}, timeout=1.0)  # another one may take its place
         try:
@@ -248,6 +245,11 @@ class Delivery:
         """See one batch to its end."""
         try:
             await self._see_through(call)
+        except Exception as error:  # a fault of our own: its packets are not to wait for ever
+            report_failure(CHORE, error, reporter=self.name)
+            if not call.left:
+                self._end_part(call, call.batch, "exception")
+                call.batch = []
         finally:
             if not call.left:  # else everything was counted when it was left
                 if call.batch:  # cancelled: the shutdown's deadline has passed
@@ -294,7 +296,7 @@ class Delivery:
         call.asked_at = time.monotonic()
         try:
             return await self._guard.ask(call.batch)
-        except BrokenPipeError:
+        except StdoutClosed:
             self._closed = True
             self._on_closed(self.name)
             return None
@@ -312,13 +314,12 @@ class Delivery:
         self._count("reported", fates.reported)
         for reason, n in fates.lost.items():
             self._fail(reason, n)
-        failed = by_reason(batch, fates.failed)
         again = by_reason(batch, fates.retry)
         call.batch = [batch[place] for place in sorted(fates.retry)]
         self._under_way(call, len(call.batch) - len(batch))
         if call.range is not None:
             self._count("spool_sent", fates.reported)
-        for reason, outputs in failed.items():
+        for reason, outputs in by_reason(batch, fates.failed).items():
             self._give_up(outputs, reason)
         return again
 

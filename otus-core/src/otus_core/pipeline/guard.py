@@ -1,6 +1,6 @@
 """Calls a reporter, which is somebody else's code: whatever it does becomes the fates of its batch.
 
-In: a batch. Out: ``Fates``; nothing is raised but BrokenPipeError, which means that standard output is closed, and what cancels the caller.
+In: a batch. Out: ``Fates``; nothing is raised but StdoutClosed, and what cancels the caller.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from otus_core.components import BaseReporter
+from otus_core.errors import StdoutClosed
 from otus_core.model.accounts import Accounts
 from otus_core.model.output import OutputPacket
 from otus_core.pipeline.fates import Fates, all_again, sort_out
@@ -40,7 +41,7 @@ class Guard:
         size = len(batch)
         try:
             result = await timed(self._reporter.report(list(batch)), self._limit, self._blocked)
-        except BrokenPipeError:
+        except StdoutClosed:
             raise
         except TimeoutError as error:
             return self._again(size, "ambiguous", error)

@@ -17,6 +17,8 @@ from otus_core.pipeline.call import Call
 from otus_core.pipeline.spool import Range, Spool, SpoolLimits
 from otus_core.pipeline.stored import restore, store
 
+SPOOL_AFTER_NS = 1_000_000_000
+"""A call that takes longer tells that the destination may be away: from then on packets go to disk."""
 AT_ONCE = 512
 EXPIRE_EVERY_S = 1.0
 WRITE_AGAIN_S = 1.0

@@ -3,7 +3,7 @@
     python -P -m otus_core.task.child CHANNEL_FD PARENT_PID
 
 From the parent: ``init`` (with the counters' and the output's descriptor, then the capture's), ``publish``, ``descriptors``, ``exclude``, ``stop``. To the parent: ``started``,
-``publish``, ``fault``, ``log``, ``error``, ``want_descriptors``, ``trouble``, ``reporters``, ``connections``, ``ended``.
+``publish``, ``fault``, ``log``, ``error``, ``want_descriptors``, ``trouble``, ``reporters``, ``connections``, ``chore``, ``ended``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import socket
 import sys
 from typing import Any
 
+from otus_core import chores
+from otus_core.chores import Chores
 from otus_core.errors import CaptureError, OtusError
 from otus_core.model.text import told
 from otus_core.observe.logs import setup_forwarding
@@ -47,6 +49,7 @@ class Child:
         self._init: asyncio.Future[tuple[dict[str, Any], list[int]]] = asyncio.get_running_loop().create_future()
         self._worker: Worker | None = None
         self._stopped = False
+        self._chores = Chores()
         self._published: list[tuple[str, Any]] = []
         channel.on_message = self._message
         channel.on_closed = lambda: os._exit(FAILED_EXIT)
@@ -60,9 +63,10 @@ class Child:
             self._worker = worker
             if self._stopped:
                 worker.stop()
-            publishing = asyncio.create_task(self._publish())
+            if init["shards"] > 1:
+                self._chores.start("worker:publish", self._publish)
             outcome = await worker.run()
-            publishing.cancel()
+            await self._chores.stop()
         except OtusError as error:
             self._channel.send(("error", str(error)), needed=True)
             await self._channel.flush(LAST_WORDS_S)
@@ -85,6 +89,8 @@ class Child:
         if init["opener"]:
             seal(user=user)
         setup_forwarding(init["log_level"], lambda level, event: self._log(level, event, init["shard"]))
+        chores.listen(lambda name, n: self._channel.send(("chore", (name, n))))
+        chores.watch_loop("worker:callback")
         registry = load(init["plugins"])
         config = load_task(init["task"], registry)
         if not init["opener"]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from otus_core.chores import Chores
 from otus_core.task.config import TaskConfig
 from otus_core.task.health import fill_levels
 from otus_core.task.state import State
@@ -34,7 +35,7 @@ class Task:
     unusable: str = ""
     stamps: tuple[tuple[str, int, int], ...] = ()
     next_try_ns: int = 0
-    keeper: asyncio.Task[None] | None = None
+    keeper: Chores | None = None
     attempt: asyncio.Future[str] = attrs.field(factory=lambda: asyncio.get_running_loop().create_future())
     wake: asyncio.Event = attrs.field(factory=asyncio.Event)
     lock: asyncio.Lock = attrs.field(factory=asyncio.Lock)

@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from otus_core.chores import Chores
 from otus_core.errors import ConfigInvalid, OtusError, TaskStartFailed
 from otus_core.log import Logger
 from otus_core.plugins.registry import Registry
@@ -94,13 +95,13 @@ class TaskKeeping:
     def _engage(self, task: Task) -> None:
         """Give a task its keeper."""
         task.expect()
-        task.keeper = asyncio.create_task(self._keep(task), name=f"task:{task.stored.id}")
+        task.keeper = Chores()
+        task.keeper.start("task:keeper", lambda: self._keep(task), task=task.stored.id)
 
     async def _halt(self, task: Task, reason: str) -> None:
         """Stop a task's keeper, then its workers. Whoever waits for a start is told the reason."""
         if task.keeper is not None:
-            task.keeper.cancel()
-            await asyncio.gather(task.keeper, return_exceptions=True)
+            await task.keeper.stop(patiently=True)  # it may be about to stop what it had started
             task.keeper = None
         task.conclude(reason)
         task.next_try_ns = 0
@@ -111,10 +112,11 @@ class TaskKeeping:
         """Have a task run for as long as it is wanted. Ends when its source has come to its end, or by cancellation."""
         pauses = pauses_between_starts()
         while True:
-            task.wake.clear()
-            task.expect()
             try:
-                await self._start(task)
+                if task.state != "running" or task.supervisor is None:  # else this keeper was begun again
+                    task.wake.clear()
+                    task.expect()
+                    await self._start(task)
                 task.conclude("")
                 begun = time.monotonic()
                 reason = await self._wait_for_end(task)
@@ -142,6 +144,8 @@ class TaskKeeping:
         if not self.limits.max_workers:
             warn_of_crowd(config, self._others(config))
         task.config, task.stamps = config, file_stamps(config.source)
+        if task.supervisor is not None:  # a keeper that failed may have left it halfway
+            await task.supervisor.stop()
         again = bool(task.stored.started_ns) or task.state == "failed"
         self._set(task, "starting", reason="", restart_count=task.stored.restart_count + again)
         task.supervisor = None

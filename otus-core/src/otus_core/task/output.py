@@ -8,6 +8,9 @@ import select
 import threading
 from collections.abc import Callable
 
+from otus_core.chores import keep_thread
+from otus_core.errors import StdoutClosed
+
 READ_BYTES = 1 << 16
 LINE_MAX = 8 << 20
 """A worker's line that grows beyond this is written in parts; an output of 64 KiB takes about 200 KiB as JSON."""
@@ -22,9 +25,12 @@ class StdoutWriter:
         self.before_write: Callable[[], None] = lambda: None
 
     async def write(self, lines: bytes) -> None:
-        """Write whole lines. Raises BrokenPipeError when nobody reads any more."""
+        """Write whole lines. Raises StdoutClosed when nobody reads any more."""
         self.before_write()
-        _write_all(self._descriptor, lines)
+        try:
+            _write_all(self._descriptor, lines)
+        except BrokenPipeError as error:
+            raise StdoutClosed(*error.args) from None
 
 
 class PipeWriter:
@@ -36,13 +42,15 @@ class PipeWriter:
         self.isatty = isatty
 
     async def write(self, lines: bytes) -> None:
-        """Write whole lines, waiting while the parent is slow. Raises BrokenPipeError when nobody reads any more."""
+        """Write whole lines, waiting while the parent is slow. Raises StdoutClosed when nobody reads any more."""
         view = memoryview(lines)
         while view:
             try:
                 view = view[os.write(self._descriptor, view) :]
             except BlockingIOError:
                 await self._writable()
+            except BrokenPipeError as error:
+                raise StdoutClosed(*error.args) from None
 
     async def _writable(self) -> None:
         loop = asyncio.get_running_loop()
@@ -65,7 +73,9 @@ class LineMerger:
         self._lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
         self._ending = False
-        self._thread = threading.Thread(target=self._copy, name="otus-stdout", daemon=True)
+        self._thread = threading.Thread(
+            target=keep_thread, args=("output:merge", self._copy), name="otus-stdout", daemon=True
+        )
         self._thread.start()
 
     def pipe(self) -> int:

@@ -10,8 +10,10 @@ from typing import Any
 
 import attrs
 
+from otus_core.chores import count_failures
 from otus_core.log import Logger
 from otus_core.model.accounts import Accounts
+from otus_core.model.text import printable
 from otus_core.pipeline.counters import Roster
 from otus_core.task.channel import Channel
 from otus_core.task.health import Status, complaint
@@ -23,6 +25,8 @@ STABLE_AFTER_S = 60.0
 BLAME_OPENS_AFTER = 3
 """Crashes in a row blamed on one component that open its circuit."""
 BLAME_OPEN_FOR_S = 60.0
+CHORE_MAX = 64
+"""Characters of a chore's name that a worker may tell."""
 PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 
 
@@ -85,9 +89,12 @@ class WorkerSlot:
         self._begun = time.monotonic()  # its first beat is still to come, and getting up was no silence
 
     def hear(self, task: str, kind: str, told: Any = None) -> None:
-        """Take what the worker tells of itself: that it wants new descriptors, or how its reporters' destinations are."""
+        """Take what the worker tells of itself: that it wants new descriptors, failures of its chores, or how its reporters' destinations are."""
         if kind == "want_descriptors":
             self.renewing = True
+            return
+        if kind == "chore":
+            count_failures(printable(told[0], CHORE_MAX), max(0, int(told[1])))
             return
         for name, status in told.items():
             why, before = complaint(status), complaint(self.reporters.get(name, {}))

@@ -12,6 +12,7 @@ import os
 import time
 from typing import Any
 
+from otus_core.chores import Chores
 from otus_core.errors import CaptureError, TaskStartFailed
 from otus_core.log import Logger
 from otus_core.model.accounts import Accounts
@@ -61,7 +62,7 @@ class TaskSupervisor:
         self._acquirer = (
             Acquirer(config, around.plugins, around.reserve) if config.capture.declaration.privileged else None
         )
-        self._watcher: asyncio.Task[None] | None = None
+        self._chores = Chores()
         self._ended = asyncio.Event()
         self._stopping = False
         self._awake_since = 0.0
@@ -105,7 +106,7 @@ class TaskSupervisor:
 
     async def start(self) -> None:
         """Start all workers; returns when each runs or waits for its interface. Raises TaskStartFailed, after stopping what ran."""
-        self._watcher = asyncio.create_task(self._watch(), name=f"watch:{self.config.id}")
+        self._chores.start("task:watch", self._watch, task=self.config.id)
         try:
             for slot in self.slots:
                 await self._launch(slot)
@@ -141,9 +142,7 @@ class TaskSupervisor:
                 log.warning("worker_killed", task=self.config.id, worker=slot.shard, reason="did not stop in time")
                 slot.kill()
                 self._look_at(slot)
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.gather(self._watcher, return_exceptions=True)
+        await self._chores.stop()
         self._end()
 
     def abandon_output(self) -> None:
@@ -245,7 +244,7 @@ class TaskSupervisor:
                 self.faults.append(CaptureError(source, reason, offset, fatal=fatal))
             if self._live:
                 log.error("capture_fault", task=self.config.id, worker=slot.shard, source=source, reason=reason)
-        elif kind in ("want_descriptors", "reporters"):
+        elif kind in ("want_descriptors", "reporters", "chore"):
             slot.hear(self.config.id, *message)
         elif kind == "trouble":
             self._troubled(slot, message[1])
@@ -371,13 +370,11 @@ class TaskSupervisor:
                 self._wait_with(slot, "worker_waiting", _refusal(error))
 
     async def _start_or_renew(self, slot: WorkerSlot) -> None:
-        if self._stopping:
-            return
-        if slot.state in ("restarting", "waiting"):
+        if slot.state in ("restarting", "waiting") and not self._stopping:
             if time.monotonic() >= slot.restart_at:
                 slot.restarts += slot.state == "restarting"
                 await self._launch(slot)
-        elif slot.renewing and self._acquirer is not None and slot.alive and slot.channel is not None:
+        elif slot.renewing and self._acquirer and slot.alive and slot.channel is not None and not self._stopping:
             descriptors, refusal = await self._acquirer.acquire(slot.shard, self.config.workers)
             if refusal is None:
                 slot.renewing = False

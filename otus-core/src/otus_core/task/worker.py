@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from otus_core.chores import Chores
 from otus_core.components import CaptureStats
 from otus_core.errors import CaptureError
 from otus_core.log import Logger
@@ -62,6 +63,7 @@ class Worker:
         self._live = assembly.config.capture.declaration.live
         self._stopping = False
         self._wake = asyncio.Event()
+        self._chores = Chores()
         self._stats_at = 0.0
         self._idle_since: float | None = None
         self._booked = CaptureStats()
@@ -128,7 +130,7 @@ class Worker:
                 return self.outcome
             started = True
             self._open_circuits()
-            beating = asyncio.create_task(self._beat())
+            self._chores.start("worker:heartbeat", self._beat)
             self._open()
             self.on_started()
             await self._read_all()
@@ -136,8 +138,7 @@ class Worker:
             if started:
                 await self._close()
             await phases.stop(assembly)
-            if started:
-                beating.cancel()  # not before: who stops slowly is not hung
+            await self._chores.stop()  # not before: who stops slowly is not hung
             gc.set_threshold(*thresholds)
             gc.unfreeze()
         return self.outcome
