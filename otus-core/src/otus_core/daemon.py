@@ -31,6 +31,7 @@ from otus_core.control.server import ControlServer
 from otus_core.errors import ConfigInvalid, OtusError
 from otus_core.log import Logger
 from otus_core.model.text import told
+from otus_core.observe.access import Access
 from otus_core.observe.daemon_logs import DaemonLogs
 from otus_core.observe.metrics_server import MetricsServer
 from otus_core.observe.systemd import Notifier
@@ -156,7 +157,8 @@ class Daemon:
     async def reload(self) -> dict[str, Any]:
         """Read the configuration again, and apply the folder of tasks; a bad file changes nothing. Raises ConfigInvalid.
 
-        Log level, metrics interval and limits change at once. Tasks that wait for their next try are tried now, and live tasks whose defaults have changed are started anew.
+        Log level, metrics interval and limits change at once; the metrics' certificate and password are read again.
+        Tasks that wait for their next try are tried now, and live tasks whose defaults have changed are started anew.
         """
         self._notifier.reloading()
         try:
@@ -171,6 +173,7 @@ class Daemon:
         kept = attrs.evolve(fresh, config=fresh.config, hostname=self._effective.hostname, ip=self._effective.ip)
         self._effective = kept
         self._logs.set_level(fresh.config.log.level)
+        self._renew_metrics()
         self._manager.limits = limits_of(fresh.config)
         tasks = self._manager.renew()
         applied = await self._folder.apply(self._effective.config)
@@ -256,9 +259,18 @@ class Daemon:
             return
         loop = asyncio.get_running_loop()
         try:
-            self._metrics = MetricsServer(config.metrics.listen, config.metrics.path, lambda: self._view_from(loop))
+            access = Access(config.metrics.tls, config.metrics.basic_auth)
+            where = (config.metrics.listen, config.metrics.path)
+            self._metrics = MetricsServer(*where, lambda: self._view_from(loop), access)
         except OSError as error:
             raise OtusError(f"metrics.listen {config.metrics.listen}: {error.strerror or error}") from error
+
+    def _renew_metrics(self) -> None:
+        try:
+            if self._metrics is not None:
+                self._metrics.renew()
+        except OtusError as error:  # what was there still serves
+            log.error("metrics_not_renewed", error=str(error))
 
     def _view_from(self, loop: asyncio.AbstractEventLoop) -> View:
         """Have the view made on the daemon's loop, for the thread that serves metrics."""

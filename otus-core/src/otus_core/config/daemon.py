@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from otus_core.config.fields import Duration, configuration, option
+from otus_core.errors import ConfigInvalid, ConfigProblem
 
 
 @configuration
@@ -169,6 +170,32 @@ class CoreConfig:
 
 
 @configuration
+class ServerTlsConfig:
+    """How an endpoint of the daemon's is secured. The files are read again at each reload."""
+
+    cert_file: str = option(
+        min_length=1, help="PEM file with this node's certificate, and those between it and the root."
+    )
+    key_file: str = option(default="", help="PEM file with its key. Empty: it is in cert_file.")
+    client_ca_file: str = option(
+        default="", help="PEM file with the authorities whose clients alone may ask. Empty: any client."
+    )
+
+
+@configuration
+class LoginConfig:
+    """The one login that may ask."""
+
+    username: str = option(min_length=1, pattern=r"[^:]*", help="User name, without a colon (RFC 7617).")
+    password: str = option(default="", secret=True, help="Password; better in password_file.")
+    password_file: str = option(default="", help="File that holds the password. Read again at each reload.")
+
+    def __attrs_post_init__(self) -> None:
+        if bool(self.password) == bool(self.password_file):
+            raise ConfigInvalid([ConfigProblem("password_file", "give either this or password")])
+
+
+@configuration
 class MetricsConfig:
     """The Prometheus endpoint."""
 
@@ -180,6 +207,8 @@ class MetricsConfig:
     )
     path: str = option(default="/metrics", pattern=r"/\S*", help="Path.")
     interval: Duration = option(default=1.0, ge=0.1, le=60, help="How often levels and rates are sampled.")
+    tls: ServerTlsConfig | None = option(default=None, help="Serve over TLS. Not set: in clear.")
+    basic_auth: LoginConfig | None = option(default=None, help="The login of whoever may ask. Not set: none is needed.")
 
 
 @configuration

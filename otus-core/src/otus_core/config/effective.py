@@ -24,6 +24,7 @@ from otus_core.config.structure import structure, unknown_key
 from otus_core.errors import ConfigInvalid, ConfigProblem
 
 ROOT = "otus"
+LOOPBACK = ("127.", "[::1]", "localhost:")
 PREFIX = "OTUS_"
 HOSTNAME = "${node.hostname}"
 SIOCGIFADDR = 0x8915  # linux/sockios.h
@@ -292,9 +293,13 @@ def _check_address(ip: str, source: str) -> None:
 
 
 def _warnings(config: DaemonConfig) -> tuple[str, ...]:
-    if config.backpressure.pipeline_channel is None:
-        return ()
-    return (f"{ROOT}.backpressure.pipeline_channel is not used: packets pass no channel; remove it",)
+    found = []
+    if config.backpressure.pipeline_channel is not None:
+        found.append(f"{ROOT}.backpressure.pipeline_channel is not used: packets pass no channel; remove it")
+    metrics = config.metrics
+    if metrics.enabled and metrics.basic_auth and not metrics.tls and not metrics.listen.startswith(LOOPBACK):
+        found.append(f"{ROOT}.metrics.basic_auth: the password travels in clear, because metrics.tls is not set")
+    return tuple(found)
 
 
 def socket_path(path: Path | None, environment: Mapping[str, str] = os.environ) -> Path:

@@ -95,7 +95,7 @@ def _daemon(view: View) -> Iterator[Metric]:
         failed.add_metric([name], n)
     closed = CounterMetricFamily(
         "otus_metrics_connections_closed",
-        "Connections to the metrics endpoint closed without an answer: too many at once, or too slow",
+        "Connections that got no metrics: too many at once, gave way to another one, too slow, headers too large, unauthorized",
         labels=["reason"],
     )
     for reason, n in view.scrapes_closed.items():

@@ -1,14 +1,16 @@
 """Serves the metrics over HTTP, in threads of its own: a scrape never holds up the daemon.
 
-Whoever reaches the port may hold a few connections for a few seconds, no more: each takes a descriptor and a thread of the daemon.
+Whoever reaches the port may hold a few connections for a few seconds (``places``), and have a few KiB of headers
+read, no more. With TLS the handshake is made by the connection's own thread, within the same time: the client
+library's server would make it while it accepts, and one silent client would keep all others out.
 """
 
 from __future__ import annotations
 
-import contextlib
+import http.client
 import io
-import math
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -21,31 +23,34 @@ import structlog
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from otus_core.model.text import told
+from otus_core.observe.access import Access
 from otus_core.observe.metrics import OtusCollector
+from otus_core.observe.places import Places
 from otus_core.observe.views import View
 
-CONNECTIONS_MAX = 16
-"""Connections that are served at once; further ones are closed unread."""
-HEADERS_WITHIN_S = 5.0
-"""Time for a request to come whole, from the connection's begin."""
-EXCHANGE_WITHIN_S = 10.0
-"""Time for request and answer together, from the connection's begin."""
+HEADER_BYTES_MAX = 16 << 10
+"""Of a request, its first line included: Prometheus sends some 400."""
+HEADER_LINES_MAX = 64
+"""Prometheus sends 6."""
 ACCEPT_PAUSE_S = 0.1
 """Pause after a connection that could not be taken: without a free descriptor it stays in the queue, and asking again at once takes a whole core."""
-CUT = math.inf
-"""Stands for the time of a connection that was cut and whose thread has yet to see it."""
 
 LOG = structlog.get_logger()
 
 
 class MetricsServer:
-    """Serves a collector over HTTP, in a thread of its own: a scrape never holds up the daemon."""
+    """Serves a collector over HTTP, in a thread of its own. Raises OSError when the address cannot be had."""
 
-    def __init__(self, listen: str, path: str, view: Callable[[], View]) -> None:
+    def __init__(self, listen: str, path: str, view: Callable[[], View], access: Access | None = None) -> None:
         host, _, port = listen.rpartition(":")
-        self._registry = CollectorRegistry()
-        self._registry.register(OtusCollector(view))
-        self._server, self._thread = _serve(host.strip("[]"), int(port), path, self._registry)
+        registry = CollectorRegistry()
+        registry.register(OtusCollector(view))
+        self._access = access or Access()
+        self._server = _listening(host.strip("[]"), int(port))
+        self._server.access = self._access
+        self._server.set_app(_application(registry, path, self._access, self._server.places))
+        self._thread = threading.Thread(target=self._server.serve_forever, name="otus-metrics", daemon=True)
+        self._thread.start()
 
     @property
     def address(self) -> tuple[str, int]:
@@ -55,8 +60,12 @@ class MetricsServer:
 
     @property
     def closed(self) -> Mapping[str, int]:
-        """Connections closed before they had their answer, by reason."""
-        return dict(self._server.closed)
+        """Connections that got no metrics, by reason."""
+        return self._server.places.refused
+
+    def renew(self) -> None:
+        """Read certificate and password again. Raises OtusError, and goes on with those that it has."""
+        self._access.renew()
 
     def close(self) -> None:
         """Stop serving."""
@@ -66,7 +75,7 @@ class MetricsServer:
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """A thread for each connection, within bounds of number and time.
+    """A thread for each connection.
 
     The time limit is one for all that a client sends or takes: a limit for each read never ends for a client that sends a byte now and then.
     """
@@ -74,54 +83,47 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     # With few places a flood makes a proper scrape's connection wait for the kernel's next try, seconds later.
     request_queue_size = 64
+    access: Access
 
     def __init__(self, *arguments: Any) -> None:
-        self.closed = {"too_many": 0, "too_slow": 0}
-        self._until: dict[socket.socket, float] = {}
-        self._lock = threading.Lock()
+        self.places = Places()
         super().__init__(*arguments)
 
     def get_request(self) -> tuple[Any, Any]:
         try:
-            return super().get_request()
+            request, address = super().get_request()
         except OSError:
             time.sleep(ACCEPT_PAUSE_S)
             raise
+        if self.access.context is None:
+            return request, address
+        try:  # the handshake comes with the first read
+            secured = self.access.context.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+        except OSError:
+            request.close()
+            raise
+        return secured, address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether there is room for one more connection."""
-        with self._lock:
-            if len(self._until) >= CONNECTIONS_MAX:
-                self.closed["too_many"] += 1
-                return False
-            self._until[request] = time.monotonic() + HEADERS_WITHIN_S
-            return True
-
-    def headers_came(self, request: socket.socket) -> bool:
-        """Give a connection the rest of its time; False when it has been cut, which its reader sees as the request's end."""
-        with self._lock:
-            if self._until[request] == CUT:
-                return False
-            self._until[request] += EXCHANGE_WITHIN_S - HEADERS_WITHIN_S
-            return True
+        return self.places.take(request, client_address[0])
 
     def service_actions(self) -> None:
-        """Cut the connections whose time is over; called twice a second. Their threads see the end and close them."""
-        now = time.monotonic()
-        with self._lock:
-            for request in [request for request, until in self._until.items() if until < now]:
-                self._until[request] = CUT
-                self.closed["too_slow"] += 1
-                with contextlib.suppress(OSError):  # the client has left already
-                    request.shutdown(socket.SHUT_RDWR)
+        """Called twice a second."""
+        self.places.cut_the_slow()
+
+    def shutdown_request(self, request: Any) -> None:
+        """Say goodbye first: a TLS client takes an end without it for a cut."""
+        if isinstance(request, ssl.SSLSocket):
+            _end_tls(request)
+        super().shutdown_request(request)
 
     def close_request(self, request: Any) -> None:
-        with self._lock:
-            self._until.pop(request, None)
+        self.places.leave(request)
         super().close_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say what failed, without a traceback; a client that leaves is no failure."""
+        """Say what failed, without a traceback; a client that leaves, or talks no TLS, is no failure."""
         error = sys.exc_info()[1]
         if error is not None and not isinstance(error, OSError):
             LOG.warning("metrics_failed", error=told(error))
@@ -131,11 +133,45 @@ class _ServerV6(_Server):
     address_family = socket.AF_INET6
 
 
+def _end_tls(request: ssl.SSLSocket) -> None:
+    """Send our close_notify; the peer's is not waited for (RFC 8446 §6.1)."""
+    try:
+        request.setblocking(False)
+        request.unwrap()
+    except (OSError, ValueError):
+        pass
+
+
+class _Headers:
+    """A request's bytes, up to a bound: behind it http.client is told that there are too many, and answers 431."""
+
+    def __init__(self, source: Any, places: Places) -> None:
+        self._source = source
+        self._places = places
+        self._bytes, self._lines = HEADER_BYTES_MAX, HEADER_LINES_MAX + 2  # the request line, and the empty one
+
+    def readline(self, most: int) -> bytes:
+        if self._bytes <= 0 or self._lines <= 0:
+            self._places.count("too_large")
+            raise http.client.LineTooLong("header")
+        line: bytes = self._source.readline(min(most, self._bytes))
+        self._bytes -= len(line)
+        self._lines -= 1
+        return line
+
+    def close(self) -> None:
+        self._source.close()
+
+
 class _Handler(WSGIRequestHandler):
     server: _Server
 
+    def setup(self) -> None:
+        super().setup()
+        self.rfile: Any = _Headers(self.rfile, self.server.places)
+
     def parse_request(self) -> bool:
-        return super().parse_request() and self.server.headers_came(self.request)
+        return super().parse_request() and self.server.places.request_came(self.request)
 
     def get_stderr(self) -> Any:
         """Tracebacks of answers that a client does not take go nowhere; faults of ours are logged."""
@@ -145,23 +181,37 @@ class _Handler(WSGIRequestHandler):
         """Scrapes are not worth a log line."""
 
 
-def _serve(host: str, port: int, path: str, registry: CollectorRegistry) -> tuple[_Server, threading.Thread]:
-    """Start the server. Raises OSError when the address cannot be had."""
+def _listening(host: str, port: int) -> _Server:
+    """Give a server that listens and does not serve yet. Raises OSError when the address cannot be had."""
+    kind = _ServerV6 if ":" in host else _Server
+    return make_server(host, port, _nothing, server_class=kind, handler_class=_Handler)
+
+
+def _nothing(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    raise NotImplementedError
+
+
+def _application(registry: CollectorRegistry, path: str, access: Access, places: Places) -> Callable[..., Any]:
+    """Give what answers a request: the metrics to whom they are for, and nothing else."""
     metrics = make_wsgi_app(registry)
 
-    def app(environ: dict[str, Any], start_response: Any) -> Any:
-        if environ["PATH_INFO"] == path:
-            try:
-                return metrics(environ, start_response)
-            except Exception as error:  # noqa: BLE001 - a scrape fails alone, whatever a plugin told
-                LOG.warning("metrics_failed", error=told(error))
-                start_response("500 Internal Server Error", [("Content-Type", "text/plain; charset=utf-8")])
-                return [b"the metrics could not be made; the log has the reason\n"]
-        start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
-        return [f"metrics are at {path}\n".encode()]
+    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        if not access.admits(environ.get("HTTP_AUTHORIZATION", "")):
+            places.count("unauthorized")
+            asked = ("WWW-Authenticate", 'Basic realm="otus", charset="UTF-8"')
+            return _say(start_response, "401 Unauthorized", "a login is needed\n", asked)
+        if environ["PATH_INFO"] != path:
+            return _say(start_response, "404 Not Found", f"metrics are at {path}\n")
+        try:
+            return metrics(environ, start_response)
+        except Exception as error:  # noqa: BLE001 - a scrape fails alone, whatever a plugin told
+            LOG.warning("metrics_failed", error=told(error))
+            why = "the metrics could not be made; the log has the reason\n"
+            return _say(start_response, "500 Internal Server Error", why)
 
-    kind = _ServerV6 if ":" in host else _Server
-    server = make_server(host, port, app, server_class=kind, handler_class=_Handler)
-    thread = threading.Thread(target=server.serve_forever, name="otus-metrics", daemon=True)
-    thread.start()
-    return server, thread
+    return answer
+
+
+def _say(start_response: Any, status: str, text: str, *headers: tuple[str, str]) -> list[bytes]:
+    start_response(status, [("Content-Type", "text/plain; charset=utf-8"), *headers])
+    return [text.encode()]

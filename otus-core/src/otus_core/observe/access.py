@@ -1,0 +1,72 @@
+"""Who may ask for the metrics: TLS, and a login (RFC 7617).
+
+In: the configuration. Out: a TLS context, and whether a request's Authorization names the login. Files are read again
+at each ``renew``, because certificates run out.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import ssl
+
+from otus_core.config.daemon import LoginConfig, ServerTlsConfig
+from otus_core.errors import OtusError
+
+PASSWORD_FILE_MAX = 4096
+
+
+class Access:
+    """What is asked of whoever asks. Raises OtusError when a file cannot be used."""
+
+    def __init__(self, tls: ServerTlsConfig | None = None, login: LoginConfig | None = None) -> None:
+        self._tls = tls
+        self._login = login
+        self.context: ssl.SSLContext | None = None
+        self._expected: bytes | None = None
+        self.renew()
+
+    def renew(self) -> None:
+        """Read certificate and password again; what was there stays where that fails. Raises OtusError."""
+        context = None if self._tls is None else _context(self._tls)
+        expected = None if self._login is None else f"{self._login.username}:{_password(self._login)}".encode()
+        self.context, self._expected = context, expected
+
+    def admits(self, authorization: str) -> bool:
+        """Whether a header's value is that of the login; always where none is asked for."""
+        if self._expected is None:
+            return True
+        scheme, _, credentials = authorization.partition(" ")
+        try:
+            given = base64.b64decode(credentials.strip().encode("ascii"), validate=True)
+        except (binascii.Error, ValueError):
+            return False
+        return scheme.lower() == "basic" and hmac.compare_digest(given, self._expected)
+
+
+def _context(tls: ServerTlsConfig) -> ssl.SSLContext:
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        # Never asks on the terminal: an unprotected key needs no password.
+        context.load_cert_chain(tls.cert_file, tls.key_file or None, "")
+        if tls.client_ca_file:
+            context.load_verify_locations(tls.client_ca_file)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ValueError) as error:
+        files = ", ".join(name for name in (tls.cert_file, tls.key_file, tls.client_ca_file) if name)
+        raise OtusError(f"metrics.tls: {files} cannot be used: {error}") from None
+    return context
+
+
+def _password(login: LoginConfig) -> str:
+    if not login.password_file:
+        return login.password
+    try:
+        with open(login.password_file, encoding="utf-8") as file:
+            found = file.read(PASSWORD_FILE_MAX).rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OtusError(f"metrics.basic_auth: {login.password_file} cannot be read: {error}") from None
+    if not found:
+        raise OtusError(f"metrics.basic_auth: {login.password_file} is empty")
+    return found

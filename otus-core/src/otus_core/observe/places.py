@@ -1,0 +1,133 @@
+"""Who may hold one of the few connections that an endpoint serves, and for how long.
+
+In: connections that come, by the address of their peer, and go. Where all places are taken, whoever holds most of
+them gives one back, so that a crowd from one address costs another address nothing; a request that is still coming
+gives way before one that is being answered. Safe to call from several threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import math
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+import attrs
+
+PLACES = 16
+"""Connections that are served at once: each takes a descriptor and a thread of the daemon."""
+THREADS_MAX = 2 * PLACES
+"""Connections altogether: those that were shut down last until their threads have seen it."""
+HEADERS_WITHIN_S = 5.0
+"""Time for a request to come whole, from the connection's begin."""
+EXCHANGE_WITHIN_S = 10.0
+"""Time for request and answer together, from the connection's begin."""
+REASONS = ("too_many", "gave_way", "too_slow", "too_large", "unauthorized")
+NETWORK_V6 = 64
+"""One customer has a network of so many bits at least (RFC 6177 §2), and all its addresses."""
+
+
+@attrs.define(eq=False)
+class _Held:
+    """A connection: its peer, when its time is over, and whether its request has come whole."""
+
+    peer: str
+    begun: float
+    until: float
+    answered: bool = False
+
+    @property
+    def is_cut(self) -> bool:
+        return self.until == math.inf
+
+
+class Places:
+    """The places of one endpoint. ``refused`` counts, by reason, who got no answer or none that tells anything."""
+
+    def __init__(self) -> None:
+        self._refused = Counter[str](dict.fromkeys(REASONS, 0))
+        self._held: dict[socket.socket, _Held] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """How many connections got nothing, by reason."""
+        return dict(self._refused)
+
+    def count(self, reason: str) -> None:
+        """Count a connection that got nothing."""
+        with self._lock:
+            self._refused[reason] += 1
+
+    def take(self, request: socket.socket, address: str) -> bool:
+        """Give a connection a place, another one's if need be; false where there is none for it."""
+        peer, now = peer_of(address), time.monotonic()
+        with self._lock:
+            live = [held for held in self._held.values() if not held.is_cut]
+            gives_way = self._who_gives_way(peer) if len(live) >= PLACES else None
+            if len(self._held) >= THREADS_MAX or (len(live) >= PLACES and gives_way is None):
+                self._refused["too_many"] += 1
+                return False
+            if gives_way is not None:
+                self._cut(gives_way, "gave_way")
+            self._held[request] = _Held(peer, now, now + HEADERS_WITHIN_S)
+            return True
+
+    def _who_gives_way(self, newcomer: str) -> socket.socket | None:
+        """Give, of the peer that holds most, the oldest connection whose request has not come, or else the oldest.
+
+        ``None`` when that peer is the newcomer, and all its requests have come: they are being answered.
+        """
+        live = {request: held for request, held in self._held.items() if not held.is_cut}
+        shares = Counter(held.peer for held in live.values())
+        shares[newcomer] += 1
+        most = max(shares.values())
+        greedy = [request for request, held in live.items() if shares[held.peer] == most]
+        greedy.sort(key=lambda request: (live[request].answered, live[request].begun))
+        if not greedy or (live[greedy[0]].answered and shares[newcomer] == most):
+            return None
+        return greedy[0]
+
+    def request_came(self, request: socket.socket) -> bool:
+        """Give a connection the rest of its time; False when it has been cut, which its reader sees as the request's end."""
+        with self._lock:
+            held = self._held[request]
+            if held.is_cut:
+                return False
+            held.answered = True
+            held.until = held.begun + EXCHANGE_WITHIN_S
+            return True
+
+    def cut_the_slow(self) -> None:
+        """Shut down the connections whose time is over. Their threads see the end and close them."""
+        now = time.monotonic()
+        with self._lock:
+            for request in [request for request, held in self._held.items() if held.until < now]:
+                self._cut(request, "too_slow")
+
+    def _cut(self, request: socket.socket, reason: str) -> None:
+        self._held[request].until = math.inf
+        self._refused[reason] += 1
+        with contextlib.suppress(OSError):  # the client has left already
+            socket.socket.shutdown(request, socket.SHUT_RDWR)  # a TLS socket's own method would go on in clear
+
+    def leave(self, request: socket.socket) -> None:
+        """Take a place back, before its socket is closed."""
+        with self._lock:
+            self._held.pop(request, None)
+
+
+def peer_of(address: str) -> str:
+    """Give what counts as one peer: an IPv4 address, or an IPv6 network."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    mapped = getattr(ip, "ipv4_mapped", None)
+    if ip.version == 4 or mapped is not None:
+        return str(mapped or ip)
+    return str(ipaddress.ip_network((int(ip), NETWORK_V6), strict=False))
