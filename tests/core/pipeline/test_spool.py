@@ -317,3 +317,17 @@ def test_files_that_are_no_segments_are_left_alone(bench: Bench) -> None:
     assert Segment.find(other) is None
     bench.open()
     assert other.read_text() == "mine"
+
+
+@pytest.mark.parametrize("zeros", [1, 8, 4096, 1 << 20])
+def test_zeros_that_a_power_cut_left_behind_what_was_written_are_no_records(bench: Bench, zeros: int) -> None:
+    spool, _ = bench.open()
+    spool.append([b"a", b"b"])
+    bench.kill()
+    (path,) = bench.files("open")
+    with path.open("ab") as file:
+        file.write(bytes(zeros))
+    spool, _ = bench.open()
+    assert (spool.count, bench.lost) == (2, {})
+    given = spool.take(10)
+    assert given is not None and given.records == [b"a", b"b"]

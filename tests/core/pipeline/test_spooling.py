@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from otus_core import BaseReporter, OutputPacket, ReportResult
 from otus_core.model.accounts import Accounts
+from otus_core.pipeline import spooler
 from otus_core.pipeline.buffer import SendBuffer
 from otus_core.pipeline.call import DeliveryLimits
 from otus_core.pipeline.counters import Roster, book_crash, counter_names, unaccounted
@@ -316,5 +318,35 @@ def test_a_message_that_cannot_be_written_is_counted_alone(tmp_path: Path) -> No
         there.come_back()
         await bench.until(lambda: bench["reported"] == 20)
         await bench.delivery.drain(5.0)
+
+    run(scenario)
+
+
+def test_what_is_written_is_brought_to_the_disk_soon_and_never_by_the_packets_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: dict[str, list[bool]] = {}
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        real(descriptor)
+        synced.setdefault(Path(path).name, []).append(threading.current_thread() is threading.main_thread())
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(spooler, "SYNC_EVERY_S", 0.05)
+
+    async def scenario() -> None:
+        bench = Bench(tmp_path / "spool", Destination(away=True))
+        await bench.offer(0, 500)
+        (segment,) = (tmp_path / "spool" / "worker-0").glob("*.open")
+        # the entries of new files and folders too
+        await bench.until(lambda: {segment.name, "spool", "worker-0"} <= set(synced))
+        many = len(synced[segment.name])
+        await bench.offer(500, 50)
+        await bench.until(lambda: len(synced[segment.name]) > many)
+        assert not any(by_main for threads in synced.values() for by_main in threads)
+        await bench.delivery.drain(0.2)
+        assert bench["spooled"] == 550
 
     run(scenario)

@@ -1,7 +1,7 @@
 """One file of a spool: records behind each other, each with its length and CRC-32, only ever added to.
 
 In: records (bytes). Out: the same, in order, and how many were damaged. A segment that is written to is named ``BORN.open``; a finished one ``BORN-COUNT.spool``, so that it is
-known how many records a damaged one held. Raises OSError.
+known how many records a damaged one held. No record is empty: a power cut may leave zeros behind what was written, and they would be read as records. Raises OSError.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Segment:
         self.done_offset = len(MAGIC)
         self.is_damaged = False
         self.is_open = False
+        self.is_unsynced = False
         self._path = path
         self._descriptor = -1
         self._ends: dict[int, tuple[int, int]] = {}
@@ -101,6 +102,7 @@ class Segment:
             raise
         self.size += len(data)
         self.count += len(records)
+        self.is_unsynced = True
         return self.size
 
     def finish(self) -> None:
@@ -120,7 +122,7 @@ class Segment:
         at = seen = 0
         while seen < most and len(data) - at >= FRAME.size:
             size, checksum = FRAME.unpack_from(data, at)
-            if size > RECORD_MAX or offset + at + FRAME.size + size > self.size:
+            if not size or size > RECORD_MAX or offset + at + FRAME.size + size > self.size:
                 return Piece(records, seen, offset + at, True)
             if len(data) - at - FRAME.size < size:
                 if seen:
@@ -134,6 +136,13 @@ class Segment:
             else:
                 self.is_damaged = True
         return Piece(records, seen, offset + at, not seen and offset < self.size)
+
+    def unsynced(self) -> int | None:
+        """Give a descriptor of this file, for the caller to sync and close, if it has been written to since the last time."""
+        if not self.is_unsynced or self._descriptor < 0:
+            return None
+        self.is_unsynced = False
+        return os.dup(self._descriptor)
 
     def settle(self, first: int, end: int, offset: int) -> None:
         """Records ``first`` to ``end`` need not be read again; ``offset`` is behind them."""

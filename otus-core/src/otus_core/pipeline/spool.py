@@ -2,7 +2,7 @@
 
 In: records (bytes). Out: ``Range``s of them, to be settled in any order. The folder of a worker holds segments (``segments``), a lock, and a ``position``: how much of the
 oldest segment is done, and how many records beyond that were given out, which a new process gives out again. What is written
-survives a kill -9; a power cut may take what the kernel had not written yet. Raises SpoolError where the folder cannot be used, OSError where writing fails.
+survives a kill -9, and a power cut once the descriptors that ``unsynced`` gives have been synced. Raises SpoolError where the folder cannot be used, OSError where writing fails.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ class Spool:
         self._positions: dict[Path, int] = {}
         self._segments: list[Segment] = []
         self._given: list[Range] = []
+        self._unsynced: set[Path] = set()
         self._read_at: tuple[int, int, int] = (0, 0, len(MAGIC))
         low, high = SEGMENT_BYTES
         self._segment_bytes = min(max(limits.max_bytes // SEGMENTS, low), high)
@@ -119,12 +120,22 @@ class Spool:
         """Let go of the folder; what is in it stays."""
         for segment in self._segments:
             with contextlib.suppress(OSError):
-                segment.finish()
+                self._finish(segment)
+        with contextlib.suppress(OSError):
+            sync(self.unsynced())
+        for segment in self._segments:
             segment.close()
         self._segments = []
         for descriptor in (*self._positions.values(), *self._locks):
             os.close(descriptor)
         self._positions, self._locks = {}, []
+
+    def unsynced(self) -> list[int]:
+        """Give descriptors of what has been written to since the last time, files and folders, for the caller to sync and close. Raises OSError."""
+        found = [segment.unsynced() for segment in self._segments]
+        folders, self._unsynced = self._unsynced, set()
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        return [one for one in found if one is not None] + [os.open(folder, flags) for folder in folders]
 
     def fits(self, records: Sequence[bytes]) -> bool:
         """Whether there is room without giving anything up."""
@@ -136,7 +147,7 @@ class Spool:
         segment = self._segments[-1] if self._segments else None
         if segment is None or not segment.is_open or segment.size >= self._segment_bytes or self._is_old(segment):
             if segment is not None:
-                segment.finish()
+                self._finish(segment)
             segment = self._new_segment()
         first = segment.count
         end = segment.append(records)
@@ -208,7 +219,12 @@ class Spool:
         born = max(time.time_ns(), self._segments[-1].born + 1 if self._segments else 0)
         segment = Segment.create(self._folder, born)
         self._segments.append(segment)
+        self._unsynced.add(self._folder)
         return segment
+
+    def _finish(self, segment: Segment) -> None:
+        segment.finish()
+        self._unsynced.add(segment.folder)
 
     def _make_room(self, size: int) -> None:
         while self._segments and self.bytes_held + size > self._limits.max_bytes:
@@ -255,6 +271,7 @@ class Spool:
 
     def _take_up(self, folder: Path) -> int:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._unsynced |= {folder, self._path}
         self._lock(folder)
         mine = []
         for path in sorted(folder.iterdir()):
@@ -310,6 +327,16 @@ class Spool:
         if oldest.born == born and done <= oldest.count and offset <= oldest.size:
             oldest.skip(done, offset)
         return given
+
+
+def sync(descriptors: Sequence[int]) -> None:
+    """Bring files and folders to the disk, and close their descriptors: takes its time, and belongs into a thread. Raises OSError."""
+    try:
+        for descriptor in descriptors:
+            os.fsync(descriptor)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def _size(records: Sequence[bytes]) -> int:

@@ -6,6 +6,7 @@ succeeded: a disk that cannot be written to leaves packets in memory.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from otus_core.model.accounts import Accounts
 from otus_core.model.output import OutputPacket
 from otus_core.pipeline.buffer import SendBuffer
 from otus_core.pipeline.call import Call
-from otus_core.pipeline.spool import Range, Spool, SpoolLimits
+from otus_core.pipeline.spool import Range, Spool, SpoolLimits, sync
 from otus_core.pipeline.stored import restore, store
 
 SPOOL_AFTER_NS = 1_000_000_000
@@ -23,6 +24,8 @@ AT_ONCE = 512
 EXPIRE_EVERY_S = 1.0
 WRITE_AGAIN_S = 1.0
 """A disk that was full is tried again so often."""
+SYNC_EVERY_S = 1.0
+"""What is written is brought to the disk so often: a power cut costs about as much."""
 
 
 class Spooler:
@@ -44,7 +47,8 @@ class Spooler:
         self._on_error = on_error
         self._calls: dict[int, Call] = {}
         self._spool = Spool(path, worker, workers, limits, on_lost=self._lost, on_gone=self._gone)
-        self._expire_at = self._write_at = 0.0
+        self._expire_at = self._write_at = self._sync_at = 0.0
+        self._syncing: asyncio.Future[None] | None = None
 
     @property
     def waiting(self) -> int:
@@ -98,6 +102,9 @@ class Spooler:
             self._expire_at = now + EXPIRE_EVERY_S
             self._spool.expire()
             self._end_if_empty()
+        if now >= self._sync_at and self._syncing is None:
+            self._sync_at = now + SYNC_EVERY_S
+            self._sync()
         while self.is_active and buffer.count and now >= self._write_at:
             outputs = buffer.peek(AT_ONCE)
             records = [record for record in map(self._record, outputs) if record is not None]
@@ -110,6 +117,23 @@ class Spooler:
                 return
             buffer.take(len(outputs))
             self._count("dropped{spool_error}", len(outputs) - len(records))
+
+    def _sync(self) -> None:
+        """Have what was written brought to the disk, in a thread: it may take longer than packets can wait."""
+        try:
+            descriptors = self._spool.unsynced()
+        except OSError as error:
+            self._on_error("reporter", self._name, error)
+            return
+        if descriptors:
+            self._syncing = asyncio.get_running_loop().run_in_executor(None, sync, descriptors)
+            self._syncing.add_done_callback(self._synced)
+
+    def _synced(self, done: asyncio.Future[None]) -> None:
+        self._syncing = None
+        error = None if done.cancelled() else done.exception()
+        if error is not None:
+            self._on_error("reporter", self._name, error)
 
     def keep(self, outputs: Sequence[OutputPacket]) -> list[OutputPacket]:
         """Take packets to disk that are no longer in the buffer; gives those that could not be."""
