@@ -22,6 +22,9 @@ DECLARED = """
         yield otus_core.Processor(name="unmade", factory="odd_parts:unmade")
         yield otus_core.Processor(name="exits", factory="odd_parts:Exits")
         yield otus_core.Reporter(name="cold", factory="odd_parts:Cold")
+        yield otus_core.Parser(name="first", factory="odd_parts:First", payload_types=("x",), priority=1)
+        yield otus_core.Processor(name="second", factory="odd_parts:Second")
+        yield otus_core.Reporter(name="third", factory="odd_parts:Third")
 """
 PARTS = """
     import sys
@@ -69,6 +72,24 @@ PARTS = """
         def __init__(self, config): pass
         async def start(self): raise ConnectionError("nobody there")
         async def stop(self): Told.stop(self)
+        async def report(self, batch): return otus_core.ReportResult(len(batch))
+
+    class Ordered:
+        def __init__(self, config): pass
+        def start(self): print(f"started {type(self).__name__}", file=sys.stderr)
+        def stop(self): print(f"stopped {type(self).__name__}", file=sys.stderr)
+
+    class First(Ordered, otus_core.BaseParser):
+        def can_handle(self, packet): return True
+        def handle(self, packet): return otus_core.Parsed(None, {})
+
+    class Second(Ordered, otus_core.BaseProcessor):
+        def process(self, output): return True
+
+    class Third(Ordered, otus_core.BaseReporter):
+        async def start(self): Ordered.start(self)
+        async def flush(self): print("flushed Third", file=sys.stderr)
+        async def stop(self): Ordered.stop(self)
         async def report(self, batch): return otus_core.ReportResult(len(batch))
 """
 
@@ -151,6 +172,14 @@ def test_a_processor_that_raises_drops_or_passes(site: Site, examples: Path, on_
     status, out, _, counted = run(site, examples, processors=[{"type": "exits", "on_error": on_error}])
     assert (status, len(out), counted["kept"]) == (0, kept, kept)
     assert counted["dropped"] == ({} if kept else {"processor_error:exits": 7})
+
+
+def test_components_start_from_the_reporters_and_stop_from_the_parsers(site: Site, examples: Path) -> None:
+    """Whoever gives something to others stops before them: a reporter is there, and has been flushed, until nothing more can come."""
+    status, _, err, _ = run(site, examples, parsers=["first"], processors=["second"], reporters=["third"])
+    assert status == 0
+    assert err[:3] == ["started Third", "started Second", "started First"]
+    assert err[3:] == ["flushed Third", "stopped First", "stopped Second", "stopped Third"]
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import dpkt
 import pytest
 
+from otus_core.testing import packets
 from tests.core.plugins.distributions import Site
 from tests.e2e.node import Node, task
 from tests.e2e.test_plugin_faults import PARTS, TICKER
+from tests.live.test_live import message
 from tests.patience import PATIENCE_S, wait
 
 HELD = """
@@ -23,7 +26,7 @@ import otus_core
 
 @otus_core.configuration
 class Held:
-    while_there: str = otus_core.option(default="", help="A file that holds every report up.")
+    while_there: str = otus_core.option(default="", help="A file that holds reports up, beyond as many messages as it says.")
 
 @otus_core.hookimpl
 def otus_components():
@@ -35,11 +38,12 @@ import otus_core
 
 class Held(otus_core.BaseReporter):
     def __init__(self, config):
-        self._config = config
+        self._path, self._done = config.while_there, 0
 
     async def report(self, batch):
-        while os.path.exists(self._config.while_there):
+        while os.path.exists(self._path) and self._done + len(batch) > int(open(self._path).read() or 0):
             await asyncio.sleep(0.01)
+        self._done += len(batch)
         return otus_core.ReportResult(reported=len(batch))
 """
 STUCK_S = 2.0
@@ -122,7 +126,44 @@ def test_a_task_whose_buffer_fills_is_degraded_until_it_is_empty_again(ticking: 
     assert counters["reporters"]["discard"]["dropped"] == {}
 
 
-def test_the_watchdog_goes_hungry_while_a_worker_hangs(ticking: Node, tmp_path: Path) -> None:
+def test_a_task_is_degraded_until_its_buffer_is_below_the_low_watermark(ticking: Node, tmp_path: Path) -> None:
+    """Of 160 messages ten are under way and 150 of 200 places are taken; between the watermarks the task stays as it was."""
+    node, let = ticking, tmp_path / "let"
+    capture = tmp_path / "call.pcap"
+    with capture.open("wb") as file:
+        writer = dpkt.pcap.Writer(file)
+        for n in range(160):
+            writer.writepkt(packets.udp(message(n)), ts=1)
+        writer.writepkt(packets.udp(message(160)), ts=3600)  # until which the source has not ended
+    let.write_text("0")
+    marks = "{high_watermark: 0.7, low_watermark: 0.5}"
+    node.write("info", f"  backpressure: {{send_buffer: {marks}}}\n")
+    node.config.write_text(node.config.read_text().replace("metrics: {", "metrics: {interval: 100ms, "))
+    node.start(PYTHONPATH=str(tmp_path))
+    held = {"type": "held", "capacity": 200, "batch_size": 10, "batch_timeout": "50ms", "send_timeout": "10m"}
+    config = json.loads(task(capture, "t", speed=1.0)) | {"reporters": [{**held, "config": {"while_there": str(let)}}]}
+    assert "result" in node.rpc("task_create", config=config)
+
+    def queued(count: int) -> bool:
+        return bool(node.state("t")["counters"]["reporters"]["held"]["queued"] == count)
+
+    wait(lambda: node.state("t")["degraded"], what="150 of 200 places are taken")
+    let.write_text("40")
+    wait(lambda: queued(110), what="the level is between the watermarks")
+    time.sleep(
+        0.5
+    )  # some samples: a daemon that judges by the high watermark alone says now that the task has recovered
+    assert node.state("t")["degraded"]
+    let.write_text("60")
+    wait(lambda: queued(90) and not node.state("t")["degraded"], what="the level is below the low watermark")
+    let.unlink()
+    filled = {entry["event"]: entry["filled"] for entry in node.log() if "filled" in entry}
+    assert filled["task_degraded"] >= 0.7
+    assert filled["task_recovered"] < 0.5
+
+
+def test_the_watchdog_goes_hungry_while_a_worker_hangs(ticking: Node, tmp_path: Path, examples: Path) -> None:
+    """Also when only one of two tasks has such a worker."""
     node, address = ticking, str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(address)
@@ -143,6 +184,8 @@ def test_the_watchdog_goes_hungry_while_a_worker_hangs(ticking: Node, tmp_path: 
 
         node.start(PYTHONPATH=str(tmp_path), NOTIFY_SOCKET=address, WATCHDOG_USEC="30000000")
         create(node, "discard")
+        node.rpc("task_create", config=json.loads(task(examples / "call.pcap", "healthy")))
+        wait(lambda: node.runs("healthy"))
         drain()
         fed()
 
@@ -168,6 +211,24 @@ def test_the_watchdog_goes_hungry_while_a_worker_hangs(ticking: Node, tmp_path: 
         assert any(starved(attempt) for attempt in range(1, TRIES + 1))
         drain()
         fed()
+
+
+def test_a_worker_that_dies_again_and_again_is_started_again_ever_later(ticking: Node, tmp_path: Path) -> None:
+    """At once, then half a second, one second and two seconds after its death: a worker that cannot run costs little."""
+    node = ticking
+    node.start(PYTHONPATH=str(tmp_path))
+    create(node, "discard")
+    for pause in (0.0, 0.5, 1.0, 2.0):
+        pid = node.state("t")["workers"][0]["pid"]
+        begun = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+
+        def is_back(pid: int = pid) -> bool:
+            (worker,) = node.state("t")["workers"]
+            return bool(worker["state"] == "running" and worker["pid"] != pid)
+
+        wait(is_back, what="it is started again")
+        assert time.monotonic() - begun >= pause
 
 
 def test_a_plugin_to_be_left_out_that_is_not_there_is_logged_and_stops_nobody(node: Node) -> None:

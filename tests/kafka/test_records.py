@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import json
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +22,7 @@ from otus_kafka.batch import BatchWriter, encode_text, record_body
 from otus_kafka.encoding import partition_hash
 from otus_kafka.records import compressor, seal
 from otus_sip import parse
+from tests.core.model.test_labels import CUT, SOUND, Packed, output_of
 
 from .broker import Broker
 from .outputs import place, send_all, sip
@@ -109,6 +113,41 @@ def test_what_is_no_text_costs_that_message_alone(labels: dict[Any, Any]) -> Non
     batches, failed = place(outputs, partitions=1)
     assert failed == {"encode": 1}
     assert [json.loads(r.value)["payload"]["n"] for r in records(batches[0])] == [0, 2]
+
+
+@pytest.mark.parametrize("packed", CUT.values(), ids=CUT)
+def test_packed_labels_that_are_cut_short_cost_that_message_alone(packed: bytes) -> None:
+    outputs = [output_of(Packed(labels)) for labels in (SOUND, packed, SOUND)]
+    batches, failed = place(outputs, partitions=1, serialization="binary")
+    assert failed == {"encode": 1}
+    assert [record.headers[8:] for record in records(batches[0])] == [[("l.x.a", b"1")]] * 2
+
+
+def test_the_flow_key_is_the_same_for_both_directions_whichever_end_is_the_lesser_text() -> None:
+    """Ends of which one is the beginning of the other are told apart by their length."""
+    ends = [("10.0.0.1", 50), ("10.0.0.1", 5060), ("10.0.0.1", 506), ("192.0.2.1", 80), ("10.0.0.10", 5)]
+    for src, dst in itertools.permutations(ends, 2):
+        fields = dict(src_ip=src[0], src_port=src[1], dst_ip=dst[0], dst_port=dst[1])
+        record = one(sip(0, None, **fields), key="partition", partition_by="flow")
+        texts = sorted(f"{address}:{port}" for address, port in (src, dst))
+        assert record.key.decode() == "-".join(texts)
+
+
+def test_the_texts_of_many_ipv6_addresses_do_not_pile_up() -> None:
+    """Addresses come from packets: of 40,000 no more texts stay than the cache may hold, each of which is two blocks of memory."""
+
+    def report(begin: int, end: int) -> None:
+        pairs = ((f"2001:db8::{n:x}", f"2001:db8:1::{n:x}") for n in range(begin, end))
+        outputs = [sip(0, None, src_ip=src, dst_ip=dst) for src, dst in pairs]
+        assert place(outputs, partitions=1, serialization="binary")[1] == {}
+
+    report(0, 100)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    for begin in range(0, 20_000, 500):
+        report(begin, begin + 500)
+    gc.collect()
+    assert sys.getallocatedblocks() - before < 2 * 16384 + 10_000
 
 
 def test_what_is_too_large_costs_that_message_alone() -> None:

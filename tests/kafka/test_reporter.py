@@ -8,8 +8,10 @@ import random
 from typing import Any
 
 import pytest
+from aiokafka import errors
 
 from otus_core import encode_json
+from otus_kafka.outcome import Outcome, judge
 from tests.patience import PATIENCE_S, keeps
 
 from .broker import PASSWORD, USER, Broker
@@ -118,6 +120,48 @@ def test_order_stays_within_a_partition(broker: Broker, topic: str) -> None:
     for partition in range(4):
         numbers = [r.json["payload"]["n"] for r in consume(broker, topic) if r.partition == partition]
         assert numbers == sorted(numbers)
+
+
+def test_a_batch_that_is_too_large_for_the_broker_arrives_in_parts_and_in_order(broker: Broker) -> None:
+    """The reporter believes that a megabyte may be sent, and the topic takes 4 KiB: each batch is halved until it fits."""
+    topic = make_topic(broker, partitions=1, **{"max.message.bytes": "4096"})
+    noise = random.Random(3)
+    outputs = [sip(n, raw_payload=noise.randbytes(300)) for n in range(64)]
+    assert send_all(broker.bootstrap, outputs, topic=topic, compression="none") == (64, {})
+    assert [record.json["payload"]["n"] for record in consume(broker, topic)] == list(range(64))
+
+
+def test_a_message_that_alone_is_too_large_for_the_broker_costs_itself_only(broker: Broker) -> None:
+    topic = make_topic(broker, partitions=1, **{"max.message.bytes": "4096"})
+    outputs = [sip(n, raw_payload=random.Random(n).randbytes(9000 if n == 5 else 300)) for n in range(8)]
+    assert send_all(broker.bootstrap, outputs, topic=topic, compression="none") == (7, {"too_large": 1})
+    assert [record.json["payload"]["n"] for record in consume(broker, topic)] == [0, 1, 2, 3, 4, 6, 7]
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_batch_is_sent_max_attempts_times_and_then_given_up(broker: Broker, topic: str, most: int) -> None:
+    """A try that reached no broker does not count; one that a broker refuses for now does."""
+    refusals = [
+        errors.NotEnoughReplicasError(),
+        *([errors.NodeNotReadyError()] * 2),
+        *([errors.NotEnoughReplicasError()] * 5),
+    ]
+    answers = iter(refusals)
+    asked: list[type[Exception]] = []
+
+    async def run() -> dict[str, list[int]]:
+        async with reporter(broker.bootstrap, topic=topic, max_attempts=most) as made:
+            assert made._link is not None
+
+            async def refuse(*about: Any) -> Outcome:
+                asked.append(type(error := next(answers)))
+                return judge(error)
+
+            made._link.send = refuse  # type: ignore[method-assign]
+            return {reason: list(places) for reason, places in (await made.report([sip(0), sip(1)])).failed.items()}
+
+    assert asyncio.run(run()) == {"refused": [0, 1]}
+    assert asked.count(errors.NotEnoughReplicasError) == most
 
 
 class TestPartitions:

@@ -105,12 +105,43 @@ def _fitted(at: int, instruction: tuple[int, int, int, int], count: int) -> tupl
         pytest.param([(0x34, 0, 0, 0), (0x06, 0, 0, 1)], "divides by zero", id="division"),
         pytest.param([(0x64, 0, 0, 32), (0x06, 0, 0, 1)], "shifts too far", id="shift"),
         pytest.param([(0x02, 0, 0, 16), (0x06, 0, 0, 1)], "no memory word 16", id="memory"),
+        pytest.param([(0x61, 0, 0, 16), (0x06, 0, 0, 1)], "no memory word 16", id="memory, loaded"),
+        pytest.param([(0x15, 1, 0, 0), (0x06, 0, 0, 1)], "jumps past the end", id="conditional jump by one"),
+        pytest.param([(0x05, 0, 0, 1), (0x06, 0, 0, 1)], "jumps past the end", id="jump by one"),
         pytest.param([(0x00, 0, 0, 1)], "ends with a return", id="no return"),
     ],
 )
 def test_a_program_that_could_do_harm_is_refused(program: list[tuple[int, int, int, int]], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         Program(b"".join(struct.pack("=HBBI", *instruction) for instruction in program))
+
+
+@pytest.mark.parametrize(
+    ("load", "width"),
+    [(0x20, 4), (0x28, 2), (0x30, 1), (0xB1, 1), (0x40, 4), (0x48, 2), (0x50, 1)],
+    ids=["word", "half-word", "byte", "header length", "word by index", "half-word by index", "byte by index"],
+)
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5, 9])
+def test_a_load_reads_to_the_last_byte_of_a_frame_and_no_further(load: int, width: int, size: int) -> None:
+    """At every place in and around the frame: what is not wholly inside rejects it, as in the kernel."""
+    for place in [*range(size + 3), 2**32 - 2, 2**32 - 1]:
+        for index in (0, 1, 2**32 - 1) if load & 0x40 else (0,):
+            code = [(0x01, 0, 0, index), (load, 0, 0, place), (0x06, 0, 0, 7)]
+            program = Program(b"".join(struct.pack("=HBBI", *instruction) for instruction in code))
+            assert program(bytes(size)) == (7 if place + index + width <= size else 0), (place, index)
+
+
+def test_the_length_is_that_on_the_wire() -> None:
+    program = Program(struct.pack("=HBBI", 0x80, 0, 0, 0) + struct.pack("=HBBI", 0x16, 0, 0, 0))
+    assert program(bytes(10), 1500) == 1500
+
+
+def test_comparisons_at_their_bounds() -> None:
+    for code, holds in ((0x15, (0, 1, 0)), (0x25, (0, 0, 1)), (0x35, (0, 1, 1))):
+        for value, expected in zip((4, 5, 6), holds, strict=True):
+            listed = [(0x00, 0, 0, value), (code, 0, 1, 5), (0x06, 0, 0, 1), (0x06, 0, 0, 0)]
+            program = Program(b"".join(struct.pack("=HBBI", *instruction) for instruction in listed))
+            assert program(b"") == expected, (hex(code), value)
 
 
 @given(st.binary(max_size=240), st.binary(max_size=60))

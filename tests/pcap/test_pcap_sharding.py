@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,48 @@ def test_both_directions_meet_behind_every_link_header(src: bytes, data: st.Data
     shard = {shard_of_frame(frame, link_type, shards) for link_type, frame in [*there.values(), *back.values()]}
     assert len(shard) == 1
     assert shard < set(range(shards))
+
+
+def shards_of(make: Callable[[int], bytes], link_type: int = 1) -> set[int]:
+    """The shards of sixty hosts' frames, of 1,000: one shard alone means that their addresses were not looked at."""
+    return {shard_of_frame(make(n), link_type, 1000) for n in range(1, 61)}
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_addresses_count_when_all_of_them_are_there_and_no_sooner(version: int) -> None:
+    """A frame cut behind its last address byte is of its hosts' shard; one that is a byte shorter than an IP header goes to shard 0."""
+    header = 20 if version == 4 else 40
+    width = 4 if version == 4 else 16
+
+    def cut(length: int) -> set[int]:
+        return shards_of(lambda n: ethernet(n.to_bytes(width, "big"), bytes(width))[: 14 + length])
+
+    assert len(cut(header)) > 50
+    for length in (0, 1, 12, header // 2, header - 1):
+        assert cut(length) == {0}
+
+
+@pytest.mark.parametrize(("version", "behind"), [(4, 20), (6, 40)])
+def test_behind_labels_it_is_ip_only_if_its_length_fits(version: int, behind: int) -> None:
+    """A pseudowire's MAC address may begin like an IP header: the length tells (RFC 4928 §3). That of IPv6 leaves out its header."""
+    width = 4 if version == 4 else 16
+
+    def labelled(n: int, more: int) -> bytes:
+        packet = bytearray(ethernet(n.to_bytes(width, "big"), bytes(width), b"12345678")[14:])
+        field = 2 if version == 4 else 4
+        struct.pack_into("!H", packet, field, len(packet) - (0 if version == 4 else 40) + more)
+        assert len(packet) == behind + 8
+        return bytes(12) + b"\x88\x47\x00\x02\x01\xff" + bytes(packet)
+
+    assert len(shards_of(lambda n: labelled(n, 0))) > 50
+    assert shards_of(lambda n: labelled(n, 1)) == {0}
+
+
+def test_as_many_tags_as_the_decoder_follows_are_followed() -> None:
+    def tagged(n: int, count: int) -> bytes:
+        return bytes(12) + b"\x81\x00\x00\x05" * count + ethernet(n.to_bytes(4, "big"), bytes(4))[12:]
+
+    assert len(shards_of(lambda n: tagged(n, 8))) > 50
 
 
 @pytest.mark.parametrize(

@@ -448,6 +448,30 @@ def test_61_a_cancel_that_crosses_the_200_changes_nothing() -> None:
     played, hop = answered()
     hop.request("CANCEL", 1, "p1")
     assert played.flows == {f"{ALICE}:4000-{BOB}:5000"}
+    assert played.parser.calls == 1
+    hop.response("200 OK", "1 CANCEL", "p1")
+    hop.request("ACK", 1, "a1", tags="a1 b1")
+    hop.request("INVITE", 2, "p2", f"{ALICE}:4700", "a1 b1")  # the call goes on: its media move, and BYE ends it
+    hop.response("200 OK", "2 INVITE", "p2", f"{BOB}:5700")
+    assert played.flows == {f"{ALICE}:4700-{BOB}:5700"}
+    hop.request("BYE", 3, "bye", tags="a1 b1")
+    assert (played.flows, played.parser.calls, played.parser.weight) == (set(), 0, 0)
+
+
+@pytest.mark.parametrize("late", ["CANCEL", "487 Request Terminated", "486 Busy Here"])
+def test_what_ends_an_invite_that_was_answered_without_media_does_not_forget_the_call(late: str) -> None:
+    """Nothing but its answered offer is known of such a call; the offer in the 200 still gets its answer in the ACK."""
+    played = Played()
+    hop = Hop(played, ALICE, BOB)
+    hop.request("INVITE", 1, "p1")
+    hop.response("200 OK", "1 INVITE", "p1", f"{BOB}:5000")
+    if late == "CANCEL":
+        hop.request("CANCEL", 1, "p1")
+    else:
+        hop.response(late, "1 INVITE", "p1")
+    assert played.parser.calls == 1
+    hop.request("ACK", 1, "a1", f"{ALICE}:4000", "a1 b1")
+    assert played.flows == {f"{ALICE}:4000-{BOB}:5000"}
 
 
 def test_61_a_call_that_every_branch_refuses_is_forgotten() -> None:

@@ -83,3 +83,40 @@ def test_a_message_is_the_source_of_its_labels() -> None:
     assert parsed.labels == {"x.a": "1"}
     assert parsed.labels is parsed.labels
     assert source.asked == 1
+
+
+class Packed(Source):
+    """A source that also gives its labels packed, as it likes."""
+
+    def __init__(self, packed: bytes) -> None:
+        super().__init__({})
+        self.packed = packed
+
+    def packed_labels(self) -> bytes:
+        return self.packed
+
+
+def lengths(*numbers: int) -> bytes:
+    return b"".join(number.to_bytes(4, "little") for number in numbers)
+
+
+SOUND = lengths(3, 1) + b"x.a1"
+CUT = {
+    "half a head": SOUND + lengths(3),
+    "a head alone": SOUND + lengths(3, 1),
+    "a text that ends early": SOUND + lengths(3, 2) + b"x.b2",
+    "a name that ends early": SOUND + lengths(5, 0) + b"x.b2",
+    "lengths whose sum is beyond 32 bits": SOUND + lengths(2**32 - 1, 5) + b"x.b2",
+    "the longest": SOUND + lengths(2**32 - 1, 2**32 - 1) + b"x.b2",
+}
+
+
+def test_packed_labels_are_written_as_they_are() -> None:
+    assert b'"labels":{"x.a":"1","x.a":"1"}' in encode_json(output_of(Packed(SOUND + SOUND)))
+
+
+@pytest.mark.parametrize("packed", CUT.values(), ids=CUT)
+def test_packed_labels_are_not_read_beyond_their_end(packed: bytes) -> None:
+    """A plugin makes them: what their lengths say is not believed."""
+    with pytest.raises(ValueError, match="cut short"):
+        encode_json(output_of(Packed(packed)))

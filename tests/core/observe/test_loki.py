@@ -13,7 +13,7 @@ import pytest
 
 from otus_core.observe import loki
 from otus_core.observe.loki import LokiPusher
-from tests.patience import keeps, took, wait
+from tests.patience import PATIENCE_S, keeps, took, wait
 
 
 class Loki:
@@ -24,11 +24,16 @@ class Loki:
         self.streams: list[dict[str, str]] = []
         self.statuses: list[int] = []
         self.times: list[int] = []
+        self.asked = 0
+        self.answers = threading.Event()
+        self.answers.set()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = gzip.decompress(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.asked += 1
+                outer.answers.wait(PATIENCE_S)
                 status = outer.statuses.pop(0) if outer.statuses else 204
                 if status == 204:
                     for stream in json.loads(body)["streams"]:
@@ -80,6 +85,25 @@ def test_an_outage_loses_nothing_that_fits_the_buffer(server: Loki) -> None:
     wait(lambda: len(server.lines) == 12)
     assert server.lines == [str(n) for n in range(12)]
     assert pusher.lost == 0
+    pusher.close()
+
+
+def test_after_an_outage_the_newest_lines_come_in_their_order(server: Loki, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that was refused goes before what was written meanwhile, as far as there is room: its oldest lines go, and are counted."""
+    monkeypatch.setattr(loki, "BUFFER_MAX", 10)
+    server.statuses = [503]
+    server.answers.clear()
+    pusher = LokiPusher(server.url, {}, 5, PATIENCE_S)
+    for n in range(5):
+        pusher.write(str(n))
+    wait(lambda: server.asked == 1, what="a batch of five is on its way")
+    for n in range(5, 13):
+        pusher.write(str(n))
+    server.answers.set()
+    wait(lambda: len(server.lines) == 10)
+    assert server.lines == [str(n) for n in range(3, 13)]
+    assert server.times == sorted(server.times)
+    assert (pusher.lost, pusher.pushed) == (3, 10)
     pusher.close()
 
 

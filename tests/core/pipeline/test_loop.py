@@ -13,7 +13,7 @@ from otus_core.decode.decoder import COUNTERS, Decoder
 from otus_core.decode.options import DecoderConfig
 from otus_core.model.accounts import Accounts
 from otus_core.pipeline.buffer import SendBuffer
-from otus_core.pipeline.counters import Roster, counter_names, unaccounted
+from otus_core.pipeline.counters import LATENCY_BOUNDS_S, Roster, counter_names, unaccounted
 from otus_core.pipeline.loop import ParserSlot, Pipeline, ProcessorSlot
 
 ROSTER = Roster(("p",), ("f",), {"r": ("refused",)})
@@ -65,7 +65,8 @@ class Bench:
         self.passes = options.pop("passes", False)
         self.accounts = Accounts(counter_names(ROSTER, COUNTERS))
         live = options.get("live", False)
-        self.buffer = SendBuffer(self.accounts, "r", options.pop("capacity", 1000), 1 << 30, not live)
+        bounds = (options.pop("capacity", 1000), options.pop("max_bytes", 1 << 30))
+        self.buffer = SendBuffer(self.accounts, "r", *bounds, not live)
         self.errors: list[tuple[str, str, BaseException]] = []
         self.flows = FlowRegistry()
         accounts = self.accounts
@@ -117,6 +118,7 @@ def test_a_packet_becomes_an_output() -> None:
         (Echo(ParseError("no")), "dropped{parse_error:p}"),
         (Echo(ValueError("x")), "dropped{parse_error:p}"),
         (Echo(SystemExit(3)), "dropped{parse_error:p}"),
+        (Echo(KeyboardInterrupt()), "dropped{parse_error:p}"),
         (Echo(accepts=RuntimeError("x")), "dropped{parse_error:p}"),
         (Echo(42), "dropped{parse_error:p}"),
         (Echo(Parsed(None, {}, payload_type="undeclared")), "dropped{parse_error:p}"),
@@ -129,6 +131,7 @@ def test_a_packet_becomes_an_output() -> None:
         "ParseError",
         "raises",
         "exits",
+        "interrupts",
         "can_handle raises",
         "not Parsed",
         "undeclared type",
@@ -166,14 +169,18 @@ def test_a_message_that_could_not_be_read_is_counted_and_is_no_fault_of_the_pars
     [
         (False, False, "dropped{filtered:f}"),
         (ValueError("x"), False, "dropped{processor_error:f}"),
+        (KeyboardInterrupt(), False, "dropped{processor_error:f}"),
         (ValueError("x"), True, "kept"),
+        (SystemExit(3), True, "kept"),
     ],
-    ids=["filtered", "raises", "raises, passes on"],
+    ids=["filtered", "raises", "interrupts", "raises, passes on", "exits, passes on"],
 )
 def test_a_processor_decides(verdict: Any, passes: bool, counter: str) -> None:
     bench = Bench(processor=Judge(verdict), passes=passes)
     outputs = bench.feed([b"x"])
-    assert bench.counted()[counter] == 1
+    counted = bench.counted()
+    assert counted.pop("errors{processor:f}", 0) == isinstance(verdict, BaseException) == len(bench.errors)
+    assert counted == {"frames_read": 1, "units": 1, "matched": 1, counter: 1}
     assert len(outputs) == (counter == "kept")
 
 
@@ -206,6 +213,75 @@ def test_errors_that_are_not_in_a_row_open_nothing() -> None:
     bench = Bench(Echo(sometimes))
     bench.feed([b"x"] * 600)
     assert bench.pipeline.breakers[0].state == "closed"
+
+
+@pytest.mark.parametrize("answer", [ParseError("malformed"), []], ids=["ParseError", "nothing to report"])
+def test_a_parser_that_reads_malformed_packets_does_not_fail(answer: Any) -> None:
+    """What the parser says of one packet in a hundred shows that it works: failures around it are not in a row."""
+    steps = iter(range(1000))
+
+    def parse(packet: DecodedPacket) -> Any:
+        if next(steps) % 99:
+            raise ValueError("x")
+        if isinstance(answer, ParseError):
+            raise answer
+        return answer
+
+    bench = Bench(Echo(parse))
+    bench.feed([b"x"] * 900)
+    assert bench.pipeline.breakers[0].state == "closed"
+    assert bench.accounts["errors{parser:p}"] == 900 - 10
+
+
+def test_a_processor_that_filters_now_and_then_does_not_fail() -> None:
+    class Moody(Judge):
+        seen = 0
+
+        def process(self, output: OutputPacket) -> bool:
+            self.seen += 1
+            if self.seen % 99:
+                raise ValueError("x")
+            return False
+
+    bench = Bench(processor=Moody())
+    bench.feed([b"x"] * 900)
+    assert bench.pipeline.breakers[1].state == "closed"
+    assert bench.counted()["dropped{filtered:f}"] == 9
+
+
+@pytest.mark.parametrize(("failures", "state"), [(99, "closed"), (100, "open")])
+def test_the_hundredth_failure_in_a_row_opens_the_circuit(failures: int, state: str) -> None:
+    bench = Bench(Echo(ValueError("x")))
+    bench.feed([b"x"] * failures)
+    assert bench.pipeline.breakers[0].state == state
+
+
+@pytest.mark.parametrize(("count", "kept"), [(4096, 4096), (4097, 0)], ids=["as many as there may be", "one more"])
+def test_the_messages_of_one_packet_are_bounded(count: int, kept: int) -> None:
+    bench = Bench(Echo([Parsed(None, {}, raw=b"")] * count), capacity=10_000)
+    assert len(bench.feed([b"x"])) == kept
+    counted = bench.counted()
+    assert counted.get("messages_added", 0) == max(kept - 1, 0)
+    assert counted.get("dropped{parse_error:p}", 0) == (kept == 0)
+
+
+def test_the_latency_histogram_counts_packets_each_in_the_bucket_of_its_time() -> None:
+    """Whatever a slice's packets took on average, all of them are in one bucket, and the sum is their time."""
+    bench = Bench()
+    bench.feed([b"x"] * 300)
+    counters = bench.accounts.snapshot()
+    buckets = [counters[f"latency_bucket{{{n}}}"] for n in range(len(LATENCY_BOUNDS_S) + 1)]
+    assert (sum(buckets), max(buckets)) == (300, 300)
+    below = buckets.index(300)
+    mean = counters["latency_sum_ns"] / 300 / 1e9
+    assert (0.0, *LATENCY_BOUNDS_S)[below] < mean <= (*LATENCY_BOUNDS_S, float("inf"))[below]
+
+
+def test_a_source_waits_for_a_buffer_that_is_full_by_its_bytes() -> None:
+    bench = Bench(max_bytes=5 * (1400 + 1))
+    batch = FrameBatch.from_frames([(n, frame(b"x")) for n in range(100)])
+    assert bench.pipeline.process(batch, 0, 512, 10**9) == 5
+    assert bench.accounts["r.dropped{buffer_overflow}"] == 0
 
 
 def test_an_unmatched_packet_is_forwarded_where_that_is_wanted() -> None:

@@ -126,6 +126,39 @@ def test_what_a_crash_left_half_written_is_removed(store: TaskStore) -> None:
     assert not list(store.folder.glob("*.tmp"))
 
 
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of the operating system from here on: each ``fsync``, by what it brings to the disk, and each ``rename``."""
+    made: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def spied_fsync(descriptor: int) -> None:
+        made.append("sync " + Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        fsync(descriptor)
+
+    def spied_rename(old: Path, new: Path) -> None:
+        made.append(f"rename {old.name} {new.name}")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", spied_fsync)
+    monkeypatch.setattr(os, "rename", spied_rename)
+    return made
+
+
+def test_what_is_saved_outlives_a_loss_of_power(store: TaskStore, calls: list[str]) -> None:
+    """The content is on the disk before it has its name, and the name before the caller goes on: a folder is written by ``fsync`` of its own (fsync(2))."""
+    store.save(task())
+    assert calls == ["sync a.json.tmp", "rename a.json.tmp a.json", "sync tasks"]
+
+
+def test_a_task_that_has_ended_does_not_come_back_after_a_loss_of_power(store: TaskStore, calls: list[str]) -> None:
+    store.save(task())
+    calls.clear()
+    store.finish(task(state="stopped", ended_ns=10))
+    saved = ["sync a.json.tmp", "rename a.json.tmp a.json", "sync tasks"]
+    assert calls == [*saved, "rename a.json a.10.json", "sync finished", "sync tasks"]
+
+
 class Crash(BaseException):
     """The power goes: nothing after it runs."""
 
