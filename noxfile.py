@@ -19,6 +19,7 @@ import nox
 ROOT = Path(__file__).parent
 WHEELS = ROOT / ".cache" / "wheels"
 CONSTRAINTS = str(ROOT / "constraints.txt")
+CORE = "otus-core"
 DISTRIBUTIONS = tuple(sorted(path.parent.name for path in ROOT.glob("otus-*/pyproject.toml")))
 READERS = tuple(name for name in DISTRIBUTIONS if not name.endswith(("afpacket", "kafka")))
 IMPORTS = tuple(path.name for path in sorted(ROOT.glob("otus-*/src/otus_*")) if path.is_dir() and path.suffix == "")
@@ -168,6 +169,8 @@ def wheel(session: nox.Session, name: str) -> Path:
     if ready := sorted(folder.glob("*.whl")):
         return ready[0]
     session.install("-q", "-c", CONSTRAINTS, *BUILD_TOOLS, *WHEEL_TOOLS)
+    if name != CORE:  # which is a build requirement of the plugins
+        session.install("-q", "--no-deps", "--force-reinstall", str(wheel(session, CORE)))
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / name
         shutil.copytree(
@@ -202,10 +205,11 @@ def check_wheel(session: nox.Session, path: Path) -> None:
 
 
 def digest(folder: Path) -> str:
-    """Name the state of a distribution's sources, for this Python."""
+    """Name the state of what a distribution is built from, for this Python: its sources, and what the core ships for build time."""
     state = hashlib.sha256(f"{sys.implementation.cache_tag} {os.uname().machine}".encode())
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
+    core = ROOT / CORE / "src" / "otus_core"
+    for path in [*sorted(folder.rglob("*")), *sorted(core.glob("inline/*")), core / "build.py"]:
+        name = path.relative_to(ROOT)
         if path.suffix in SOURCE_SUFFIXES and not {"build", "__pycache__"}.intersection(name.parts):
             state.update(f"{name}\0".encode() + path.read_bytes())
     return state.hexdigest()[:16]

@@ -1,37 +1,13 @@
-"""Compile the per-packet path; everything else is declared in pyproject.toml."""
+"""Compile the ring's reader; everything else is declared in pyproject.toml."""
 
-import os
-from pathlib import Path
+import sys
 
-from Cython.Build import cythonize
-from setuptools import Extension, setup
+from setuptools import setup
 
-DEBUGGED = "-g" in os.environ.get("CFLAGS", "").split()  # else without: it is nine tenths of a module
-SOURCES = sorted(Path("src").rglob("*.pyx"))
-DEPENDS = sorted(map(str, Path("src").rglob("*.p[yx][xd]")))  # an sdist has what is named here; else it had only the C
-EXTENSIONS = [
-    Extension(
-        ".".join(path.relative_to("src").with_suffix("").parts),
-        [str(path)],
-        depends=DEPENDS,
-        extra_compile_args=["-O3", "-fno-strict-aliasing", *([] if DEBUGGED else ["-g0"])],
-        extra_link_args=[] if DEBUGGED else ["-s"],
-    )
-    for path in SOURCES
-]
-
-setup(
-    ext_modules=cythonize(
-        EXTENSIONS,
-        include_path=["src"],
-        compiler_directives={
-            "language_level": 3,
-            "boundscheck": True,
-            "wraparound": False,
-            "cdivision": True,
-            "initializedcheck": False,
-            "embedsignature": True,
-            "binding": False,
-        },
-    )
-)
+sys.path.insert(0, "../otus-core/src")  # the core, in a checkout; elsewhere it is a build requirement, as said below
+try:
+    from otus_core.build import extensions
+except ModuleNotFoundError:
+    setup(setup_requires=["otus-core>=0.1,<0.2"])
+else:
+    setup(ext_modules=extensions())

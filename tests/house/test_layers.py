@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,8 @@ def test_a_planted_way_up_is_found(tmp_path: Path, name: str, text: str) -> None
 @pytest.mark.parametrize(
     "text",
     [
-        "from otus_core.model.writer cimport Writer\n",
+        "from otus_core.model.output cimport OutputPacket\n",
+        "from otus_core.inline import writer\n",
         "from otus_core import OutputPacket, Layers\n",
         "from otus_core.model.output import OutputPacket\n",
         "import otus_core.model.output\n",
@@ -63,6 +65,23 @@ def test_a_planted_private_name_is_found(tmp_path: Path, text: str) -> None:
     planted = tmp_path / "planted.pyx"
     planted.write_text(text)
     assert beyond_the_public(planted, "otus_sip", PUBLIC)
+
+
+def test_what_is_inline_may_be_cimported(tmp_path: Path) -> None:
+    planted = tmp_path / "planted.pyx"
+    planted.write_text("from otus_core import FlowKey\n\nfrom otus_core.inline.writer cimport Writer, raw\n")
+    assert beyond_the_public(planted, "otus_sip", PUBLIC) == []
+
+
+def test_what_is_inline_needs_nothing_at_run_time() -> None:
+    """It holds no module, cimports nothing of the core that is not inline, and what has no body is C of its own."""
+    package = ROOT / "otus-core" / "src" / "otus_core" / "inline"
+    assert {path.suffix for path in files(package)} == {".py", ".pxd"}
+    for path in files(package):
+        text = path.read_text()
+        assert all(m.startswith(("libc.", "cpython.", "otus_core.inline.")) for m, _ in imported(text)), path
+        bare = re.findall(r"^cdef (?!inline |extern |enum|struct)[^\n]*", text, re.MULTILINE)
+        assert bare == [], path
 
 
 def test_type_checkers_may_look_up() -> None:

@@ -17,6 +17,8 @@ from libc.string cimport memcpy, memmove, memset
 
 from otus_core import FRAME_INDEX_FORMAT, FrameBatch
 
+from otus_core.inline.layouts cimport FrameRecord
+
 
 cdef extern from *:
     """
@@ -75,16 +77,6 @@ cdef extern from *:
     void otus_give_back(tpacket_block_desc *block) nogil
 
 
-cdef packed struct Record:
-    int64_t timestamp
-    uint64_t offset
-    uint32_t capture_len
-    uint32_t orig_len
-    int32_t interface_index
-    uint16_t link_type
-    uint16_t zero
-
-
 cdef struct Stamp:
     uint64_t sequence
     uint64_t given
@@ -104,7 +96,7 @@ cdef enum:
     LINKTYPE_ETHERNET = 1
     LINKTYPE_LINUX_SLL = 113
 
-assert sizeof(Record) == struct.calcsize(FRAME_INDEX_FORMAT)
+assert sizeof(FrameRecord) == struct.calcsize(FRAME_INDEX_FORMAT)
 
 
 @cython.final
@@ -140,7 +132,7 @@ cdef class Ring:
         self.count = block_count
         self.cooked = cooked
         self.most = block_size // SMALLEST_STEP
-        self._index = bytearray(self.most * sizeof(Record))
+        self._index = bytearray(self.most * sizeof(FrameRecord))
         PyObject_GetBuffer(self._map, &self._view, PyBUF_WRITABLE)
         PyObject_GetBuffer(self._index, &self._records, PyBUF_WRITABLE)
         self._open = True
@@ -205,7 +197,7 @@ cdef class Ring:
     cdef Py_ssize_t _walk(self, tpacket_block_desc *block) except -1:
         """Index a block's frames that have not been taken yet; gives their number."""
         cdef Stamp *stamp = <Stamp *>(<uint8_t *>block + block.offset_to_priv)
-        cdef Record *records = <Record *>self._records.buf
+        cdef FrameRecord *records = <FrameRecord *>self._records.buf
         cdef uint8_t *end = <uint8_t *>block + self.block_size
         cdef uint8_t *at = <uint8_t *>block + block.hdr.bh1.offset_to_first_pkt
         cdef uint32_t left = block.hdr.bh1.num_pkts
@@ -242,7 +234,7 @@ cdef class Ring:
             stamp.sequence = block.hdr.bh1.seq_num
         return n
 
-    cdef inline bint _place(self, tpacket3_hdr *frame, uint8_t *end, Record *record) noexcept nogil:
+    cdef inline bint _place(self, tpacket3_hdr *frame, uint8_t *end, FrameRecord *record) noexcept nogil:
         """Fill in one record, having put back in front of the frame what belongs there."""
         cdef sockaddr_ll *link = <sockaddr_ll *>(<uint8_t *>frame + LINK_OFFSET)
         if frame.tp_mac < HEADER_SIZE or <size_t>(end - <uint8_t *>frame) < <size_t>frame.tp_mac + frame.tp_snaplen:
@@ -259,7 +251,7 @@ cdef class Ring:
         record.orig_len = frame.tp_len
         record.interface_index = link.sll_ifindex
         record.link_type = LINKTYPE_LINUX_SLL if self.cooked else LINKTYPE_ETHERNET
-        record.zero = 0
+        record.reserved = 0
         return True
 
     cdef inline uint16_t _tpid(self, tpacket3_hdr *frame) noexcept nogil:

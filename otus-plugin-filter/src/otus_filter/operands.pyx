@@ -8,19 +8,17 @@ of a closed set of attributes.
 from ipaddress import ip_address
 
 cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport Py_TYPE
 
 from otus_core import FlowKey, OutputPacket
+
+from otus_core.inline.layouts cimport Flow
+
 from otus_filter.tokens import DIGITS_MAX
 
 cdef enum:
     ADDRESS_MAX = 45  # characters of the longest IP address as text: RFC 4291 §2.2, the form with an embedded IPv4 address
-
-    # Of otus_core.FLOW_KEY_FORMAT:
-    DST_AT = 16
-    VERSION_AT = 36
-    FLOW_SIZE = 40
 
 cdef enum Kind:
     TEXT
@@ -37,7 +35,6 @@ cdef dict _FIELDS = {
     for name in ("src_ip", "dst_ip", "src_port", "dst_port", "protocol", "payload_type", "task_id")
 }
 cdef object _flow = OutputPacket.flow
-cdef dict _SIDES_OF_FLOW = {"src_ip": 0, "dst_ip": DST_AT}
 
 
 cdef inline object _read(object attribute, object output):
@@ -115,19 +112,23 @@ cdef class AddressText(Operand):
 cdef class PackedAddress(Operand):
     """One of the output's addresses, out of its packed flow key: an ``ipaddress`` object gives its value only to Python code."""
 
-    cdef int at
+    cdef bint of_source
 
     def __init__(self, str name not None):
-        self.at = _SIDES_OF_FLOW[name]
+        if name not in ("src_ip", "dst_ip"):
+            raise KeyError(name)
+        self.of_source = name == "src_ip"
 
     cdef object of(self, object output):
         cdef bytes packed = _flow_packed(_read(_flow, output))
-        cdef const char *flow = packed
-        if len(packed) != FLOW_SIZE:
+        cdef const Flow *flow = <const Flow *>PyBytes_AS_STRING(packed)
+        cdef const char *address
+        if PyBytes_GET_SIZE(packed) != sizeof(Flow):
             raise ValueError("not a flow key")
-        if flow[VERSION_AT] == 4:
-            return PyBytes_FromStringAndSize(flow + self.at, 4)
-        return PyBytes_FromStringAndSize(flow + self.at, 16) if flow[VERSION_AT] == 6 else None
+        address = <const char *>flow.src if self.of_source else <const char *>flow.dst
+        if flow.version == 4:
+            return PyBytes_FromStringAndSize(address, 4)
+        return PyBytes_FromStringAndSize(address, 16) if flow.version == 6 else None
 
 
 cdef object _number(str text):

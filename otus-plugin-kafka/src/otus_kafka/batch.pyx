@@ -7,6 +7,9 @@ cimport cython
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from libc.string cimport memcpy, memset
+
+from otus_core.inline.writer cimport raw, release, written
 
 cdef enum:
     FIRST_ROOM = 4096
@@ -19,44 +22,46 @@ HEADER_BYTES = BATCH_HEADER
 cdef extern from "Python.h":
     bytes PyUnicode_AsEncodedString(object, const char *, const char *)
 
-cdef Memory _spares[SPARES]
+cdef Writer _spares[SPARES]
 
 
-cdef int grow(Memory *memory, Py_ssize_t n) except -1:
-    """Make room for n more bytes; memory fresh from the system costs a fault a page, so that large memory is used again."""
-    cdef Py_ssize_t size = max(memory.size * (2 if memory.size < LARGE else 4), memory.used + n, <Py_ssize_t>FIRST_ROOM)
-    cdef Memory old
+cdef int fit(Writer *out, Py_ssize_t n) except -1:
+    """Make room for n more bytes in a large buffer; memory fresh from the system costs a fault a page, so that large memory is used again."""
+    cdef Py_ssize_t size = out.end - out.start
+    cdef Py_ssize_t used = written(out)
     cdef void *grown
     cdef int i
+    if size - used > n:
+        return 0
+    size = max(size * (2 if size < LARGE else 4), used + n + 1, <Py_ssize_t>FIRST_ROOM)
     if size > LARGE:
         for i in range(SPARES):
-            if _spares[i].size >= memory.used + n:
-                old, memory[0] = memory[0], _spares[i]
-                memory.used = old.used
-                memcpy(memory.at, old.at, old.used)
-                _spares[i].at, _spares[i].size = NULL, 0
-                PyMem_Free(old.at)
+            if _spares[i].end - _spares[i].start > used + n:
+                memcpy(_spares[i].start, out.start, used)
+                PyMem_Free(out.start)
+                out[0] = _spares[i]
+                out.at = out.start + used
+                memset(&_spares[i], 0, sizeof(Writer))
                 return 0
-    grown = PyMem_Realloc(memory.at, size)
+    grown = PyMem_Realloc(out.start, size)
     if grown == NULL:
         raise MemoryError
-    memory.at = <char *>grown
-    memory.size = size
+    out.start = <char *>grown
+    out.at = out.start + used
+    out.end = out.start + size
     return 0
 
 
-cdef void give_back(Memory *memory) noexcept:
+cdef void give_back(Writer *out) noexcept:
     """Keep the memory for somebody else, or free it."""
     cdef int i
-    if LARGE < memory.size <= SPARE_MAX:
+    if LARGE < out.end - out.start <= SPARE_MAX:
         for i in range(SPARES):
-            if _spares[i].at == NULL:
-                _spares[i] = memory[0]
-                memory.at = NULL
-                break
-    PyMem_Free(memory.at)
-    memory.at = NULL
-    memory.size = memory.used = 0
+            if _spares[i].start == NULL:
+                _spares[i] = out[0]
+                memset(out, 0, sizeof(Writer))
+                return
+    release(out)
 
 
 def encode_text(str text not None):
@@ -78,18 +83,18 @@ cdef bytes encode_name(str name):
 
 def record_body(bytes key, bytes value, headers):
     """Give what follows a record's head: key, value, and headers as pairs of str and bytes."""
-    cdef Memory memory
-    memory.at, memory.size, memory.used = NULL, 0, 0
+    cdef Writer out
+    memset(&out, 0, sizeof(Writer))
     try:
-        put_field(&memory, key)
-        put_field(&memory, value)
-        put_varint(&memory, len(headers))
+        put_field(&out, key)
+        put_field(&out, value)
+        put_varint(&out, len(headers))
         for name, content in headers:
-            put_field(&memory, encode_name(name))
-            put_field(&memory, content)
-        return PyBytes_FromStringAndSize(memory.at, memory.used)
+            put_field(&out, encode_name(name))
+            put_field(&out, content)
+        return PyBytes_FromStringAndSize(out.start, written(&out))
     finally:
-        PyMem_Free(memory.at)
+        release(&out)
 
 
 @cython.final
@@ -105,13 +110,13 @@ cdef class BatchWriter:
         self.shares = []
 
     def __dealloc__(self):
-        give_back(&self.memory)
-        give_back(&self.placed)
+        give_back(&self.out)
+        release(&self.placed)
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         if not self.finished:
             raise BufferError("records are still added")
-        PyBuffer_FillInfo(buffer, self, self.memory.at, self.memory.used, 1, flags)
+        PyBuffer_FillInfo(buffer, self, self.out.start, written(&self.out), 1, flags)
         self.views += 1
 
     def __releasebuffer__(self, Py_buffer *buffer):
@@ -120,7 +125,7 @@ cdef class BatchWriter:
     @property
     def size(self):
         """Bytes of the records."""
-        return self.memory.used
+        return written(&self.out)
 
     def append(self, bytes body not None, int32_t place=0):
         """Add one record, which is its owner's message number ``place``."""
@@ -128,25 +133,24 @@ cdef class BatchWriter:
 
     def places(self, Py_ssize_t start, Py_ssize_t count):
         """Give the places of ``count`` records from number ``start`` on."""
-        cdef const int32_t *at = <const int32_t *>self.placed.at
+        cdef const int32_t *at = <const int32_t *>self.placed.start
         if start < 0 or count < 0 or start + count > self.count:
             raise IndexError("there are not so many records")
         return [at[start + i] for i in range(count)]
 
     cdef int add(self, const char *body, Py_ssize_t n, int32_t place) except -1:
-        cdef char head[24]
-        cdef Memory memory
+        cdef char head[2 + VARINT_MAX + 1]
+        cdef Writer first
         if self.finished:
             raise ValueError("the batch is finished")
-        room(&self.memory, n + RECORD_HEAD)
-        memory.at, memory.size, memory.used = head, sizeof(head), 0
-        memory.at[0] = memory.at[1] = 0     # no attributes; the time of the batch
-        memory.used = 2
-        put_varint(&memory, self.count)     # its place in the batch
-        put_varint(&self.memory, memory.used + n)
-        put(&self.memory, head, memory.used)
-        put(&self.memory, body, n)
-        put(&self.placed, <const char *>&place, sizeof(place))
+        fit(&self.out, n + RECORD_HEAD + VARINT_MAX)
+        first.start, first.at, first.end = head, head + 2, head + sizeof(head)
+        head[0] = head[1] = 0               # no attributes; the time of the batch
+        put_varint(&first, self.count)      # its place in the batch
+        put_varint(&self.out, written(&first) + n)
+        raw(&self.out, head, written(&first))
+        raw(&self.out, body, n)
+        raw(&self.placed, <const char *>&place, sizeof(place))
         self.count += 1
         return 0
 
@@ -163,18 +167,19 @@ cdef class BatchWriter:
 
     def finish(self):
         """Take no more, and hold no more than twice the memory that it takes."""
+        cdef Py_ssize_t used = written(&self.out)
         cdef void *fitting
         self.give_to(None)
         self.finished = True
-        if self.memory.used < self.memory.size // 2 and not self.views:
-            fitting = PyMem_Realloc(self.memory.at, self.memory.used)
+        if used < (self.out.end - self.out.start) // 2 and not self.views:
+            fitting = PyMem_Realloc(self.out.start, used)
             if fitting != NULL:
-                self.memory.at = <char *>fitting
-                self.memory.size = self.memory.used
+                self.out.start = <char *>fitting
+                self.out.at = self.out.end = self.out.start + used
 
     def let_go(self):
         """Forget the records; whose they are stays."""
         if self.views:
             raise BufferError("the records are being read")
         self.finish()
-        give_back(&self.memory)
+        give_back(&self.out)

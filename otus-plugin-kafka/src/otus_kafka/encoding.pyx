@@ -5,20 +5,23 @@ copied behind its head. Everything about addresses is printed anew for each mess
 """
 
 import time
-from ipaddress import IPv6Address
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.dict cimport PyDict_GetItemWithError, PyDict_Next
+from cpython.dict cimport PyDict_Next
 from cpython.object cimport PyObject
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.string cimport memcmp
 
 from otus_core import encode_json, packed_labels
 
 from otus_kafka.batch import encode_text, record_body
 
-from otus_kafka.batch cimport BATCH_HEADER, RECORD_HEAD, BatchWriter, Memory, encode_name, give_back, put, put_bytes, put_field, put_varint
+from otus_core.inline.labels cimport Label, load_little, next_label
+from otus_core.inline.text cimport ADDRESS_MAX, DECIMAL_MAX, print_address, print_decimal
+from otus_core.inline.writer cimport WRITER_KEEPS, Writer, raw, raw_bytes, written
+
+from otus_kafka.batch cimport BATCH_HEADER, RECORD_HEAD, BatchWriter, encode_name, give_back, put_field, put_varint
 
 cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object)
@@ -27,62 +30,51 @@ cdef extern from "Python.h":
 
 cdef enum:
     RECORDS_IN_BATCH = 16384
-    CACHED_KINDS = 64           # and as many IPv6 addresses as below; a cache is emptied when it is full
-    CACHED_ADDRESSES = 16384
-    ADDRESS_TEXT = 48           # room for an address and a port as text
+    CACHED_KINDS = 64           # a cache is emptied when it is full
+    END_MAX = ADDRESS_MAX + 1 + DECIMAL_MAX     # an address, a colon and a port
     FIXED_HEADERS = 8
-    KEEP_BYTES = 1 << 20        # a larger place for bodies is given back after use
 
 
-cdef int _label(Memory *memory, object name, object text) except -1:
+cdef int _label(Writer *out, object name, object text) except -1:
     """Write the header of a label: ``l.`` and its name, and its text."""
     if not isinstance(name, str) or not isinstance(text, str):
         raise TypeError("a label is text")
     if PyUnicode_IS_COMPACT_ASCII(name):
-        put_varint(memory, 2 + PyUnicode_GET_LENGTH(name))
-        put(memory, b"l.", 2)
-        put(memory, <const char *>PyUnicode_DATA(name), PyUnicode_GET_LENGTH(name))
+        put_varint(out, 2 + PyUnicode_GET_LENGTH(name))
+        raw(out, b"l.", 2)
+        raw(out, <const char *>PyUnicode_DATA(name), PyUnicode_GET_LENGTH(name))
     else:
-        put_field(memory, b"l." + encode_name(name))
+        put_field(out, b"l." + encode_name(name))
     if PyUnicode_IS_COMPACT_ASCII(text):
-        put_varint(memory, PyUnicode_GET_LENGTH(text))
-        return put(memory, <const char *>PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text))
-    return put_field(memory, encode_text(text))
-
-
-cdef inline uint32_t _length(const uint8_t *at) noexcept:
-    return at[0] | <uint32_t>at[1] << 8 | <uint32_t>at[2] << 16 | <uint32_t>at[3] << 24
+        put_varint(out, PyUnicode_GET_LENGTH(text))
+        return raw(out, <const char *>PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text))
+    return put_field(out, encode_text(text))
 
 
 cdef Py_ssize_t _count_packed(bytes packed) except -1:
     """Give how many labels there are; ValueError when lengths do not fit."""
-    cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(packed)
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(packed)
+    cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(packed)
+    cdef const uint8_t *end = at + PyBytes_GET_SIZE(packed)
+    cdef Label label
     cdef Py_ssize_t count = 0
-    while size:
-        if size < 8 or <uint64_t>size - 8 < <uint64_t>_length(data) + _length(data + 4):
-            raise ValueError("packed labels are cut short")
+    while at < end:
+        at = next_label(at, end, &label)
         count += 1
-        size -= 8 + <Py_ssize_t>_length(data) + _length(data + 4)
-        data = <const uint8_t *>PyBytes_AS_STRING(packed) + (PyBytes_GET_SIZE(packed) - size)
     return count
 
 
-cdef int _packed(Memory *memory, bytes packed) except -1:
-    """Write the headers of packed labels, which ``_count_packed`` has found sound."""
-    cdef const char *at = PyBytes_AS_STRING(packed)
-    cdef const char *end = at + PyBytes_GET_SIZE(packed)
-    cdef uint32_t name
-    cdef uint32_t text
+cdef int _packed(Writer *out, bytes packed) except -1:
+    """Write the headers of packed labels."""
+    cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(packed)
+    cdef const uint8_t *end = at + PyBytes_GET_SIZE(packed)
+    cdef Label label
     while at < end:
-        name, text = _length(<const uint8_t *>at), _length(<const uint8_t *>at + 4)
-        at += 8
-        put_varint(memory, 2 + <int64_t>name)
-        put(memory, b"l.", 2)
-        put(memory, at, name)
-        put_varint(memory, text)
-        put(memory, at + name, text)
-        at += <Py_ssize_t>name + text
+        at = next_label(at, end, &label)
+        put_varint(out, 2 + <int64_t>label.name_len)
+        raw(out, b"l.", 2)
+        raw(out, <const char *>label.name, label.name_len)
+        put_varint(out, label.text_len)
+        raw(out, <const char *>label.text, label.text_len)
     return 0
 
 
@@ -92,7 +84,7 @@ cdef uint32_t _murmur2(const uint8_t *data, Py_ssize_t size) noexcept nogil:
     cdef uint32_t h = <uint32_t>0x9747B28C ^ <uint32_t>size
     cdef uint32_t k
     while size >= 4:
-        k = data[0] | <uint32_t>data[1] << 8 | <uint32_t>data[2] << 16 | <uint32_t>data[3] << 24
+        k = load_little(data)
         k *= m
         k ^= k >> 24
         k *= m
@@ -119,7 +111,7 @@ def partition_hash(bytes key not None):
 
 # One end of a flow as text: "192.0.2.10:5060", of which ``address_len`` bytes are the address.
 cdef struct End:
-    char text[ADDRESS_TEXT]
+    char text[END_MAX]
     Py_ssize_t address_len
     Py_ssize_t len
 
@@ -129,22 +121,6 @@ cdef struct Ends:
     End dst
 
 
-cdef dict _ipv6_texts = {}
-
-
-cdef inline char *_decimal(char *at, unsigned int value) noexcept:
-    cdef char digits[10]
-    cdef int i = 10
-    while True:
-        i -= 1
-        digits[i] = 48 + value % 10
-        value //= 10
-        if value == 0:
-            break
-    memcpy(at, digits + i, 10 - i)
-    return at + 10 - i
-
-
 cdef int _read_ends(Ends *ends, tuple parts) except -1:
     """Print what ``FlowKey.parts`` gives: address, port, address, port, protocol."""
     _print_end(&ends.src, <bytes?>parts[0], parts[1])
@@ -152,44 +128,22 @@ cdef int _read_ends(Ends *ends, tuple parts) except -1:
 
 
 cdef int _print_end(End *end, bytes packed, unsigned int port) except -1:
-    cdef const uint8_t *address = <const uint8_t *>PyBytes_AS_STRING(packed)
-    cdef char *at = end.text
-    cdef bytes text
-    cdef int i
-    if PyBytes_GET_SIZE(packed) == 4:
-        for i in range(4):
-            if i:
-                at[0] = c"."
-                at += 1
-            at = _decimal(at, address[i])
-    else:
-        text = _ipv6_text(packed)
-        memcpy(at, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
-        at += PyBytes_GET_SIZE(text)
+    cdef int version = 4 if PyBytes_GET_SIZE(packed) == 4 else 6
+    cdef char *at = print_address(end.text, <const uint8_t *>PyBytes_AS_STRING(packed), version)
     end.address_len = at - end.text
     at[0] = c":"
-    end.len = _decimal(at + 1, port & 0xFFFF) - end.text
+    end.len = print_decimal(at + 1, port & 0xFFFF) - end.text
     return 0
 
 
-cdef bytes _ipv6_text(bytes packed):
-    cdef PyObject *found = PyDict_GetItemWithError(_ipv6_texts, packed)
-    if found != NULL:
-        return <bytes>found
-    if len(_ipv6_texts) >= CACHED_ADDRESSES:
-        _ipv6_texts.clear()
-    text = _ipv6_texts[packed] = str(IPv6Address(packed)).encode()
-    return text
-
-
-cdef int _ends(Memory *body, End *first, End *second) except -1:
+cdef int _ends(Writer *body, End *first, End *second) except -1:
     """Write two ends with a hyphen between them."""
-    put(body, first.text, first.len)
-    put(body, b"-", 1)
-    return put(body, second.text, second.len)
+    raw(body, first.text, first.len)
+    raw(body, b"-", 1)
+    return raw(body, second.text, second.len)
 
 
-cdef int _flow_key(Memory *body, Ends *ends) except -1:
+cdef int _flow_key(Writer *body, Ends *ends) except -1:
     """Write what both directions of a flow share: its ends, the lesser text first."""
     cdef Py_ssize_t n = min(ends.src.len, ends.dst.len)
     cdef int order = memcmp(ends.src.text, ends.dst.text, n)
@@ -198,7 +152,7 @@ cdef int _flow_key(Memory *body, Ends *ends) except -1:
     return _ends(body, &ends.src, &ends.dst)
 
 
-cdef int _partition_key(Memory *body, Ends *ends, bytes call, bint by_flow) except -1:
+cdef int _partition_key(Writer *body, Ends *ends, bytes call, bint by_flow) except -1:
     """Write what the partition is chosen by as the record's key; null where nothing is."""
     if call is not None or not by_flow:
         return put_field(body, call)
@@ -206,18 +160,18 @@ cdef int _partition_key(Memory *body, Ends *ends, bytes call, bint by_flow) exce
     return _flow_key(body, ends)
 
 
-cdef int _address_headers(Memory *body, Ends *ends) except -1:
+cdef int _address_headers(Writer *body, Ends *ends) except -1:
     _text_header(body, b"src_ip", 6, ends.src.text, ends.src.address_len)
     _text_header(body, b"dst_ip", 6, ends.dst.text, ends.dst.address_len)
     _text_header(body, b"src_port", 8, ends.src.text + ends.src.address_len + 1, ends.src.len - ends.src.address_len - 1)
     return _text_header(body, b"dst_port", 8, ends.dst.text + ends.dst.address_len + 1, ends.dst.len - ends.dst.address_len - 1)
 
 
-cdef int _text_header(Memory *body, const char *name, Py_ssize_t name_len, const char *text, Py_ssize_t n) except -1:
+cdef int _text_header(Writer *body, const char *name, Py_ssize_t name_len, const char *text, Py_ssize_t n) except -1:
     put_varint(body, name_len)
-    put(body, name, name_len)
+    raw(body, name, name_len)
     put_varint(body, n)
-    return put(body, text, n)
+    return raw(body, text, n)
 
 
 @cython.final
@@ -237,7 +191,7 @@ cdef class Encoder:
     cdef object call_label
     cdef int64_t last_ms        # of the last output, and its header
     cdef bytes stamp
-    cdef Memory body
+    cdef Writer body
 
     def __init__(self, config, call_labels):
         self.call_labels = call_labels if config.partition_by == "call_id" else {}
@@ -269,17 +223,17 @@ cdef class Encoder:
             except Exception:  # a payload's own to_json, or a label that is no text: this message alone is lost
                 ticket.fail("encode", (place,))
                 continue
-            if self.body.used > self.largest:
+            if written(&self.body) > self.largest:
                 ticket.fail("too_large", (place,))
                 continue
             writer = writers[at]
-            if writer is None or writer.memory.used + self.body.used + RECORD_HEAD > limit or writer.count >= RECORDS_IN_BATCH:
+            if writer is None or written(&writer.out) + written(&self.body) + RECORD_HEAD > limit or writer.count >= RECORDS_IN_BATCH:
                 writer = writers[at] = all_lanes[at].next_writer(now_ms)
             if writer.owner is not ticket:
                 writer.give_to(ticket)
                 touched.append(all_lanes[at])
-            writer.add(self.body.at, self.body.used, place)
-        if self.body.size > KEEP_BYTES:
+            writer.add(self.body.start, written(&self.body), place)
+        if self.body.end - self.body.start > WRITER_KEEPS:
             give_back(&self.body)
         for lane in touched:
             lane.poke()
@@ -293,7 +247,7 @@ cdef class Encoder:
         cdef int64_t ms = output.timestamp // 1_000_000
         cdef bytes packed = packed_labels(output)
         cdef dict labels = output.labels if packed is None else None
-        cdef Memory *body = &self.body
+        cdef Writer *body = &self.body
         cdef bytes call = None
         cdef Ends ends
         cdef PyObject *name
@@ -307,13 +261,13 @@ cdef class Encoder:
             found = output.label(self.call_label)
             if found is not None:
                 call = encode_text(found)
-        body.used = 0
+        body.at = body.start
         if call is not None:
             lane = _murmur2(<const uint8_t *>PyBytes_AS_STRING(call), PyBytes_GET_SIZE(call)) % count
         elif lane < 0:
             _flow_key(body, &ends)
-            lane = _murmur2(<const uint8_t *>body.at, body.used) % count
-            body.used = 0
+            lane = _murmur2(<const uint8_t *>body.start, written(body)) % count
+            body.at = body.start
         if self.key_is_partition:
             _partition_key(body, &ends, call, self.by_flow)
         else:
@@ -321,9 +275,9 @@ cdef class Encoder:
             _ends(body, &ends.src, &ends.dst)
         put_field(body, value)
         put_varint(body, FIXED_HEADERS + (len(labels) if packed is None else _count_packed(packed)))
-        put_bytes(body, self.named)
+        raw_bytes(body, self.named)
         _address_headers(body, &ends)
-        put_bytes(body, self.stamp)
+        raw_bytes(body, self.stamp)
         if packed is not None:
             _packed(body, packed)
             return lane

@@ -78,4 +78,4 @@ cdef class Calls:
     cdef void _unlink(self, Call call) noexcept
 
 
-cdef uint64_t keyed_hash(const uint8_t *text, Py_ssize_t size) noexcept nogil
+cdef uint64_t secret_hash(const void *data, Py_ssize_t size) noexcept nogil

@@ -11,14 +11,9 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.string cimport memcmp, memcpy, memmove
 
+from otus_core.inline.hashing cimport keyed_hash
+
 cdef extern from *:
-    """
-    static inline uint64_t otus_fold(uint64_t a, uint64_t b) {
-        unsigned __int128 product = (unsigned __int128)a * b;
-        return (uint64_t)product ^ (uint64_t)(product >> 64);
-    }
-    """
-    uint64_t otus_fold(uint64_t a, uint64_t b) nogil
     void prefetch "__builtin_prefetch" (const void *address) nogil
 
 cdef enum:
@@ -32,19 +27,9 @@ cdef uint64_t _secret[2]
 memcpy(_secret, <const char *>PyBytes_AS_STRING(os.urandom(16)), 16)
 
 
-cdef uint64_t keyed_hash(const uint8_t *text, Py_ssize_t size) noexcept nogil:
-    cdef uint64_t h = _secret[0] ^ <uint64_t>size
-    cdef uint64_t word = 0
-    while size >= 8:
-        memcpy(&word, text, 8)
-        h = otus_fold(h ^ _secret[1], word ^ _secret[0])
-        text += 8
-        size -= 8
-    if size > 0:
-        word = 0
-        memcpy(&word, text, size)
-        h = otus_fold(h ^ _secret[1], word ^ _secret[0])
-    return otus_fold(h, _secret[1])
+cdef uint64_t secret_hash(const void *data, Py_ssize_t size) noexcept nogil:
+    """Hash what a packet holds with this process's secret."""
+    return keyed_hash(_secret, data, size)
 
 
 cdef void *_make_room(void *items, void *inside, int count, int *room, size_t size) except NULL:
@@ -116,7 +101,7 @@ cdef class Calls:
 
     cdef uint64_t expect(self, const uint8_t *call_id, Py_ssize_t size) noexcept:
         """Give the hash of a Call-ID that will be looked for, and have its bucket come into the cache meanwhile."""
-        cdef uint64_t hashed = keyed_hash(call_id, size)
+        cdef uint64_t hashed = secret_hash(call_id, size)
         prefetch(&self.buckets[hashed & self.mask])
         return hashed
 

@@ -1,16 +1,7 @@
 from cpython.ref cimport PyObject
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, uint32_t
 
-
-# A flow key in FLOW_KEY_FORMAT.
-cdef struct Flow:
-    uint8_t src[16]
-    uint8_t dst[16]
-    uint16_t src_port
-    uint16_t dst_port
-    uint8_t version
-    uint8_t protocol
-    uint16_t zero
+from otus_core.inline.layouts cimport Flow
 
 
 cdef enum:

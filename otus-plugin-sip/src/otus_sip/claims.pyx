@@ -9,14 +9,14 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.string cimport memcmp, memset
 
-from otus_sip.calls cimport keyed_hash
+from otus_sip.calls cimport secret_hash
 
 cdef enum:
     CLAIMS_FIRST = 64
 
 
 cdef inline uint32_t _hash(const Flow *flow) noexcept nogil:
-    return <uint32_t>keyed_hash(<const uint8_t *>flow, sizeof(Flow))
+    return <uint32_t>secret_hash(flow, sizeof(Flow))
 
 
 @cython.final

@@ -1,7 +1,7 @@
-from libc.stdint cimport int32_t, uint8_t, uint16_t
+from libc.stdint cimport int32_t, uint8_t
 
 from otus_sip.calls cimport Call
-from otus_sip.claims cimport Claims, Flow
+from otus_sip.claims cimport Claims
 from otus_sip.media cimport Media
 
 

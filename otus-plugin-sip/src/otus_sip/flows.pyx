@@ -8,9 +8,11 @@ import struct
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp
 
 from otus_core import FLOW_KEY_FORMAT
+
+from otus_core.inline.layouts cimport Flow, fill_flow
 
 from otus_sip.claims cimport LAST, NO_CLAIM
 from otus_sip.description cimport MEDIA_MAX
@@ -39,6 +41,7 @@ cdef class MediaFlows:
     cdef int32_t announce(self, Call call, const Media *one, const Media *other, int32_t claims) except -2:
         """Register RTP and RTCP between two sides of one media line, both ways; gives the claims with those to them, two at most more."""
         cdef Flow flows[2]
+        cdef uint8_t protocol = TCP if one.over_tcp else UDP
         cdef Py_ssize_t count = 1
         cdef Py_ssize_t i
         cdef dict context
@@ -47,9 +50,9 @@ cdef class MediaFlows:
         if call.shown is None:
             call.shown = _text(<const uint8_t *>PyBytes_AS_STRING(call.call_id), min(PyBytes_GET_SIZE(call.call_id), CALL_ID_SHOWN_MAX))
         context = {"call_id": call.shown, "media": _kind(other), "codec": self._codec(other)}
-        _fill(&flows[0], one.version, one.over_tcp, one.address, one.port, other.address, other.port)
+        fill_flow(&flows[0], one.version, protocol, one.address, one.port, other.address, other.port)
         if not (one.mux and other.mux) and one.rtcp_version == other.rtcp_version:
-            _fill(&flows[1], one.rtcp_version, one.over_tcp, one.rtcp_address, one.rtcp_port, other.rtcp_address, other.rtcp_port)
+            fill_flow(&flows[1], one.rtcp_version, protocol, one.rtcp_address, one.rtcp_port, other.rtcp_address, other.rtcp_port)
             count = 2
         self.register(_both_ways(flows, count), context, self.ttl, True)
         for i in range(count):
@@ -102,18 +105,6 @@ cdef inline str _kind(const Media *media):
     return "audio" if media.kind_len == 5 and memcmp(media.kind, b"audio", 5) == 0 else _text(media.kind, media.kind_len)
 
 
-cdef inline void _fill(
-    Flow *flow, uint8_t version, bint over_tcp, const uint8_t *one, uint16_t one_port, const uint8_t *other, uint16_t other_port
-) noexcept:
-    memcpy(flow.src, one, 16)
-    memcpy(flow.dst, other, 16)
-    flow.src_port = one_port
-    flow.dst_port = other_port
-    flow.version = version
-    flow.protocol = TCP if over_tcp else UDP
-    flow.zero = 0
-
-
 cdef bytes _both_ways(const Flow *flows, Py_ssize_t count):
     """Give flow keys and those of the other direction."""
     cdef bytes packed = PyBytes_FromStringAndSize(NULL, 2 * count * sizeof(Flow))
@@ -121,5 +112,5 @@ cdef bytes _both_ways(const Flow *flows, Py_ssize_t count):
     cdef Py_ssize_t i
     for i in range(count):
         at[2 * i] = flows[i]
-        _fill(&at[2 * i + 1], flows[i].version, flows[i].protocol == TCP, flows[i].dst, flows[i].dst_port, flows[i].src, flows[i].src_port)
+        fill_flow(&at[2 * i + 1], flows[i].version, flows[i].protocol, flows[i].dst, flows[i].dst_port, flows[i].src, flows[i].src_port)
     return packed

@@ -6,15 +6,17 @@ Keys: ``method`` and ``request_uri``, or ``status_code`` and ``reason``; ``heade
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
-from libc.string cimport memchr, memcpy
+from libc.string cimport memchr, memcpy, strlen
+
+from otus_core.inline.json cimport copy_plain, write_ascii, write_number, write_str
+from otus_core.inline.writer cimport Writer, keep, raw, room, take
 
 from otus_sip.address cimport Address, find_parameter, is_white, read_address, value_end
+from otus_sip.folds cimport write_folded, write_text
 from otus_sip.message cimport SipMessage
-from otus_sip.plain cimport copy_plain
 from otus_sip.scan cimport CALL_ID, CONTACT, CONTENT_LENGTH, CONTENT_TYPE, FROM, REQUEST, TO, VIA, Field, number
 from otus_sip.sdp_json cimport write_description
 from otus_sip.verdict cimport fault_of
-from otus_sip.writer cimport Writer, keep, raw, room, take, write_escaped, write_number, write_string, write_value
 
 cdef enum:
     PAIR = 8                    # what stands around a name and a value: ["",""],
@@ -48,20 +50,22 @@ cdef int _message(Writer *out, SipMessage message) except -1:
     fault = fault_of(message)
     if fault != NULL:
         raw(out, b',"malformed":', 13)
-        write_value(out, [fault.decode("ascii")])
+        raw(out, b"[", 1)
+        write_ascii(out, <const uint8_t *>fault, strlen(fault))
+        raw(out, b"]", 1)
     return raw(out, b"}", 1)
 
 
 cdef int _start_line(Writer *out, SipMessage message) except -1:
     if message.line.kind == REQUEST:
         raw(out, b'{"method":', 10)
-        write_string(out, message.data, message.line.method_len)
+        write_text(out, message.data, message.line.method_len)
         raw(out, b',"request_uri":', 15)
-        return write_string(out, message.data + message.line.uri, message.line.uri_len)
+        return write_text(out, message.data + message.line.uri, message.line.uri_len)
     raw(out, b'{"status_code":', 15)
     write_number(out, message.line.status)
     raw(out, b',"reason":', 10)
-    return write_string(out, message.data + message.line.reason, message.line.reason_len)
+    return write_text(out, message.data + message.line.reason, message.line.reason_len)
 
 
 cdef int _headers(Writer *out, SipMessage message) except -1:
@@ -80,9 +84,9 @@ cdef int _headers(Writer *out, SipMessage message) except -1:
             out.at = target + PAIR + field.name_len + field.value_len
         else:
             raw(out, b"[", 1)
-            write_escaped(out, message.data + field.name, field.name_len)
+            write_folded(out, message.data + field.name, field.name_len)
             raw(out, b",", 1)
-            write_escaped(out, message.data + field.value, field.value_len)
+            write_folded(out, message.data + field.value, field.value_len)
             raw(out, b"],", 2)
         field += 1
     if message.count:
@@ -96,12 +100,12 @@ cdef int _identity(Writer *out, SipMessage message) except -1:
     cdef Py_ssize_t length = 0
     if message.value_of(CALL_ID, &value, &length):
         raw(out, b',"call_id":', 11)
-        write_string(out, value, length)
+        write_text(out, value, length)
     if message.cseq_number >= 0 and message.cseq_method != NULL:
         raw(out, b',"cseq":{"number":', 18)
         write_number(out, message.cseq_number)
         raw(out, b',"method":', 10)
-        write_string(out, message.cseq_method, message.cseq_method_len)
+        write_text(out, message.cseq_method, message.cseq_method_len)
         raw(out, b"}", 1)
     if message.first[FROM] >= 0:
         raw(out, b',"from":', 8)
@@ -122,16 +126,16 @@ cdef int _party(Writer *out, SipMessage message, const Address *found) except -1
     cdef const uint8_t *tag = NULL
     cdef Py_ssize_t tag_len = 0
     raw(out, b'{"uri":', 7)
-    write_string(out, found.uri, found.uri_len if found.uri != NULL else 0)
+    write_text(out, found.uri, found.uri_len if found.uri != NULL else 0)
     if found.display_len > 0:
         raw(out, b',"display":', 11)
         if found.quoted and memchr(found.display, 92, found.display_len) != NULL:
-            write_value(out, message.display_text(found))
+            write_str(out, message.display_text(found))
         else:
-            write_string(out, found.display, found.display_len)
+            write_text(out, found.display, found.display_len)
     if find_parameter(found.parameters, found.parameters_len, b"tag", 3, &tag, &tag_len):
         raw(out, b',"tag":', 7)
-        write_string(out, tag, tag_len)
+        write_text(out, tag, tag_len)
     return raw(out, b"}", 1)
 
 
@@ -156,7 +160,7 @@ cdef int _list(Writer *out, SipMessage message, int header) except -1:
             first = False
             if header == CONTACT:
                 read_address(message.data + at, step, &found)
-                write_string(out, found.uri, found.uri_len if found.uri != NULL else 0)
+                write_text(out, found.uri, found.uri_len if found.uri != NULL else 0)
             else:
                 size = step
                 while size and is_white(message.data[at]):
@@ -165,7 +169,7 @@ cdef int _list(Writer *out, SipMessage message, int header) except -1:
                     step -= 1
                 while size and is_white(message.data[at + size - 1]):
                     size -= 1
-                write_string(out, message.data + at, size)
+                write_text(out, message.data + at, size)
             at += step + 1
     return raw(out, b"]", 1)
 
@@ -175,7 +179,7 @@ cdef int _content(Writer *out, SipMessage message) except -1:
     cdef Py_ssize_t length = 0
     if message.value_of(CONTENT_TYPE, &value, &length):
         raw(out, b',"content_type":', 16)
-        write_string(out, value, length)
+        write_text(out, value, length)
     if message.value_of(CONTENT_LENGTH, &value, &length):
         length = number(value, length)
         if length >= 0:

@@ -27,7 +27,7 @@ from otus_sip.scan cimport (
 )
 from otus_sip.sdp cimport read_sdp
 from otus_sip.verdict cimport verdict
-from otus_sip.writer cimport unfolded
+from otus_sip.folds cimport unfolded
 
 LONG_NAMES = {
     "a": "accept-contact", "b": "referred-by", "c": "content-type", "d": "request-disposition", "e": "content-encoding", "f": "from",

@@ -4,12 +4,14 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcpy, strlen
 
+from otus_core.inline.labels cimport put_label
+from otus_core.inline.writer cimport Writer, keep, take
+
 from otus_sip.address cimport Address
 from otus_sip.labels cimport message_label
 from otus_sip.message cimport SipMessage
 from otus_sip.scan cimport CALL_ID, FROM, REQUEST, TO, VIA
 from otus_sip.verdict cimport fault_of
-from otus_sip.writer cimport Writer, keep, raw, room, take
 
 cdef enum:
     STATUS_AT = 8               # SIP/2.0 200
@@ -32,34 +34,19 @@ cdef bytes message_packed_labels(SipMessage message):
 cdef int _labels(Writer *out, SipMessage message) except -1:
     cdef const char *fault
     if message.line.kind == REQUEST:
-        _put(out, b"sip.method", 10, message.data, message.line.method_len)
+        put_label(out, b"sip.method", 10, message.data, message.line.method_len)
     else:
-        _put(out, b"sip.status_code", 15, message.data + STATUS_AT, STATUS_LEN)
+        put_label(out, b"sip.status_code", 15, message.data + STATUS_AT, STATUS_LEN)
     if message.cseq_method != NULL:
-        _put(out, b"sip.cseq_method", 15, message.cseq_method, message.cseq_method_len)
+        put_label(out, b"sip.cseq_method", 15, message.cseq_method, message.cseq_method_len)
     _put_field(out, message, b"sip.call_id", 11, CALL_ID)
     _put_uri(out, message, b"sip.from_uri", 12, FROM)
     _put_uri(out, message, b"sip.to_uri", 10, TO)
     _put_field(out, message, b"sip.via", 7, VIA)
     fault = fault_of(message)
     if fault != NULL:
-        _put(out, b"sip.malformed", 13, <const uint8_t *>fault, strlen(fault))
+        put_label(out, b"sip.malformed", 13, <const uint8_t *>fault, strlen(fault))
     return _put_text(out, message, b"sip.trailing_bytes", 18) if message.trailing_size() else 0
-
-
-cdef int _put(Writer *out, const char *name, uint32_t name_len, const uint8_t *text, Py_ssize_t n) except -1:
-    room(out, 8 + name_len + n)
-    _put_length(out, name_len)
-    _put_length(out, <uint32_t>n)
-    raw(out, name, name_len)
-    return raw(out, <const char *>text, n)
-
-
-cdef inline void _put_length(Writer *out, uint32_t length) noexcept:
-    cdef int i
-    for i in range(4):
-        out.at[i] = <char>(length >> (8 * i) & 255)
-    out.at += 4
 
 
 cdef int _put_field(Writer *out, SipMessage message, const char *name, uint32_t name_len, int header) except -1:
@@ -71,7 +58,7 @@ cdef int _put_field(Writer *out, SipMessage message, const char *name, uint32_t 
     text = message.data + message.fields[i].value
     if message.fields[i].folded or (header == VIA and _is_repeated(message, i)) or not _is_ascii(text, message.fields[i].value_len):
         return _put_text(out, message, name, name_len)
-    return _put(out, name, name_len, text, message.fields[i].value_len) if message.fields[i].value_len else 0
+    return put_label(out, name, name_len, text, message.fields[i].value_len) if message.fields[i].value_len else 0
 
 
 cdef bint _is_repeated(SipMessage message, Py_ssize_t first) noexcept nogil:
@@ -88,7 +75,7 @@ cdef int _put_uri(Writer *out, SipMessage message, const char *name, uint32_t na
         return 0
     if not _is_ascii(found.uri, found.uri_len) or memchr(found.uri, 10, found.uri_len) != NULL:
         return _put_text(out, message, name, name_len)
-    return _put(out, name, name_len, found.uri, found.uri_len)
+    return put_label(out, name, name_len, found.uri, found.uri_len)
 
 
 cdef int _put_text(Writer *out, SipMessage message, const char *name, uint32_t name_len) except -1:
@@ -97,7 +84,7 @@ cdef int _put_text(Writer *out, SipMessage message, const char *name, uint32_t n
     if label is None:
         return 0
     text = (<str>label).encode()
-    return _put(out, name, name_len, <const uint8_t *>PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+    return put_label(out, name, name_len, <const uint8_t *>PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
 
 
 cdef bint _is_ascii(const uint8_t *text, Py_ssize_t n) noexcept nogil:

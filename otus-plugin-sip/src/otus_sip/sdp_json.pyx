@@ -3,8 +3,11 @@
 In: the description. Out: ``"sdp":{…}`` in the writer.
 """
 
+from otus_core.inline.json cimport write_number
+from otus_core.inline.writer cimport raw
+
 from otus_sip.description cimport FORMATS_MAX, Description, Medium, Text, next_rtpmap, next_word, read_description
-from otus_sip.writer cimport raw, write_number, write_string
+from otus_sip.folds cimport write_text
 
 
 cdef int write_description(Writer *out, const uint8_t *data, Py_ssize_t size) except -1:
@@ -27,7 +30,7 @@ cdef int write_description(Writer *out, const uint8_t *data, Py_ssize_t size) ex
 cdef int _write_text(Writer *out, Text *text) except -1:
     if text.start == NULL:
         return raw(out, b"null", 4)
-    return write_string(out, text.start, text.size)
+    return write_text(out, text.start, text.size)
 
 
 cdef int _write_medium(Writer *out, Medium *medium) except -1:
@@ -64,7 +67,7 @@ cdef int _write_formats(Writer *out, Text rest) except -1:
     while word.size and count < FORMATS_MAX:
         if count:
             raw(out, b",", 1)
-        write_string(out, word.start, word.size)
+        write_text(out, word.start, word.size)
         count += 1
         word = next_word(&rest)
     return 0
@@ -76,6 +79,6 @@ cdef int _write_rtpmaps(Writer *out, Text attributes) except -1:
     while count < FORMATS_MAX and next_rtpmap(&attributes, &value):
         if count:
             raw(out, b",", 1)
-        write_string(out, value.start, value.size)
+        write_text(out, value.start, value.size)
         count += 1
     return 0

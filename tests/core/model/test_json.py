@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
 from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 import attrs
@@ -46,6 +48,17 @@ def test_a_tunnelled_and_tagged_packet_says_so() -> None:
     assert value["outer_src_ip"] == "2001:db8::1"
     assert value["outer_dst_ip"] == "2001:db8::2"
     assert (value["tunnel"], value["vni"], value["vlans"]) == ("vxlan", 0, [7, 8])
+
+
+GROUPS = st.lists(st.sampled_from([0, 0, 0, 1, 0xA0, 0x1000, 0xFFFF]), min_size=8, max_size=8)
+
+
+@given(st.ip_addresses() | GROUPS.map(lambda groups: IPv6Address(struct.pack("!8H", *groups))))
+def test_addresses_are_printed_as_python_prints_them(address: IPv4Address | IPv6Address) -> None:
+    value = decoded(src_ip=str(address), dst_ip=str(address))
+    mapped = isinstance(address, IPv6Address) and address.ipv4_mapped  # Python 3.13 prints the last 32 bits dotted
+    assert value["src_ip"] == value["dst_ip"]
+    assert value["src_ip"] == str(address) or (mapped and ip_address(value["src_ip"]) == address)
 
 
 @given(st.integers(0, 4_000_000_000 * 10**9))

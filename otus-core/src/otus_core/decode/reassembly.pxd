@@ -88,8 +88,6 @@ cdef class Reassembly:
     cdef void advance(self, int64_t now) noexcept
     cdef void finish(self) noexcept
 
-    cdef uint64_t _mix(self, uint64_t a, uint64_t b) noexcept
-    cdef uint32_t _hash(self, const GroupKey *key) noexcept
     cdef Group *_find(self, const GroupKey *key, uint32_t bucket) noexcept
     cdef Group *_open(self, Piece *piece, uint32_t bucket, uint32_t source) except NULL
     cdef int _hold(self, Group *group, Fragment *after, Piece *piece) except -1

@@ -23,18 +23,10 @@ from libc.string cimport memcmp, memcpy
 
 import os
 
+from otus_core.inline.hashing cimport keyed_hash
 from otus_core.model.accounts cimport Accounts
 
 OUTCOMES = ("timeout", "overlap", "duplicate", "limit", "too_large", "bad_fragment", "incomplete")
-
-cdef extern from *:
-    """
-    static inline unsigned long long otus_fold(unsigned long long a, unsigned long long b) {
-        unsigned __int128 product = (unsigned __int128)a * b;
-        return (unsigned long long)product ^ (unsigned long long)(product >> 64);
-    }
-    """
-    uint64_t otus_fold(uint64_t a, uint64_t b) noexcept nogil
 
 cdef enum Outcome:
     TIMEOUT = 0
@@ -76,9 +68,8 @@ cdef class Reassembly:
         while buckets < self.max_groups:
             buckets *= 2
         self.mask = buckets - 1
-        secret = os.urandom(16)
-        self.secret[0] = int.from_bytes(secret[:8], "little") | 1
-        self.secret[1] = int.from_bytes(secret[8:], "little") | 1
+        # Nobody outside can choose addresses and ids that meet in one bucket, or in one place of sources.
+        memcpy(self.secret, PyBytes_AS_STRING(os.urandom(16)), 16)
         self.buckets = <Group **>calloc(buckets, sizeof(Group *))
         self.sources = <Source *>calloc(SOURCES, sizeof(Source))
         if self.buckets == NULL or self.sources == NULL:
@@ -106,10 +97,10 @@ cdef class Reassembly:
             return self._refuse(BAD_FRAGMENT)
         if piece.length > DATAGRAM_MAX or end + piece.head > DATAGRAM_MAX:
             return self._refuse(TOO_LARGE)
-        hashed = self._hash(&piece.key)
+        hashed = <uint32_t>keyed_hash(self.secret, &piece.key, sizeof(GroupKey))
         group = self._find(&piece.key, hashed & self.mask)
         if group == NULL:
-            source = <uint32_t>self._mix(piece.key.src[0] ^ self.secret[1], piece.key.src[1]) & (SOURCES - 1)
+            source = <uint32_t>keyed_hash(self.secret, piece.key.src, 16) & (SOURCES - 1)
             if not self._make_room(NULL, source, piece.length):
                 return self._refuse(LIMIT)
             return self._hold(self._open(piece, hashed & self.mask, source), NULL, piece)
@@ -152,15 +143,6 @@ cdef class Reassembly:
         """The capture has ended: give up on everything."""
         while self.oldest != NULL:
             self._discard(self.oldest, INCOMPLETE, 0)
-
-    cdef uint64_t _mix(self, uint64_t a, uint64_t b) noexcept:
-        return otus_fold(a ^ self.secret[0], b ^ self.secret[1])
-
-    cdef uint32_t _hash(self, const GroupKey *key) noexcept:
-        """Hash with a secret, so that nobody can choose addresses and ids that meet in one bucket."""
-        cdef uint64_t a = self._mix(key.src[0], key.src[1])
-        cdef uint64_t b = self._mix(key.dst[0] ^ a, key.dst[1])
-        return <uint32_t>self._mix(key.scope ^ b, key.rest ^ a)
 
     cdef Group *_find(self, const GroupKey *key, uint32_t bucket) noexcept:
         cdef Group *group = self.buckets[bucket]

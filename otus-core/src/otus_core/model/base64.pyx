@@ -8,7 +8,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
-from otus_core.model.writer cimport room
+from otus_core.inline.writer cimport room
 
 cdef extern from *:
     """

@@ -1,15 +1,6 @@
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
-
-# A directed 5-tuple as FLOW_KEY_FORMAT has it: 40 bytes, no padding, so that equal keys are equal bytes.
-cdef struct Flow:
-    uint8_t src[16]             # in network order, IPv4 in the first four bytes, the others 0
-    uint8_t dst[16]
-    uint16_t src_port
-    uint16_t dst_port
-    uint8_t version             # 4 or 6
-    uint8_t protocol
-    uint16_t zero
+from otus_core.inline.layouts cimport Flow
 
 
 cdef class FlowKey:

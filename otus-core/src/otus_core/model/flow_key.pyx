@@ -8,6 +8,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcmp, memcpy, memset
 
+from otus_core.inline.hashing cimport keyed_hash
 from otus_core.model.packet cimport ip_object
 
 FLOW_KEY_FORMAT = "=16s16sHHBBH"
@@ -15,28 +16,13 @@ FLOW_KEY_FORMAT = "=16s16sHHBBH"
 
 assert struct.calcsize(FLOW_KEY_FORMAT) == sizeof(Flow) == 40
 
-cdef extern from *:
-    """
-    static inline uint64_t otus_fold(uint64_t a, uint64_t b) {
-        unsigned __int128 product = (unsigned __int128)a * b;
-        return (uint64_t)product ^ (uint64_t)(product >> 64);
-    }
-    """
-    uint64_t otus_fold(uint64_t a, uint64_t b) nogil
-
-# Addresses and ports come from packets, so the hash is keyed: nobody outside can aim for one bucket.
 cdef uint64_t _secret[2]
 memcpy(_secret, <const char *>PyBytes_AS_STRING(os.urandom(16)), 16)
 
 
 cdef uint64_t flow_hash(const Flow *flow) noexcept nogil:
-    cdef uint64_t words[5]
-    cdef uint64_t h = _secret[0]
-    cdef int i
-    memcpy(words, flow, 40)
-    for i in range(5):
-        h = otus_fold(h ^ _secret[1], words[i] ^ _secret[0])
-    return h
+    """Hash a flow: addresses and ports come from packets, so the hash is keyed."""
+    return keyed_hash(_secret, flow, sizeof(Flow))
 
 
 @cython.final

@@ -1,7 +1,8 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from otus_core.model.flow_key cimport Flow, FlowKey
+from otus_core.inline.layouts cimport Flow
+from otus_core.model.flow_key cimport FlowKey
 
 
 # A registered flow. The links are indices of other entries.

@@ -12,7 +12,8 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memset
 
 from otus_core.errors import FlowContextRefused
-from otus_core.model.flow_key cimport Flow, FlowKey, flow_hash, packed_flows
+from otus_core.inline.layouts cimport Flow
+from otus_core.model.flow_key cimport FlowKey, flow_hash, packed_flows
 
 cdef extern from "Python.h":
     bint PyUnicode_IS_ASCII(object)

@@ -1,15 +1,6 @@
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t
 
-
-# One record of a batch's index: 32 bytes, native order.
-cdef struct FrameRecord:
-    int64_t timestamp
-    uint64_t offset
-    uint32_t capture_len
-    uint32_t orig_len
-    int32_t interface_index
-    uint16_t link_type
-    uint16_t reserved
+from otus_core.inline.layouts cimport FrameRecord
 
 
 cdef class FrameBatch:

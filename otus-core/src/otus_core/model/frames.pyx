@@ -5,6 +5,9 @@ import struct
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t, uint64_t
+
+from otus_core.inline.layouts cimport FrameRecord
 
 FRAME_INDEX_FORMAT = "=qQIIiHH"
 """``struct`` format of one index record: timestamp (ns), offset in the buffer, capture_len, orig_len, interface_index, link_type, 0."""

@@ -10,15 +10,17 @@ import attrs
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_Next
 from cpython.ref cimport PyObject
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memcpy
 
+from otus_core.inline.json cimport write_number, write_str, write_utf8
+from otus_core.inline.labels cimport Label, next_label
+from otus_core.inline.text cimport ADDRESS_MAX, print_address, print_padded
+from otus_core.inline.writer cimport Writer, keep, raw, raw_bytes, room, take
 from otus_core.model.base64 cimport write_base64
 from otus_core.model.labels cimport packed_labels
 from otus_core.model.output cimport OutputPacket
-from otus_core.model.packet cimport Layers, ip_text
-from otus_core.model.writer cimport (
-    Writer, keep, raw, raw_bytes, room, take, write_number, write_rfc3339, write_string, write_utf8,
-)
+from otus_core.model.packet cimport Layers
 
 from otus_core.model.packet import TUNNEL_NAMES
 
@@ -60,53 +62,32 @@ cdef bytes _payload(object payload):
 
 cdef int _ip(Writer *out, const uint8_t *address, int version) except -1:
     """Write an address and the quote behind it; the one before it stands with the key."""
-    cdef char *target
-    cdef int i
-    if version != 4:
-        raw_bytes(out, ip_text(address, version))
-        return raw(out, b'"', 1)
-    target = room(out, 16)
-    for i in range(4):
-        if address[i] >= 100:
-            target[0] = 48 + address[i] // 100
-            target += 1
-        if address[i] >= 10:
-            target[0] = 48 + address[i] // 10 % 10
-            target += 1
-        target[0] = 48 + address[i] % 10
-        target[1] = c"."
-        target += 2
-    (target - 1)[0] = c'"'
-    out.at = target
+    cdef char *target = print_address(room(out, ADDRESS_MAX + 1), address, version)
+    target[0] = c'"'
+    out.at = target + 1
     return 0
+
+
+cdef int _text(Writer *out, object text) except -1:
+    """Write a str, or whatever stands in its place, as a string."""
+    return write_str(out, <str>text if type(text) is str else str(text))
 
 
 cdef int _packed(Writer *out, bytes packed) except -1:
     """Write packed labels. Raises ValueError when lengths do not fit."""
     cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(packed)
     cdef const uint8_t *end = at + PyBytes_GET_SIZE(packed)
-    cdef uint32_t name_len
-    cdef uint32_t text_len
+    cdef Label label
     cdef bint first = True
     while at < end:
-        if end - at < 8:
-            raise ValueError("packed labels are cut short")
-        name_len, text_len = _little_endian(at), _little_endian(at + 4)
-        at += 8
-        if <uint64_t>name_len + text_len > <uint64_t>(end - at):
-            raise ValueError("packed labels are cut short")
+        at = next_label(at, end, &label)
         if not first:
             raw(out, b",", 1)
         first = False
-        write_utf8(out, at, name_len)
+        write_utf8(out, label.name, label.name_len)
         raw(out, b":", 1)
-        write_utf8(out, at + name_len, text_len)
-        at += <Py_ssize_t>name_len + text_len
+        write_utf8(out, label.text, label.text_len)
     return 0
-
-
-cdef inline uint32_t _little_endian(const uint8_t *at) noexcept:
-    return at[0] | <uint32_t>at[1] << 8 | <uint32_t>at[2] << 16 | <uint32_t>at[3] << 24
 
 
 cdef int _labels(Writer *out, dict labels) except -1:
@@ -118,9 +99,9 @@ cdef int _labels(Writer *out, dict labels) except -1:
         if not first:
             raw(out, b",", 1)
         first = False
-        write_string(out, <object>key)
+        _text(out, <object>key)
         raw(out, b":", 1)
-        write_string(out, <object>value)
+        _text(out, <object>value)
     return 0
 
 
@@ -133,7 +114,7 @@ cdef int _tunnel_and_tags(Writer *out, Layers *at) except -1:
         _ip(out, at.outer_dst, at.outer_version)
     if at.tunnel:
         raw(out, b',"tunnel":', 10)
-        write_string(out, TUNNEL_NAMES[at.tunnel])
+        _text(out, TUNNEL_NAMES[at.tunnel])
     if at.has_vni:
         raw(out, b',"vni":', 7)
         write_number(out, at.vni)
@@ -145,6 +126,51 @@ cdef int _tunnel_and_tags(Writer *out, Layers *at) except -1:
             write_number(out, at.vlans[1])
         raw(out, b"]", 1)
     return 0
+
+
+# The second of the last time that was written, and its text: a message is seldom a second later than the one before.
+cdef int64_t _last_second = -1
+cdef char _second_text[32]
+
+
+cdef int _rfc3339(Writer *out, int64_t ns) except -1:
+    """Write ``"2026-02-21T10:30:00.123456789Z"``."""
+    global _last_second
+    cdef int64_t second
+    cdef char *target = room(out, 32)
+    if ns < 0:
+        ns = 0
+    second = ns // 1_000_000_000
+    if second != _last_second:
+        _print_second(_second_text, second)
+        _last_second = second
+    memcpy(target, _second_text, 32)
+    print_padded(target + 21, ns - second * 1_000_000_000, 9)
+    out.at += 32
+    return 0
+
+
+cdef void _print_second(char *target, int64_t second) noexcept:
+    """Days to civil date for years from 1970 on, by 400-year eras of 146,097 days that begin in March."""
+    cdef int64_t day_of_era, year_of_era, day_of_year, month, day, year
+    cdef int64_t days = second // 86400 + 719468
+    cdef int64_t second_of_day = second % 86400
+    day_of_era = days % 146097
+    year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
+    year = year_of_era + days // 146097 * 400
+    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    month = (5 * day_of_year + 2) // 153
+    day = day_of_year - (153 * month + 2) // 5 + 1
+    month = month + 3 if month < 10 else month - 9
+    if month <= 2:
+        year += 1
+    memcpy(target, b'"0000-00-00T00:00:00.000000000Z"', 32)
+    print_padded(target + 1, year, 4)
+    print_padded(target + 6, month, 2)
+    print_padded(target + 9, day, 2)
+    print_padded(target + 12, second_of_day // 3600, 2)
+    print_padded(target + 15, second_of_day // 60 % 60, 2)
+    print_padded(target + 18, second_of_day % 60, 2)
 
 
 cdef bint _wants_rfc3339(object timestamp) except -1:
@@ -162,14 +188,14 @@ cdef int _object(Writer *out, OutputPacket output, bint rfc3339) except -1:
     cdef bytes packed = packed_labels(output)
     cdef dict labels = output.labels if packed is None else None
     raw(out, b'{"task_id":', 11)
-    write_string(out, output.task_id)
+    _text(out, output.task_id)
     raw(out, b',"agent_id":', 12)
-    write_string(out, output.agent_id)
+    _text(out, output.agent_id)
     raw(out, b',"pipeline_id":', 15)
     write_number(out, output.pipeline_id)
     raw(out, b',"timestamp":', 13)
     if rfc3339:
-        write_rfc3339(out, at.timestamp)
+        _rfc3339(out, at.timestamp)
     else:
         write_number(out, at.timestamp // 1_000_000)
     raw(out, b',"src_ip":"', 11)
@@ -189,7 +215,7 @@ cdef int _object(Writer *out, OutputPacket output, bint rfc3339) except -1:
     else:
         _packed(out, packed)
     raw(out, b'},"payload_type":', 17)
-    write_string(out, output.payload_type)
+    _text(out, output.payload_type)
     raw(out, b',"payload":', 11)
     raw_bytes(out, payload)
     raw(out, b',"raw_payload":', 15)

@@ -61,5 +61,4 @@ cdef class DecodedPacket:
 
 
 cdef object ip_object(const uint8_t *address, int version)
-cdef bytes ip_text(const uint8_t *address, int version)
 cdef tuple _vlans(Layers *at)

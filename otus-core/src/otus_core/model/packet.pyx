@@ -15,7 +15,6 @@ TUNNEL_NAMES = (None, "vxlan", "gre", "erspan", "geneve", "ipip", "gtpu")
 
 # Addresses seen lately, so that a busy peer's object is made once. Cleared when full: packets cannot make it grow.
 cdef dict _ip_objects = {}
-cdef dict _ip_texts = {}
 cdef enum:
     IP_CACHE_MAX = 16384
 
@@ -32,35 +31,6 @@ cdef object ip_object(const uint8_t *address, int version):
         found = IPv4Address(packed) if version == 4 else IPv6Address(packed)
         _ip_objects[packed] = found
     return found
-
-
-cdef bytes ip_text(const uint8_t *address, int version):
-    """Give an address as ASCII text, empty for version 0."""
-    cdef char text[16]
-    cdef char *at = text
-    cdef int i
-    if version == 0:
-        return b""
-    if version == 4:
-        for i in range(4):
-            if address[i] >= 100:
-                at[0] = 48 + address[i] // 100
-                at += 1
-            if address[i] >= 10:
-                at[0] = 48 + address[i] // 10 % 10
-                at += 1
-            at[0] = 48 + address[i] % 10
-            at[1] = c"."
-            at += 2
-        return PyBytes_FromStringAndSize(text, at - text - 1)
-    cdef bytes packed = PyBytes_FromStringAndSize(<const char *>address, 16)
-    found = _ip_texts.get(packed)
-    if found is None:
-        if len(_ip_texts) >= IP_CACHE_MAX:
-            _ip_texts.clear()
-        found = str(IPv6Address(packed)).encode()
-        _ip_texts[packed] = found
-    return <bytes>found
 
 
 cdef tuple _vlans(Layers *at):
