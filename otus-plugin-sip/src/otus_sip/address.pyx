@@ -3,7 +3,7 @@
 In: a header's value as it stands in the message, folds included. Out: pointers into it. Every step goes forward.
 """
 
-from libc.string cimport memchr
+from libc.string cimport memchr, memcmp
 
 from otus_sip.scan cimport same_text
 
@@ -128,12 +128,24 @@ cdef inline void _set_parameters(const uint8_t *text, Py_ssize_t at, Py_ssize_t 
     found.parameters_len = size - at
 
 
+cdef inline Py_ssize_t _value_end(const uint8_t *text, Py_ssize_t at, Py_ssize_t size) noexcept nogil:
+    while at < size and text[at] != c";" and text[at] != c"," and not is_white(text[at]):
+        at += 1
+    return at
+
+
 cdef bint find_parameter(const uint8_t *text, Py_ssize_t size, const char *name, Py_ssize_t name_len,
                          const uint8_t **value, Py_ssize_t *value_len) noexcept nogil:
     """Find ``;name=value`` (the name in lower case); a parameter without a value gives length 0."""
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t start
     cdef Py_ssize_t end
+    start = name_len + 2
+    # Nearly always it is the first one, written without blanks.
+    if size > start and text[0] == c";" and text[start - 1] == c"=" and text[start] > 32 and memcmp(text + 1, name, name_len) == 0:
+        value[0] = text + start
+        value_len[0] = _value_end(text, start, size) - start
+        return True
     while at < size:
         if text[at] == 34:
             end = _quoted_end(text, at, size)
@@ -158,11 +170,8 @@ cdef bint find_parameter(const uint8_t *text, Py_ssize_t size, const char *name,
             start += 1
             while start < size and is_white(text[start]):
                 start += 1
-            end = start
-            while end < size and text[end] != c";" and text[end] != c"," and not is_white(text[end]):
-                end += 1
             value[0] = text + start
-            value_len[0] = end - start
+            value_len[0] = _value_end(text, start, size) - start
         return True
     return False
 

@@ -38,6 +38,21 @@ cdef inline bint blank(uint8_t c) noexcept nogil:
     return c == 32 or c == 9
 
 
+cdef inline Text next_word(Text *rest) noexcept nogil:
+    """Take the next word; its size is 0 when there is none."""
+    cdef Text word
+    cdef const uint8_t *at = rest.start
+    cdef const uint8_t *end = at + rest.size
+    while at < end and blank(at[0]):
+        at += 1
+    word.start = at
+    while at < end and not blank(at[0]):
+        at += 1
+    word.size = at - word.start
+    rest.start = at
+    rest.size = end - at
+    return word
+
+
 cdef void read_description(const uint8_t *data, Py_ssize_t size, Description *found) noexcept nogil
-cdef Text next_word(Text *rest) noexcept nogil
 cdef bint next_rtpmap(Text *attributes, Text *value) noexcept nogil

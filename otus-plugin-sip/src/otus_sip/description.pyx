@@ -10,7 +10,7 @@ from libc.string cimport memchr, memcmp, memset
 from otus_sip.scan cimport number, same_text
 
 
-cdef Py_ssize_t _line(const uint8_t *data, Py_ssize_t size, Py_ssize_t *at, Text *value) noexcept nogil:
+cdef inline Py_ssize_t _line(const uint8_t *data, Py_ssize_t size, Py_ssize_t *at, Text *value) noexcept nogil:
     """Take the next line, without blanks at its end; gives its letter, and 0 for what is no line of a description."""
     cdef const uint8_t *start = data + at[0]
     cdef const uint8_t *newline = <const uint8_t *>memchr(start, 10, size - at[0])
@@ -23,20 +23,6 @@ cdef Py_ssize_t _line(const uint8_t *data, Py_ssize_t size, Py_ssize_t *at, Text
     value.start = start + 2
     value.size = length - 2
     return start[0]
-
-
-cdef Text next_word(Text *rest) noexcept nogil:
-    """Take the next word; its size is 0 when there is none."""
-    cdef Text word
-    while rest.size and blank(rest.start[0]):
-        rest.start += 1
-        rest.size -= 1
-    word.start = rest.start
-    while rest.size and not blank(rest.start[0]):
-        rest.start += 1
-        rest.size -= 1
-    word.size = rest.start - word.start
-    return word
 
 
 cdef bint next_rtpmap(Text *attributes, Text *value) noexcept nogil:
@@ -96,7 +82,7 @@ cdef inline void _end(Medium *medium, const uint8_t *end) noexcept nogil:
         medium.attributes.size = end - medium.attributes.start
 
 
-cdef void _read_medium(Description *found, Medium *medium, Text rest) noexcept nogil:
+cdef inline void _read_medium(Description *found, Medium *medium, Text rest) noexcept nogil:
     """``audio 49170 RTP/AVP 0 8``; a port may carry a count, ``49170/2``."""
     cdef Text port
     cdef const uint8_t *slash
@@ -130,7 +116,7 @@ cdef Text _address(Text rest) noexcept nogil:
     return address
 
 
-cdef void _read_attribute(Description *found, Medium *medium, Text *value) noexcept nogil:
+cdef inline void _read_attribute(Description *found, Medium *medium, Text *value) noexcept nogil:
     cdef Py_ssize_t digits = 0
     cdef Py_ssize_t port
     cdef Text rest

@@ -90,6 +90,8 @@ cdef bint has_sip_field(const uint8_t *data, Py_ssize_t size) noexcept nogil:
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t end
     cdef const uint8_t *newline
+    if size > 4 and memcmp(data, b"Via:", 4) == 0 and memchr(data, 10, size) != NULL:   # what nearly every message begins with
+        return True
     while at < size:
         newline = <const uint8_t *>memchr(data + at, 10, size - at)
         if newline == NULL:
@@ -113,6 +115,10 @@ cdef Py_ssize_t skip_crlf(const uint8_t *data, Py_ssize_t size) noexcept nogil:
     return at
 
 
+cdef inline bint _is_version(const uint8_t *text) noexcept nogil:
+    return memcmp(text, b"SIP/2.0", 7) == 0 or same_text(text, b"sip/2.0", 7)
+
+
 cdef int classify(const uint8_t *data, Py_ssize_t size, Line *line) noexcept nogil:
     """Look at the first line; ``data`` begins with it. Off the configured ports only known methods and sound lines are SIP: that is the caller's to judge."""
     cdef const uint8_t *newline
@@ -129,10 +135,10 @@ cdef int classify(const uint8_t *data, Py_ssize_t size, Line *line) noexcept nog
     if length and data[length - 1] == 13:
         length -= 1
     # RFC 3261 §7.1: the version is written in capitals, and read in any case
-    if (data[0] == c"S" or data[0] == c"s") and length >= 11 and same_text(data, b"sip/2.0 ", 8) and _status(data, length, line):
+    if length >= 11 and (data[0] | 32) == c"s" and _is_version(data) and data[7] == 32 and _status(data, length, line):
         line.kind = RESPONSE
         return RESPONSE
-    if length >= 14 and data[length - 8] == 32 and same_text(data + length - 7, b"sip/2.0", 7):
+    if length >= 14 and data[length - 8] == 32 and _is_version(data + length - 7):
         space = <const uint8_t *>memchr(data, 32, length)
         if _request(data, length, space - data, line):
             line.kind = REQUEST
