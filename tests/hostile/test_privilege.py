@@ -17,7 +17,7 @@ import pytest
 from otus_core.task.seccomp import CLONE, CLONE3, REFUSED, X86_ONLY
 from tests import needs
 from tests.e2e.node import Node, task
-from tests.live.net import OTUS, children_of, has_ring
+from tests.live.net import OTUS, at_rest, children_of, has_ring
 from tests.patience import PATIENCE_S, wait
 
 NET_RAW = 1 << 13
@@ -73,6 +73,35 @@ def test_workers_of_files_have_no_privilege(call: Path) -> None:
             sealed(pid)
 
 
+def test_a_run_of_one_process_has_none_either(call: Path, tmp_path: Path) -> None:
+    """Its files are open by then, the summary's too, which root's name alone would no longer open."""
+    summary = folder_of_another(tmp_path) / "summary.json"
+    with running(call, "--speed", 0.01, "--summary-json", summary) as process:
+        wait(lambda: is_sealed(process.pid), what="it has given up what it had")
+        sealed(process.pid)
+        at_rest(process.pid)
+    assert json.loads(summary.read_text())["unaccounted"] == 0
+
+
+def folder_of_another(tmp_path: Path) -> Path:
+    """Give a folder that is another user's alone, where that can be."""
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        os.chown(folder, 4321, 4321)
+    return folder
+
+
+def test_a_summary_that_is_there_stays_until_there_is_another(call: Path, tmp_path: Path) -> None:
+    summary = tmp_path / "summary.json"
+    summary.write_text("x" * 100_000)
+    assert subprocess.run(
+        [OTUS, "run", tmp_path / "none.pcap", "-q", "--summary-json", summary], check=False
+    ).returncode
+    assert subprocess.run([OTUS, "run", call, "-q", "--format", "none", "--summary-json", summary], check=True)
+    assert json.loads(summary.read_text())["unaccounted"] == 0
+
+
 def test_workers_of_an_interface_have_none_and_the_opener_has_one() -> None:
     needs.root()
     with running("-i", "lo", "--workers", 2) as process:
@@ -95,25 +124,23 @@ def test_workers_of_a_daemon_have_none(node: Node, call: Path) -> None:
     sealed(helpers(node.pid, "opener")[0], NET_RAW)
 
 
-def test_root_reads_others_files_and_becomes_somebody_else(call: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_root_reads_others_files(call: Path, tmp_path: Path, workers: str) -> None:
     """The files are opened first: who has given up root's rights could not."""
     needs.root()
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o700)
+    closed = folder_of_another(tmp_path)
     (closed / "call.pcap").write_bytes(call.read_bytes())
     (closed / "call.pcap").chmod(0o600)
-    for path in (closed, closed / "call.pcap"):
-        os.chown(path, 4321, 4321)
+    os.chown(closed / "call.pcap", 4321, 4321)
     done = subprocess.run(
-        [OTUS, "run", closed / "call.pcap", "-w", "2", "--format", "json"], capture_output=True, check=False
+        [OTUS, "run", closed / "call.pcap", "-w", workers, "--format", "json"], capture_output=True, check=False
     )
     assert (done.returncode, done.stdout.count(b"\n") > 5) == (0, True), done.stderr
 
 
 def test_workers_become_the_user_that_is_told(call: Path) -> None:
     needs.root()
-    if Path(sys.executable).resolve().is_relative_to("/root"):
-        pytest.skip("nobody but root can read this Python")
+    readable()
     with running(call, "--workers", 2, "--speed", 0.01, "--user", "nobody") as process:
         wait(lambda: len([pid for pid in helpers(process.pid, "child") if is_sealed(pid)]) == 2, what="two workers")
         for pid in helpers(process.pid, "child"):
@@ -121,8 +148,41 @@ def test_workers_become_the_user_that_is_told(call: Path) -> None:
             assert set(status(pid)["Uid"].split()) == {"65534"}
 
 
-def test_a_user_that_does_not_exist_is_told(call: Path) -> None:
-    done = subprocess.run([OTUS, "run", call, "-w", "2", "--user", "nobody-at-all"], capture_output=True, check=False)
+def test_a_run_of_one_process_becomes_the_user_that_is_told(call: Path, tmp_path: Path) -> None:
+    """It reads, reports and writes its summary, and does not end with its parent: nobody asked for that."""
+    needs.root()
+    readable()
+    arguments = ("-w", "1", "--speed", "0.01", "--user", "nobody", "--summary-json", tmp_path / "summary.json")
+    with running(call, *arguments) as process:
+        wait(lambda: is_sealed(process.pid), what="it has given up what it had")
+        sealed(process.pid)
+        assert set(status(process.pid)["Uid"].split()) == {"65534"}
+        at_rest(process.pid)
+    assert (tmp_path / "summary.json").stat().st_size > 100
+
+
+def test_a_run_that_became_another_user_outlives_its_parent(call: Path, tmp_path: Path) -> None:
+    needs.root()
+    readable()
+    line = f"{OTUS} run {call} -q --speed 0.01 --user nobody --format none >/dev/null & echo $!; read _"
+    with subprocess.Popen(["sh", "-c", line], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
+        assert shell.stdout is not None
+        pid = int(shell.stdout.readline())
+        wait(lambda: is_sealed(pid), what="it has given up what it had")
+        shell.communicate()
+    at_rest(pid)
+    os.kill(pid, signal.SIGINT)
+
+
+def readable() -> None:
+    if Path(sys.executable).resolve().is_relative_to("/root"):
+        pytest.skip("nobody but root can read this Python")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_user_that_does_not_exist_is_told(call: Path, workers: str) -> None:
+    command = [OTUS, "run", call, "-w", workers, "--user", "nobody-at-all"]
+    done = subprocess.run(command, capture_output=True, check=False)
     assert (done.returncode, b"there is no user 'nobody-at-all'" in done.stderr) == (1, True), done.stderr
 
 

@@ -89,8 +89,8 @@ class BaseCapturer(_Lifecycle):
     def acquire(cls, config: Any, shard: int, shards: int, state: dict[str, Any]) -> list[int]:
         """Open what needs privilege and return the descriptors. Raises OSError or CaptureError; unless that is fatal, it is tried again.
 
-        That of a ``privileged`` capturer runs in the opener process, any other's in the worker before it gives up its rights; not at all where the run
-        is one process. ``state`` is empty at first and kept from one call to the next, of all the task's shards.
+        That of a ``privileged`` capturer runs in the opener process, any other's in the worker before it gives up its rights.
+        ``state`` is empty at first and kept from one call to the next, of all the task's shards.
         """
         return []
 

@@ -6,6 +6,7 @@ A damaged file gives what lies before the damage, then one error, which shard 0 
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ CHUNK_SHARDS = 4
 CHUNKS_A_READ = 4
 """Chunks that one ``read`` may go through without a frame to give, before others get their turn."""
 OPEN_AHEAD = 512
-"""Files that are opened before a worker gives up its rights: half of the descriptors that a shell gives."""
+"""Most files that are opened before a worker gives up its rights: half of the descriptors that a shell gives, and never more than half of those there are."""
 RECORD_SIZE = 32
 """Bytes of one index record, of which the first eight are the time."""
 
@@ -55,7 +56,9 @@ class PcapCapturer(otus_core.BaseCapturer):
     @classmethod
     def acquire(cls, config: PcapConfig, shard: int, shards: int, state: dict[str, Any]) -> list[int]:
         """Open the files, as many as may be open; -1 stands for one that cannot be opened, and has its error when its turn comes."""
-        return [_opened(name) for name in _names(config)[:OPEN_AHEAD]]
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        ahead = OPEN_AHEAD if most == resource.RLIM_INFINITY else min(OPEN_AHEAD, most // 2)
+        return [_opened(name) for name in _names(config)[:ahead]]
 
     def open(self, shard: int = 0, shards: int = 1, fds: Sequence[int] = ()) -> None:
         """Take this worker's share of the files. Raises CaptureError when they cannot be shared, and BpfInvalid."""

@@ -8,8 +8,11 @@ import os
 import resource
 import signal
 import socket
+import stat
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from otus_core.task.assembly import Node, Place, assemble, origins
 from otus_core.task.config import TaskConfig, load_task, read_task_file
 from otus_core.task.inherit import TaskDefaults
 from otus_core.task.output import LineMerger, StdoutWriter
+from otus_core.task.privilege import acquire, ids_of, seal
 from otus_core.task.worker import Worker
 
 FORMATS = ("text", "json", "none")
@@ -66,10 +70,11 @@ def run_foreground(request: RunRequest, registry: Registry, defaults: TaskDefaul
     registry.log_failures()
     config = load_task(task_data(request), registry, defaults)
     _warn_without_parser(config, registry)
-    result = run_task(config, registry, request)
-    result.summary["elapsed_s"] = round(time.monotonic() - begun, 6)
-    result.summary["cpu_s"] = round(_cpu_s(), 6)
-    _tell(result, request)
+    with _summary_file(request.summary_json) as file:
+        result = run_task(config, registry, request, seals=True)
+        result.summary["elapsed_s"] = round(time.monotonic() - begun, 6)
+        result.summary["cpu_s"] = round(_cpu_s(), 6)
+        _tell(result, request, file)
     return _status(result, config)
 
 
@@ -148,19 +153,26 @@ def _check(request: RunRequest) -> None:
         raise ConfigInvalid(problems)
 
 
-def run_task(config: TaskConfig, registry: Registry, request: RunRequest) -> Result:
-    """Run a task to its end: here when one process will do, else in workers."""
+def run_task(config: TaskConfig, registry: Registry, request: RunRequest, *, seals: bool = False) -> Result:
+    """Run a task to its end: here when one process will do, else in workers.
+
+    ``seals`` when this process is the run's own: what parses here gives up its rights, for good, as a worker does.
+    """
     node = Node(hostname=socket.gethostname())
     if config.workers == 1 and not config.capture.declaration.live:
-        return asyncio.run(_run_here(config, node, request))
+        return asyncio.run(_run_here(config, node, request, seals=seals))
     return asyncio.run(_run_workers(config, node, registry, request))
 
 
-async def _run_here(config: TaskConfig, node: Node, request: RunRequest) -> Result:
+async def _run_here(config: TaskConfig, node: Node, request: RunRequest, *, seals: bool) -> Result:
+    opened = acquire(config.capture)
+    if seals:
+        _seal(ids_of(request.user))
     repeats = Repeats(origins(config))
     worker: Worker | None = None
     stdout = StdoutWriter()
     place = Place(
+        descriptors=opened,
         stdout=stdout,
         on_error=repeats.component_error,
         on_closed=lambda reporter: worker.closed(reporter) if worker is not None else None,
@@ -175,8 +187,14 @@ async def _run_here(config: TaskConfig, node: Node, request: RunRequest) -> Resu
     return Result(worker.assembly.summary(counters), outcome.faults, interrupted=outcome.stopped)
 
 
+def _seal(user: tuple[int, int] | None) -> None:
+    try:
+        seal(user=user)
+    except OSError as error:
+        raise OtusError(f"the rights that reading needs no longer could not be given up: {error.strerror}") from error
+
+
 async def _run_workers(config: TaskConfig, node: Node, registry: Registry, request: RunRequest) -> Result:
-    from otus_core.task.privilege import ids_of
     from otus_core.task.supervisor import TaskSupervisor
     from otus_core.task.surroundings import Surroundings
 
@@ -221,10 +239,10 @@ def _on_signals(stop: Any) -> None:
         loop.add_signal_handler(number, stop)
 
 
-def _tell(result: Result, request: RunRequest) -> None:
+def _tell(result: Result, request: RunRequest, file: int | None) -> None:
     """Write the summary where it is wanted, and every fault on a line of its own."""
     if request.summary_json is not None:
-        _write_summary(result.summary, request.summary_json)
+        _write_summary(result.summary, request.summary_json, file)
     if not request.quiet:
         sys.stderr.write(summary_text(result.summary))
     for line in dict.fromkeys([*(str(fault) for fault in result.faults), result.error]):  # workers may tell the same
@@ -232,13 +250,38 @@ def _tell(result: Result, request: RunRequest) -> None:
             sys.stderr.write(f"otus: {line}\n")
 
 
-def _write_summary(summary: dict[str, Any], path: Path) -> None:
+@contextmanager
+def _summary_file(path: Path | None) -> Iterator[int | None]:
+    """Open the file that the summary goes to, with the rights that the run gives up. What is in it stays until then, and of a run that fails to start none is left."""
+    if path is None or str(path) == "-":
+        yield None
+        return
+    is_new = not path.exists()
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise OtusError(f"{path}: cannot write the summary: {error.strerror}") from error
+    try:
+        yield file
+    except BaseException:
+        if is_new:
+            with suppress(OSError):  # the folder is another user's, and we no longer have root's rights
+                path.unlink()
+        raise
+    finally:
+        os.close(file)
+
+
+def _write_summary(summary: dict[str, Any], path: Path, file: int | None) -> None:
     text = json.dumps(summary, indent=1) + "\n"
-    if str(path) == "-":
+    if file is None:
         sys.stdout.write(text)
         return
     try:
-        path.write_text(text)
+        if stat.S_ISREG(os.fstat(file).st_mode):
+            os.ftruncate(file, 0)
+        with open(file, "w", encoding="utf-8", closefd=False) as writes:
+            writes.write(text)
     except OSError as error:
         raise OtusError(f"{path}: cannot write the summary: {error.strerror}") from error
 

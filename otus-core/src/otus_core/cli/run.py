@@ -35,7 +35,7 @@ def run(
         int | None, typer.Option("--workers", "-w", min=1, help="Worker processes; 1, or what the task says.")
     ] = None,
     user: Annotated[
-        str, typer.Option("--user", help="As root: the user that worker processes become.", metavar="NAME")
+        str, typer.Option("--user", help="As root: the user that those processes become which parse.", metavar="NAME")
     ] = "",
     tunnels: Annotated[
         str | None, typer.Option("--tunnels", help="Look into vxlan,gre,geneve,ipip,gtpu.", metavar="LIST")

@@ -26,9 +26,9 @@ from otus_core.observe.repeats import Repeats
 from otus_core.plugins.loader import load
 from otus_core.task.assembly import Node, Place, assemble, origins
 from otus_core.task.channel import Channel
-from otus_core.task.config import TaskConfig, load_task
+from otus_core.task.config import load_task
 from otus_core.task.output import PipeWriter
-from otus_core.task.privilege import die_with_parent, seal
+from otus_core.task.privilege import acquire, die_with_parent, seal
 from otus_core.task.worker import Worker
 
 STARTED_EXIT = 0
@@ -94,7 +94,7 @@ class Child:
         registry = load(init["plugins"])
         config = load_task(init["task"], registry)
         if not init["opener"]:
-            capture = _acquire(config, init["shard"], init["shards"])
+            capture = acquire(config.capture, init["shard"], init["shards"])
             seal(user=user)
         counters = memoryview(mmap.mmap(counters_fd, 0))
         repeats = Repeats(origins(config))
@@ -157,12 +157,6 @@ class Child:
             self._worker.take_descriptors(descriptors)
         elif kind == "exclude" and self._worker is not None:
             self._worker.exclude(message[1])
-
-
-def _acquire(config: TaskConfig, shard: int, shards: int) -> list[int]:
-    """Open what may need the rights that this process is about to give up: files that only root can read."""
-    acquire: Any = getattr(config.capture.declaration.load_factory(), "acquire", None)
-    return list(acquire(config.capture.settings, shard, shards, {})) if acquire is not None else []
 
 
 async def _main(descriptor: int) -> int:

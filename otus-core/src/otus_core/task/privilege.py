@@ -7,11 +7,16 @@ import os
 import pwd
 import signal
 import struct
+from typing import TYPE_CHECKING, Any
 
 from otus_core.errors import OtusError
 from otus_core.task.seccomp import refuse_system_calls
 
+if TYPE_CHECKING:
+    from otus_core.task.config import ComponentSpec
+
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PR_GET_PDEATHSIG = 2
 PR_SET_DUMPABLE = 4
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -29,6 +34,12 @@ def die_with_parent(parent: int) -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def acquire(capture: ComponentSpec, shard: int = 0, shards: int = 1) -> list[int]:
+    """Open what may need the rights that this process is about to give up: files that only root can read."""
+    opens: Any = getattr(capture.declaration.load_factory(), "acquire", None)
+    return list(opens(capture.settings, shard, shards, {})) if opens is not None else []
 
 
 def seal(*kept: int, user: tuple[int, int] | None = None) -> None:
@@ -54,12 +65,14 @@ def ids_of(name: str) -> tuple[int, int] | None:
 
 
 def _become(uid: int, gid: int) -> None:
-    parent = os.getppid()
+    parent, ends = os.getppid(), ctypes.c_int()
+    _libc.prctl(PR_GET_PDEATHSIG, ctypes.byref(ends), 0, 0, 0)
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     # A change of user takes both away (prctl(2)): without the second a process may not look at its own /proc/self/fd.
-    die_with_parent(parent)
+    if ends.value:
+        die_with_parent(parent)
     _libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
