@@ -135,7 +135,7 @@ class Daemon:
                 log.warning("configuration", message=warning)
             self._registry.call("otus_startup", node=self._node_facts())
             self._start_metrics(config)
-            self._folder.adopt(self._effective.config)
+            await self._folder.adopt(self._effective.config)
             auto_restart = config.task_persistence.auto_restart
             await self._manager.start_restored(start=auto_restart, within=RESTORE_WITHIN_S)
             await self._folder.apply(self._effective.config)  # what has gone from the folder meanwhile

@@ -53,13 +53,13 @@ class TaskFolder:
         self._beside = None if configuration is None else Path(configuration).parent / FOLDER
         self._passing = asyncio.Lock()
 
-    def adopt(self, config: DaemonConfig) -> None:
+    async def adopt(self, config: DaemonConfig) -> None:
         """At start: keep what the folder declares, before any task is started. A file that is wrong leaves its task as it was, and is logged."""
-        files, problems = _read(self._folder(config))
+        files, problems = await asyncio.to_thread(_read, self._folder(config))
         for file in files:
             try:
                 if not self._manager.has_done(file.data):
-                    self._manager.adopt(file.data, FOLDER)
+                    await self._manager.adopt(file.data, FOLDER)
             except OtusError as error:
                 problems.append(ConfigProblem(str(file.path), str(error)))
         _tell(problems)
@@ -71,7 +71,7 @@ class TaskFolder:
         """
         async with self._passing:
             folder = self._folder(config)
-            files, problems = _read(folder)
+            files, problems = await asyncio.to_thread(_read, folder)
             gone = not problems
             done: dict[str, str] = {}
             for file in files:
@@ -97,7 +97,7 @@ async def _apply_file(manager: TaskManager, file: TaskFile) -> Applied:
     """Apply one file of the folder. A new task that cannot start stays, and is tried again: its file says that it is wanted."""
     if file.id in manager.tasks or manager.has_done(file.data):
         return (await apply_task(manager, file.data, FOLDER))[1]
-    manager.adopt(file.data, FOLDER)
+    await manager.adopt(file.data, FOLDER)
     await manager.start(file.id)
     return "created"
 

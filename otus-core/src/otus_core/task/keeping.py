@@ -27,6 +27,7 @@ from otus_core.task.store import StoredTask, TaskStore
 from otus_core.task.successor import can_overlap, start_run
 from otus_core.task.supervisor import TaskSupervisor
 from otus_core.task.surroundings import Surroundings
+from otus_core.task.writing import Writing
 
 log = Logger("otus.task")
 
@@ -48,6 +49,7 @@ class TaskKeeping:
         self.limits = limits
         self._registry = registry
         self._store = store
+        self._writing = Writing()
         self._surroundings = surroundings
         self._defaults = defaults
         self._tasks: dict[str, Task] = {}
@@ -124,7 +126,7 @@ class TaskKeeping:
                     continue
                 assert task.config is not None
                 if not (reason and task.config.capture.declaration.live):
-                    self._end(task, "failed" if reason else "stopped", reason)
+                    await self._end(task, "failed" if reason else "stopped", reason)
                     return
                 if time.monotonic() - begun > STABLE_AFTER_S:
                     pauses = pauses_between_starts()
@@ -215,8 +217,8 @@ class TaskKeeping:
             pass
         task.next_try_ns = 0
 
-    def _end(self, task: Task, state: State, reason: str) -> None:
-        """Make a task history."""
+    async def _end(self, task: Task, state: State, reason: str) -> None:
+        """Make a task history. Returns when the disk has it."""
         told = mask_task(task.stored.config, self._registry)
         self._set(task, state, reason=reason, ended_ns=time.time_ns(), wanted="stopped", config=told, save=False)
         if self._is_there(task):
@@ -224,24 +226,21 @@ class TaskKeeping:
         self._ended.insert(0, task.stored)
         if self._store is not None:
             try:
-                self._store.finish(task.stored)
+                await self._writing.begin(self._store.finish, task.stored)
             except OSError as error:
                 log.error("task_not_stored", task=task.stored.id, error=str(error))
         self.prune()
 
     def _set(self, task: Task, state: State, *, save: bool = True, **changes: Any) -> None:
-        """Change a task's state, tell plugins, and store it."""
+        """Change a task's state, tell plugins, and have it stored soon."""
         old = task.state
         if not may_follow(old, state):
             raise AssertionError(f"a task cannot go from {old} to {state}")
         task.stored = attrs.evolve(task.stored, state=state, **changes)
         if old != state:
             self._tell(task, old)
-        if save:
-            try:
-                self._save(task)
-            except OtusError as error:
-                log.error("task_not_stored", task=task.stored.id, error=str(error))
+        if save and self._store is not None:
+            self._writing.begin_unattended("task_not_stored", self._store.save, task.stored, task=task.stored.id)
 
     def _tell(self, task: Task, old: State) -> None:
         now = task.stored
@@ -249,19 +248,21 @@ class TaskKeeping:
         write("task_state", task=now.id, old=old, new=now.state, reason=now.reason)
         self._registry.call("otus_task_state_changed", task_id=now.id, old=old, new=now.state, reason=now.reason)
 
-    def _save(self, task: Task, **changes: Any) -> None:
+    async def _save(self, task: Task, **changes: Any) -> None:
+        """Change what is stored of a task; returns when the disk has it. Raises OtusError, and the change is undone."""
+        before = {name: getattr(task.stored, name) for name in changes}
+        # At once, not when the disk has it: what the keeper stores meanwhile must hold the change.
+        task.stored = attrs.evolve(task.stored, **changes)
         if self._store is None:
             return
         try:
-            self._store.save(attrs.evolve(task.stored, **changes))
+            await self._writing.begin(self._store.save, task.stored)
         except OSError as error:
+            task.stored = attrs.evolve(task.stored, **before)
             raise OtusError(f"task {task.stored.id!r} cannot be stored: {error}") from error
 
     def prune(self) -> None:
         """Keep the history within its bound."""
         del self._ended[self.limits.max_history :]
         if self._store is not None:
-            try:
-                self._store.prune(self.limits.max_history)
-            except OSError as error:
-                log.warning("task_history_not_pruned", error=str(error))
+            self._writing.begin_unattended("task_history_not_pruned", self._store.prune, self.limits.max_history)

@@ -52,7 +52,7 @@ class TaskManager(TaskKeeping):
         """Stop a task and make it history. Raises TaskNotFound, and OtusError when the disk refuses: then the task goes on as before."""
         await self._to_its_end(self._delete(task_id))
 
-    def adopt(self, data: Mapping[str, Any], origin: str) -> None:
+    async def adopt(self, data: Mapping[str, Any], origin: str) -> None:
         """Keep a task as a file declares it, in the place of a task of its id that was not started yet.
 
         It is not started, nor looked into: what is wrong with it shows when it starts. Raises ConfigInvalid for one that holds a secret, which would lie on the
@@ -65,8 +65,15 @@ class TaskManager(TaskKeeping):
         fresh = StoredTask(id=data["id"], config=data, created_ns=time.time_ns(), origin=origin)
         stored = fresh if known is None else attrs.evolve(known.stored, config=data, origin=origin)
         task = Task(stored=stored)
-        self._save(task)
-        self._tasks[stored.id] = task
+        self._tasks[stored.id] = task  # before the disk has it: its id is taken from now on
+        try:
+            await self._save(task)
+        except OtusError:
+            if known is not None:
+                self._tasks[stored.id] = known
+            else:
+                del self._tasks[stored.id]
+            raise
 
     async def change(self, data: Mapping[str, Any], origin: str) -> bool:
         """Have a task run as ``data`` says from now on; says whether that is anything new. A live source is captured without a gap.
@@ -120,6 +127,7 @@ class TaskManager(TaskKeeping):
         """Stop all tasks; they stay wanted and come back with the daemon."""
         self._closing = True
         await asyncio.gather(*(self._close(task) for task in list(self._tasks.values())))
+        await self._writing.close()
 
     def get(self, task_id: str) -> Task:
         """Give one task. Raises TaskNotFound."""
@@ -152,14 +160,19 @@ class TaskManager(TaskKeeping):
             raise TaskAlreadyExists(f"task {config.id!r} exists already")
         self._admit(config)
         task = Task(stored=StoredTask(id=config.id, config=asked, created_ns=time.time_ns(), origin=origin))
-        self._save(task)
-        self._tasks[config.id] = task
-        self._engage(task)
+        self._tasks[config.id] = task  # before the disk has it: its id is taken from now on
+        async with task.lock:
+            try:
+                await self._save(task)
+            except OtusError:
+                del self._tasks[config.id]
+                raise
+            self._engage(task)
         if reason := await task.attempt:
             async with task.lock:
                 await self._halt(task, reason)
                 if self._is_there(task):
-                    self._end(task, "failed", reason)
+                    await self._end(task, "failed", reason)
             raise TaskStartFailed(reason)
         return config.id
 
@@ -172,14 +185,12 @@ class TaskManager(TaskKeeping):
             if task.unusable:
                 raise OtusError(f"task {before.id!r} cannot be changed: {task.unusable}")
             if is_new or before.origin != origin:
-                self._save(task, config=data, origin=origin)
-                task.stored = attrs.evolve(before, config=data, origin=origin)
+                await self._save(task, config=data, origin=origin)
             if is_new or task.state not in ACTIVE:
                 if not task.restart():
                     self._engage(task)
                 if reason := await task.attempt:
-                    task.stored = attrs.evolve(task.stored, config=before.config, origin=before.origin)
-                    self._save(task)
+                    await self._save(task, config=before.config, origin=before.origin)
                     if is_new and task.state != "running":
                         task.restart()  # as it was before; a live run that could overlap was not touched
                     raise TaskStartFailed(reason)
@@ -192,13 +203,12 @@ class TaskManager(TaskKeeping):
                 raise TaskNotFound(f"there is no task {task_id!r}")
             if task.unusable:
                 raise OtusError(f"task {task_id!r} cannot be deleted: {task.unusable}")
-            self._save(task, wanted="stopped")  # first of all: a crash from here on does not bring it back
-            task.stored = attrs.evolve(task.stored, wanted="stopped")
+            await self._save(task, wanted="stopped")  # first of all: a crash from here on does not bring it back
             await self._halt(task, f"task {task_id!r} has been deleted")
             if self._is_there(task):  # else it came to its end by itself in this moment
                 if task.state != "stopping":
                     self._set(task, "stopping", save=False)
-                self._end(task, "stopped", "deleted")
+                await self._end(task, "stopped", "deleted")
 
     async def _start_kept(self, task_id: str) -> None:
         task = self.get(task_id)
