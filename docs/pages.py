@@ -235,6 +235,8 @@ def metrics() -> str:
         capturing=(True,),
         connected={"kafka": True},
         fill={"kafka": 0.0},
+        spool_limit={"kafka": 1},
+        spool_fill={"kafka": 0.0},
         memory=(1,),
         memory_limit=1,
     )

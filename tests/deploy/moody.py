@@ -72,7 +72,7 @@ class Parser(Moody, otus_core.BaseParser):
                 pass
         if self.is_("greedy") and not self.held:
             self.held = b"x" * (100 << 20)
-        return otus_core.Parsed({}, {})
+        return otus_core.Parsed({}, {"long": "x" * 2000} if self.is_("wordy") else {})
 
 class Reporter(Moody, otus_core.BaseReporter):
     def status(self):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -27,6 +29,10 @@ from .moody import BROKEN, PARTS, PLUGIN
 from .rules import RULES, Scrape, alerts, firing
 
 pytestmark = pytest.mark.slow
+
+DEPLOY = needs.ROOT / "deploy"
+REFERENCE = needs.ROOT / "docs" / "reference" / "metrics.md"
+ASKED = re.compile(r"\b((?:otus|process)_[a-z_]+)(?:\{([^}]*)\})?")
 
 DESCRIPTORS = 100
 PAUSE_S = 1.5
@@ -144,10 +150,14 @@ def before_and_ill(folder: Path, site: Path) -> tuple[Scrape, Any]:
         for task_id in ("slow", "raising", "busy", "greedy", "silent", "dying", "failing"):
             limit = 120 << 20 if task_id == "greedy" else 0
             create(node, task_id, folder / task_id, worker_max_rss=limit)
+        spool = {"path": str(folder / "spool"), "max_bytes": 1 << 20}
+        spooling = {"type": "moody", "config": {"folder": str(folder / "spooling")}, "spool": spool}
+        create(node, "spooling", folder / "spooling", reporters=[{**spooling, "send_timeout": "10m"}])
         before = scrape(node)
-        for mood in ("slow", "raising", "busy", "greedy", "silent"):
+        for mood in ("slow", "raising", "greedy", "silent"):
             (folder / mood / mood).touch()
         (folder / "slow" / "dropping").touch()
+        (folder / "spooling" / "slow").touch()
         absent = {"type": "afpacket", "interface": "otusnone0"}
         create(node, "absent", folder / "absent", capture=absent, parsers=["sip"], reporters=["discard"])
         create(node, "cut", folder / "cut", reporters=[{"type": "kafka", "config": {"topic": "t"}}])
@@ -156,6 +166,7 @@ def before_and_ill(folder: Path, site: Path) -> tuple[Scrape, Any]:
         node.rpc("config_reload")
         kill_worker(node, "dying", 4)
         falsify(node, "silent")
+        (folder / "spooling" / "wordy").touch()
         wait(lambda: value(node, "otus_reporter_dropped_total", task="slow") > 0, what="the buffer is full")
         wait(lambda: value(node, "otus_task_degraded", task="slow") == 1)
         wait(lambda: value(node, "otus_component_state", task="raising", state="closed") < 3, what="it is cut off")
@@ -163,6 +174,10 @@ def before_and_ill(folder: Path, site: Path) -> tuple[Scrape, Any]:
         wait(lambda: ("otus_reporter_connected", (("reporter", "kafka"), ("task", "cut"))) in node.metrics())
         wait(lambda: value(node, "otus_task_status", task="failing", status="failed") == 1, what="it has failed")
         wait(lambda: value(node, "otus_unaccounted", task="silent") > 0, what="it is noticed")
+        spool_full = {"task": "spooling", "reason": "spool_full"}
+        wait(lambda: value(node, "otus_reporter_dropped_total", **spool_full) > 0, what="the spool is full")
+        (folder / "spooling" / "wordy").unlink()
+        (folder / "busy" / "busy").touch()  # the last of all: it leaves little CPU to the others
         return before, busy_twice(node)
     finally:
         node.end()
@@ -188,7 +203,8 @@ ILL: dict[str, list[dict[str, str]]] = {
     "OtusNoTraffic": [{"task": "silent", "interface": "moody"}],
     "OtusKernelDrops": [{"task": "slow", "stage": "kernel"}],
     "OtusReporterDisconnected": [{"task": "cut", "reporter": "kafka"}],
-    "OtusReporterDrops": [{"task": "raising", "reporter": "moody"}, {"task": "slow", "reporter": "moody"}],
+    "OtusReporterDrops": [{"task": task, "reporter": "moody"} for task in ("raising", "slow", "spooling")],
+    "OtusSpoolFilling": [{"task": "spooling", "reporter": "moody"}],
     "OtusQueueFilling": [{"task": "raising", "reporter": "moody"}, {"task": "slow", "reporter": "moody"}],
     "OtusTaskDegraded": [{"task": task} for task in ("absent", "cut", "failing", "raising", "slow")],
     "OtusComponentCutOff": [{"task": "raising", "pipeline": "0", "component": "reporter:moody", "state": "closed"}],
@@ -228,3 +244,33 @@ def test_a_daemon_that_is_gone_is_noticed(states: States, tmp_path: Path) -> Non
 
 def test_descriptors_that_run_out_are_noticed(states: States, tmp_path: Path) -> None:
     assert firing(tmp_path, states.healthy[0], states.crowded, "OtusDescriptors", [{}]) == ""
+
+
+def test_what_alerts_and_panels_ask_for_is_exported(states: States) -> None:
+    """Every metric, with every label that is asked for, is one of a real daemon's."""
+    found: dict[str, set[str]] = {}
+    for one in (*states.healthy, *states.ill, *states.crowded):
+        for name, labels in one.values:
+            found.setdefault(name, {"instance", "job"}).update(label for label, _ in labels)
+    panels = json.loads((DEPLOY / "grafana" / "otus.json").read_text())
+    expressions = [target["expr"] for panel in panels["panels"] for target in panel["targets"]]
+    expressions += [variable["query"] for variable in panels["templating"]["list"]]
+    expressions += [rule["expr"] for rule in alerts().values()]
+    asked = [pair for expression in expressions for pair in ASKED.findall(expression)]
+    assert len(asked) > 50
+    for name, matchers in asked:
+        wanted = set(re.findall(r"(\w+)\s*(?:=|!=)", matchers))
+        assert name in found and wanted <= found[name], (name, wanted - found.get(name, set()))
+
+
+def test_the_reference_names_what_is_exported(states: States) -> None:
+    """The page is made from a view that nobody exported: a real daemon has exactly its metrics, with exactly its labels."""
+    rows = re.findall(r"^\| `(otus_\w+)` \| (\w+) \| (.*?) \|", REFERENCE.read_text(), re.MULTILINE)
+    told = {name: set(re.findall(r"\w+", labels)) for name, _, labels in rows}
+    found: dict[str, set[str]] = {}
+    for one in (*states.healthy, *states.ill, *states.crowded):
+        for name, labels in one.values:
+            if name.startswith("otus_"):
+                bare = re.sub(r"_(bucket|sum|count)$", "", name)
+                found.setdefault(bare, set()).update(label for label, _ in labels if label != "le")
+    assert told == found

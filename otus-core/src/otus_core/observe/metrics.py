@@ -65,6 +65,7 @@ class OtusCollector(Collector):
         yield _capturing(view.tasks)
         yield from _packets(view.tasks)
         yield from _reporters(view.tasks)
+        yield from _spools(view.tasks)
         yield from _components(view.tasks)
         yield _latency(view.tasks)
         yield from processes(view.tasks)
@@ -237,6 +238,25 @@ def _reporters(tasks: Iterable[TaskView]) -> Iterator[Metric]:
                 if term.startswith("dropped{"):
                     dropped.add_metric([*where, term[8:-1]], total.get(f"{reporter}.{term}", 0))
     yield from (*counters.values(), *gauges.values(), dropped, oldest, spent, blocked, connected, filled)
+
+
+def _spools(tasks: Iterable[TaskView]) -> Iterator[Metric]:
+    labels = ["task", "reporter"]
+    limit = GaugeMetricFamily(
+        "otus_reporter_spool_limit_bytes",
+        "Bytes that a reporter's spool may take on disk: `max_bytes`, once for each worker",
+        labels=labels,
+    )
+    filled = GaugeMetricFamily(
+        "otus_reporter_spool_fill_ratio",
+        "How full the fullest of a reporter's spools is, 0 to 1: each worker has its own",
+        labels=labels,
+    )
+    for task in tasks:
+        for family, values in ((limit, task.spool_limit), (filled, task.spool_fill)):
+            for reporter, value in values.items():
+                family.add_metric([task.id, reporter], value)
+    yield from (limit, filled)
 
 
 def _components(tasks: Iterable[TaskView]) -> Iterator[Metric]:

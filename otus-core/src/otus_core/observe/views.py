@@ -9,7 +9,7 @@ import attrs
 from otus_core.pipeline.counters import Roster
 from otus_core.plugins.records import PluginRecord
 from otus_core.task.entry import Task
-from otus_core.task.health import answering, fill_levels, troubles
+from otus_core.task.health import answering, fill_levels, spool_levels, spool_limits, troubles
 
 
 @attrs.frozen(kw_only=True)
@@ -17,8 +17,8 @@ class TaskView:
     """One task as the metrics see it.
 
     Of each worker: ``workers`` holds its counters, ``capturing`` whether it takes frames (of live sources only), ``pids`` its process (``None`` while there is none),
-    ``memory`` the bytes of its own. ``connected`` and ``fill`` are by reporter; one that does not tell whether its destination answers is not in ``connected``.
-    ``memory_limit`` is in bytes, 0 for none.
+    ``memory`` the bytes of its own. ``connected``, ``fill``, ``spool_limit`` and ``spool_fill`` are by reporter; one that does not tell whether its
+    destination answers is not in ``connected``, one without a spool not in the last two. Limits are in bytes, ``memory_limit`` 0 for none.
     """
 
     id: str
@@ -33,6 +33,8 @@ class TaskView:
     capturing: tuple[bool, ...] = ()
     connected: Mapping[str, bool] = attrs.field(factory=dict)
     fill: Mapping[str, float] = attrs.field(factory=dict)
+    spool_limit: Mapping[str, int] = attrs.field(factory=dict)
+    spool_fill: Mapping[str, float] = attrs.field(factory=dict)
     memory: tuple[int, ...] = ()
     memory_limit: int = 0
 
@@ -79,6 +81,8 @@ def task_view(task: Task) -> TaskView:
         capturing=tuple(slot.state == "running" and not slot.trouble for slot in slots if capturing),
         connected=answering(supervisor),
         fill=fill_levels(supervisor, config),
+        spool_limit=spool_limits(supervisor, config),
+        spool_fill=spool_levels(supervisor, config),
         memory=tuple(slot.rss() for slot in slots),
         memory_limit=config.worker_max_rss,
     )

@@ -85,6 +85,21 @@ def fill_levels(supervisor: TaskSupervisor, config: TaskConfig) -> dict[str, flo
     return levels
 
 
+def spool_limits(supervisor: TaskSupervisor, config: TaskConfig) -> dict[str, int]:
+    """Give the most bytes that each reporter's spools may take on disk, those of all workers together; without reporters that have none."""
+    workers = len(supervisor.slots)
+    return {spec.id: spec.spool.max_bytes * workers for spec in config.reporters if spec.spool is not None}
+
+
+def spool_levels(supervisor: TaskSupervisor, config: TaskConfig) -> dict[str, float]:
+    """Give the fill level of each reporter's fullest spool, 0 to 1: workers do not share their room."""
+    return {
+        spec.id: max(slot.accounts[f"{spec.id}.spool_bytes"] for slot in supervisor.slots) / spec.spool.max_bytes
+        for spec in config.reporters
+        if spec.spool is not None
+    }
+
+
 def troubles(task: Task) -> list[str]:
     """Give what is wrong with a task that should run, one sentence each; empty when nothing is."""
     if task.state == "failed":
