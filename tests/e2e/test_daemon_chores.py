@@ -126,40 +126,50 @@ def test_a_task_whose_buffer_fills_is_degraded_until_it_is_empty_again(ticking: 
     assert counters["reporters"]["discard"]["dropped"] == {}
 
 
-def test_a_task_is_degraded_until_its_buffer_is_below_the_low_watermark(ticking: Node, tmp_path: Path) -> None:
-    """Of 160 messages ten are under way and 150 of 200 places are taken; between the watermarks the task stays as it was."""
-    node, let = ticking, tmp_path / "let"
-    capture = tmp_path / "call.pcap"
+def held_call(folder: Path, task_id: str, messages: int) -> dict[str, Any]:
+    """A task whose reporter takes as many messages as the file ``let`` says, ten at a time. Its source gives all at once, and does not end."""
+    capture = folder / f"{task_id}.pcap"
     with capture.open("wb") as file:
         writer = dpkt.pcap.Writer(file)
-        for n in range(160):
+        for n in range(messages):
             writer.writepkt(packets.udp(message(n)), ts=1)
-        writer.writepkt(packets.udp(message(160)), ts=3600)  # until which the source has not ended
+        writer.writepkt(packets.udp(message(messages)), ts=3600)
+    held = {"type": "held", "capacity": 200, "batch_size": 10, "batch_timeout": "50ms", "send_timeout": "10m"}
+    reporter = {**held, "config": {"while_there": str(folder / "let")}}
+    return json.loads(task(capture, task_id, speed=1.0)) | {"reporters": [reporter]}
+
+
+def test_a_task_is_degraded_from_the_high_watermark_until_its_buffer_is_below_the_low_one(
+    ticking: Node, tmp_path: Path
+) -> None:
+    """Of 160 messages ten are under way and 150 of 200 places are taken; between the watermarks a task stays as it was."""
+    node, let = ticking, tmp_path / "let"
     let.write_text("0")
     marks = "{high_watermark: 0.7, low_watermark: 0.5}"
     node.write("info", f"  backpressure: {{send_buffer: {marks}}}\n")
     node.config.write_text(node.config.read_text().replace("metrics: {", "metrics: {interval: 100ms, "))
     node.start(PYTHONPATH=str(tmp_path))
-    held = {"type": "held", "capacity": 200, "batch_size": 10, "batch_timeout": "50ms", "send_timeout": "10m"}
-    config = json.loads(task(capture, "t", speed=1.0)) | {"reporters": [{**held, "config": {"while_there": str(let)}}]}
-    assert "result" in node.rpc("task_create", config=config)
+    for task_id, messages in (("half", 120), ("t", 160)):
+        assert "result" in node.rpc("task_create", config=held_call(tmp_path, task_id, messages))
 
-    def queued(count: int) -> bool:
-        return bool(node.state("t")["counters"]["reporters"]["held"]["queued"] == count)
+    def queued(task_id: str, count: int) -> bool:
+        return bool(node.state(task_id)["counters"]["reporters"]["held"]["queued"] == count)
 
-    wait(lambda: node.state("t")["degraded"], what="150 of 200 places are taken")
+    wait(lambda: queued("half", 110), what="110 of 200 places are taken")
+    wait(lambda: queued("t", 150) and node.state("t")["degraded"], what="150 of 200 places are taken")
     let.write_text("40")
-    wait(lambda: queued(110), what="the level is between the watermarks")
+    wait(lambda: queued("t", 110), what="the level is between the watermarks")
     time.sleep(
         0.5
     )  # some samples: a daemon that judges by the high watermark alone says now that the task has recovered
     assert node.state("t")["degraded"]
     let.write_text("60")
-    wait(lambda: queued(90) and not node.state("t")["degraded"], what="the level is below the low watermark")
+    wait(lambda: queued("t", 90) and not node.state("t")["degraded"], what="the level is below the low watermark")
     let.unlink()
-    filled = {entry["event"]: entry["filled"] for entry in node.log() if "filled" in entry}
-    assert filled["task_degraded"] >= 0.7
-    assert filled["task_recovered"] < 0.5
+    filled = {(entry["task"], entry["event"]): entry["filled"] for entry in node.log() if "filled" in entry}
+    assert set(filled) == {("t", "task_degraded"), ("t", "task_recovered")}
+    assert filled["t", "task_degraded"] >= 0.7
+    assert filled["t", "task_recovered"] < 0.5
 
 
 def test_the_watchdog_goes_hungry_while_a_worker_hangs(ticking: Node, tmp_path: Path, examples: Path) -> None:

@@ -39,3 +39,28 @@ def test_errors_are_told_apart_up_to_a_bound(logged: list[Any]) -> None:
     for n in range(10 * KINDS_MAX):
         told.component_error("parser", "sip", type(f"Error{n}", (Exception,), {})())
     assert len(logged) == KINDS_MAX + 1
+
+
+def test_components_and_kinds_of_errors_are_counted_apart(logged: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number is that of the errors that were not told: two of this kind, none of the others."""
+    told = Repeats({})
+    for kind, name, error in (
+        ("parser", "sip", ValueError("a")),
+        ("parser", "sip", ValueError("b")),
+        ("parser", "sip", KeyError("a")),
+        ("parser", "dns", ValueError("a")),
+        ("processor", "sip", ValueError("a")),
+        ("parser", "sip", ValueError("c")),
+    ):
+        told.component_error(kind, name, error)
+    assert [(entry["kind"], entry["component"], entry["error"]) for entry in logged] == [
+        ("parser", "sip", "ValueError: a"),
+        ("parser", "sip", "KeyError: 'a'"),
+        ("parser", "dns", "ValueError: a"),
+        ("processor", "sip", "ValueError: a"),
+    ]
+    monkeypatch.setattr(repeats, "QUIET_S", 0.0)
+    for name in ("sip", "dns"):
+        told.component_error("parser", name, ValueError("d"))
+    told.component_error("parser", "sip", ValueError("e"))
+    assert [entry.get("repeated") for entry in logged[4:]] == [2, None, None]

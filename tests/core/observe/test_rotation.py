@@ -28,9 +28,36 @@ def test_old_files_are_numbered_and_bounded(tmp_path: Path) -> None:
         log.write(f"line {n} " + "x" * 60)
     log.close()
     assert names(tmp_path) == ["otus.log", "otus.log.1", "otus.log.2", "otus.log.3"]
-    assert (tmp_path / "otus.log").read_text().startswith("line 9")
-    assert (tmp_path / "otus.log.1").read_text().startswith("line 8")
+    for n, name in ((9, "otus.log"), (8, "otus.log.1"), (7, "otus.log.2"), (6, "otus.log.3")):
+        assert (tmp_path / name).read_text() == f"line {n} " + "x" * 60 + "\n"
     assert log.lost == 0
+
+
+def test_without_old_files_the_log_begins_anew(tmp_path: Path) -> None:
+    log = opened(tmp_path / "otus.log", max_backups=0)
+    for n in range(3):
+        log.write(f"line {n} " + "x" * 60)
+    log.close()
+    assert names(tmp_path) == ["otus.log"]
+    assert (tmp_path / "otus.log").read_text() == "line 2 " + "x" * 60 + "\n"
+
+
+@pytest.mark.parametrize(("size", "files"), [(49, 1), (50, 2)])
+def test_a_file_is_put_away_before_it_is_larger_than_it_may_be(tmp_path: Path, size: int, files: int) -> None:
+    """Two lines of 50 bytes with their ends fill a file of 100; one byte more is one file more."""
+    log = opened(tmp_path / "otus.log")
+    log.write("x" * 49)
+    log.write("y" * size)
+    log.close()
+    assert len(names(tmp_path)) == files
+
+
+def test_a_line_that_alone_is_too_large_is_written_without_an_empty_file_before_it(tmp_path: Path) -> None:
+    log = opened(tmp_path / "otus.log")
+    log.write("x" * 500)
+    log.write("y")
+    log.close()
+    assert [path.stat().st_size for path in sorted(tmp_path.iterdir())] == [2, 501]
 
 
 def test_old_files_are_compressed(tmp_path: Path) -> None:

@@ -50,6 +50,26 @@ def test_getting_up_is_no_silence(process: subprocess.Popen[bytes], monkeypatch:
     assert slot.silent_for(clock) > HUNG_AFTER_S
 
 
+def test_pauses_between_restarts_grow_and_begin_anew_after_a_stable_time(
+    process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = 1000.0
+    monkeypatch.setattr(slot_module, "time", SimpleNamespace(monotonic=lambda: clock))
+    (slot,) = supervised().slots
+
+    def pause(ran_for: float) -> float:
+        nonlocal clock
+        ours, _theirs = socket.socketpair()
+        slot.begin(process, Channel(ours))
+        slot.started([])
+        clock += ran_for
+        slot.schedule_restart("worker died: signal 9")
+        return slot.restart_at - clock
+
+    assert [pause(1.0) for _ in range(9)] == [0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 30.0, 30.0]
+    assert [pause(ran_for) for ran_for in (60.0, 61.0, 1.0, 1.0)] == [30.0, 0.0, 0.0, 0.5]
+
+
 def test_a_restarted_worker_that_never_gets_up_is_started_again(
     process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
