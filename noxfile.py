@@ -56,14 +56,14 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the whole suite; arguments go to pytest."""
-    install(session, DISTRIBUTIONS, *TEST_TOOLS)
+    install(session, DISTRIBUTIONS, *BUILD_TOOLS, *TEST_TOOLS)
     session.run("pytest", *session.posargs)
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Run the suite and tell which lines it never reached; compiled modules are not measured."""
-    install(session, DISTRIBUTIONS, *TEST_TOOLS, "coverage")
+    install(session, DISTRIBUTIONS, *BUILD_TOOLS, *TEST_TOOLS, "coverage")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "report")
 
@@ -122,6 +122,13 @@ def fuzz(session: nox.Session) -> None:
     """Feed seeds, mutations and captures to a sanitizer build of the compiled modules: ``nox -s fuzz -- SECONDS``."""
     install(session, DISTRIBUTIONS, *BUILD_TOOLS, *TEST_TOOLS)
     session.run("python", "-m", "tests.fuzz", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Put faults into a copy of the source and see whether the tests notice: ``nox -s mutants -- [LIST] [WORD ...]``."""
+    install(session, DISTRIBUTIONS, *BUILD_TOOLS, *TEST_TOOLS, "cosmic-ray")
+    session.run("python", "-m", "tests.mutants", *session.posargs)
 
 
 @nox.session
