@@ -286,6 +286,7 @@ class Daemon:
             log_lines_dropped=self._logs.lost,
             channels=self._channels.up(),
             chore_failures=failures(),
+            spool_bytes_left=sum(one.bytes for one in self._manager.leftovers),
             scrapes_closed=self._metrics.closed if self._metrics is not None else {},
         )
 
@@ -317,6 +318,7 @@ class Daemon:
     async def _prune(self) -> None:
         while True:
             self._manager.prune()
+            await self._manager.look_for_leftovers()
             await asyncio.sleep(self._effective.config.task_persistence.gc_interval)
 
     async def _feed_watchdog(self) -> None:

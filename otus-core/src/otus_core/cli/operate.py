@@ -166,10 +166,23 @@ def task_start(ctx: typer.Context, task_id: Annotated[str, typer.Argument(help="
 
 
 @task_app.command("delete")
-def task_delete(ctx: typer.Context, task_id: Annotated[str, typer.Argument(help="The task.")]) -> None:
-    """Stop a task and delete it."""
-    result = _call(ctx, "task_delete", {"task_id": task_id}, timeout=90.0)
-    _show(ctx, result, f"task {result['task_id']} deleted")
+def task_delete(
+    ctx: typer.Context,
+    task_id: Annotated[str, typer.Argument(help="The task.")],
+    discard: Annotated[bool, typer.Option("--discard", help="Discard what waits in its spools.")] = False,
+) -> None:
+    """Stop a task and delete it. Messages that wait in its spools stay there unless they are discarded."""
+    result = _call(ctx, "task_delete", {"task_id": task_id, **({"discard": True} if discard else {})}, timeout=90.0)
+    lines = [f"task {result['task_id']} deleted", *map(_remains, result["spools"])]
+    _show(ctx, result, "\n".join(lines))
+
+
+def _remains(spool: dict[str, Any]) -> str:
+    """Say what remains in a spool, or was discarded."""
+    held = f"{spool['messages']} messages, {spool['bytes']} bytes"
+    if spool["discarded"]:
+        return f"  discarded {spool['path']}: {held}"
+    return f"  {spool['path']} holds {held}: they stay, and a task with a spool of this path sends them"
 
 
 @task_app.command("show")

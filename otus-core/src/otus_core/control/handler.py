@@ -9,6 +9,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
+import attrs
+
 import otus_core
 from otus_core.config.structure import unknown_key
 from otus_core.control.protocol import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
@@ -55,7 +57,7 @@ class CommandHandler:
             "task_apply": (self._task_apply, None),
             "task_prune": (self._task_prune, ("keep",)),
             "task_start": (self._task_start, ("task_id",)),
-            "task_delete": (self._task_delete, ("task_id",)),
+            "task_delete": (self._task_delete, ("task_id", "discard")),
             "task_list": (self._task_list, ()),
             "task_get": (self._task_get, ("task_id",)),
             "task_status": (self._task_status, ("task_id",)),
@@ -102,8 +104,12 @@ class CommandHandler:
 
     async def _task_delete(self, params: Mapping[str, Any]) -> dict[str, Any]:
         task_id = _required_id(params)
-        await self._manager.delete(task_id)
-        return {"task_id": task_id, "status": "deleted"}
+        discards = params.get("discard", False)
+        if not isinstance(discards, bool):
+            raise RpcError(INVALID_PARAMS, "params.discard: expected true or false")
+        left = await self._manager.delete(task_id, discard_spools=discards)
+        spools = [{**attrs.asdict(one), "discarded": discards} for one in left]
+        return {"task_id": task_id, "status": "deleted", "spools": spools}
 
     async def _task_list(self, _params: Mapping[str, Any]) -> dict[str, Any]:
         ids = sorted(self._manager.tasks)

@@ -30,6 +30,8 @@ def check_remote(allow: AllowConfig, registry: Registry, command: str, params: M
         raise _refused(
             f"{printable(command, 64)} is not allowed from afar on this node (otus.command_channel.allow.commands)"
         )
+    if command == "task_delete" and params.get("discard"):
+        raise _refused("messages that wait on disk are discarded by a local caller only")
     if command in ("task_create", "task_apply"):
         _check_task(allow, registry, unwrap(task_of(params)))
 

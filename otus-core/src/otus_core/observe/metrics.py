@@ -94,6 +94,10 @@ def _daemon(view: View) -> Iterator[Metric]:
     )
     for name, n in view.chore_failures.items():
         failed.add_metric([name], n)
+    left = GaugeMetricFamily(
+        "otus_spool_left_bytes", "Bytes that wait in spools of tasks that were deleted, which nobody will send"
+    )
+    left.add_metric([], view.spool_bytes_left)
     closed = CounterMetricFamily(
         "otus_metrics_connections_closed",
         "Connections that got no metrics: too many at once, gave way to another one, too slow, headers too large, unauthorized",
@@ -101,7 +105,7 @@ def _daemon(view: View) -> Iterator[Metric]:
     )
     for reason, n in view.scrapes_closed.items():
         closed.add_metric([reason], n)
-    yield from (up, failed, closed)
+    yield from (up, failed, left, closed)
 
 
 def _plugins(records: Iterable[PluginRecord]) -> Metric:

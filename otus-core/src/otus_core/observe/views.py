@@ -49,6 +49,7 @@ class View:
     log_lines_dropped: int
     channels: Mapping[str, bool] = attrs.field(factory=dict)
     chore_failures: Mapping[str, int] = attrs.field(factory=dict)
+    spool_bytes_left: int = 0
     scrapes_closed: Mapping[str, int] = attrs.field(factory=dict)
 
 

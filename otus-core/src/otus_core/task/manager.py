@@ -16,11 +16,13 @@ import attrs
 
 from otus_core.errors import OtusError, TaskAlreadyExists, TaskNotFound, TaskStartFailed
 from otus_core.log import Logger
+from otus_core.pipeline.leftover import Leftover, discard
 from otus_core.task.check import check_filter
 from otus_core.task.config import TaskConfig, load_task, unwrap
 from otus_core.task.entry import Task
 from otus_core.task.inherit import file_stamps, without_defaults
 from otus_core.task.keeping import TaskKeeping
+from otus_core.task.leftovers import left_behind
 from otus_core.task.state import ACTIVE
 from otus_core.task.store import StoredTask
 
@@ -37,6 +39,7 @@ class TaskManager(TaskKeeping):
     def __init__(self, *about: Any) -> None:
         super().__init__(*about)
         self._under_way: set[asyncio.Task[Any]] = set()
+        self.leftovers: list[Leftover] = []
 
     async def create(self, data: Any, origin: str = "") -> str:
         """Check, store and start a task; gives its id. A task whose first start fails is refused: it is history, with the reason.
@@ -48,9 +51,12 @@ class TaskManager(TaskKeeping):
         await asyncio.to_thread(check_filter, config)  # host names in it are looked up, which may take its time
         return await self._to_its_end(self._create(asked, config, origin))
 
-    async def delete(self, task_id: str) -> None:
-        """Stop a task and make it history. Raises TaskNotFound, and OtusError when the disk refuses: then the task goes on as before."""
-        await self._to_its_end(self._delete(task_id))
+    async def delete(self, task_id: str, *, discard_spools: bool = False) -> list[Leftover]:
+        """Stop a task and make it history; gives what stays on disk in its spools, or is discarded from there on request.
+
+        Raises TaskNotFound, and OtusError when the disk refuses: then the task goes on as before, unless it is the spool that cannot be discarded.
+        """
+        return await self._to_its_end(self._delete(task_id, discard_spools))
 
     async def adopt(self, data: Mapping[str, Any], origin: str) -> None:
         """Keep a task as a file declares it, in the place of a task of its id that was not started yet.
@@ -196,7 +202,26 @@ class TaskManager(TaskKeeping):
                     raise TaskStartFailed(reason)
             return is_new
 
-    async def _delete(self, task_id: str) -> None:
+    async def look_for_leftovers(self) -> None:
+        """See which spools of tasks that are gone still hold messages; each is logged when it is found."""
+        gone, wanted = [stored.config for stored in self._ended], [task.stored.config for task in self._tasks.values()]
+        found = await asyncio.to_thread(left_behind, gone, wanted)
+        known = {one.path for one in self.leftovers}
+        for one in found:
+            if one.path not in known:
+                log.warning("spool_left_behind", path=one.path, messages=one.messages, bytes=one.bytes)
+        self.leftovers = found
+
+    async def _spools_of(self, task: Task, discard_spools: bool) -> list[Leftover]:
+        others = [other.stored.config for other in self._tasks.values()]
+        found = await asyncio.to_thread(left_behind, [task.stored.config], others)
+        if discard_spools:
+            for one in found:
+                await asyncio.to_thread(discard, one.path)
+                log.warning("spool_discarded", path=one.path, messages=one.messages, bytes=one.bytes)
+        return found
+
+    async def _delete(self, task_id: str, discard_spools: bool) -> list[Leftover]:
         task = self.get(task_id)
         async with task.lock:
             if not self._is_there(task):  # somebody else was faster
@@ -209,6 +234,9 @@ class TaskManager(TaskKeeping):
                 if task.state != "stopping":
                     self._set(task, "stopping", save=False)
                 await self._end(task, "stopped", "deleted")
+        found = await self._spools_of(task, discard_spools)
+        await self.look_for_leftovers()
+        return found
 
     async def _start_kept(self, task_id: str) -> None:
         task = self.get(task_id)
