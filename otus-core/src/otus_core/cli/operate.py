@@ -173,7 +173,7 @@ def task_delete(
 ) -> None:
     """Stop a task and delete it. Messages that wait in its spools stay there unless they are discarded."""
     result = _call(ctx, "task_delete", {"task_id": task_id, **({"discard": True} if discard else {})}, timeout=90.0)
-    lines = [f"task {result['task_id']} deleted", *map(_remains, result["spools"])]
+    lines = [f"task {result['task_id']} deleted", *map(_remains, result.get("spools", ()))]
     _show(ctx, result, "\n".join(lines))
 
 

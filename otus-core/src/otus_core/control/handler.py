@@ -109,7 +109,8 @@ class CommandHandler:
             raise RpcError(INVALID_PARAMS, "params.discard: expected true or false")
         left = await self._manager.delete(task_id, discard_spools=discards)
         spools = [{**attrs.asdict(one), "discarded": discards} for one in left]
-        return {"task_id": task_id, "status": "deleted", "spools": spools}
+        answer = {"task_id": task_id, "status": "deleted"}
+        return {**answer, "spools": spools} if spools else answer
 
     async def _task_list(self, _params: Mapping[str, Any]) -> dict[str, Any]:
         ids = sorted(self._manager.tasks)
