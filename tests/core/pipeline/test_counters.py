@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from otus_core.decode.decoder import COUNTERS
 from otus_core.model.accounts import Accounts
-from otus_core.pipeline.counters import Roster, book_crash, counter_names, summary, unaccounted
+from otus_core.pipeline.counters import Roster, book_crash, counter_names, reporter_terms, summary, unaccounted
 
 ROSTER = Roster(("sip",), ("filter",), {"kafka": ("auth",), "spare": ()}, frozenset({"spare"}))
 NAMES = counter_names(ROSTER, COUNTERS)
@@ -58,6 +61,66 @@ def test_whatever_a_worker_leaves_behind_is_booked(left: dict[str, int]) -> None
     assert book_crash(counters, ROSTER)["kafka.dropped{worker_crash}"] == 0
 
 
+FATES = [n for n in NAMES if n.startswith("dropped{") or "_merged" in n or "_held" in n]
+"""Where a frame may end, or wait, other than as a message that is kept."""
+FATES_OF_A_MESSAGE = {
+    reporter: [f"{reporter}.{term}" for term in reporter_terms(declared) if term != "offered"]
+    for reporter, declared in ROSTER.reporters.items()
+}
+LINES = [
+    *FATES,
+    *itertools.chain.from_iterable(FATES_OF_A_MESSAGE.values()),
+    *(f"{reporter}.spool_found" for reporter in ROSTER.reporters),
+]
+WHOLE = ("frames_read", "messages_added", "units", "matched", "kept", "kafka.offered", "spare.offered")
+
+
+@st.composite
+def accounted(draw: st.DrawFn) -> dict[str, int]:
+    """Counters of a worker in which every frame and message has ended somewhere, or waits: what comes in is the sum of what becomes of it (robustness.md)."""
+    counters = dict.fromkeys(NAMES, 0)
+    for name in [*FATES, *itertools.chain.from_iterable(FATES_OF_A_MESSAGE.values())]:
+        counters[name] = draw(st.integers(0, 50))
+    for reporter, fates in FATES_OF_A_MESSAGE.items():
+        ended = sum(counters[name] for name in fates)
+        counters[f"{reporter}.spool_found"] = draw(st.integers(0, ended))
+        counters[f"{reporter}.offered"] = ended - counters[f"{reporter}.spool_found"]
+
+    def dropped(*reasons: str) -> int:
+        return sum(counters[n] for n in FATES if n.startswith(tuple(f"dropped{{{reason}" for reason in reasons)))
+
+    counters["kept"] = counters["kafka.offered"]
+    counters["matched"] = counters["kept"] + dropped("filtered:", "processor_error:", "circuit_open:")
+    counters["units"] = counters["matched"] + dropped("unmatched}", "ignored:", "parse_error:")
+    waiting = sum(counters[n] for n in FATES if not n.startswith("dropped{"))
+    frames = counters["units"] + waiting + dropped("decode:", "reassembly:", "worker_crash}")
+    counters["messages_added"] = draw(st.integers(0, frames))
+    counters["frames_read"] = frames - counters["messages_added"]
+    return counters
+
+
+@given(accounted(), st.sampled_from([*LINES, *WHOLE]), st.integers(1, 9))
+def test_the_identity_closes_when_everything_is_accounted_for_and_only_then(
+    counters: dict[str, int], name: str, more: int
+) -> None:
+    assert unaccounted(counters, ROSTER) == 0
+    for off in (more, -more):
+        assert unaccounted({**counters, name: counters[name] + off}, ROSTER) > 0
+
+
+@given(accounted())
+def test_a_crash_loses_what_was_held_and_on_its_way_and_nothing_else(counters: dict[str, int]) -> None:
+    booked = book_crash(counters, ROSTER)
+    after = {name: n + booked.get(name, 0) for name, n in counters.items()}
+    assert unaccounted(after, ROSTER) == 0
+    assert booked["dropped{worker_crash}"] == counters["fragments_held"] + counters["segments_held"]
+    for reporter in ROSTER.reporters:
+        gone = counters[f"{reporter}.queued"] + counters[f"{reporter}.in_flight"]
+        assert booked[f"{reporter}.dropped{{worker_crash}}"] == gone
+    gauges = ("fragments_held", "segments_held", "kafka.queued", "kafka.in_flight", "spare.queued", "spare.in_flight")
+    assert [after[name] for name in gauges] == [0] * 6
+
+
 def test_a_fallback_is_offered_what_it_is_given() -> None:
     counters = dict.fromkeys(NAMES, 0)
     counters.update(
@@ -69,7 +132,9 @@ def test_a_fallback_is_offered_what_it_is_given() -> None:
 
 def test_the_summary_has_the_identity_s_own_names() -> None:
     counters = {**dict.fromkeys(NAMES, 0), "frames_read": 3, "dropped{decode:truncated}": 3}
-    made = summary(counters, ROSTER)
+    counters.update({"counted{sip:malformed}": 2, "counted{sip:none}": 0})
+    made = summary(counters, attrs.evolve(ROSTER, counted={"sip": ("malformed", "none")}))
+    assert made.pop("counted") == {"sip:malformed": 2}
     assert made["dropped"] == {"decode:truncated": 3}
     assert made["unaccounted"] == 0
     expected = {"frames_read", "messages_added", "units", "fragments_merged", "fragments_held", "segments_merged"}

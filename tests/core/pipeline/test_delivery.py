@@ -279,6 +279,37 @@ def test_what_a_full_buffer_has_no_room_for_goes_to_the_fallback_too() -> None:
     run(scenario)
 
 
+def test_a_call_within_its_time_is_not_left_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long ``send_timeout`` is, and however often the buffer is looked at meanwhile."""
+    monkeypatch.setattr("otus_core.pipeline.delivery.LEAVE_AFTER_S", 0.05)
+
+    async def scenario() -> None:
+        bench = Bench(Scripted(0.4), send_timeout=60.0)
+        bench.offer(10)
+        while not bench.accounts["r.reported"]:
+            bench.delivery.kick()
+            await asyncio.sleep(0.01)
+        await bench.delivery.drain(5.0)
+        assert (bench.terms(), bench.errors) == ({"offered": 10, "reported": 10}, [])
+
+    run(scenario)
+
+
+def test_how_long_the_oldest_call_is_under_way() -> None:
+    async def scenario() -> None:
+        bench = Bench(Scripted(0.1), send_timeout=60.0)
+        assert bench.delivery.oldest_ns == 0
+        bench.offer(10)
+        begun = time.monotonic_ns()
+        while not bench.delivery.oldest_ns:
+            await asyncio.sleep(0.001)
+        assert 0 < bench.delivery.oldest_ns <= time.monotonic_ns() - begun
+        await bench.delivery.drain(5.0)
+        assert bench.delivery.oldest_ns == 0
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("max_in_flight", [1, 3])
 def test_a_reporter_that_does_not_heed_cancellation_is_left_and_delivery_goes_on(
     max_in_flight: int, monkeypatch: pytest.MonkeyPatch
@@ -448,5 +479,23 @@ def test_a_full_buffer_has_room_again_when_something_left_it() -> None:
         await bench.delivery.room()
         assert not bench.delivery.buffer.full
         await bench.delivery.drain(1.0)
+
+    run(scenario)
+
+
+def test_when_the_source_has_ended_what_moves_is_waited_for_and_what_stalls_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Five batches of half a second take longer than a reporter may stand still; one that stands still for good is given up."""
+    monkeypatch.setattr("otus_core.pipeline.call.STALLED_S", 2.0)
+
+    async def scenario() -> None:
+        slow = Bench(Scripted(0.5), send_timeout=1.0)
+        hung = Bench(Scripted(2 * PATIENCE_S), own_retries=True)
+        slow.offer(50)
+        hung.offer(10)
+        await asyncio.gather(slow.delivery.drain(None), hung.delivery.drain(None))
+        assert slow.terms() == {"offered": 50, "reported": 50}
+        assert hung.terms() == {"offered": 10, "dropped{shutdown}": 10}
 
     run(scenario)
