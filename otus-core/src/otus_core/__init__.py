@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Reporter,
         SharedConfig,
     )
+    from otus_core.decode.shard import Shard
     from otus_core.errors import (
         BpfInvalid,
         CaptureError,
@@ -89,6 +90,7 @@ _EXPORTS = {
         "Reporter",
         "SharedConfig",
     ),
+    "decode.shard": ("Shard",),
     "errors": (
         "BpfInvalid",
         "CaptureError",
@@ -153,6 +155,7 @@ __all__ = [
     "RawPacket",
     "ReportResult",
     "Reporter",
+    "Shard",
     "SharedConfig",
     "__version__",
     "compile_bpf",

@@ -7,7 +7,6 @@ from otus_core import BpfInvalid
 
 cimport cython
 
-from otus_pcap.bpf cimport Program
 from otus_pcap.chunk cimport Chunk, swap32
 from otus_pcap.limits cimport FRAME_MAX, SECOND_NS
 from otus_pcap.select cimport Selection
@@ -45,7 +44,6 @@ cdef class PcapWalker:
     cdef int _lengths
     cdef uint32_t _fraction_ns
     cdef Py_ssize_t _record_size
-    cdef Program _program
 
     def __init__(self, Chunk chunk not None, Selection selection not None):
         self._chunk = chunk
@@ -93,7 +91,7 @@ cdef class PcapWalker:
         # The upper half tells of a frame check sequence and is reserved (draft-ietf-opsawg-pcap §4); the decoder cuts frames by the IP length.
         self.link_type = chunk.u32(at + 20, self._foreign) & 0xFFFF
         try:
-            self._program = self._selection.program(<uint16_t>self.link_type)
+            self._selection.check(<uint16_t>self.link_type)
         except BpfInvalid as error:
             self.fault = (str(error), chunk.offset + 20)
             return False
@@ -128,8 +126,8 @@ cdef class PcapWalker:
             if end - at - header < <Py_ssize_t>size:
                 chunk.needed = header + size
                 break
-            selection.add(memory, at + header, size, wire_size, <int64_t>words[0] * SECOND_NS + <int64_t>words[1] * self._fraction_ns,
-                          0, <uint16_t>self.link_type, self._program)
+            selection.add(at + header, size, wire_size, <int64_t>words[0] * SECOND_NS + <int64_t>words[1] * self._fraction_ns,
+                          0, <uint16_t>self.link_type)
             at += header + size
         chunk.start = at
         return 0

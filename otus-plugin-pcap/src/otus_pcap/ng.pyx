@@ -7,7 +7,6 @@ from otus_core import BpfInvalid
 
 cimport cython
 
-from otus_pcap.bpf cimport Program
 from otus_pcap.chunk cimport Chunk, load32, swap32
 from otus_pcap.limits cimport BLOCK_MAX, FRAME_MAX, INTERFACES_MAX, SECOND_NS
 from otus_pcap.select cimport Selection
@@ -44,7 +43,6 @@ cdef class Interface:
     cdef uint64_t factor        # ns in a unit, for times below `plain`: what can be converted by this alone
     cdef uint64_t plain
     cdef int64_t offset         # seconds
-    cdef Program program
 
     cdef int64_t ns(self, uint64_t ticks) noexcept:
         """Convert a time to ns since 1970, clamped to what can be a time."""
@@ -190,7 +188,7 @@ cdef class PcapngWalker:
             interface.factor = SECOND_NS // interface.units
             interface.plain = <uint64_t>TIMESTAMP_MAX // interface.factor
         try:
-            interface.program = self._selection.program(interface.link_type)
+            self._selection.check(interface.link_type)
         except BpfInvalid as error:
             return self._damaged(str(error), 8)
         self._interfaces.append(interface)
@@ -235,8 +233,8 @@ cdef class PcapngWalker:
             return self._damaged(f"a packet block claims {capture_len} bytes, more than {FRAME_MAX}", header - 8)
         if capture_len > size - header - 4:
             return self._damaged(f"a packet block of {size} bytes claims a packet of {capture_len}", header - 8)
-        self._selection.add(self._chunk.at, at + header, capture_len, orig_len, interface.ns((<uint64_t>high << 32) | low),
-                            <int32_t>number, interface.link_type, interface.program)
+        self._selection.add(at + header, capture_len, orig_len, interface.ns((<uint64_t>high << 32) | low), <int32_t>number,
+                            interface.link_type)
         return True
 
     cdef bint _enhanced(self, Py_ssize_t at, uint32_t size) except -1:

@@ -50,8 +50,7 @@ class Reading:
         """Walk what is there, and when nothing was found, read the next bytes. Raises CaptureError."""
         try:
             if self._walker is not None:
-                self._walker.walk()
-                if self._selection.count:
+                if self._walk(self._walker):
                     return Step.MOVED
                 self._check(self._walker)
             count = self.source.fill(self._chunk.room())
@@ -63,6 +62,14 @@ class Reading:
             return Step.WAITING
         self._chunk.filled(count)
         return self._begin(ended=count == 0) if self._walker is None else self._go_on(self._walker, ended=count == 0)
+
+    def _walk(self, walker: Walker) -> bool:
+        """Walk what is there, until something is found that is given; says whether that is so."""
+        more = True
+        while more and not self._selection.count:
+            walker.walk()
+            more = self._selection.narrow(self._chunk)
+        return self._selection.count > 0
 
     def _begin(self, ended: bool) -> Step:
         """Find out the format, as soon as enough is there."""

@@ -25,7 +25,7 @@ from otus_core.decode.reassembly cimport Piece, Reassembly
 from otus_core.decode.transport cimport tcp, udp
 from otus_core.decode.tunnel cimport *
 from otus_core.decode.walk cimport *
-from otus_core.decode.wrapped cimport wrapped_step
+from otus_core.decode.wrapped cimport begin_step
 from otus_core.model.accounts cimport Accounts
 from otus_core.model.packet cimport DecodedPacket, Layers
 
@@ -94,9 +94,7 @@ cdef class Decoder:
         cdef int step
         cdef int layers = 0
         begin(&w, frame, at, self.reassembly is not None)
-        step = STEP_ETHERNET if at.link_type == 1 else first_step(&w, at.link_type)
-        if step == DROP_UNSUPPORTED_LINK:
-            step = wrapped_step(&w, at, at.link_type)
+        step = begin_step(&w, at, at.link_type)
         while step > DROP_UNSUPPORTED_LINK:
             layers += 1
             if layers > LAYERS_MAX:
@@ -120,18 +118,8 @@ cdef class Decoder:
                     return 0
                 if step == STEP_UNIT:
                     return 1
-            elif step == STEP_ETHERTYPE:
-                step = typed(&w, at)
-            elif step == STEP_LLC:
-                step = llc(&w)
-            elif step == STEP_NLPID:
-                step = nlpid(&w)
-            elif step == STEP_MPLS:
-                step = mpls(&w)
-            elif step == STEP_PPPOE:
-                step = pppoe(&w)
-            elif step == STEP_PPP:
-                step = ppp(&w)
+            elif step == STEP_UNIT:
+                return 1            # a cut chain of extension headers, or what was exported without headers
             elif step == STEP_IP:
                 step = any_ip(&w)
             elif step == STEP_ERSPAN2:
@@ -139,7 +127,7 @@ cdef class Decoder:
             elif step == STEP_ERSPAN3:
                 step = erspan3(&w)
             else:
-                return 1            # STEP_UNIT: a cut chain of extension headers
+                step = below_ip(&w, at, step)
         self.accounts.at[self.reasons[step]] += 1
         return 0
 

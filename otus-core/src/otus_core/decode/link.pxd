@@ -329,3 +329,22 @@ cdef inline int first_step(Walk *w, uint32_t link_type) noexcept nogil:
     elif link_type == 276:                              # LINUX_SLL2
         return cooked(w, 0, 20)
     return DROP_UNSUPPORTED_LINK
+
+
+cdef inline int below_ip(Walk *w, Layers *at, int step) noexcept nogil:
+    """Read one layer below IP, which a step names."""
+    if step == STEP_ETHERNET:
+        return ethernet(w, at)
+    elif step == STEP_ETHERTYPE:
+        return typed(w, at)
+    elif step == STEP_LLC:
+        return llc(w)
+    elif step == STEP_NLPID:
+        return nlpid(w)
+    elif step == STEP_MPLS:
+        return mpls(w)
+    elif step == STEP_PPPOE:
+        return pppoe(w)
+    elif step == STEP_PPP:
+        return ppp(w)
+    return DROP_NOT_IP

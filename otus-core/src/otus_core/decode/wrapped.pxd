@@ -6,7 +6,7 @@ As in ``link``: each function gives the step of what is inside, or the reason fo
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
-from otus_core.decode.link cimport loopback, serial, skip
+from otus_core.decode.link cimport first_step, loopback, serial, skip
 from otus_core.decode.walk cimport *
 from otus_core.model.packet cimport Layers
 
@@ -182,3 +182,9 @@ cdef inline int wrapped_step(Walk *w, Layers *at, uint32_t link_type) noexcept n
     elif link_type == 252:                              # WIRESHARK_UPPER_PDU
         return exported_pdu(w, at)
     return DROP_UNSUPPORTED_LINK
+
+
+cdef inline int begin_step(Walk *w, Layers *at, uint32_t link_type) noexcept nogil:
+    """Read the link header of any link type, but for Ethernet's, whose step it gives."""
+    cdef int step = STEP_ETHERNET if link_type == 1 else first_step(w, link_type)
+    return wrapped_step(w, at, link_type) if step == DROP_UNSUPPORTED_LINK else step

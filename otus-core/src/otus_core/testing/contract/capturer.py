@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from otus_core.components import BaseCapturer, CaptureStats
+from otus_core.decode.shard import Shard
 from otus_core.errors import CaptureError
 from otus_core.model.frames import FrameBatch, RawPacket
 from otus_core.testing.contract.component import Contract
@@ -113,13 +114,14 @@ class CapturerContract(Contract):
             assert capturer.progress() in (None, 1.0)
 
     def test_workers_share_a_source(self) -> None:
-        """Where it can be shared, each frame goes to one of two."""
+        """Where it can be shared, each frame goes to one of two; those of a file as ``otus_core.Shard`` says."""
         if not self.declaration.shardable:
             pytest.skip("it cannot be shared")
         state: dict[str, Any] = {}
         with closing(self.opened(0, 2, state)) as one, closing(self.opened(1, 2, state)) as other:
             if not self.declaration.live:
-                assert len(self.read(one)) + len(self.read(other)) == self.frames
+                for n, capturer in enumerate((one, other)):
+                    self.check_share(Shard(n, 2), self.read(capturer))
                 return
             self.stir()
             shares: list[RawPacket] = []
@@ -130,6 +132,16 @@ class CapturerContract(Contract):
                 capturer.halt()
                 shares += self.read(capturer)
             assert len(shares) == self.frames
+
+    def check_share(self, shard: Shard, given: list[RawPacket]) -> None:
+        """A file's frames are shared as the core shares them, so that both directions of a conversation, and fragments, meet in one worker."""
+        with closing(self.opened()) as alone:
+            frames = self.read(alone)
+        assert len(frames) == self.frames
+        due = [frame.data for frame in frames if shard.owns(frame.data, frame.link_type, frame.orig_len)]
+        assert [frame.data for frame in given] == due, (
+            f"these are not the frames of shard {shard.shard} of {shard.shards}"
+        )
 
     def test_what_is_to_be_waited_for_can_be(self) -> None:
         """``fileno`` is ``None`` or an open descriptor, ``trouble`` a text, ``progress`` a share."""

@@ -1,0 +1,9 @@
+from typing import final
+
+@final
+class Shard:
+    shard: int
+    shards: int
+    def __init__(self, shard: int = 0, shards: int = 1) -> None: ...
+    def owns(self, frame: bytes | memoryview, link_type: int = 1, orig_len: int | None = None) -> bool: ...
+    def select(self, data: bytes | bytearray | memoryview, index: bytearray | memoryview, count: int) -> int: ...
