@@ -22,6 +22,8 @@ DECLARED = """
         yield otus_core.Processor(name="unmade", factory="odd_parts:unmade")
         yield otus_core.Processor(name="exits", factory="odd_parts:Exits")
         yield otus_core.Reporter(name="cold", factory="odd_parts:Cold")
+        yield otus_core.Capturer(name="solo", factory="odd_parts:Solo")
+        yield otus_core.Reporter(name="picky", factory="odd_parts:Third", payload_types=("sip", "rtp"))
         yield otus_core.Parser(name="first", factory="odd_parts:First", payload_types=("x",), priority=1)
         yield otus_core.Processor(name="second", factory="odd_parts:Second")
         yield otus_core.Reporter(name="third", factory="odd_parts:Third")
@@ -172,6 +174,46 @@ def test_a_processor_that_raises_drops_or_passes(site: Site, examples: Path, on_
     status, out, _, counted = run(site, examples, processors=[{"type": "exits", "on_error": on_error}])
     assert (status, len(out), counted["kept"]) == (0, kept, kept)
     assert counted["dropped"] == ({} if kept else {"processor_error:exits": 7})
+
+
+def validated(site: Site, **task: Any) -> tuple[int, str]:
+    """Have a task checked without running it; gives the exit status, and what is wrong."""
+    file = site.folder / "task.json"
+    whole = {"id": "t", "capture": {"type": "solo"}, "parsers": ["sip"], "reporters": ["discard"]}
+    file.write_text(json.dumps({**whole, **task}))
+    done = site.otus("validate", "-f", str(file))
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("task", "told"),
+    [
+        pytest.param({}, "", id="one worker"),
+        pytest.param({"workers": 1}, "", id="one worker, said"),
+        pytest.param({"workers": 2}, "workers: is 2, but capturer solo cannot be shared", id="two workers"),
+        pytest.param(
+            {"capture": {"type": "solo", "fanout_size": 3}},
+            "capture.fanout_size: is 3, but capturer solo cannot be shared",
+            id="three by fanout",
+        ),
+        pytest.param({"reporters": ["picky"]}, "", id="one of two payload types is made"),
+        pytest.param(
+            {"parsers": ["first"], "reporters": ["discard", "picky"]},
+            "reporters[1]: picky takes payloads of type sip, rtp, and this task makes x",
+            id="no payload type that is taken is made",
+        ),
+        pytest.param({"parsers": ["first", "sip"], "reporters": ["picky"]}, "", id="one parser of two makes it"),
+        pytest.param(
+            {"parsers": ["first"], "reporters": ["picky"], "unmatched_policy": "forward"},
+            "and this task makes raw, x",
+            id="what no parser takes is made too, and is not taken",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_told_before_it_runs(site: Site, task: dict[str, Any], told: str) -> None:
+    status, text = validated(site, **task)
+    assert (status == 0) == (told == "")
+    assert told in text
 
 
 def test_components_start_from_the_reporters_and_stop_from_the_parsers(site: Site, examples: Path) -> None:

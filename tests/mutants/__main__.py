@@ -23,7 +23,7 @@ from tests.mutants.edits import LISTS, Edit, Stale, check, read_edits
 from tests.mutants.tree import Ran, Tree
 
 KILLED_AT_LEAST = 0.9
-WITHIN_S = 180.0
+WITHIN_S = 120.0
 """The time that the tests of one fault have; one that makes them hang is noticed too."""
 TESTS_FAILED = 1
 

@@ -75,6 +75,19 @@ def test_capture_files_are_read_below_allowed_folders_only(tmp_path: Path) -> No
     assert "capture_paths" in ask({"capture": {"type": "pcap", "files": ["/etc/passwd"]}})
 
 
+@pytest.mark.parametrize("wrap", [lambda inner: {"a": inner}, lambda inner: [inner]], ids=["mappings", "lists"])
+@pytest.mark.parametrize(("depth", "refused"), [(15, False), (16, True), (60, True)])
+def test_a_task_from_afar_is_looked_through_to_a_depth_and_refused_beyond(wrap: Any, depth: int, refused: bool) -> None:
+    value: Any = "x"
+    for _ in range(depth):
+        value = wrap(value)
+    for task in (
+        {"capture": {**LIVE, "x": value}, "reporters": ["console"]},
+        {"capture": LIVE, "reporters": [{"type": "console", "x": value}]},
+    ):
+        assert ask(task) == ("not allowed: the task is nested too deep" if refused else "")
+
+
 def test_the_lists_of_what_is_allowed() -> None:
     allow = AllowConfig(commands=["task_create"], interfaces=["eth1"], reporters=["kafka"], capturers=["afpacket"])
     assert not ask({"capture": LIVE, "reporters": ["kafka"]}, allow)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -88,8 +90,13 @@ def test_an_outage_loses_nothing_that_fits_the_buffer(server: Loki) -> None:
     pusher.close()
 
 
-def test_after_an_outage_the_newest_lines_come_in_their_order(server: Loki, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch that was refused goes before what was written meanwhile, as far as there is room: its oldest lines go, and are counted."""
+@pytest.mark.parametrize(
+    ("written", "lost"), [(13, 3), (15, 5), (25, 15)], ids=["some room", "just no room", "no room"]
+)
+def test_after_an_outage_the_newest_lines_come_in_their_order(
+    server: Loki, monkeypatch: pytest.MonkeyPatch, written: int, lost: int
+) -> None:
+    """A batch that was refused goes before what was written meanwhile, as far as there is room: the oldest lines go, and are counted."""
     monkeypatch.setattr(loki, "BUFFER_MAX", 10)
     server.statuses = [503]
     server.answers.clear()
@@ -97,14 +104,23 @@ def test_after_an_outage_the_newest_lines_come_in_their_order(server: Loki, monk
     for n in range(5):
         pusher.write(str(n))
     wait(lambda: server.asked == 1, what="a batch of five is on its way")
-    for n in range(5, 13):
+    for n in range(5, written):
         pusher.write(str(n))
     server.answers.set()
     wait(lambda: len(server.lines) == 10)
-    assert server.lines == [str(n) for n in range(3, 13)]
+    assert server.lines == [str(n) for n in range(lost, written)]
     assert server.times == sorted(server.times)
-    assert (pusher.lost, pusher.pushed) == (3, 10)
     pusher.close()
+    assert (pusher.lost, pusher.pushed) == (lost, 10)
+
+
+def test_a_process_ends_though_its_loki_does_not_answer(server: Loki) -> None:
+    server.answers.clear()
+    code = f"from otus_core.observe.loki import LokiPusher; LokiPusher({server.url!r}, {{}}, 1, 0.01).write('x')"
+    try:
+        subprocess.run([sys.executable, "-c", code], timeout=PATIENCE_S, check=True)
+    finally:
+        server.answers.set()
 
 
 def test_what_loki_refuses_for_good_is_counted_and_not_tried_again(server: Loki) -> None:

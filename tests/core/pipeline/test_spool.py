@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import subprocess
@@ -168,6 +169,29 @@ def test_the_oldest_segment_goes_when_there_is_no_room(bench: Bench) -> None:
     left = drain(spool)
     assert left == list(range(bench.lost["spool_full"], written))
     assert len(left) > 900
+
+
+@pytest.mark.parametrize("step", [0, -1, -(10**9)], ids=["stands still", "goes back by 1 ns", "goes back by seconds"])
+def test_records_stay_in_order_though_the_clock_does_not_go_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Files are in the order of their births, which the clock gives: a machine without a battery may have it set back at any time."""
+    limits = SpoolLimits(4 << 20, 86400.0)
+    times = itertools.count(1_771_668_600 * 10**9, step)
+    monkeypatch.setattr(time, "time_ns", lambda: next(times))
+    spool, _ = bench.open(limits=limits)
+    for n in range(0, 1500, 10):
+        spool.append(numbered(n, 10, 1000))
+    given = spool.take(100)
+    assert given is not None and numbers(given.records) == list(range(100))
+    spool.settle(given)
+    bench.kill()
+    again, _ = bench.open(limits=limits)
+    for n in range(1500, 2000, 10):
+        again.append(numbered(n, 10, 1000))
+    assert len(bench.files("*")) > 3
+    assert drain(again) == list(range(100, 2000))
+    assert bench.lost == {}
 
 
 def test_what_is_given_out_is_not_counted_as_lost_with_its_segment(bench: Bench) -> None:
