@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import attrs
 import typer
 
 from otus_core.cli.app import OtusGroup, app
 from otus_core.cli.help import EXIT_STATUS, OPTIONS
+from otus_core.cli.plugins import abilities
 from otus_core.config.effective import variables
 from otus_core.config.reference import reference
 from otus_core.declarations import KINDS, NoConfig
@@ -38,7 +38,6 @@ ENTRIES: Mapping[str, type] = {
     "processor": ProcessorOptions,
     "reporter": ReporterOptions,
 }
-SELDOM_SAID = {"name", "factory", "config", "summary", "stability"}
 
 MEANINGS = {
     "frames_read": "frames that the capturer gave",
@@ -168,12 +167,7 @@ def components(registry: Registry) -> str:
 def _component(one: Registered) -> str:
     declared = one.declaration
     said = [f"`{one.record.distribution}`", declared.stability]
-    for attribute in attrs.fields(type(declared)):
-        value = getattr(declared, attribute.name)
-        if attribute.name in SELDOM_SAID or value in ((), None, False):
-            continue
-        shown = ", ".join(map(str, value)) if isinstance(value, tuple) else "yes" if value is True else value
-        said.append(f"{attribute.name.replace('_', ' ')}: {shown}")
+    said += [name if value == "yes" else f"{name}: {value}" for name, value in abilities(declared)]
     options = "It has no options.\n" if declared.load_config() is NoConfig else reference(declared.load_config())
     return (
         f"\n## {declared.kind.replace('_', ' ')} {declared.name}\n\n{declared.summary}. {'; '.join(said)}.\n\n{options}"

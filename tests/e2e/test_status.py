@@ -146,6 +146,10 @@ def test_no_text_speaks_python(moods: Moods) -> None:
             assert text, command
             assert not PYTHON.search(text), text
             assert command[0] == "plugins" or not RAW.search(text), text
+        assert 'session_ttl = "1d"' in otus(node, "plugins", "show", "sip").stdout
+        assert "batch timeout: 50ms" in otus(node, "plugins", "show", "console").stdout
+        effective = otus(node, "config", "show", "--effective", "-c", str(node.config)).stdout
+        assert "gc_interval: 1h\n" in effective and "command_ttl: 5m\n" in effective
     finally:
         moods.end("away")
         for task_id in ("absent", "gone"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +13,15 @@ import typer
 
 from otus_core.cli.listing import BOLD, DIM, PLAIN, RED, coloured, listing
 from otus_core.cli.session import Session, session_of
+from otus_core.cli.wording import said
 from otus_core.declarations import KINDS
 from otus_core.errors import OtusError, PluginNotFound
 
 if TYPE_CHECKING:
     from otus_core.plugins.registry import Registered
+
+FACTS = {"name", "factory", "config", "summary", "stability"}
+"""What is said of a component apart from what it can do."""
 
 app = typer.Typer(no_args_is_help=True, help="List, show, check and write plugins.")
 
@@ -147,10 +152,22 @@ def _facts(one: Registered) -> dict[str, Any]:
     return {"kind": declared.kind, **about, **said}
 
 
-def _description(one: Registered, coloured: bool) -> str:
-    """Write everything about one component."""
+def abilities(declared: Any) -> Iterator[tuple[str, str]]:
+    """Give what a component declares that it can do and needs, in words: a name and a value each, without what is not so."""
     import attrs
 
+    from otus_core.config.shape import spelt
+
+    for attribute in attrs.fields(type(declared)):
+        value = getattr(declared, attribute.name)
+        if attribute.name in FACTS or value in ((), None, False):
+            continue
+        seconds = spelt(value) if attribute.name.endswith("_timeout") else None
+        yield attribute.name.replace("_", " "), seconds or said(value)
+
+
+def _description(one: Registered, coloured: bool) -> str:
+    """Write everything about one component."""
     from otus_core.config.sample import takes
     from otus_core.config.shape import fields_of
     from otus_core.config.unstructure import unstructure
@@ -159,19 +176,11 @@ def _description(one: Registered, coloured: bool) -> str:
     declared, record = one.declaration, one.record
     lines = [f"{bold}{declared.kind} {declared.name}{plain}: {declared.summary or 'no summary'}"]
     lines.append(f"  from {record.distribution} {record.version}, plugin {record.plugin}; {declared.stability}")
-    for attribute in attrs.fields(type(declared)):
-        value = getattr(declared, attribute.name)
-        if attribute.name not in ("name", "factory", "config", "summary", "stability") and value not in (
-            (),
-            None,
-            False,
-        ):
-            shown = ", ".join(map(str, value)) if isinstance(value, tuple) else value
-            lines.append(f"  {attribute.name.replace('_', ' ')}: {'yes' if shown is True else shown}")
+    lines += [f"  {name}: {value}" for name, value in abilities(declared)]
     fields = fields_of(declared.load_config())
     lines += ["", f"{bold}options{plain}" if fields else "It has no options."]
     for field in fields:
-        default = "required" if field.required else json.dumps(unstructure(field.default))
+        default = "required" if field.required else json.dumps(unstructure(field.default, field.shape))
         lines += [f"  {field.key} = {default}", f"      {field.option.help} ({takes(field)})"]
     return "\n".join(lines) + "\n"
 

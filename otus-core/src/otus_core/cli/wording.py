@@ -29,8 +29,6 @@ def said(value: Any) -> str:
     """Write a value as one would say it; what is empty is an empty text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, Mapping):

@@ -30,7 +30,7 @@ def _rows(cls: type, prefix: str) -> list[str]:
 
 
 def _row(key: str, field: Field) -> str:
-    default = "required" if field.required else f"`{_shown(unstructure(field.default))}`"
+    default = "required" if field.required else f"`{_shown(unstructure(field.default, field.shape))}`"
     meaning = field.option.help + (" Secret." if field.option.secret else "")
     cells = (f"`{key}`", takes(field), default, meaning)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"

@@ -18,6 +18,7 @@ from otus_core.config.shape import (
     Scalar,
     Shape,
     fields_of,
+    figure,
     spoken,
 )
 from otus_core.config.unstructure import unstructure
@@ -35,7 +36,7 @@ def _field(field: Field, margin: str) -> str:
     if isinstance(field.shape, Nested):
         inner = sample(field.shape.cls, len(margin) + 2)
         return f"{comment}{margin}{field.key}:\n{inner}" if inner else f"{comment}{margin}{field.key}: {{}}\n"
-    value = placeholder(field) if field.required else unstructure(field.default)
+    value = placeholder(field) if field.required else unstructure(field.default, field.shape)
     return f"{comment}{margin}{field.key}: {json.dumps(value, ensure_ascii=False)}\n"
 
 
@@ -64,7 +65,7 @@ def takes(field: Field) -> str:
         (option.lt, "less than"),
     ):
         if bound is not None:
-            words.append(f"{name} {int(bound) if float(bound).is_integer() else bound}")
+            words.append(f"{name} {figure(bound, field.shape)}")
     if option.alias:
         words.append(f"also spelt {option.alias}")
     told = ", ".join(words)

@@ -48,7 +48,7 @@ def field_schema(field: Field) -> dict[str, Any]:
     if field.option.help:
         about["description"] = field.option.help
     if not field.required and not isinstance(field.shape, Nested):
-        about["default"] = unstructure(field.default)
+        about["default"] = unstructure(field.default, field.shape)
     if field.option.secret:
         about["writeOnly"] = True
     return about

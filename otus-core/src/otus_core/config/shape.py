@@ -161,6 +161,33 @@ def _collection_of(hint: Any, origin: Any, arguments: tuple[Any, ...]) -> Shape:
     )
 
 
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+"""The units of durations, the smallest first."""
+
+
+def is_duration(shape: Shape | None) -> bool:
+    """Whether a number of this shape is seconds."""
+    return isinstance(shape, Length) or isinstance(shape, Either) and any(map(is_duration, shape.options))
+
+
+def figure(number: float, shape: Shape | None) -> str:
+    """Write a number, or a bound of it, as people write it: ``24h`` where it is a duration."""
+    if is_duration(shape) and (text := spelt(number)) is not None:
+        return text
+    return str(int(number)) if float(number).is_integer() else str(number)
+
+
+def spelt(seconds: float) -> str | None:
+    """Write a duration with the largest unit of which it is a whole number, so that reading it gives the same; ``None`` where there is none."""
+    if seconds == 0:
+        return "0s"
+    for unit, size in reversed(SECONDS.items()):
+        n = round(seconds / size)
+        if n and n * size == seconds:
+            return f"{n}{unit}"
+    return None
+
+
 def spoken(shape: Shape) -> str:
     """Name a shape for people: ``a list of text``."""
     if isinstance(shape, Scalar):

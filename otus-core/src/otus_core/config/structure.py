@@ -15,6 +15,7 @@ import attrs
 
 from otus_core.config.fields import Option
 from otus_core.config.shape import (
+    SECONDS,
     Choice,
     Either,
     Entries,
@@ -26,6 +27,8 @@ from otus_core.config.shape import (
     Scalar,
     Shape,
     fields_of,
+    figure,
+    is_duration,
     spoken,
 )
 from otus_core.errors import ConfigInvalid, ConfigProblem, closest
@@ -39,7 +42,6 @@ SHOWN_MAX = 60
 """Characters of a wrong value that a message shows."""
 PROBLEMS_MAX = 100
 """Problems that are told at once; more help nobody."""
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)\Z", re.ASCII)
 
 BAD = object()
@@ -250,9 +252,9 @@ def _check(field: Field, value: Any, path: str, problems: Problems) -> None:
         _check_length(option, value, path, problems)
     if isinstance(value, (tuple, list)):
         for i, item in enumerate(value):
-            _check_one(option, item, join(path, i), problems)
+            _check_one(field, item, join(path, i), problems)
     else:
-        _check_one(option, value, path, problems)
+        _check_one(field, value, path, problems)
 
 
 def _check_length(option: Option, value: Any, path: str, problems: Problems) -> None:
@@ -265,7 +267,8 @@ def _check_length(option: Option, value: Any, path: str, problems: Problems) -> 
         problems.add(path, f"must have at most {option.max_length} {unit}, has {len(value)}")
 
 
-def _check_one(option: Option, value: Any, path: str, problems: Problems) -> None:
+def _check_one(field: Field, value: Any, path: str, problems: Problems) -> None:
+    option = field.option
     if option.choices and value is not None and value not in option.choices:
         close = closest(str(value)[:SHOWN_MAX], map(str, option.choices))
         hint = f"; did you mean {close}?" if close is not None else ""
@@ -273,22 +276,20 @@ def _check_one(option: Option, value: Any, path: str, problems: Problems) -> Non
     elif isinstance(value, str) and option.pattern is not None and not _pattern(option.pattern).fullmatch(value):
         problems.add(path, f"must match {option.pattern}, got {told(value)}")
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        _check_bounds(option, value, path, problems)
+        _check_bounds(field, value, path, problems)
 
 
-def _check_bounds(option: Option, value: float, path: str, problems: Problems) -> None:
+def _check_bounds(field: Field, value: float, path: str, problems: Problems) -> None:
+    option, shape = field.option, field.shape
     for bound, holds, words in (
         (option.ge, option.ge is None or value >= option.ge, "at least"),
         (option.gt, option.gt is None or value > option.gt, "greater than"),
         (option.le, option.le is None or value <= option.le, "at most"),
         (option.lt, option.lt is None or value < option.lt, "less than"),
     ):
-        if not holds:
-            problems.add(path, f"must be {words} {_figure(bound)}, got {told(value)}")
-
-
-def _figure(bound: float | None) -> str:
-    return str(int(bound)) if bound is not None and float(bound).is_integer() else str(bound)
+        if bound is not None and not holds:
+            got = figure(value, shape) if is_duration(shape) else told(value)
+            problems.add(path, f"must be {words} {figure(bound, shape)}, got {got}")
 
 
 @lru_cache(maxsize=256)
