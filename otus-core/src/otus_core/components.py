@@ -41,6 +41,7 @@ class Context:
     same component in the sibling workers of the task (``None`` with a single worker). ``call_labels`` gives, by payload type, the label that
     tells calls apart, where the parser declares one. ``data_dir`` is given to command channels, for what must survive a restart.
     ``count(name)`` adds 1 to one of the ``counters`` that a parser declares.
+    ``instance`` is given to command channels: it names this run of the daemon, and tells it from another one with the same ``hostname``.
     ``has_fallback`` and ``has_spool`` tell a reporter what becomes of messages that it gives up.
     """
 
@@ -56,6 +57,7 @@ class Context:
     peers: Callable[[Any], None] | None = None
     call_labels: Mapping[str, str] = attrs.field(factory=dict)
     data_dir: str = ""
+    instance: str = ""
     count: Callable[[str], None] = attrs.field(default=lambda _counter: None)
     has_fallback: bool = False
     has_spool: bool = False
@@ -242,7 +244,11 @@ class CommandHandler(Protocol):
 
 
 class BaseCommandChannel(_Lifecycle):
-    """Feeds commands from elsewhere to the daemon and carries the answers back."""
+    """Feeds commands from elsewhere to the daemon and carries the answers back.
+
+    A method named ``otus_task_state_changed`` and marked with ``hookimpl`` is called at each change of a task's state, as that of a plugin's module is:
+    from ``wire`` to ``stop``, on the event loop, so it must not wait for anything.
+    """
 
     async def start(self, handler: CommandHandler) -> None:
         """Connect in the background; must not fail because the other side is down."""
@@ -251,5 +257,8 @@ class BaseCommandChannel(_Lifecycle):
         """Disconnect."""
 
     def status(self) -> Mapping[str, Any]:
-        """State for ``daemon_status``: connected or not, the last error, counters."""
+        """State for ``daemon_status``: connected or not, the last error, counters.
+
+        ``connected`` and ``namesakes``, a list of other processes that use this node's name, are metrics too.
+        """
         return {}

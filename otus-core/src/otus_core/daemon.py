@@ -10,6 +10,7 @@ import asyncio
 import concurrent.futures
 import gc
 import os
+import secrets
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -89,11 +90,13 @@ class Daemon:
         enabled = None if plugins.enabled is None else tuple(plugins.enabled)
         base = Selection(disabled=tuple(plugins.disabled), enabled=enabled, prefer=plugins.prefer)
         self._registry = load(selection_from(base, no_plugin=no_plugin, safe=safe, environment=environment))
+        self._sections = self._registry.config_sections()
         self._effective = self._read()
+        self._instance = secrets.token_hex(8)
         self._stopping = asyncio.Event()
         self._reload_failures = 0
         self._chores = Chores()
-        self._channels = Channels(self._make_channel, self._command)
+        self._channels = Channels(self._make_channel, self._command, self._registry.detach)
         self._connections = Gathered()
         self._reserve = Reserve()
         self._merger = LineMerger()
@@ -186,7 +189,7 @@ class Daemon:
 
     def _read(self) -> Effective:
         """Read the configuration, with the keys that ready plugins add to it."""
-        return load_effective(self._path, self._environment, self._registry.config_sections())
+        return load_effective(self._path, self._environment, self._sections)
 
     async def _serve(self, request: Request) -> Any:
         return await self._handler.handle(request.method, request.params)
@@ -252,7 +255,7 @@ class Daemon:
         }
 
     def _defaults(self) -> TaskDefaults:
-        return task_defaults(self._effective.config)
+        return task_defaults(self._effective.config, self._sections)
 
     def _start_metrics(self, config: DaemonConfig) -> None:
         if not config.metrics.enabled:
@@ -285,6 +288,7 @@ class Daemon:
             reload_failures=self._reload_failures,
             log_lines_dropped=self._logs.lost,
             channels=self._channels.up(),
+            namesakes=self._channels.namesakes(),
             chore_failures=failures(),
             spool_bytes_left=sum(one.bytes for one in self._manager.leftovers),
             scrapes_closed=self._metrics.closed if self._metrics is not None else {},
@@ -293,7 +297,8 @@ class Daemon:
     def _make_channel(self, name: str) -> BaseCommandChannel:
         """Make a channel of the configuration that is in force. Raises what its plugin raises."""
         config = self._effective.config
-        declaration = self._registry.component("command_channel", name).declaration
+        registered = self._registry.component("command_channel", name)
+        declaration = registered.declaration
         settings: Any = channel_settings(config, declaration.load_config())
         channel: BaseCommandChannel = declaration.load_factory()(settings)
         channel.wire(
@@ -305,8 +310,10 @@ class Daemon:
                 node_ip=self._effective.ip,
                 tags=config.node.tags,
                 data_dir=config.data_dir,
+                instance=self._instance,
             )
         )
+        self._registry.attach(channel, registered.record)
         return channel
 
     async def _sample(self) -> None:

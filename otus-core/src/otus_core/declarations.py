@@ -6,7 +6,7 @@ A declaration is light. Its factory is named, ``"otus_sip.parser:SipParser"``, s
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, ClassVar, Literal
 
@@ -165,12 +165,16 @@ class SharedConfig:
 
     ``config`` is its configuration class, or names it; every key has a default. ``heirs`` are the components, as ``"reporter:NAME"`` or ``"command_channel:NAME"``: a
     key that is set here and neither in ``otus.reporters.NAME`` (``otus.command_channel.NAME``) nor in the task itself is theirs too.
+
+    ``bound`` names keys that say where to connect, each with those that are meant for that destination alone, such as ``{"brokers": ("sasl", "tls")}``:
+    an heir that names another destination does not inherit them, so that no password goes where it does not belong.
     """
 
     name: str = attrs.field(validator=_block)
     config: str | type
     heirs: tuple[str, ...] = attrs.field(validator=attrs.validators.min_len(1))
     summary: str = ""
+    bound: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
 
     @heirs.validator
     def _check_heirs(self, _attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:

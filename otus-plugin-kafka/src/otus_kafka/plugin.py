@@ -18,6 +18,7 @@ def otus_components() -> Iterator[otus_core.Declaration | otus_core.SharedConfig
         name="kafka",
         config="otus_kafka.settings:SharedKafkaConfig",
         heirs=("command_channel:kafka", "reporter:kafka"),
+        bound={"brokers": ("sasl", "tls")},
         summary="Kafka, for all that use it.",
     )
     yield otus_core.Reporter(

@@ -101,7 +101,9 @@ def test_the_lists_of_what_is_allowed() -> None:
 def test_a_login_is_inherited_only_with_its_brokers() -> None:
     """For local tasks too: naming other brokers must not send this node's password there."""
     common = {"brokers": ["own:9092"], "sasl": {"enabled": True, "password": "s"}, "tls": {"enabled": True}, "acks": 1}
-    defaults = TaskDefaults(components={"reporter:kafka": common})
+    defaults = TaskDefaults(
+        components={"reporter:kafka": common}, bound={"reporter:kafka": {"brokers": ("sasl", "tls")}}
+    )
 
     def config(**given: Any) -> dict[str, Any]:
         made = with_defaults({"reporters": [{"type": "kafka", "config": given}]}, defaults)

@@ -14,10 +14,11 @@ import typer.main
 
 import otus_core
 from otus_core.cli import OutputClosed, wants_json
-from otus_core.cli.commands import COMMANDS, FIRST_PARTY_COMMANDS, Entry
+from otus_core.cli.commands import COMMANDS, Entry
 from otus_core.cli.help import help_page
 from otus_core.cli.session import session_of
 from otus_core.errors import OtusError, PluginNotFound, closest
+from otus_core.plugins.known import component_beside
 
 PROGRAM = "otus"
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # click's own; newer typers carry their own click
@@ -136,9 +137,10 @@ def _plugin_commands(ctx: typer.Context) -> dict[str, Entry]:
 
 def _tell_what_brings(name: str, ctx: typer.Context) -> None:
     """Fail with what to install, or why the plugin cannot be used, when it is a first-party plugin's command."""
-    if name in FIRST_PARTY_COMMANDS:
+    beside = component_beside(name)
+    if beside is not None:
         try:
-            session_of(ctx).registry.component(*FIRST_PARTY_COMMANDS[name])
+            session_of(ctx).registry.component(*beside)
         except PluginNotFound as error:
             ctx.fail(f"the command {name!r} comes with a plugin: {error}")
 

@@ -39,9 +39,6 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
 
 COMMANDS: Mapping[str, Entry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
-FIRST_PARTY_COMMANDS = {"fleet": ("command_channel", "kafka")}
-"""Commands that first-party plugins add, with a component of the same plugin, so that who lacks one is told what to install."""
-
 
 def plugin_commands(registry: Any) -> dict[str, Entry]:
     """Give the commands that plugins add. A name that is taken is refused, and logged with the plugin that wanted it."""

@@ -65,7 +65,8 @@ class Session:
             "OTUS_NODE_IP": "127.0.0.1",
             **os.environ,
         }  # tasks inherit no address, and this node may have none
-        return task_defaults(load_effective(self.config, environment, self.registry.config_sections()).config)
+        sections = self.registry.config_sections()
+        return task_defaults(load_effective(self.config, environment, sections).config, sections)
 
     @cached_property
     def plugin_commands(self) -> dict[str, Entry]:

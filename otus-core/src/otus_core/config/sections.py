@@ -25,12 +25,13 @@ CHANNEL, REPORTERS = "command_channel", "reporters"
 
 @attrs.frozen(kw_only=True, eq=False)
 class Shared:
-    """A block below ``otus``: its key, its class, its help, and the paths of the sections that inherit from it."""
+    """A block below ``otus``: its key, its class, its help, the paths of the sections that inherit from it, and what they inherit only with its destination."""
 
     name: str
     cls: type
     summary: str = ""
     heirs: tuple[str, ...] = ()
+    bound: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -69,6 +70,14 @@ class Sections:
         """Give the blocks from which a section inherits."""
         return [one for one in self.shared if path in one.heirs]
 
+    def bound_of(self, path: str) -> dict[str, tuple[str, ...]]:
+        """Give, for a section, the keys that name a destination, each with what is meant for that alone."""
+        found: dict[str, tuple[str, ...]] = {}
+        for one in self.heirs_of(path):
+            for key, bound in one.bound.items():
+                found[key] = (*found.get(key, ()), *bound)
+        return found
+
     def unclaimed(self, data: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, str]:
         """Give the keys that must be left out because their plugin is not there, each with what is to be said of it; empty where that is nothing."""
         found = {}
@@ -87,6 +96,16 @@ class Sections:
             for one in self.heirs_of(f"{CHANNEL}.{name}")
         ]
         return "; ".join([f"The options of the channel {name}", *inherited]) + "."
+
+
+def without_bound(
+    inherited: Mapping[str, Any], given: Mapping[str, Any], bound: Mapping[str, tuple[str, ...]]
+) -> Mapping[str, Any]:
+    """Leave out of what is inherited what belongs to another destination than the one that is given."""
+    for destination, keys in bound.items():
+        if destination in given and given[destination] != inherited.get(destination):
+            inherited = {key: value for key, value in inherited.items() if key not in keys}
+    return inherited
 
 
 @lru_cache(maxsize=64)

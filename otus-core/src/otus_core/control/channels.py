@@ -21,9 +21,15 @@ log = Logger("otus.daemon")
 class Channels:
     """One channel of each name. A file of keys that is not there yet, or a plugin that raises, costs nothing but the time until the next try."""
 
-    def __init__(self, make: Callable[[str], BaseCommandChannel], handler: CommandHandler) -> None:
+    def __init__(
+        self,
+        make: Callable[[str], BaseCommandChannel],
+        handler: CommandHandler,
+        release: Callable[[BaseCommandChannel], None] = lambda _channel: None,
+    ) -> None:
         self._make = make
         self._handler = handler
+        self._release = release
         self._chores = Chores()
         self._running: dict[str, BaseCommandChannel] = {}
         self._reasons: dict[str, str] = {}
@@ -47,6 +53,11 @@ class Channels:
     def up(self) -> dict[str, bool]:
         """Say of each channel whether it can take commands now; one that runs and says nothing of that can."""
         return {row["type"]: bool(row.get("connected", True)) for row in self.status()}
+
+    def namesakes(self) -> dict[str, int]:
+        """Say of each channel of how many other processes with this node's name it has heard lately."""
+        found = {row["type"]: row.get("namesakes") for row in self.status()}
+        return {name: len(rows) for name, rows in found.items() if isinstance(rows, (list, tuple))}
 
     def _told(self, name: str) -> dict[str, Any]:
         channel = self._running.get(name)
@@ -72,6 +83,7 @@ class Channels:
         self._running[name] = channel
 
     async def _end(self, name: str, channel: BaseCommandChannel) -> None:
+        self._release(channel)
         try:
             async with asyncio.timeout(STOP_WITHIN_S):
                 await channel.stop()

@@ -87,6 +87,13 @@ def _daemon(view: View) -> Iterator[Metric]:
     )
     for name, is_up in view.channels.items():
         up.add_metric([name], float(is_up))
+    namesakes = GaugeMetricFamily(
+        "otus_command_channel_namesakes",
+        "Other processes that use this node's name, as a command channel has heard of them lately",
+        labels=["channel"],
+    )
+    for name, n in view.namesakes.items():
+        namesakes.add_metric([name], n)
     failed = CounterMetricFamily(
         "otus_chore_failures",
         "Times that something of the daemon, its workers or a plugin that should never end failed and was begun again",
@@ -105,7 +112,7 @@ def _daemon(view: View) -> Iterator[Metric]:
     )
     for reason, n in view.scrapes_closed.items():
         closed.add_metric([reason], n)
-    yield from (up, failed, left, closed)
+    yield from (up, namesakes, failed, left, closed)
 
 
 def _plugins(records: Iterable[PluginRecord]) -> Metric:

@@ -41,13 +41,14 @@ class TaskView:
 
 @attrs.frozen(kw_only=True)
 class View:
-    """What is measured, as of now. ``channels`` tells of each command channel whether it is connected."""
+    """What is measured, as of now. ``channels`` tells of each command channel whether it is connected, ``namesakes`` of how many others with this node's name it knows."""
 
     tasks: tuple[TaskView, ...]
     plugins: tuple[PluginRecord, ...]
     reload_failures: int
     log_lines_dropped: int
     channels: Mapping[str, bool] = attrs.field(factory=dict)
+    namesakes: Mapping[str, int] = attrs.field(factory=dict)
     chore_failures: Mapping[str, int] = attrs.field(factory=dict)
     spool_bytes_left: int = 0
     scrapes_closed: Mapping[str, int] = attrs.field(factory=dict)

@@ -13,6 +13,7 @@ from otus_core.declarations import Declaration
 from otus_core.errors import PluginNotFound, closest
 from otus_core.log import Logger
 from otus_core.model.text import told
+from otus_core.plugins.known import names_of, who_brings
 from otus_core.plugins.records import ComponentRecord, PluginRecord, state_of
 from otus_core.plugins.selection import Selection
 
@@ -21,18 +22,6 @@ if TYPE_CHECKING:
 
 ERROR_MAX = 300
 log = Logger("otus.plugins")
-
-FIRST_PARTY_COMPONENTS = {
-    ("capturer", "afpacket"): "otus-plugin-afpacket",
-    ("capturer", "pcap"): "otus-plugin-pcap",
-    ("command_channel", "kafka"): "otus-plugin-kafka",
-    ("parser", "sip"): "otus-plugin-sip",
-    ("processor", "filter"): "otus-plugin-filter",
-    ("processor", "label"): "otus-plugin-filter",
-    ("reporter", "console"): "otus-plugin-console",
-    ("reporter", "kafka"): "otus-plugin-kafka",
-}
-"""Who brings what, so that a command that lacks one can say what to install."""
 
 HEIRS = {"reporter": "reporters", "command_channel": "command_channel"}
 """Where the daemon's configuration has options of components of a kind, by their names."""
@@ -60,6 +49,7 @@ class Registry:
     def __init__(self, loaded: Sequence[Loaded], selection: Selection) -> None:
         self.selection = selection
         self._loaded = tuple(loaded)
+        self._attached: list[tuple[object, Loaded]] = []
         self._ready = {
             (component.kind, component.name): Registered(component.declaration, one.record)
             for one in loaded
@@ -98,13 +88,13 @@ class Registry:
                     continue
                 heirs = (heir.partition(":") for heir in declared.heirs)
                 paths = tuple(f"{HEIRS[kind]}.{name}" for kind, _, name in heirs)
-                made = Shared(name=declared.name, cls=cls, summary=declared.summary, heirs=paths)
+                made = Shared(name=declared.name, cls=cls, summary=declared.summary, heirs=paths, bound=declared.bound)
                 blocks[declared.name] = made
         return Sections(
             classes=classes,
             shared=tuple(blocks.values()),
             is_complete=all(record.state == "ready" for record in self.records),
-            known_elsewhere=frozenset(name for _, name in FIRST_PARTY_COMPONENTS),
+            known_elsewhere=frozenset(name for kind in HEIRS for name in names_of(kind)),
         )
 
     def component(self, kind: str, name: str) -> Registered:
@@ -137,7 +127,7 @@ class Registry:
 
     def answers(self, hook: str, **arguments: Any) -> Iterator[tuple[PluginRecord, Any]]:
         """Call a hook of every ready plugin and give what each answers."""
-        for one in self._loaded:
+        for one in (*self._loaded, *(attached for _, attached in self._attached)):
             if one.manager is None:
                 continue
             try:
@@ -150,6 +140,18 @@ class Registry:
             for answer in answers:
                 yield one.record, answer
 
+    def attach(self, component: object, record: PluginRecord) -> None:
+        """Have the hooks called that a component of a plugin receives itself. Raises PluginInitFailed for one that cannot be called."""
+        from otus_core.plugins.component_hooks import hooks_of  # not needed to list plugins
+
+        manager = hooks_of(component)
+        if manager is not None:
+            self._attached.append((component, Loaded(record=record, manager=manager)))
+
+    def detach(self, component: object) -> None:
+        """Call a component's hooks no more."""
+        self._attached = [pair for pair in self._attached if pair[0] is not component]
+
     def log_hook_failure(self, record: PluginRecord, hook: str, error: BaseException) -> None:
         """Log that a plugin's hook raised, or answered what cannot be used."""
         log.warning(
@@ -157,7 +159,7 @@ class Registry:
         )
 
     def _why_missing(self, kind: str, name: str) -> str:
-        known = FIRST_PARTY_COMPONENTS.get((kind, name))
+        known = who_brings(kind, name)
         for record in self.records:
             for component in record.components:
                 if (component.kind, component.name) == (kind, name):
@@ -168,7 +170,7 @@ class Registry:
         if known is not None:
             return f"{_spoken(kind)} {name!r} is not installed: pip install {known}"
         names = [registered.declaration.name for registered in self.components(kind)]
-        close = closest(name, {*names, *(n for k, n in FIRST_PARTY_COMPONENTS if k == kind)})
+        close = closest(name, {*names, *names_of(kind)})
         hint = f"did you mean {close!r}?" if close is not None else f"there are: {', '.join(names) or 'none'}"
         return f"there is no {_spoken(kind)} {name!r}; {hint}"
 

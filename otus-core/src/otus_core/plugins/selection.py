@@ -8,18 +8,7 @@ from typing import Any
 
 import attrs
 
-FIRST_PARTY = frozenset(
-    {
-        "otus-core",
-        "otus-plugin-afpacket",
-        "otus-plugin-console",
-        "otus-plugin-filter",
-        "otus-plugin-kafka",
-        "otus-plugin-pcap",
-        "otus-plugin-sip",
-    }
-)
-"""The distributions that ``--safe`` still loads."""
+from otus_core.plugins.known import FIRST_PARTY
 
 DISABLED_ENVIRONMENT = "OTUS_DISABLED_PLUGINS"
 

@@ -9,11 +9,10 @@ from typing import Any
 import attrs
 
 from otus_core.config.daemon import DaemonConfig
+from otus_core.config.sections import REPORTERS, Sections, without_bound
 
 LISTS = ("parsers", "processors", "reporters")
 NOTHING = object()
-BOUND = {"brokers": ("sasl", "tls")}
-"""Options that name a destination, and what is meant for it alone."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -21,16 +20,18 @@ class TaskDefaults:
     """What the daemon's own configuration gives to tasks that do not say otherwise.
 
     ``decoder`` and ``reporter`` (``capacity``, ``send_timeout`` …) hold keys of those; ``components`` holds keys of one component's ``config``,
-    by ``kind:name``, such as ``reporter:kafka``.
+    by ``kind:name``, such as ``reporter:kafka``. ``bound`` has, by the same names, what is inherited only together with a destination
+    (``SharedConfig.bound``).
     """
 
     decoder: Mapping[str, Any] = attrs.field(factory=dict)
     reporter: Mapping[str, Any] = attrs.field(factory=dict)
     components: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    bound: Mapping[str, Mapping[str, tuple[str, ...]]] = attrs.field(factory=dict)
 
 
-def task_defaults(config: DaemonConfig) -> TaskDefaults:
-    """Give what tasks inherit from the daemon's configuration."""
+def task_defaults(config: DaemonConfig, sections: Sections) -> TaskDefaults:
+    """Give what tasks inherit from the daemon's configuration; ``sections`` are the plugins' parts of it."""
     decoder = config.core.decoder
     tunnels = [name for name in ("vxlan", "gre", "geneve", "ipip", "gtpu") if getattr(decoder.tunnel, name)]
     buffer, sending = config.backpressure.send_buffer, config.backpressure.reporter
@@ -49,6 +50,7 @@ def task_defaults(config: DaemonConfig) -> TaskDefaults:
             "max_retries": sending.max_retries,
         },
         components={f"reporter:{name}": options for name, options in config.reporters.items()},
+        bound={f"reporter:{name}": sections.bound_of(f"{REPORTERS}.{name}") for name in config.reporters},
     )
 
 
@@ -75,16 +77,8 @@ def _entry_with_defaults(kind: str, entry: Any, defaults: TaskDefaults) -> Any:
     made = _below(around, {"type": entry} if isinstance(entry, str) else entry)
     given = made.get("config", {})
     if config and isinstance(given, dict):
-        made["config"] = _below(_bound(config, given), given)
+        made["config"] = _below(without_bound(config, given, defaults.bound.get(f"{kind}:{name}", {})), given)
     return made
-
-
-def _bound(inherited: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Leave out what belongs to another destination: a login and its encryption are inherited only together with the brokers that they were configured for."""
-    for destination, bound in BOUND.items():
-        if destination in given and given[destination] != inherited.get(destination):
-            inherited = {key: value for key, value in inherited.items() if key not in bound}
-    return inherited
 
 
 def _below(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,41 @@
+"""What the distributions of this repository bring: the one place where the core names plugins.
+
+It is for two things that no installed plugin can say: what to install for a component or command that is not here, and which distributions ``--safe`` still loads.
+Nothing else in the core depends on these names.
+"""
+
+from __future__ import annotations
+
+COMMAND = "command"
+
+BROUGHT: dict[str, tuple[str, ...]] = {
+    "otus-plugin-afpacket": ("capturer:afpacket",),
+    "otus-plugin-console": ("reporter:console",),
+    "otus-plugin-filter": ("processor:filter", "processor:label"),
+    "otus-plugin-kafka": ("command_channel:kafka", "reporter:kafka", "command:fleet"),
+    "otus-plugin-pcap": ("capturer:pcap",),
+    "otus-plugin-sip": ("parser:sip",),
+}
+"""By distribution: its components as ``kind:name``, and its commands as ``command:name``."""
+
+FIRST_PARTY = frozenset({"otus-core", *BROUGHT})
+_WHO = {what: distribution for distribution, brought in BROUGHT.items() for what in brought}
+
+
+def who_brings(kind: str, name: str) -> str | None:
+    """Name the distribution that brings a component, or a command (kind ``command``)."""
+    return _WHO.get(f"{kind}:{name}")
+
+
+def names_of(kind: str) -> set[str]:
+    """Give the names of all components of a kind."""
+    return {what.partition(":")[2] for what in _WHO if what.startswith(f"{kind}:")}
+
+
+def component_beside(command: str) -> tuple[str, str] | None:
+    """Give a component, as kind and name, of the distribution that brings a command: why that is missing is why the command is."""
+    distribution = who_brings(COMMAND, command)
+    if distribution is None:
+        return None
+    kind, _, name = BROUGHT[distribution][0].partition(":")
+    return kind, name
