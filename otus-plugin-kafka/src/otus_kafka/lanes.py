@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import attrs
 import structlog
 
+from otus_core import Chores
 from otus_kafka.batch import HEADER_BYTES, BatchWriter
 from otus_kafka.link import ProducerLink
 from otus_kafka.outcome import Outcome
@@ -23,6 +24,7 @@ from otus_kafka.settings import KafkaReporterConfig
 
 BACKOFF_S = (0.1, 1.0)
 SLOW_CODECS = ("gzip", "lz4", "zstd")
+FAULTS_MOST = 3
 BESIDE_BYTES = 32 * 1024
 """Larger batches of the slow codecs are compressed in a thread: a megabyte takes gzip some 15 ms."""
 
@@ -92,6 +94,7 @@ class _Parcel:
     sealed: SealedBatch | None = None
     attempts: int = 0
     ambiguous: bool = False
+    faults: int = 0
 
 
 class Road:
@@ -103,6 +106,7 @@ class Road:
         self.room = Room(config.max_buffer_bytes)
         self.compress = compressor(config.compression, config.compression_level)
         self.lanes: list[Lane] = []
+        self.chores = Chores()
         self.patience: float | None = config.delivery_timeout
 
     def deadline(self) -> float | None:
@@ -116,10 +120,9 @@ class Road:
 
     async def stop(self) -> None:
         """Give up what is left."""
+        await self.chores.stop()
         for lane in self.lanes:
             lane.abandon()
-        tasks = [lane.task for lane in self.lanes if lane.task is not None]
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def sealed(self, writer: BatchWriter) -> SealedBatch:
         """Compress a batch: at once, or beside the loop where that takes long."""
@@ -134,8 +137,10 @@ class Lane:
 
     def __init__(self, road: Road, topic: str, partition: int, limit: Limit) -> None:
         self.writer: BatchWriter | None = None
-        self.task: asyncio.Task[None] | None = None
         self.limit = limit
+        self._is_busy = False
+        self._has_chore = False
+        self._wake = asyncio.Event()
         self._road = road
         self._topic = topic
         self._partition = partition
@@ -154,7 +159,7 @@ class Lane:
     def poke(self) -> None:
         """Look whether something can leave, after messages were added."""
         writer = self.writer
-        if self.task is not None:
+        if self._is_busy:
             return
         if self._ready or (writer is not None and writer.count >= self._batch_size):
             self._go()
@@ -165,14 +170,12 @@ class Lane:
         """Let what is here leave."""
         if self.writer is not None:
             self._due = True
-            if self.task is None:
+            if not self._is_busy:
                 self._go()
 
     def abandon(self) -> None:
         """Count everything as stopped."""
         self._close()
-        if self.task is not None:
-            self.task.cancel()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -197,21 +200,40 @@ class Lane:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.task = asyncio.create_task(self._carry(), name=f"kafka:{self._topic}:{self._partition}")
+        self._is_busy = True
+        self._wake.set()
+        if not self._has_chore:
+            self._has_chore = True
+            self._road.chores.start("kafka:lane", self._carry, self._road.link.complain)
 
     async def _carry(self) -> None:
-        """Deliver what is ready, then what has grown meanwhile."""
-        try:
-            while True:
-                writer = self.writer
-                if not self._ready and writer is not None and (self._due or writer.count >= self._batch_size):
-                    self._close()
-                if not self._ready:
-                    break
-                await self._deliver(self._ready[0])
-        finally:
-            self.task = None
-        self.poke()
+        """Deliver what is ready, then what has grown meanwhile, until cancelled."""
+        while True:
+            while (parcel := self._next()) is not None:
+                try:
+                    await self._deliver(parcel)
+                except BaseException:
+                    self._note_fault(parcel)
+                    raise
+            self._is_busy = False
+            self.poke()
+            await self._wake.wait()
+            self._wake.clear()
+
+    def _next(self) -> _Parcel | None:
+        """Give the batch that is to leave now; it stays the first of those that are ready."""
+        writer = self.writer
+        if not self._ready and writer is not None and (self._due or writer.count >= self._batch_size):
+            self._close()
+        return self._ready[0] if self._ready else None
+
+    def _note_fault(self, parcel: _Parcel) -> None:
+        """Give up a batch that has ended this lane's work again and again, so that those behind it get through."""
+        parcel.faults += 1
+        parcel.ambiguous = True  # it may have been on its way
+        if parcel.faults >= FAULTS_MOST and self._ready and self._ready[0] is parcel:
+            self._ready.popleft()
+            self._settle(parcel, "ambiguous")
 
     async def _deliver(self, parcel: _Parcel) -> None:
         """See the first batch to its end. It stays the first meanwhile, so that ``abandon`` finds it."""

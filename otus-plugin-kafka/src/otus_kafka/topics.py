@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError, UnknownTopicOrPartitionError
 
+from otus_core import Chores
 from otus_kafka.link import ProducerLink
 
 ASK_AGAIN_S = 5.0
@@ -22,7 +23,6 @@ class Topic:
         self.partitions = 0
         self.reason = ""
         self.decided = asyncio.Event()
-        self.task: asyncio.Task[None] | None = None
 
 
 class TopicBook:
@@ -32,6 +32,7 @@ class TopicBook:
         self._link = link
         self._on_change = on_change
         self._topics: dict[str, Topic] = {}
+        self._chores = Chores()
 
     async def get(self, name: str, deadline: float | None) -> Topic:
         """Give a topic, waiting until something is known of it; ``reason`` is set when it cannot be used."""
@@ -46,10 +47,7 @@ class TopicBook:
 
     async def stop(self) -> None:
         """Ask no more."""
-        tasks = [topic.task for topic in self._topics.values() if topic.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._chores.stop()
 
     def _open(self, name: str) -> Topic:
         topic = Topic(name)
@@ -58,7 +56,7 @@ class TopicBook:
             topic.decided.set()
             return topic
         self._topics[name] = topic
-        topic.task = asyncio.create_task(self._find(topic), name=f"kafka:topic:{name}")
+        self._chores.start("kafka:topic", lambda: self._find(topic), self._link.complain)
         return topic
 
     async def _wait(self, topic: Topic, deadline: float | None) -> None:
