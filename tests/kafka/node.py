@@ -22,7 +22,13 @@ class Daemon:
     """A daemon in the machine's own namespace, where the broker is; its interface to the calls is one end of a veth pair."""
 
     def __init__(
-        self, broker: Broker, folder: Path, host: str = HOST, topics: tuple[str, str] | None = None, **channel: Any
+        self,
+        broker: Broker,
+        folder: Path,
+        host: str = HOST,
+        topics: tuple[str, str] | None = None,
+        metrics: str = "",
+        **channel: Any,
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
@@ -38,7 +44,7 @@ class Daemon:
                         "node": {"hostname": host, "ip": "127.0.0.1"},
                         "control": {"socket": f"{folder}/o.sock", "pid_file": f"{folder}/o.pid"},
                         "data_dir": f"{folder}/data",
-                        "metrics": {"enabled": False},
+                        "metrics": {"enabled": bool(metrics), "listen": metrics or "127.0.0.1:0"},
                         "log": {"outputs": {"file": {"enabled": True, "path": f"{folder}/otus.log"}}},
                         "kafka": {"brokers": [broker.bootstrap]},
                         "command_channel": {
@@ -68,14 +74,14 @@ class Daemon:
         self.process.kill()
         self.process.wait()
 
-    def ask(self, command: str, payload: dict[str, Any] | None = None, target: str = "") -> dict[str, Any]:
-        """Send a command and wait for its answer."""
+    def ask(
+        self, command: str, payload: dict[str, Any] | None = None, target: str = "", key: bytes | None = None
+    ) -> dict[str, Any]:
+        """Send a command, signed where there is a key, and wait for its answer."""
         request_id = f"{command}-{time.monotonic_ns()}"
-        produce(
-            self.broker,
-            self.commands,
-            envelope.make_command(target or self.host, command, payload or {}, request_id, time.time()),
-        )
+        value = envelope.make_command(target or self.host, command, payload or {}, request_id, time.time())
+        headers = {envelope.SIGNATURE_HEADER: envelope.sign(key, value)} if key else None
+        produce(self.broker, self.commands, value, headers=headers)
         found: list[dict[str, Any]] = []
 
         def answered() -> bool:

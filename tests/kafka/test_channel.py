@@ -3,110 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from otus_core import Context, PluginInitFailed
+from otus_core import PluginInitFailed
 from otus_kafka import envelope
-from otus_kafka.channel import KafkaChannel
-from otus_kafka.settings import HeartbeatConfig, KafkaChannelConfig, SigningConfig
+from otus_kafka.settings import HeartbeatConfig, SigningConfig
 from tests.patience import PATIENCE_S, took
 
 from .broker import Broker
 from .client import consume, make_topic, produce
+from .commanded import HOST, INSTANCE, KEY, Node
 
 pytestmark = pytest.mark.kafka
-HOST = "edge-1"
-KEY = bytes(range(32))
-Work = Callable[["Node"], Awaitable[None]]
-
-
-class Node:
-    """A channel and what it was asked to do."""
-
-    def __init__(self, broker: Broker, folder: Path, **options: Any) -> None:
-        self.broker = broker
-        self.commands, self.answers = options.pop("topic", "") or make_topic(broker, 1), make_topic(broker, 1)
-        self.executed: list[tuple[str, Mapping[str, Any]]] = []
-        self.pause = 0.0
-        self._folder = folder
-        self._config = KafkaChannelConfig(
-            brokers=[options.pop("address", broker.bootstrap)],
-            topic=self.commands,
-            response_topic=self.answers,
-            group_id=f"otus-{self.commands}",
-            auto_offset_reset="earliest",
-            **options,
-        )
-        self.channel = self._make()
-
-    def _make(self) -> KafkaChannel:
-        channel = KafkaChannel(self._config)
-        channel.wire(Context(task_id="", agent_id=HOST, hostname=HOST, data_dir=str(self._folder)))
-        return channel
-
-    async def handle(self, command: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-        await asyncio.sleep(self.pause)
-        self.executed.append((command, payload))
-        if command == "fail":
-            return {"error": {"code": -32602, "message": "task_id: there is no task 'x'"}}
-        return {"result": {"command": command, "number": len(self.executed)}}
-
-    def run(self, work: Work) -> None:
-        """Do something while the channel runs; a new channel each time, as after a restart."""
-
-        async def main() -> None:
-            self.channel = self._make()
-            await self.channel.start(self.handle)
-            try:
-                async with asyncio.timeout(4 * PATIENCE_S):
-                    await work(self)
-            finally:
-                await self.channel.stop()
-
-        asyncio.run(main())
-
-    def send(self, command: str = "task_list", **about: Any) -> bytes:
-        signed_with = about.pop("key", None)
-        message = {
-            "version": "v1",
-            "target": HOST,
-            "command": command,
-            "timestamp": envelope.rfc3339(time.time() + about.pop("ahead", 0)),
-            "request_id": f"r{time.monotonic_ns()}",
-            "payload": {},
-            **about,
-        }
-        value = json.dumps({name: it for name, it in message.items() if it is not None}).encode()
-        self.produce(value, {envelope.SIGNATURE_HEADER: envelope.sign(signed_with, value)} if signed_with else None)
-        return value
-
-    def produce(self, value: bytes, headers: dict[str, bytes] | None = None) -> None:
-        produce(self.broker, self.commands, value, headers=headers)
-
-    async def counted(self, **wanted: int) -> dict[str, int]:
-        """Wait until the channel has counted so much."""
-        names = {name.replace("refused_", "refused:"): n for name, n in wanted.items()}
-        until = time.monotonic() + PATIENCE_S
-        while True:
-            counts = self.channel.status()["commands"]
-            if all(counts.get(name, 0) >= n for name, n in names.items()):
-                return dict(counts)
-            assert time.monotonic() < until, (names, self.channel.status())
-            await asyncio.sleep(0.05)
-
-    def answered(self) -> list[dict[str, Any]]:
-        records = consume(self.broker, self.answers)
-        assert {record.key for record in records} <= {HOST}
-        return [record.json for record in records]
 
 
 @pytest.fixture
@@ -124,6 +40,7 @@ def test_a_command_is_executed_and_answered_in_the_plans_form(node: Callable[...
     assert answer == {
         "version": "v1",
         "source": HOST,
+        "instance": INSTANCE,
         "command": "task_list",
         "request_id": "req-1",
         "result": {"command": "task_list", "number": 1},
@@ -158,8 +75,8 @@ def test_only_our_commands_are_executed(node: Callable[..., Node]) -> None:
 
 
 BAD: list[tuple[str, dict[str, Any] | bytes, str, bool]] = [
-    ("no target", {"target": None}, "no_target", False),
-    ("empty target", {"target": ""}, "no_target", False),
+    ("no target", {"target": None}, "no_target", True),
+    ("empty target", {"target": ""}, "no_target", True),
     ("old", {"ahead": -400}, "expired", True),
     ("zero time", {"timestamp": "0001-01-01T00:00:00Z"}, "expired", True),
     ("future", {"ahead": 60}, "future", True),
@@ -295,26 +212,42 @@ def test_a_broker_that_is_not_there_is_said_and_survived(broker: Broker, tmp_pat
 def test_heartbeats_and_events(broker: Broker, tmp_path: Path) -> None:
     beats, events = make_topic(broker, 1), make_topic(broker, 1)
     one = Node(broker, tmp_path, heartbeat=HeartbeatConfig(topic=beats, interval=1.0, events_topic=events))
-    states = [{}, {"t": "starting"}, {"t": "running"}, {}]
+    rows = [{"task_id": "t", "state": "failed", "reason": "eth9 is not there"}]
 
     async def handle(command: str, _payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        if command == "task_status":
+            return {"result": {"tasks": list(rows)}}
         if command == "daemon_status":
-            state = states.pop(0) if len(states) > 1 else states[0]
-            return {"result": {"version": "0.1.0", "uptime_sec": 5.0, "tasks": state}}
+            return {"result": {"version": "0.1.0", "uptime_sec": 5.0, "tasks": {"t": "failed"}}}
         return {"result": {"tasks": {"t": {"counters": {"kernel_drop": 3, "reporters": {"k": {"dropped": {"a": 2}}}}}}}}
 
     one.handle = handle  # type: ignore[method-assign]
 
-    async def work(n: Node) -> None:
+    async def told(count: int) -> None:
         until = time.monotonic() + PATIENCE_S
-        while len(await asyncio.to_thread(consume, broker, events)) < 3 and time.monotonic() < until:
+        while len(await asyncio.to_thread(consume, broker, events)) < count and time.monotonic() < until:
             await asyncio.sleep(0.2)
 
+    async def work(n: Node) -> None:
+        await told(1)
+        n.channel.otus_task_state_changed("t", "failed", "starting", "")
+        n.channel.otus_task_state_changed("t", "starting", "failed", "again")
+        rows.clear()
+        await told(4)
+
     one.run(work)
-    said = [(r.json["task_id"], r.json["old"], r.json["new"]) for r in consume(broker, events)]
-    assert said == [("t", "", "starting"), ("t", "starting", "running"), ("t", "running", "gone")]
+    said = [
+        tuple(r.json[key] for key in ("task_id", "old", "new", "reason", "instance")) for r in consume(broker, events)
+    ]
+    assert said == [
+        ("t", "", "failed", "eth9 is not there", INSTANCE),
+        ("t", "failed", "starting", "", INSTANCE),
+        ("t", "starting", "failed", "again", INSTANCE),
+        ("t", "failed", "gone", "", INSTANCE),
+    ]
     beat = consume(broker, beats)[0].json
     assert (beat["version"], beat["source"], beat["otus_version"], beat["uptime_sec"]) == ("v1", HOST, "0.1.0", 5.0)
+    assert (beat["instance"], beat["tasks"]) == (INSTANCE, {"t": "failed"})
     assert beat["drops"] == {"t": {"kernel": 3, "reporter:k": 2}}
 
 
@@ -389,7 +322,7 @@ from otus_core import Context
 from otus_kafka import gate
 from otus_kafka.channel import KafkaChannel
 from otus_kafka.settings import KafkaChannelConfig
-gate.parse_command = lambda value: os.kill(os.getpid(), signal.SIGKILL)
+gate.read_object = lambda value: os.kill(os.getpid(), signal.SIGKILL)
 async def main():
     channel = KafkaChannel(KafkaChannelConfig(brokers={config.brokers!r}, topic={config.topic!r},
         response_topic={config.response_topic!r}, group_id={config.group_id!r}, auto_offset_reset="earliest"))

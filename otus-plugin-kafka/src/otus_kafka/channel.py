@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,10 +17,10 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
-from aiokafka.errors import KafkaError
 
-from otus_core import BaseCommandChannel, Chores, CommandHandler, Context, printable
+from otus_core import BaseCommandChannel, Chores, CommandHandler, Context, hookimpl, printable
 from otus_kafka import envelope
+from otus_kafka.answers import Answers, Speaker
 from otus_kafka.begun import Begun
 from otus_kafka.client_log import LastLine, capture_client_log
 from otus_kafka.connection import client_options, close_apart, explained
@@ -28,6 +29,7 @@ from otus_kafka.executed import Executed
 from otus_kafka.gate import BURST_S, Gate
 from otus_kafka.inflate import Guard, guard_fetches
 from otus_kafka.link import ProducerLink
+from otus_kafka.namesakes import ADVICE, Namesakes
 from otus_kafka.rate import Bucket
 from otus_kafka.reports import Reports
 from otus_kafka.settings import KafkaChannelConfig
@@ -43,9 +45,8 @@ BACKOFF_S = (0.5, 10.0)
 CLOSE_S = 5.0
 WAITING_MAX = 1000
 """Commands that may wait for the one that runs."""
-ANSWER_WITHIN_S = 10.0
-QUIET = frozenset({"rate", "unsigned", "signature", "too_large", "busy"})
-"""Refusals that are not answered: who floods us, or is not who he says, gets no work out of us."""
+COMMIT_EVERY_S = 1.0
+"""Records that are not executed are committed together: a commit takes the broker longer than refusing a hundred of them."""
 LOG_RATE, LOG_BURST = 1.0, 20.0
 FETCH_EXTRA = 65536
 IDS_MIN = 10_000
@@ -68,12 +69,15 @@ class KafkaChannel(BaseCommandChannel):
         self._link: ProducerLink | None = None
         self._handler: CommandHandler | None = None
         self._waiting: asyncio.Queue[tuple[Command, str]] = asyncio.Queue(WAITING_MAX)
+        self._late: set[asyncio.Future[Mapping[str, Any]]] = set()
         self._chores = Chores()
         self._line = LastLine()
         self._silent_s = config.request_timeout * SILENT_REQUESTS
         self._reason = "not connected yet"
         self._counts: Counter[str] = Counter()
         self._lines = Bucket(LOG_RATE, LOG_BURST)
+        self._reports: Reports | None = None
+        self._namesakes: Namesakes | None = None
 
     def wire(self, context: Context) -> None:
         """Take the node's name, and the folder for what must survive a restart. Raises PluginInitFailed."""
@@ -81,6 +85,8 @@ class KafkaChannel(BaseCommandChannel):
         self._context = context
         self._group = config.group_id or f"otus-{context.hostname}"
         self._gate = Gate(config, context.hostname)
+        instance = context.instance or secrets.token_hex(8)
+        self._speaker = Speaker(hostname=context.hostname, instance=instance, key=self._gate.own_key)
         window = (config.command_ttl + config.command_clock_skew + BURST_S) * config.max_commands_per_second
         state = self._state_file()
         self._begun = Begun(state and state.with_name(state.name + ".begun"))
@@ -105,14 +111,24 @@ class KafkaChannel(BaseCommandChannel):
             self._begun.open()
         except OSError as error:
             log.error("command_state_unusable", error=str(error))
-        heartbeat = self._config.heartbeat
-        if self._config.response_topic or heartbeat.topic or heartbeat.events_topic:
-            self._link = ProducerLink(self._config, acks="all", linger_ms=0)
+        config, beats = self._config, self._config.heartbeat
+        topics = [topic for topic in (config.response_topic, beats.topic) if topic]
+        if topics or beats.events_topic:
+            self._link = ProducerLink(config, acks="all", linger_ms=0)
             self._link.start()
+        self._answers = Answers(self._speaker, config.response_topic, self._link, self._counts, self._say)
         self._chores.start("kafka:commands", self._consume, self._failed)
         self._chores.start("kafka:execution", self._execute)
-        if self._link is not None and (heartbeat.topic or heartbeat.events_topic):
-            self._chores.start("kafka:reports", Reports(heartbeat, self._context.hostname, handler, self._send).run)
+        self._chores.start("kafka:refusals", self._answers.answer_refused)
+        self._reports = Reports(beats, self._context.node_ip, handler, self._answers, self._counts)
+        if beats.topic:
+            self._chores.start("kafka:heartbeat", self._reports.beat)
+        if beats.events_topic:
+            self._chores.start("kafka:events", self._reports.tell_changes)
+        if self._link is not None and topics:
+            names = (self._speaker, self._link, self._options, topics, beats.interval, self._say)
+            self._namesakes = Namesakes(*names)
+            self._chores.start("kafka:namesakes", self._namesakes.run)
 
     async def stop(self) -> None:
         """Finish the command that runs, and disconnect."""
@@ -123,16 +139,27 @@ class KafkaChannel(BaseCommandChannel):
             self._link = None
         self._begun.close()
 
+    @hookimpl
+    def otus_task_state_changed(self, task_id: str, old: str, new: str, reason: str) -> None:
+        """Tell of the change on the topic of events."""
+        if self._reports is not None and self._config.heartbeat.events_topic:
+            self._reports.changed(task_id, old, new, reason)
+
     def status(self) -> Mapping[str, Any]:
         """Give the connection's state, and what became of the commands."""
         connected = self._consumer is not None and bool(self._consumer.assignment()) and not self._reason
+        namesakes = self._namesakes.status() if self._namesakes is not None else []
+        warnings = [] if self._config.signing.required else [UNSIGNED]
+        if namesakes:
+            warnings.append(ADVICE)
         return {
             "type": "kafka",
             "connected": connected,
             "last_error": "" if connected else self._reason,
             "topic": self._config.topic,
             "group": self._group,
-            "warning": "" if self._config.signing.required else UNSIGNED,
+            "warning": "; ".join(warnings),
+            "namesakes": namesakes,
             "commands": dict(sorted(self._counts.items())),
         }
 
@@ -185,6 +212,7 @@ class KafkaChannel(BaseCommandChannel):
         consumer = self._consumer
         assert consumer is not None
         heard, known = time.monotonic(), frozenset[Any]()
+        committed, is_behind = time.monotonic(), False
         while True:
             async with asyncio.timeout(self._silent_s):
                 batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_MOST)
@@ -196,10 +224,12 @@ class KafkaChannel(BaseCommandChannel):
             heard = max(heard, time.monotonic() - max(0.0, time.time() - latest)) if latest else heard
             if time.monotonic() - heard > self._silent_s:
                 raise TimeoutError(f"the broker has not been heard of for {self._silent_s:.0f} s")
-            for records in batches.values():
-                await self._take(records)
-            if batches:
+            accepted = [await self._take(records) for records in batches.values()]
+            await asyncio.sleep(0)  # what lies here already is given without a wait: others have their turn between
+            is_behind |= bool(batches)
+            if any(accepted) or (is_behind and (not batches or time.monotonic() - committed > COMMIT_EVERY_S)):
                 await consumer.commit()
+                committed, is_behind = time.monotonic(), False
 
     async def _settle(self, consumer: AIOKafkaConsumer, assigned: frozenset[Any], taken: Mapping[Any, Any]) -> None:
         """Commit where we begin, so that what comes while we are away later is not skipped; what was just taken is not done yet."""
@@ -211,7 +241,9 @@ class KafkaChannel(BaseCommandChannel):
             log.info("command_channel_up", topic=self._config.topic, group=self._group)
         self._reason = ""
 
-    async def _take(self, records: Sequence[ConsumerRecord]) -> None:
+    async def _take(self, records: Sequence[ConsumerRecord]) -> int:
+        """Judge records, and queue the commands among them; gives how many those are."""
+        accepted = 0
         for record in records:
             place, now = f"@{record.partition}:{record.offset}", time.time()
             if not self._begun.begin(place):
@@ -223,23 +255,25 @@ class KafkaChannel(BaseCommandChannel):
                 if command is None:
                     self._counts["for_others"] += 1
                     continue
-                await self._accept(command, place, now)
+                accepted += await self._accept(command, place, now)
             except Refused as refused:
                 self._begun.end()
-                await self._refuse(refused, place)
+                self._refuse(refused, record, place)
+        return accepted
 
     def _put_out(self, reason: str) -> None:
         """Count and tell what is skipped unread: it inflates beyond the bound, or the last process did not survive it."""
         self._counts[f"refused:{reason}"] += 1
         self._say("command_refused", reason=SKIPPED[reason])
 
-    async def _accept(self, command: Command, place: str, now: float) -> None:
-        """Queue a command for execution, unless it has been executed. Raises Refused."""
+    async def _accept(self, command: Command, place: str, now: float) -> bool:
+        """Queue a command for execution, unless it has been executed; says whether it will be. Raises Refused."""
         request_id = command.request_id or place
         if request_id in self._executed:
             self._counts["duplicates"] += 1
             self._say("command_repeated", request_id=command.request_id, command=command.command, target=command.target)
-            return
+            return False
+        self._gate.admit(command)
         if self._waiting.full():
             raise command.refused("busy", "too many commands are waiting")
         try:
@@ -247,15 +281,14 @@ class KafkaChannel(BaseCommandChannel):
         except OSError as error:
             log.error("command_state_unusable", error=str(error))
         self._waiting.put_nowait((command, place))
+        return True
 
-    async def _refuse(self, refused: Refused, place: str) -> None:
+    def _refuse(self, refused: Refused, record: ConsumerRecord, place: str) -> None:
         self._counts[f"refused:{refused.reason}"] += 1
         self._say(
             "command_refused", reason=refused.text, record=place, command=refused.command, request_id=refused.request_id
         )
-        if refused.reason in QUIET or refused.target not in (envelope.EVERYBODY, self._context.hostname):
-            return
-        await self._answer(refused.command, refused.request_id, envelope.error(envelope.INVALID_REQUEST, refused.text))
+        self._answers.refuse(refused, record)
 
     def _say(self, event: str, **fields: str) -> None:
         """Log at a bounded rate: what is refused comes from afar."""
@@ -269,7 +302,7 @@ class KafkaChannel(BaseCommandChannel):
             answer = await self._run(command)
             self._record(command, place, answer)
             self._counts["executed"] += 1
-            await self._answer(command.command, command.request_id, answer)
+            await self._answers.answer(command.command, command.request_id, answer)
 
     def _record(self, command: Command, place: str, answer: Mapping[str, Any]) -> None:
         """Log who wanted what, and what became of it."""
@@ -292,6 +325,8 @@ class KafkaChannel(BaseCommandChannel):
     async def _run(self, command: Command) -> Mapping[str, Any]:
         assert self._handler is not None
         running = asyncio.ensure_future(self._handler(command.command, command.payload))
+        self._late.add(running)  # asyncio itself keeps no task that is under way
+        running.add_done_callback(self._late.discard)
         try:
             async with asyncio.timeout(self._config.command_timeout):
                 return await asyncio.shield(running)
@@ -300,31 +335,6 @@ class KafkaChannel(BaseCommandChannel):
             return envelope.error(envelope.INTERNAL_ERROR, f"not done within {limit:g} s; it goes on")
         except Exception as error:  # the handler answers with errors; this is a defect, and the caller should know
             return envelope.error(envelope.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
-
-    async def _answer(self, command: str, request_id: str, answer: Mapping[str, Any]) -> None:
-        if not request_id or not self._config.response_topic:
-            return
-        value = envelope.make_answer(self._context.hostname, command, request_id, answer, time.time())
-        sent = await self._send(self._config.response_topic, value)
-        log.debug(
-            "answer_written" if sent else "answer_not_written", topic=self._config.response_topic, request_id=request_id
-        )
-        self._counts["answers_sent" if sent else "answers_lost"] += 1
-
-    async def _send(self, topic: str, value: bytes) -> bool:
-        """Send one record, with our name as its key; says whether a broker has it."""
-        link = self._link
-        if link is None:
-            return False
-        try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                if not await link.wait_up(asyncio.get_running_loop().time() + ANSWER_WITHIN_S) or link.producer is None:
-                    return False
-                await link.producer.send_and_wait(topic, value, key=self._context.hostname.encode())
-                return True
-        except (KafkaError, TimeoutError, OSError) as error:
-            self._say("answer_lost", topic=topic, error=f"{type(error).__name__}: {error}")
-            return False
 
 
 def _task_of(payload: Mapping[str, Any]) -> object:

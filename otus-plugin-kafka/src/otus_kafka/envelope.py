@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -25,6 +26,12 @@ REQUEST_ID_MAX = 256
 KEY_BYTES_MIN = 16
 COMMAND = re.compile(r"[a-z][a-z_]{0,63}")
 INVALID_REQUEST, INTERNAL_ERROR = -32600, -32603
+TASK_KEYS = ("task", "config", "capture")
+"""Where a task that was sent as it is has its keys."""
+EXAMPLE = (
+    '{"version": "v1", "target": "HOST", "command": "task_create", "timestamp": "2026-02-21T10:30:00Z", '
+    '"request_id": "r1", "payload": {"config": {...}}}'
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -44,35 +51,80 @@ class Command:
 
 
 class Refused(Exception):
-    """A command is not executed. ``reason`` is one word for counters, ``request_id`` and ``command`` are known where it could be read so far."""
+    """A command is not executed. ``reason`` is one word for counters, ``request_id`` and ``command`` are known where it could be read so far.
 
-    def __init__(self, reason: str, text: str, *, request_id: str = "", command: str = "", target: str = "") -> None:
+    ``incomplete`` are records whose writer does not know how commands look: those are answered without a ``request_id`` too.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        text: str,
+        *,
+        request_id: str = "",
+        command: str = "",
+        target: str = "",
+        incomplete: bool = False,
+    ) -> None:
         super().__init__(text)
         self.reason = reason
         self.text = text
         self.request_id = request_id
         self.command = command
         self.target = target
+        self.incomplete = incomplete
 
 
-def parse_command(value: bytes | None) -> Command:
-    """Read a record's value. Raises Refused (``malformed``, ``version``, ``no_target``)."""
+def read_object(value: bytes | None) -> dict[str, Any]:
+    """Read a record's value as one JSON object. Raises Refused (``malformed``)."""
     try:
         data = json.loads(value or b"")
     except (ValueError, RecursionError):
         raise Refused("malformed", "not JSON") from None
     if not isinstance(data, dict):
         raise Refused("malformed", "not a JSON object")
+    return data
+
+
+def target_of(data: Mapping[str, Any]) -> str:
+    """Give for whom a record is, empty where it does not say so."""
+    return _text(data, "target")
+
+
+def parse_command(data: Mapping[str, Any]) -> Command:
+    """Make a command of a record's object. Raises Refused (``report``, ``version``, ``no_target``, ``malformed``)."""
     about: dict[str, Any] = {name: _text(data, name) for name in ("request_id", "command", "target")}
-    if data.get("version") != VERSION:
-        raise Refused("version", f"the version must be {VERSION!r}", **about)
-    if not about["target"]:
-        raise Refused("no_target", "the target must be a host name or *", **about)
+    if "source" in data and not about["target"]:
+        # Our own answers, where both topics are one: an answer to an answer would be answered for ever.
+        raise Refused("report", "an answer or a report of a node, and no command")
+    if data.get("version") != VERSION or not about["target"]:
+        raise _incomplete(data, about)
     payload = data.get("payload")
     problem = _problem(data, about["command"], payload)
     if problem:
         raise Refused("malformed", problem, **about)
     return Command(timestamp=_seconds(data["timestamp"]) or 0.0, payload=payload or {}, **about)
+
+
+def _incomplete(data: Mapping[str, Any], about: Mapping[str, Any]) -> Refused:
+    """Say what a record lacks to be a command: people send tasks, and requests as the control socket takes them."""
+    if data.get("version", VERSION) != VERSION:
+        return Refused("version", f"the version must be {VERSION!r}", **about)
+    missing = [name for name in ("version", "target", "command", "timestamp", "request_id") if not data.get(name)]
+    advice = "; method, params and id are called command, payload and request_id here" if "method" in data else ""
+    if any(name in data for name in TASK_KEYS):
+        advice = "; the task belongs below payload.config"
+    text = (
+        f"not a command of version {VERSION!r}: it lacks {', '.join(missing)}{advice}. A command looks like {EXAMPLE}"
+    )
+    named = {
+        "request_id": about["request_id"]
+        or _text(data, "id")
+        or (str(data["id"]) if type(data.get("id")) is int else ""),
+        "command": about["command"] or _text(data, "method"),
+        "target": about["target"],
+    }
+    return Refused("no_target" if data.get("version") else "version", text, incomplete=True, **named)
 
 
 def _text(data: Mapping[str, Any], name: str) -> str:
@@ -90,6 +142,8 @@ def _problem(data: Mapping[str, Any], command: str, payload: object) -> str:
         return "timestamp must be a time like 2026-02-21T10:30:00Z"
     if payload is not None and not isinstance(payload, dict):
         return "payload must be an object"
+    if payload is None and any(name in data for name in TASK_KEYS):
+        return "the task belongs below payload.config"
     return ""
 
 
@@ -117,9 +171,11 @@ def make_command(target: str, command: str, payload: Mapping[str, Any], request_
     )
 
 
-def make_answer(source: str, command: str, request_id: str, answer: Mapping[str, Any], now: float) -> bytes:
-    """Write an answer; ``answer`` holds ``result`` or ``error``."""
-    head = {"version": VERSION, "source": source, "command": command, "request_id": request_id}
+def make_answer(
+    source: str, command: str, request_id: str, answer: Mapping[str, Any], now: float, instance: str = ""
+) -> bytes:
+    """Write an answer; ``answer`` holds ``result`` or ``error``, ``instance`` names the process that gives it."""
+    head = {"version": VERSION, "source": source, "instance": instance, "command": command, "request_id": request_id}
     return _encoded({**head, "timestamp": rfc3339(now), **answer})
 
 
@@ -129,12 +185,20 @@ def make_report(source: str, now: float, **fields: Any) -> bytes:
 
 
 def parse_object(value: bytes | None) -> dict[str, Any] | None:
-    """Read an answer or a report, ``None`` when it is none of ours."""
+    """Read an answer or a report, ``None`` when it is none of ours. Numbers that JSON does not have (NaN, infinities) are none of ours either."""
     try:
-        data = json.loads(value or b"")
+        data = json.loads(value or b"", parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) and data.get("version") == VERSION and _text(data, "source") else None
+
+
+def _finite(text: str) -> float:
+    """Read a number. Raises ValueError for what cannot be written as JSON again."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("not a JSON number")
+    return number
 
 
 def rfc3339(now: float) -> str:

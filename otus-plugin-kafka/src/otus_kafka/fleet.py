@@ -177,34 +177,56 @@ def _run(ctx: typer.Context, request: Request, given: Mapping[str, Any]) -> None
     fleet = _fleet(ctx, given)
     gathered = asyncio.run(command(fleet, request.target, request.command, request.payload))
     if given["json"] or ctx.find_root().params.get("output") == "json":
-        typer.echo(json.dumps({"answers": gathered.answers, "missing": gathered.missing}, indent=1))
+        shown = attrs.asdict(gathered)
+        del shown["heartbeats"]
+        typer.echo(json.dumps(shown, indent=1))
     else:
-        typer.echo(_table(gathered, request.head, request.rows))
+        typer.echo(_table(gathered, request, with_signatures=bool(fleet.keys)))
+        for note in gathered.notes:
+            typer.echo(f"note: {note}", err=True)
     if not gathered.answers:
         typer.echo(f"no node answered within {fleet.timeout:g} s", err=True)
     failed = any("error" in answer for answer in gathered.answers.values())
-    if failed or gathered.missing or not gathered.answers:
+    if failed or gathered.missing or gathered.namesakes or not gathered.answers:
         raise typer.Exit(FAILED)
 
 
-def _table(gathered: Gathered, head: Sequence[str], rows: Rows) -> str:
-    lines: list[list[str]] = [["NODE", *head]]
-    for node, answer in sorted(gathered.answers.items()):
-        if "error" in answer:
-            problem = answer["error"]
-            lines.append([node, "error: " + str(problem.get("message") if isinstance(problem, dict) else problem)])
-            continue
-        result = answer.get("result")
-        lines += [[node, *map(str, row)] for row in rows(result if isinstance(result, dict) else {})]
-    for node in gathered.missing:
-        beat = gathered.heartbeats.get(node)
-        lines.append([node, "no answer" + (f"; last heartbeat {beat.get('timestamp')}" if beat else "")])
+def _table(gathered: Gathered, request: Request, *, with_signatures: bool) -> str:
+    """Show the answers, one row of cells or one sentence a node."""
+    lines: list[list[str]] = []
+    sentences: dict[int, str] = {}
+    for node, answer in gathered.answers.items():
+        front = [node, gathered.signed[node]] if with_signatures else [node]
+        rows = [] if "error" in answer else _rows(request.rows, answer["result"])
+        if not rows:
+            problem = answer.get("error")
+            sentences[len(lines)] = f"error: {problem['message']}" if problem else "error: odd answer"
+        lines += [[*front, *map(str, row)] for row in rows or [()]]
+    silent = {node: gathered.heartbeats.get(node) for node in gathered.missing} | gathered.namesakes
+    for node, beat in silent.items():
+        sentences[len(lines)] = "no answer" + (f"; last heartbeat {beat.get('timestamp')}" if beat else "")
+        lines.append([node, "-"] if with_signatures else [node])
+    head = ["NODE", *(["SIGNED"] if with_signatures else []), *request.head]
+    return _aligned([head, *lines], {n + 1: printable(text, 300) for n, text in sentences.items()})
+
+
+def _aligned(lines: list[list[str]], sentences: Mapping[int, str]) -> str:
+    """Give lines with columns of one width; a sentence stands behind the cells of its line, and widens nothing."""
     lines = [[printable(cell, 120) for cell in line] for line in lines]
-    columns = range(len(lines[0]))
-    widths = [max((len(line[i]) for line in lines if len(line) > i and len(line) > 2), default=0) for i in columns]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)).rstrip() for line in lines
+    widths = [max((len(line[i]) for line in lines if len(line) > i), default=0) for i in range(len(lines[0]))]
+    shown = (
+        [*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), sentences.get(n, "")]
+        for n, line in enumerate(lines)
     )
+    return "\n".join("  ".join(cells).rstrip() for cells in shown)
+
+
+def _rows(make: Rows, result: Mapping[str, Any]) -> list[Sequence[object]]:
+    """Give a node's rows; none where its answer is not what the command gives."""
+    try:
+        return list(make(result))
+    except Exception:  # whatever is in there: it must not cost the other nodes their rows
+        return []
 
 
 def _node_row(result: Mapping[str, Any]) -> list[Sequence[object]]:

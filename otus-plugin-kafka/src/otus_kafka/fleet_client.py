@@ -18,11 +18,15 @@ from otus_core import OtusError, printable
 from otus_kafka import envelope
 from otus_kafka.client_log import LastLine, capture_client_log
 from otus_kafka.connection import client_options, explained
+from otus_kafka.fleet_reading import Answers, Heartbeats, Notes, Reader, label
+from otus_kafka.inflate import Guard, guard_fetches
 from otus_kafka.settings import ClientConfig
 
 HEARTBEATS_BACK_S = 120.0
 """A node whose last heartbeat is older is not expected to answer."""
 READ_MAX = 100_000
+INFLATED_MAX = 64 << 20
+"""Larger batches of records are skipped: nodes send theirs one by one."""
 POLL_MS = 200
 SETTLE_S = 1.0
 """A broadcast with unknown listeners is over when nothing came for so long, but not before half of the timeout."""
@@ -41,13 +45,21 @@ class Fleet:
     keys: Mapping[str, bytes] = attrs.field(factory=dict)
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Gathered:
-    """``answers`` by node, ``missing`` the nodes that were expected and silent, ``heartbeats`` the last of each node."""
+    """What came back.
+
+    ``answers`` by node: those of several nodes with one name are NODE, NODE#INSTANCE … ``signed`` says of each answer ``yes``, ``no``, or ``unknown`` without a key.
+    ``missing`` are the nodes that were expected and silent, ``heartbeats`` the last of each node, ``namesakes`` those of processes that share a node's
+    name and did not answer, ``notes`` what was odd.
+    """
 
     answers: dict[str, dict[str, Any]]
+    signed: dict[str, str]
     missing: tuple[str, ...]
     heartbeats: dict[str, dict[str, Any]]
+    namesakes: dict[str, dict[str, Any]]
+    notes: list[str]
 
 
 async def command(fleet: Fleet, target: str, name: str, payload: Mapping[str, Any]) -> Gathered:
@@ -66,16 +78,19 @@ async def command(fleet: Fleet, target: str, name: str, payload: Mapping[str, An
 
 async def _command(fleet: Fleet, target: str, name: str, payload: Mapping[str, Any]) -> Gathered:
     options = client_options(fleet.client)
+    guard_fetches(Guard(INFLATED_MAX, lambda _reason: None))
     consumer = AIOKafkaConsumer(enable_auto_commit=False, **options)
     producer = AIOKafkaProducer(acks="all", **options)
     try:
         async with asyncio.timeout(fleet.timeout + 2 * fleet.client.request_timeout):
             await producer.start()
             await consumer.start()
-        heartbeats = {}
+        notes = Notes()
+        reader = Reader(fleet.keys, notes)
+        heartbeats = Heartbeats(reader, notes)
         if fleet.heartbeat_topic:
             beats = await _partitions(producer, fleet.heartbeat_topic, fleet.timeout)
-            heartbeats = await _heartbeats(consumer, beats, fleet)
+            await _hear(consumer, beats, fleet, heartbeats)
         responses = await _partitions(producer, fleet.response_topic, fleet.timeout)
         await _go_to_end(consumer, responses, fleet.response_topic)
         request_id = secrets.token_hex(16)
@@ -84,9 +99,10 @@ async def _command(fleet: Fleet, target: str, name: str, payload: Mapping[str, A
         if (key := fleet.keys.get(target)) is not None:
             headers = [(envelope.SIGNATURE_HEADER, envelope.sign(key, value))]
         await producer.send_and_wait(fleet.topic, value, key=target.encode(), headers=headers)
-        expected = {target} if target != envelope.EVERYBODY else set(heartbeats)
-        answers = await _answers(consumer, fleet, request_id, expected)
-        return Gathered(answers, tuple(sorted(expected - set(answers))), heartbeats)
+        expected = {target} if target != envelope.EVERYBODY else set(heartbeats.last())
+        answers = Answers(reader, notes, heartbeats, request_id, target)
+        await _gather(consumer, fleet, answers, expected)
+        return _gathered(answers, heartbeats, expected, notes)
     finally:
         await asyncio.gather(consumer.stop(), producer.stop(), return_exceptions=True)
 
@@ -110,53 +126,66 @@ async def _go_to_end(consumer: AIOKafkaConsumer, partitions: list[TopicPartition
         await consumer.position(partition)
 
 
-async def _heartbeats(
-    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], fleet: Fleet
-) -> dict[str, dict[str, Any]]:
-    """Give the last heartbeat of each node that is alive."""
+async def _hear(
+    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], fleet: Fleet, heartbeats: Heartbeats
+) -> None:
+    """Read the heartbeats of the last while."""
     if not partitions:
-        return {}
+        return
     consumer.assign(partitions)
     since = int((time.time() - HEARTBEATS_BACK_S) * 1000)
     begins = await consumer.offsets_for_times(dict.fromkeys(partitions, since))
     ends = await consumer.end_offsets(partitions)
     open_ones = {part for part, begin in begins.items() if begin is not None and begin.offset < ends[part]}
     if not open_ones:
-        return {}
+        return
     consumer.assign(list(open_ones))
     for part in open_ones:
         consumer.seek(part, begins[part].offset)
-    found: dict[str, dict[str, Any]] = {}
     read, until = 0, time.monotonic() + fleet.timeout
     while open_ones and read < READ_MAX and time.monotonic() < until:
         for part, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
             read += len(records)
             for record in records:
-                report = envelope.parse_object(record.value)
-                if report is not None:
-                    found[report["source"]] = report
+                heartbeats.take(record)
             if records[-1].offset + 1 >= ends[part]:
                 open_ones.discard(part)
-    return found
 
 
-async def _answers(
-    consumer: AIOKafkaConsumer, fleet: Fleet, request_id: str, expected: set[str]
-) -> dict[str, dict[str, Any]]:
-    """Read answers until all are there; without knowing who is to answer, until nobody does any more."""
-    answers: dict[str, dict[str, Any]] = {}
+async def _gather(consumer: AIOKafkaConsumer, fleet: Fleet, answers: Answers, expected: set[str]) -> None:
+    """Read answers until all are there; without knowing who is to answer, until nobody does any more.
+
+    Where one is unsigned although its node has a key here, a signed one may be on its way.
+    """
     begun = last = time.monotonic()
     wanted = max(fleet.expect, len(expected))
     while time.monotonic() - begun < fleet.timeout:
         for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
             for record in records:
-                answer = envelope.parse_object(record.value)
-                if answer is not None and answer.get("request_id") == request_id:
-                    answers[answer["source"]] = answer
+                if answers.take(record):
                     last = time.monotonic()
-        if wanted and len(answers) >= wanted and expected <= set(answers):
+        is_quiet = time.monotonic() - last > SETTLE_S
+        if wanted and len(answers.nodes) >= wanted and expected <= answers.nodes and (answers.is_sure or is_quiet):
             break
-        quiet = time.monotonic() - last > SETTLE_S and time.monotonic() - begun > fleet.timeout / 2
-        if not wanted and answers and quiet:
+        if not wanted and answers.nodes and is_quiet and time.monotonic() - begun > fleet.timeout / 2:
             break
-    return answers
+
+
+def _gathered(answers: Answers, heartbeats: Heartbeats, expected: set[str], notes: Notes) -> Gathered:
+    """Put together what is shown."""
+    said, beats, silent = answers.by_label(), heartbeats.last(), {}
+    for node, known in heartbeats.namesakes().items():
+        notes.add(node, f"several nodes have this name: {', '.join(name or 'unknown' for name in known)}")
+        answered = answers.instances(node)
+        rest = {name: beat for name, beat in known.items() if name not in answered}
+        if rest and not answered:  # one of them is the node that is missing
+            del rest[next(iter(rest))]
+        silent.update({label(node, name): beat for name, beat in rest.items()})
+    return Gathered(
+        answers={name: one.data for name, one in said.items()},
+        signed={name: one.signed for name, one in said.items()},
+        missing=tuple(sorted(expected - answers.nodes)),
+        heartbeats=beats,
+        namesakes=silent,
+        notes=notes.lines(),
+    )
