@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from otus_core.chores import failures
-from otus_kafka import lanes
+from otus_kafka import envelope, lanes
 from otus_kafka.answers import Answers
 from otus_kafka.channel import KafkaChannel
 from otus_kafka.lanes import Lane
@@ -23,8 +23,8 @@ from otus_kafka.topics import TopicBook
 from tests.patience import PATIENCE_S
 
 from .broker import Broker
-from .client import consume, make_topic
-from .commanded import Node
+from .client import consume, make_topic, produce
+from .commanded import HOST, Node
 from .outputs import reporter, sip
 
 pytestmark = pytest.mark.kafka
@@ -84,8 +84,16 @@ async def events_go_on(n: Node) -> None:
 
 
 async def watching_goes_on(n: Node) -> None:
-    watch: Any = n.channel._namesakes
-    await until(lambda: watch._consumer_is_up)
+    beat = envelope.make_report(HOST, time.time(), instance="another")
+
+    async def speak() -> None:
+        while True:  # it is heard from when the watching has begun again
+            await asyncio.to_thread(produce, n.broker, n.channel._config.heartbeat.topic, beat, HOST.encode())
+
+    speaking = asyncio.create_task(speak())
+    await until(lambda: n.channel.status()["namesakes"])
+    speaking.cancel()
+    await asyncio.gather(speaking, return_exceptions=True)
 
 
 CHANNEL: list[tuple[str, type, str, Callable[[Node], Awaitable[None]]]] = [

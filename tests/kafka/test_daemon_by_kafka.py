@@ -14,7 +14,7 @@ from tests.live.net import Pair, sipp_answers
 from tests.patience import wait
 
 from .broker import Broker
-from .client import consume
+from .client import consume, make_topic
 from .node import HOST, Daemon
 
 pytestmark = [pytest.mark.kafka, pytest.mark.live]
@@ -115,3 +115,27 @@ def test_a_task_from_afar_cannot_send_this_nodes_password_elsewhere(daemon: Daem
     file = {"id": "x", "capture": {"type": "pcap", "files": ["/etc/passwd"]}, "reporters": ["console"]}
     assert "capture_paths" in daemon.ask("task_create", {"config": file})["error"]["message"]
     assert daemon.call("status")["command_channels"][0]["warning"].startswith("commands need no signature")
+
+
+def test_events_tell_that_a_task_failed_and_why(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = make_topic(broker, 1)
+    daemon = Daemon(broker, tmp_path, heartbeat={"events_topic": events})
+
+    def said() -> list[tuple[str, str, str]]:
+        told = (record.json for record in consume(broker, events))
+        return [(event["old"], event["new"], event["reason"]) for event in told if event["task_id"] == "wanted"]
+
+    try:
+        capture = {"type": "afpacket", "interface": "lo", "bpf_filter": "udp port 1"}
+        task = {"id": "wanted", "capture": capture, "parsers": ["sip"], "reporters": ["discard"]}
+        assert "result" in daemon.ask("task_create", {"config": task})
+        wait(lambda: ("starting", "running", "") in said())
+        daemon.end()
+        monkeypatch.setenv("OTUS_DISABLED_PLUGINS", "sip")
+        daemon.start()
+        wait(lambda: any(new == "failed" for _, new, _ in said()), what="the failure")
+        assert all("parser 'sip' cannot be used" in reason for _, new, reason in said() if new == "failed"), said()
+    finally:
+        daemon.end()

@@ -259,6 +259,6 @@ class BaseCommandChannel(_Lifecycle):
     def status(self) -> Mapping[str, Any]:
         """State for ``daemon_status``: connected or not, the last error, counters.
 
-        ``connected`` and ``namesakes``, a list of other processes that use this node's name, are metrics too.
+        ``connected`` and the number of ``namesakes``, a mapping of other processes that use this node's name to a text about each, are metrics too.
         """
         return {}

@@ -167,7 +167,7 @@ class SharedConfig:
     key that is set here and neither in ``otus.reporters.NAME`` (``otus.command_channel.NAME``) nor in the task itself is theirs too.
 
     ``bound`` names keys that say where to connect, each with those that are meant for that destination alone, such as ``{"brokers": ("sasl", "tls")}``:
-    an heir that names another destination does not inherit them, so that no password goes where it does not belong.
+    a task that names another destination does not inherit them, so that no password goes where it does not belong.
     """
 
     name: str = attrs.field(validator=_block)

@@ -148,7 +148,7 @@ class KafkaChannel(BaseCommandChannel):
     def status(self) -> Mapping[str, Any]:
         """Give the connection's state, and what became of the commands."""
         connected = self._consumer is not None and bool(self._consumer.assignment()) and not self._reason
-        namesakes = self._namesakes.status() if self._namesakes is not None else []
+        namesakes = self._namesakes.status() if self._namesakes is not None else {}
         warnings = [] if self._config.signing.required else [UNSIGNED]
         if namesakes:
             warnings.append(ADVICE)
@@ -171,6 +171,7 @@ class KafkaChannel(BaseCommandChannel):
         while True:
             self._line.listen()
             began = time.monotonic()
+            await self._disconnect()  # what a life that was cut short left: it would keep its place in the group
             try:
                 await self._connect()
                 await self._poll()

@@ -117,14 +117,15 @@ def _incomplete(data: Mapping[str, Any], about: Mapping[str, Any]) -> Refused:
     text = (
         f"not a command of version {VERSION!r}: it lacks {', '.join(missing)}{advice}. A command looks like {EXAMPLE}"
     )
-    named = {
-        "request_id": about["request_id"]
-        or _text(data, "id")
-        or (str(data["id"]) if type(data.get("id")) is int else ""),
-        "command": about["command"] or _text(data, "method"),
-        "target": about["target"],
-    }
+    named = dict(about)
+    if "method" in data:
+        named |= {"command": _text(data, "method"), "request_id": about["request_id"] or _id_of(data)}
     return Refused("no_target" if data.get("version") else "version", text, incomplete=True, **named)
+
+
+def _id_of(data: Mapping[str, Any]) -> str:
+    """Give a JSON-RPC request's id as text."""
+    return str(data["id"]) if type(data.get("id")) is int else _text(data, "id")
 
 
 def _text(data: Mapping[str, Any], name: str) -> str:

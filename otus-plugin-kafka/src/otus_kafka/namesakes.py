@@ -43,10 +43,15 @@ log = structlog.get_logger("otus.kafka")
 class Namesake:
     """Another process with our name. ``signed`` is ``None`` where this node has no key to check that with."""
 
-    instance: str
     node_ip: str
     seen: float
     signed: bool | None
+
+    @property
+    def told(self) -> str:
+        """Say where it is, and when it was heard of."""
+        signature = {None: "signature not checked", True: "signed", False: "not signed with this node's key"}
+        return f"{self.node_ip or 'address unknown'}, last heard of {envelope.rfc3339(self.seen)}, {signature[self.signed]}"
 
 
 class Namesakes:
@@ -70,11 +75,11 @@ class Namesakes:
         self._found: dict[str, Namesake] = {}
         self._reason = ""
 
-    def status(self) -> list[dict[str, Any]]:
-        """Give those that were heard of lately."""
+    def status(self) -> dict[str, str]:
+        """Give those that were heard of lately: where each is, by its process."""
         now = time.time()
         self._found = {name: one for name, one in self._found.items() if now - one.seen < self._kept_s}
-        return [{**attrs.asdict(one), "seen": envelope.rfc3339(one.seen)} for one in self._found.values()]
+        return {name: one.told for name, one in self._found.items()}
 
     async def run(self) -> None:
         """Watch until cancelled. A node that may not read these topics watches nothing, and works all the same."""
@@ -140,7 +145,7 @@ class Namesakes:
             )
         known = self._found.get(instance)
         address = _text(said.get("node_ip")) or (known.node_ip if known else "")
-        self._found[instance] = Namesake(instance=instance, node_ip=address, seen=time.time(), signed=signed)
+        self._found[instance] = Namesake(node_ip=address, seen=time.time(), signed=signed)
 
 
 def _text(value: object) -> str:

@@ -18,7 +18,7 @@ import attrs
 
 from otus_core.config.daemon import CommandChannelConfig, DaemonConfig
 from otus_core.config.load import load_file, load_text
-from otus_core.config.sections import CHANNEL, REPORTERS, Sections, keys_of, without_bound
+from otus_core.config.sections import CHANNEL, REPORTERS, Sections, keys_of
 from otus_core.config.shape import Either, Entries, Field, Items, Nested, Scalar, Shape, fields_of
 from otus_core.config.structure import structure, unknown_key
 from otus_core.errors import ConfigInvalid, ConfigProblem
@@ -240,16 +240,12 @@ def _inherit(config: DaemonConfig, sections: Sections) -> DaemonConfig:
     channel: Any = config.command_channel
     for shared in sections.shared:
         common = _given(getattr(config, shared.name))
-        # a block that names no destination is meant for whichever its heirs name
-        bound = {key: keys for key, keys in shared.bound.items() if key in common}
         for heir in shared.heirs:
             where, _, name = heir.partition(".")
             if where == REPORTERS and (common or name in reporters):
-                given = reporters.get(name, {})
-                reporters[name] = {**without_bound(common, given, bound), **given}
+                reporters[name] = {**common, **reporters.get(name, {})}
             elif where == CHANNEL and name in sections.channels:
-                given = getattr(channel, name)
-                channel = _evolved(channel, **{name: {**without_bound(common, given, bound), **given}})
+                channel = _evolved(channel, **{name: {**common, **getattr(channel, name)}})
     return _evolved(config, command_channel=channel, reporters=reporters)
 
 

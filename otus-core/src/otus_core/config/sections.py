@@ -98,16 +98,6 @@ class Sections:
         return "; ".join([f"The options of the channel {name}", *inherited]) + "."
 
 
-def without_bound(
-    inherited: Mapping[str, Any], given: Mapping[str, Any], bound: Mapping[str, tuple[str, ...]]
-) -> Mapping[str, Any]:
-    """Leave out of what is inherited what belongs to another destination than the one that is given."""
-    for destination, keys in bound.items():
-        if destination in given and given[destination] != inherited.get(destination):
-            inherited = {key: value for key, value in inherited.items() if key not in keys}
-    return inherited
-
-
 @lru_cache(maxsize=64)
 def _config_class(blocks: tuple[tuple[str, type, str], ...], channels: tuple[tuple[str, str], ...]) -> Any:
     """Make the class, the same for the same sections: a reload compares two configurations key by key."""

@@ -57,7 +57,7 @@ class Channels:
     def namesakes(self) -> dict[str, int]:
         """Say of each channel of how many other processes with this node's name it has heard lately."""
         found = {row["type"]: row.get("namesakes") for row in self.status()}
-        return {name: len(rows) for name, rows in found.items() if isinstance(rows, (list, tuple))}
+        return {name: len(rows) for name, rows in found.items() if isinstance(rows, Mapping)}
 
     def _told(self, name: str) -> dict[str, Any]:
         channel = self._running.get(name)

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from otus_core.config.daemon import DaemonConfig
-from otus_core.config.sections import REPORTERS, Sections, without_bound
+from otus_core.config.sections import REPORTERS, Sections
 
 LISTS = ("parsers", "processors", "reporters")
 NOTHING = object()
@@ -77,8 +77,18 @@ def _entry_with_defaults(kind: str, entry: Any, defaults: TaskDefaults) -> Any:
     made = _below(around, {"type": entry} if isinstance(entry, str) else entry)
     given = made.get("config", {})
     if config and isinstance(given, dict):
-        made["config"] = _below(without_bound(config, given, defaults.bound.get(f"{kind}:{name}", {})), given)
+        made["config"] = _below(_without_bound(config, given, defaults.bound.get(f"{kind}:{name}", {})), given)
     return made
+
+
+def _without_bound(
+    inherited: Mapping[str, Any], given: Mapping[str, Any], bound: Mapping[str, tuple[str, ...]]
+) -> Mapping[str, Any]:
+    """Leave out of what is inherited what belongs to another destination than the one that is given."""
+    for destination, keys in bound.items():
+        if destination in given and given[destination] != inherited.get(destination):
+            inherited = {key: value for key, value in inherited.items() if key not in keys}
+    return inherited
 
 
 def _below(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from otus_core.components import BaseCommandChannel
+from otus_core.plugins.component_hooks import hooks_of
 from otus_core.testing.contract.component import Contract
 
 START_MAX_S = 5.0
@@ -19,6 +20,7 @@ TRIES = 3
 END_MAX_S = 60.0
 """Here a try is given up."""
 ANSWER_MAX_S = 60.0
+HOOK_CALLS, HOOK_CALLS_MAX_S = 1000, 1.0
 RESULT = {"result": {"tasks": ["a"], "count": 1}}
 ERROR = {"error": {"code": -32602, "message": "task_id: there is no task 'x'"}}
 
@@ -136,3 +138,26 @@ class CommandChannelContract(Contract):
 
     async def _sent(self) -> None:
         await self.send("task_list", {})
+
+    def test_hooks_are_taken_quickly(self) -> None:
+        """A channel that receives hooks takes a thousand of them without waiting, before its start and while it runs; they end nothing."""
+
+        async def main() -> None:
+            handler = Commands(RESULT)
+            async with self.running(handler) as channel:
+                hooks = hooks_of(channel)
+                if hooks is None:
+                    return
+                begun = time.monotonic()
+                for n in range(HOOK_CALLS):
+                    hooks.hook.otus_task_state_changed(task_id=f"t{n % 7}", old="starting", new="failed", reason="why")
+                if time.monotonic() - begun > HOOK_CALLS_MAX_S:
+                    self._late = f"{HOOK_CALLS} hooks took {time.monotonic() - begun:.1f} s"
+                async with asyncio.timeout(ANSWER_MAX_S):
+                    await self.send("task_list", {})
+                assert ("task_list", {}) in handler.taken
+
+        hooks = hooks_of(self.make())
+        if hooks is not None:
+            hooks.hook.otus_task_state_changed(task_id="t", old="created", new="starting", reason="")
+        self._tried(main)
