@@ -133,8 +133,11 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session
 def hostile(session: nox.Session) -> None:
-    """Attack real processes again and again: ``nox -s hostile -- SECONDS``, once through where no time is given."""
+    """Attack real processes again and again: ``nox -s hostile -- SECONDS``, once through where no time is given; ``-- plateaus`` measures memory."""
     install(session, DISTRIBUTIONS, *TEST_TOOLS)
+    if session.posargs == ["plateaus"]:
+        session.run("python", "-m", "tests.hostile.plateaus")
+        return
     until = time.monotonic() + float(session.posargs[0] if session.posargs else 0)
     session.run("pytest", "-q", "tests/hostile")
     while time.monotonic() < until:

@@ -111,6 +111,9 @@ LEVELS = {*GAUGES, *LATENCY, *(f"state{{{component}}}" for component in ROSTER.c
 
 def pages() -> dict[str, str]:
     """Give every page's text by its name."""
+    sys.path.insert(0, str(FOLDER.parents[1]))  # this file is run as a program, too
+    from docs.bounds import bounds_page
+
     registry = load(Selection())
     made = {
         "configuration.md": configuration(registry),
@@ -119,6 +122,7 @@ def pages() -> dict[str, str]:
         "commands.md": "".join(commands()),
         "metrics.md": metrics(),
         "counters.md": counters(),
+        "bounds.md": bounds_page(),
     }
     return {name: HEAD + text.rstrip() + "\n" for name, text in made.items()}
 

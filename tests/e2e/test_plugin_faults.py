@@ -36,7 +36,7 @@ def otus_components():
     yield otus_core.Parser(name="harmful", factory="ticker_parts:Harmful", config=Harm, payload_types=("tick",), priority=10, summary="Does harm")
 """
 PARTS = """
-import ctypes, time
+import ctypes, os, time
 import otus_core
 from otus_core.testing import packets
 
@@ -89,6 +89,8 @@ class Harmful(Fine):
                     pass
             if self._config.kind == "segfault":
                 ctypes.string_at(1)
+            if self._config.kind == "exit":
+                os._exit(0)
             if self._config.kind == "leak" and len(self._kept) < 50:  # however late somebody looks
                 self._kept.append(bytearray(b"x" * (8 << 20)))
         return super().handle(packet)
@@ -159,7 +161,10 @@ def test_a_plugin_that_raises_suffers_alone(start: Callable[[], Node]) -> None:
     assert "\x1b" not in (node.folder / "otus.log").read_text()
 
 
-@pytest.mark.parametrize(("kind", "reason"), [("segfault", "signal 11"), ("leak", "worker_max_rss"), ("hang", "hung")])
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("segfault", "signal 11"), ("exit", "exit status 0"), ("leak", "worker_max_rss"), ("hang", "hung")],
+)
 def test_a_plugin_that_takes_its_worker_down_is_named(start: Callable[[], Node], kind: str, reason: str) -> None:
     node = start()
     create(node, "good")

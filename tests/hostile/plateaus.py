@@ -1,0 +1,112 @@
+"""Memory under millions of Call-IDs of any length, incomplete fragments and flows: it grows to a level and stays there.
+
+``python -m tests.hostile.plateaus`` runs all rows in full, each in a process of its own, and prints a line each;
+``nox -s hostile -- plateaus`` does the same. ``python -m tests.hostile.plateaus ROW COUNT`` runs one here.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from otus_core import FlowKey, FlowRegistry
+from otus_core.decode.decoder import COUNTERS, Decoder
+from otus_core.decode.options import DecoderConfig
+from otus_core.model.accounts import Accounts
+from otus_core.testing import packets
+from otus_sip.config import SipConfig
+from otus_sip.parser import SipParser
+from tests.fuzz.sessions_target import Wire
+
+FULL = {"calls": 5_000_000, "fragments": 5_000_000, "flows": 1_000_000}
+STEPS = 20
+LENGTHS = tuple(min(60_000, int(8 * 1.15**n)) for n in range(64))
+"""Of the Call-IDs: from 8 bytes to 60 kB, most of them short."""
+BEGUN = 10**18
+INVITE = (
+    b"INVITE sip:b@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nFrom: <sip:a@example.com>;tag=1\r\n"
+    b"To: <sip:b@example.com>\r\nCSeq: 1 INVITE\r\nContent-Type: application/sdp\r\nCall-ID: %s\r\nContent-Length: %d\r\n\r\n%s"
+)
+SDP = b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 0\r\n"
+IDENTIFICATION, SOURCE = 18, 26  # of an IPv4 header behind an Ethernet header
+
+
+def calls(count: int) -> Iterator[str]:
+    """Begin calls, each with a Call-ID of its own; gives what is held after each."""
+    decoder = Decoder(Accounts(("frames_read", *COUNTERS)), DecoderConfig())
+    parser = SipParser(SipConfig())
+    wire = Wire(FlowRegistry())
+    parser.wire(wire)  # type: ignore[arg-type]
+    frames = [bytearray(packets.udp(INVITE % (b"x" * length, len(SDP), SDP))) for length in LENGTHS]
+    ends = [frame.index(b"x\r\n") + 1 for frame in frames]
+    for n in range(count):
+        frame, end = frames[n % len(frames)], ends[n % len(frames)]
+        frame[end - 8 : end] = b"%08x" % n  # the last bytes, which a long one does not keep
+        packet = decoder.decode_one(bytes(frame), timestamp=BEGUN + n * 1000)
+        assert packet is not None
+        assert parser.can_handle(packet)
+        parser.handle(packet)
+        yield f"{parser.calls} calls"
+
+
+def fragments(count: int) -> Iterator[str]:
+    """Send first fragments, from many sources and from one in turn; gives what is held after each."""
+    accounts = Accounts(("frames_read", *COUNTERS))
+    decoder = Decoder(accounts, DecoderConfig())
+    frames = [bytearray(packets.fragments(packets.udp(bytes(size)), size - size % 8, 0)[0]) for size in (64, 512, 1480)]
+    for n in range(count):
+        frame = frames[n % 3]
+        struct.pack_into("!H", frame, IDENTIFICATION, n & 0xFFFF)
+        struct.pack_into("!I", frame, SOURCE, 0x0A00_0000 + (n >> 4 if n & 1 else 0))
+        assert decoder.decode_one(bytes(frame), timestamp=BEGUN + n * 1000) is None
+        yield ""
+
+
+def flows(count: int) -> Iterator[str]:
+    """Register flows, all different, twice as many as there are to be; gives what is held after each."""
+    registry = FlowRegistry()
+    for n in range(2 * count):
+        key = FlowKey(f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}", 1024 + (n >> 24), "192.0.2.1", 4000, 17)
+        registry.register(key, {"call": f"c{n}"})
+        yield f"{len(registry)} flows"
+
+
+ROWS: dict[str, Callable[[int], Iterator[str]]] = {"calls": calls, "fragments": fragments, "flows": flows}
+
+
+def resident() -> int:
+    """Give the bytes of this process's own memory."""
+    _, pages, shared, *_ = Path("/proc/self/statm").read_text().split()
+    return (int(pages) - int(shared)) * os.sysconf("SC_PAGESIZE")
+
+
+def measure(row: str, count: int) -> list[int]:
+    """Run a row in this process; gives the memory beyond what there was before, at each step."""
+    before, held = resident(), ""
+    levels: list[int] = []
+    total = 2 * count if row == "flows" else count
+    for n, now in enumerate(ROWS[row](count), 1):
+        held = now
+        if n * STEPS // total > len(levels):
+            levels.append(resident() - before)
+    sys.stderr.write(f"{row:<10} {total:>10,}  {' '.join(f'{level / 2**20:.0f}' for level in levels)} MiB  {held}\n")
+    return levels
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one row here, or all of them in processes of their own."""
+    if arguments:
+        row, count = arguments
+        levels = measure(row, int(count))
+        sys.stdout.write(" ".join(map(str, levels)) + "\n")
+        return 0
+    command = [sys.executable, "-m", "tests.hostile.plateaus"]
+    return max(subprocess.run([*command, row, str(count)], check=False).returncode for row, count in FULL.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,23 @@
+"""Memory grows to a level and stays there, however many calls, fragments and flows come: ``plateaus`` in short."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.needs import ROOT
+
+COUNTS = {"calls": 200_000, "fragments": 300_000, "flows": 150_000}
+ROOM = 4 << 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", COUNTS)
+def test_memory_stays_level(row: str) -> None:
+    command = [sys.executable, "-m", "tests.hostile.plateaus", row, str(COUNTS[row])]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    levels = [int(level) for level in done.stdout.split()]
+    assert len(levels) == 20
+    assert levels[-1] < levels[len(levels) // 2] + ROOM, done.stderr
