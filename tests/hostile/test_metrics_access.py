@@ -99,7 +99,7 @@ def test_only_clients_with_a_certificate_are_served_where_that_is_asked(node: No
     ("tls", "login", "status", "told"),
     [
         ("cert_file: /nowhere", "", 1, "metrics.tls: /nowhere cannot be used"),
-        ("", "username: a, password_file: /nowhere", 1, "metrics.basic_auth: /nowhere cannot be read"),
+        ("", "username: a, password_file: /nowhere", 1, "metrics.basic_auth: /nowhere: No such file"),
         ("", "username: a", 2, "otus.metrics.basic_auth.password_file: give either this or password"),
         ("", "username: 'a:b', password: c", 2, "otus.metrics.basic_auth.username"),
     ],

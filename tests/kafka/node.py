@@ -28,6 +28,7 @@ class Daemon:
         host: str = HOST,
         topics: tuple[str, str] | None = None,
         metrics: str = "",
+        level: str = "info",
         **channel: Any,
     ) -> None:
         folder.mkdir(exist_ok=True)
@@ -45,7 +46,7 @@ class Daemon:
                         "control": {"socket": f"{folder}/o.sock", "pid_file": f"{folder}/o.pid"},
                         "data_dir": f"{folder}/data",
                         "metrics": {"enabled": bool(metrics), "listen": metrics or "127.0.0.1:0"},
-                        "log": {"outputs": {"file": {"enabled": True, "path": f"{folder}/otus.log"}}},
+                        "log": {"level": level, "outputs": {"file": {"enabled": True, "path": f"{folder}/otus.log"}}},
                         "kafka": {"brokers": [broker.bootstrap]},
                         "command_channel": {
                             "enabled": True,
@@ -96,6 +97,11 @@ class Daemon:
         status, answer, errors = control(self.folder, *arguments)
         assert status == 0, errors
         return dict(answer)
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """What the log file says of one kind of event."""
+        lines = (self.folder / "otus.log").read_text().rpartition("\n")[0].splitlines()
+        return [entry for entry in map(json.loads, lines) if entry["event"] == event]
 
     def end(self) -> None:
         if self.process.poll() is None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from otus_kafka import envelope
 from tests.live.net import Pair, sipp_answers
 from tests.patience import wait
 
 from .broker import Broker
-from .client import consume, make_topic
+from .client import consume, make_topic, produce
 from .node import HOST, Daemon
 
 pytestmark = [pytest.mark.kafka, pytest.mark.live]
@@ -94,6 +96,41 @@ def test_a_task_made_from_afar_reports_every_message(daemon: Daemon, wire: tuple
     assert daemon.ask("task_delete", {"task_id": "calls"})["result"] == {"task_id": "calls", "status": "deleted"}
     gone = daemon.ask("task_delete", {"task_id": "calls"})
     assert "calls" in gone["error"]["message"]
+
+
+def test_each_command_from_afar_is_logged_with_its_place_in_the_topic(broker: Broker, tmp_path: Path) -> None:
+    key = bytes(range(32))
+    (tmp_path / "keys").write_text(f"{HOST} {key.hex()}\n")
+    signing = {"required": False, "keys_file": str(tmp_path / "keys")}
+    heartbeat = {"topic": make_topic(broker, 1), "interval": "1s"}
+    daemon = Daemon(broker, tmp_path / "node", level="debug", signing=signing, heartbeat=heartbeat)
+    try:
+        daemon.ask("task_list")
+        daemon.ask("task_delete", {"task_id": "none"}, key=key)
+        daemon.ask("task_create", {"config": {"id": "bad"}})
+        stale = envelope.make_command(HOST, "task_list", {}, "old", time.time() - 3600)
+        produce(broker, daemon.commands, stale)
+        wait(lambda: daemon.logged("command_refused"), what="the old one is refused")
+        wait(lambda: consume(broker, heartbeat["topic"]), what="a heartbeat")
+        told = daemon.logged("command_executed")
+        asked = [entry for entry in told if entry.get("principal") != "heartbeat" and entry["channel"] == "kafka"]
+        names = ("principal", "topic", "partition", "offset", "command", "task", "result", "level", "node")
+        who = ("unsigned", daemon.commands, 0)
+        assert [tuple(entry[name] for name in names) for entry in asked] == [
+            (*who, 0, "task_list", "", "done", "info", HOST),
+            (f"key of {HOST}", daemon.commands, 0, 1, "task_delete", "none", "error", "info", HOST),
+            (*who, 2, "task_create", "bad", "error", "info", HOST),
+        ]
+        assert all(entry["request_id"] for entry in asked)
+        assert "none" in asked[1]["error"]
+        (refused,) = daemon.logged("command_refused")
+        assert (refused["topic"], refused["partition"], refused["offset"]) == (daemon.commands, 0, 3)
+        written = [entry for entry in daemon.logged("answer_written") if entry["channel"] == "kafka"]
+        assert [entry["command"] for entry in written[:3]] == ["task_list", "task_delete", "task_create"]
+        assert {entry["topic"] for entry in written} == {daemon.answers}
+        assert {entry["level"] for entry in told if entry.get("principal") == "heartbeat"} == {"debug"}
+    finally:
+        daemon.end()
 
 
 def test_what_is_wrong_with_a_task_is_told_from_afar(daemon: Daemon) -> None:

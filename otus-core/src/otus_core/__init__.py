@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from otus_core.caller import calling
     from otus_core.capture.bpf import compile_bpf
     from otus_core.chores import Chores
     from otus_core.components import (
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from otus_core.model.text import printable
 
 _EXPORTS = {
+    "caller": ("calling",),
     "capture.bpf": ("compile_bpf",),
     "chores": ("Chores",),
     "components": (
@@ -158,6 +160,7 @@ __all__ = [
     "Shard",
     "SharedConfig",
     "__version__",
+    "calling",
     "compile_bpf",
     "configuration",
     "encode_json",

@@ -18,11 +18,13 @@ from typing import Any
 
 import attrs
 
+from otus_core.caller import current_caller, current_channel
 from otus_core.chores import Chores, failures, report_failure, watch_loop
 from otus_core.components import BaseCommandChannel, Context
 from otus_core.config.changes import changes
 from otus_core.config.daemon import DaemonConfig
 from otus_core.config.effective import Effective, channel_settings, load_effective
+from otus_core.control.audit import record
 from otus_core.control.channels import Channels
 from otus_core.control.handler import CommandHandler, Rates
 from otus_core.control.pid_file import PidFile
@@ -85,7 +87,7 @@ class Daemon:
         except ConfigInvalid:  # said once more with the plugins' keys known, so that everything wrong is told at once
             load_effective(path, environment, load(selection_from(None, safe=safe)).config_sections())
             raise
-        self._logs = DaemonLogs(self._effective.config.log)
+        self._logs = DaemonLogs(self._effective.config.log, self._effective.hostname)
         plugins = self._effective.config.plugins
         enabled = None if plugins.enabled is None else tuple(plugins.enabled)
         base = Selection(disabled=tuple(plugins.disabled), enabled=enabled, prefer=plugins.prefer)
@@ -120,6 +122,12 @@ class Daemon:
 
     async def run(self) -> None:
         """Run until told to stop. Raises OtusError when it cannot start."""
+        try:
+            await self._run()
+        finally:
+            self._logs.close()  # before anything is said on standard error
+
+    async def _run(self) -> None:
         config = self._effective.config
         gc.freeze()
         gc.set_threshold(*COLLECT_AFTER)
@@ -148,7 +156,7 @@ class Daemon:
             self._chores.start("daemon:prune", self._prune)
             self._chores.start("daemon:watchdog", self._feed_watchdog)
             self._notifier.ready()
-            log.info("daemon_ready", socket=str(self.socket), node=self._effective.hostname, ip=self._effective.ip)
+            log.info("daemon_ready", socket=str(self.socket), ip=self._effective.ip)
             await self._stopping.wait()
         finally:
             await self._stop(pid_file)
@@ -160,10 +168,11 @@ class Daemon:
     async def reload(self) -> dict[str, Any]:
         """Read the configuration again, and apply the folder of tasks; a bad file changes nothing. Raises ConfigInvalid.
 
-        Log level, metrics interval and limits change at once; the metrics' certificate and password are read again.
+        The log file is opened anew. Log level, metrics interval and limits change at once; the metrics' certificate and password are read again.
         Tasks that wait for their next try are tried now, and live tasks whose defaults have changed are started anew.
         """
         self._notifier.reloading()
+        self._logs.reopen()  # whatever the configuration is like: its file may have been moved away
         try:
             fresh = self._read()
         except ConfigInvalid as error:
@@ -176,6 +185,7 @@ class Daemon:
         kept = attrs.evolve(fresh, config=fresh.config, hostname=self._effective.hostname, ip=self._effective.ip)
         self._effective = kept
         self._logs.set_level(fresh.config.log.level)
+        self._manager.set_log_level(fresh.config.log.level)
         self._renew_metrics()
         self._manager.limits = limits_of(fresh.config)
         tasks = self._manager.renew()
@@ -195,7 +205,17 @@ class Daemon:
         return await self._handler.handle(request.method, request.params)
 
     async def _command(self, command: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Execute a command that came over a channel; gives ``{"result": …}`` or ``{"error": …}``, and raises nothing."""
+        """Execute a command that came over a channel, and log it; gives ``{"result": …}`` or ``{"error": …}``, and raises nothing."""
+        caller = current_caller()
+        answer = await self._executed(command, payload)
+        said = answer["error"]["message"] if "error" in answer else ""
+        params = payload if isinstance(payload, Mapping) else {}
+        record(current_channel(), caller.about, str(command), params, said, quietly=caller.routine)
+        if command == "daemon_shutdown" and not said:
+            asyncio.get_running_loop().call_later(1.0, self._handler.answered, command)  # after the answer has gone out
+        return answer
+
+    async def _executed(self, command: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
             check_remote(self._effective.config.command_channel.allow, self._registry, command, payload)
             result = await self._handler.handle(command, payload)
@@ -206,8 +226,6 @@ class Daemon:
         except Exception as error:
             log.exception("command_failed", command=command)
             return {"error": error_object(RpcError(INTERNAL_ERROR, f"internal error: {type(error).__name__}"))}
-        if command == "daemon_shutdown":
-            asyncio.get_running_loop().call_later(1.0, self._handler.answered, command)  # after the answer has gone out
         return {"result": result}
 
     def _on_signals(self) -> None:
@@ -351,7 +369,6 @@ class Daemon:
             os.close(self._data_lock)
         pid_file.remove()
         log.info("daemon_stopped")
-        self._logs.close()
         await _heed_no_signals()
 
 

@@ -6,12 +6,26 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+LEVELS = ("debug", "info", "warning", "error")
 _setup: list[Callable[[], None]] = []
+_wanted = set(LEVELS)
 
 
-def on_first_use(setup: Callable[[], None]) -> None:
-    """Have ``setup`` configure structlog before the first event is logged."""
+def on_first_use(level: str, setup: Callable[[], None]) -> None:
+    """Have ``setup`` configure structlog before the first event of at least this level is logged."""
+    only_from(level)
     _setup[:] = [setup]
+
+
+def only_from(level: str) -> None:
+    """Leave out events below a level, before they cost anything."""
+    _wanted.clear()
+    _wanted.update(LEVELS[LEVELS.index(level) :])
+
+
+def is_wanted(level: str) -> bool:
+    """Whether events of a level are logged: else what they would tell need not be found out."""
+    return level in _wanted
 
 
 def settle() -> None:
@@ -47,6 +61,8 @@ class Logger:
         self._log("error", event, {**fields, "exc_info": True})
 
     def _log(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        if level not in _wanted:
+            return
         import structlog
 
         _configure()

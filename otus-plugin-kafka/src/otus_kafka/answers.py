@@ -86,7 +86,8 @@ class Answers:
         speaker = self.speaker
         value = envelope.make_answer(speaker.hostname, command, request_id, answer, time.time(), speaker.instance)
         sent = await self.send(self._topic, value)
-        log.debug("answer_written" if sent else "answer_not_written", topic=self._topic, request_id=request_id)
+        about = {"channel": "kafka", "topic": self._topic, "request_id": request_id, "command": command}
+        log.debug("answer_written" if sent else "answer_not_written", **about, bytes=len(value))
         self._counts["answers_sent" if sent else "answers_lost"] += 1
 
     async def send(self, topic: str, value: bytes) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-from otus_core import BaseCommandChannel, Chores, CommandHandler, Context, hookimpl, printable
+from otus_core import BaseCommandChannel, Chores, CommandHandler, Context, calling, hookimpl, printable
 from otus_kafka import envelope
 from otus_kafka.answers import Answers, Speaker
 from otus_kafka.begun import Begun
@@ -272,7 +272,8 @@ class KafkaChannel(BaseCommandChannel):
         request_id = command.request_id or place
         if request_id in self._executed:
             self._counts["duplicates"] += 1
-            self._say("command_repeated", request_id=command.request_id, command=command.command, target=command.target)
+            about = {"request_id": command.request_id, "command": command.command, "target": command.target}
+            self._say("command_repeated", **about, **self._where(place))
             return False
         self._gate.admit(command)
         if self._waiting.full():
@@ -286,42 +287,33 @@ class KafkaChannel(BaseCommandChannel):
 
     def _refuse(self, refused: Refused, record: ConsumerRecord, place: str) -> None:
         self._counts[f"refused:{refused.reason}"] += 1
-        self._say(
-            "command_refused", reason=refused.text, record=place, command=refused.command, request_id=refused.request_id
-        )
+        about = {"command": refused.command, "request_id": refused.request_id}
+        self._say("command_refused", reason=refused.text, **about, **self._where(place))
         self._answers.refuse(refused, record)
 
-    def _say(self, event: str, **fields: str) -> None:
+    def _say(self, event: str, **fields: str | int) -> None:
         """Log at a bounded rate: what is refused comes from afar."""
         if self._lines.take():
-            log.warning(event, **{name: printable(text, 200) for name, text in fields.items()})
+            told = {name: printable(value, 200) if isinstance(value, str) else value for name, value in fields.items()}
+            log.warning(event, **told)
 
     async def _execute(self) -> None:
         """Run commands in the order in which they came."""
         while True:
             command, place = await self._waiting.get()
-            answer = await self._run(command)
-            self._record(command, place, answer)
+            with calling(self._who(command, place)):
+                answer = await self._run(command)
             self._counts["executed"] += 1
             await self._answers.answer(command.command, command.request_id, answer)
 
-    def _record(self, command: Command, place: str, answer: Mapping[str, Any]) -> None:
-        """Log who wanted what, and what became of it."""
-        problem = answer.get("error")
-        log.info(
-            "command_executed",
-            channel="kafka",
-            topic=self._config.topic,
-            record=place,
-            principal=f"key of {command.target}" if command.signed else "unsigned",
-            command=command.command,
-            request_id=command.request_id,
-            task=printable(str(_task_of(command.payload)), 64),
-            result="error" if problem else "done",
-            error=printable(str(problem.get("message") if isinstance(problem, dict) else problem), 300)
-            if problem
-            else "",
-        )
+    def _who(self, command: Command, place: str) -> dict[str, str | int]:
+        """Say for the daemon's log who gave a command, and where it stands in the topic."""
+        principal = f"key of {command.target}" if command.signed else "unsigned"
+        return {"principal": principal, "request_id": command.request_id, **self._where(place)}
+
+    def _where(self, place: str) -> dict[str, str | int]:
+        partition, _, offset = place.removeprefix("@").partition(":")
+        return {"topic": self._config.topic, "partition": int(partition), "offset": int(offset)}
 
     async def _run(self, command: Command) -> Mapping[str, Any]:
         assert self._handler is not None
@@ -336,8 +328,3 @@ class KafkaChannel(BaseCommandChannel):
             return envelope.error(envelope.INTERNAL_ERROR, f"not done within {limit:g} s; it goes on")
         except Exception as error:  # the handler answers with errors; this is a defect, and the caller should know
             return envelope.error(envelope.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
-
-
-def _task_of(payload: Mapping[str, Any]) -> object:
-    config = payload.get("config") or payload.get("task")
-    return payload.get("task_id") or (config.get("id", "") if isinstance(config, dict) else "")

@@ -60,7 +60,7 @@ class Executed:
             self._rewrite()
             return
         self._lines += 1
-        with open(self._path, "ab") as file:
+        with open(self._path, "ab", opener=_for_us_alone) as file:
             file.write(_line(request_id, now))
             file.flush()
             os.fdatasync(file.fileno())
@@ -69,12 +69,16 @@ class Executed:
         assert self._path is not None
         self._path.parent.mkdir(parents=True, exist_ok=True)
         new = self._path.with_name(self._path.name + ".new")
-        with open(new, "wb") as file:
+        with open(new, "wb", opener=_for_us_alone) as file:
             file.writelines(_line(request_id, at) for request_id, at in self._ids.items())
             file.flush()
             os.fsync(file.fileno())
         new.replace(self._path)
         self._lines = len(self._ids)
+
+
+def _for_us_alone(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def _line(request_id: str, at: float) -> bytes:

@@ -120,8 +120,10 @@ class ProducerLink:
                 self.producer = producer
                 self.reason = ""
                 self._up.set()
+                log.debug("kafka_connected", brokers=self._config.brokers)
                 await self._lost.wait()
                 self._up.clear()
+                log.debug("kafka_connection_given_up", brokers=self._config.brokers)
                 await self._close(producer)
         finally:
             self._up.clear()

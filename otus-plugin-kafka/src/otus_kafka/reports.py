@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from otus_core import CommandHandler
+from otus_core import CommandHandler, calling
 from otus_kafka import envelope
 from otus_kafka.answers import Answers
 from otus_kafka.settings import HeartbeatConfig
@@ -118,7 +118,8 @@ class Reports:
         await self._answers.send(self._config.topic, report)
 
     async def _ask(self, command: str) -> Mapping[str, Any]:
-        return (await self._handler(command, {})).get("result") or {}
+        with calling({"principal": "heartbeat"}, routine=True):
+            return (await self._handler(command, {})).get("result") or {}
 
 
 def _drops(counters: Mapping[str, Any]) -> dict[str, int]:

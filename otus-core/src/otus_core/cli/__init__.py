@@ -9,6 +9,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 
 DEBUG = "OTUS_DEBUG"
@@ -26,27 +27,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from otus_core.errors import OtusError
 
     gc.set_threshold(*COLLECT_AFTER)
+    _hold_standard_files()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         status = _run(given)
         sys.stdout.flush()
         return status
     except (BrokenPipeError, OutputClosed):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _let_go_of_output()
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED
     except OtusError as error:
         _raise_if_debugging()
-        sys.stderr.write(_told(error, wants_json(given)))
+        _complain(_told(error, wants_json(given)))
         return error.exit_status
+    except OSError as error:  # the system's refusal, of a full disk for one, is no defect
+        _raise_if_debugging()
+        _let_go_of_output()
+        _complain(f"otus: {error.filename or 'standard output'}: {error.strerror or error}\n")
+        return FAILED
     except Exception as error:
         _raise_if_debugging()
-        sys.stderr.write(f"otus: internal error: {type(error).__name__}: {error}\n")
-        sys.stderr.write(f"otus: this is a bug; {DEBUG}=1 shows where it happened\n")
+        _complain(f"otus: internal error: {type(error).__name__}: {error}\n")
+        _complain(f"otus: this is a bug; {DEBUG}=1 shows where it happened\n")
         return FAILED
     finally:
         gc.freeze()  # the process ends: what is there need not be looked through once more
+
+
+def _hold_standard_files() -> None:
+    """Have standard input, output and error open, as nothing where the caller closed them (``>&-``): else a socket or a log file would get their numbers, and what is printed."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+            os.set_inheritable(descriptor, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115 - for as long as the process lives
+
+
+def _complain(text: str) -> None:
+    """Write to standard error, as far as anybody takes it: the exit status says the rest."""
+    with suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _let_go_of_output() -> None:
+    """Nobody takes what is printed: what is left of it is thrown away, and not tried again at the end of the process."""
+    with suppress(OSError):
+        sys.stdout.flush()
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
 
 
 def _run(arguments: list[str]) -> int:

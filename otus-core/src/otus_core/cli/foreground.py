@@ -258,7 +258,7 @@ def _summary_file(path: Path | None) -> Iterator[int | None]:
         return
     is_new = not path.exists()
     try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise OtusError(f"{path}: cannot write the summary: {error.strerror}") from error
     try:

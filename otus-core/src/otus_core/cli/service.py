@@ -11,13 +11,15 @@ from otus_core.daemon import Daemon
 from otus_core.errors import OtusError
 from otus_core.observe.systemd import READY_FD
 
-READY_WITHIN_S = 60.0
+PRIVATE = 0o027
+"""Of the umask: whatever the daemon or a plugin makes without saying how is not written by others, nor read by everybody."""
 
 
 def run_daemon(
     config: Path | None, socket: Path | None, no_plugin: tuple[str, ...], safe: bool, daemonize: bool
 ) -> None:
     """Run until the daemon is told to stop; with ``daemonize`` return when it is ready. Raises OtusError."""
+    os.umask(os.umask(PRIVATE) | PRIVATE)
     if daemonize:
         _to_background()
     _allow_descriptors()

@@ -184,11 +184,11 @@ class ServerTlsConfig:
 
 @configuration
 class LoginConfig:
-    """The one login that may ask."""
+    """A user name and a password."""
 
     username: str = option(min_length=1, pattern=r"[^:]*", help="User name, without a colon (RFC 7617).")
     password: str = option(default="", secret=True, help="Password; better in password_file.")
-    password_file: str = option(default="", help="File that holds the password. Read again at each reload.")
+    password_file: str = option(default="", help="File that holds the password.")
 
     def __attrs_post_init__(self) -> None:
         if bool(self.password) == bool(self.password_file):
@@ -208,7 +208,9 @@ class MetricsConfig:
     path: str = option(default="/metrics", pattern=r"/\S*", help="Path.")
     interval: Duration = option(default=1.0, ge=0.1, le=60, help="How often levels and rates are sampled.")
     tls: ServerTlsConfig | None = option(default=None, help="Serve over TLS. Not set: in clear.")
-    basic_auth: LoginConfig | None = option(default=None, help="The login of whoever may ask. Not set: none is needed.")
+    basic_auth: LoginConfig | None = option(
+        default=None, help="The one login that may ask. Not set: none is needed. The file is read again at each reload."
+    )
 
 
 @configuration
@@ -235,10 +237,34 @@ class LokiConfig:
     """Logs to Grafana Loki."""
 
     enabled: bool = option(default=False, help="Push to Loki.")
-    endpoint: str = option(default="http://loki:3100/loki/api/v1/push", pattern=r"https?://\S+", help="Push URL.")
-    labels: dict[str, str] = option(factory=lambda: {"app": "otus"}, help="Labels of the stream.")
+    endpoint: str = option(
+        default="http://loki:3100/loki/api/v1/push",
+        pattern=r"https?://\S+",
+        help="Push URL. A login does not belong in it: see basic_auth.",
+    )
+    labels: dict[str, str] = option(
+        factory=lambda: {"app": "otus"}, help="Labels of the stream; node, this node's name, is added."
+    )
+    tenant: str = option(
+        default="",
+        pattern=r"[A-Za-z0-9!._*'()|-]{0,150}",
+        help="Tenant (X-Scope-OrgID) of a Loki that serves several.",
+    )
+    basic_auth: LoginConfig | None = option(
+        default=None, help="Login at Loki, or at the proxy before it. Not set: none. The file is read at each push."
+    )
+    bearer_token_file: str = option(
+        default="", help="File that holds a token, in the place of a login; read at each push."
+    )
     batch_size: int = option(default=100, ge=1, le=10000, help="Lines of one push.")
     batch_timeout: Duration = option(default=1.0, gt=0, le=60, help="A push waits for more lines for at most this.")
+
+    def __attrs_post_init__(self) -> None:
+        """One way to log in at most, and none that would be shown. Raises ConfigInvalid."""
+        if "@" in self.endpoint.partition("://")[2].partition("/")[0]:
+            raise ConfigInvalid([ConfigProblem("endpoint", "holds a login; that belongs in basic_auth")])
+        if self.basic_auth is not None and self.bearer_token_file:
+            raise ConfigInvalid([ConfigProblem("bearer_token_file", "give either this or basic_auth")])
 
 
 @configuration

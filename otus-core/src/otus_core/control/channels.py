@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+from otus_core.caller import over
 from otus_core.chores import Chores
 from otus_core.components import BaseCommandChannel, CommandHandler
 from otus_core.errors import OtusError
@@ -74,13 +76,17 @@ class Channels:
         except SystemExit as error:
             raise OtusError(f"the plugin wanted to exit with {error.code!r}") from None
         try:
-            await channel.start(self._handler)
+            await channel.start(partial(self._command, name))
         except BaseException as error:
             await self._end(name, channel)  # what it had begun must not stay behind
             if isinstance(error, SystemExit):
                 raise OtusError(f"the plugin wanted to exit with {error.code!r}") from None
             raise
         self._running[name] = channel
+
+    async def _command(self, name: str, command: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        with over(name):
+            return await self._handler(command, payload)
 
     async def _end(self, name: str, channel: BaseCommandChannel) -> None:
         self._release(channel)

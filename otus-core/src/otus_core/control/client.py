@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Mapping
@@ -29,7 +30,10 @@ def call(path: Path, method: str, params: Mapping[str, Any] | None = None, timeo
                 f"no daemon answers at {path} ({error.strerror or error}); start it with `otus daemon` or `systemctl start otus`"
             ) from None
         try:
-            sock.sendall(request.encode() + b"\n")
+            with contextlib.suppress(
+                BrokenPipeError, ConnectionResetError
+            ):  # why it was hung up on may still be there to read
+                sock.sendall(request.encode() + b"\n")
             line = _read_line(sock)
         except TimeoutError:
             raise OtusError(f"the daemon at {path} did not answer within {timeout:.0f} s") from None

@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 from otus_core.errors import OtusError
+from otus_core.folders import make_folder, open_regular, refusal
+
+NO_PID = "is there and does not hold a process id; remove it or choose another path"
+PID_MAX = 32
+"""Bytes; a file that holds more is somebody else's."""
 
 
 class PidFile:
@@ -17,18 +22,22 @@ class PidFile:
     def write(self) -> None:
         """Write it, over a stale one. Raises OtusError when the path is not a file of ours."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(self._path, flags, 0o644)
+            make_folder(self._path.parent, 0o755)
+            with os.fdopen(open_regular(self._path, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
+                if not file.read(PID_MAX).strip().isdigit() and file.seek(0, os.SEEK_END):
+                    raise refusal(self._path, NO_PID)
+                file.seek(0)
+                file.truncate()
+                file.write(b"%d\n" % os.getpid())
         except OSError as error:
             raise OtusError(f"control.pid_file {self._path}: {error.strerror or error}") from error
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"{os.getpid()}\n")
 
     def remove(self) -> None:
         """Remove it if it still names this process."""
         try:
-            if self._path.read_text().strip() == str(os.getpid()):
+            with os.fdopen(open_regular(self._path, os.O_RDONLY), "rb") as file:
+                named = file.read(PID_MAX).strip()
+            if named == b"%d" % os.getpid():
                 self._path.unlink()
-        except (OSError, UnicodeDecodeError):
+        except OSError:
             pass

@@ -20,6 +20,8 @@ INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
+NOT_ALLOWED = -32001
+"""Of the range that JSON-RPC leaves to servers: this caller may command nothing here."""
 
 REQUEST_MAX = 4 << 20
 """Bytes of one request: a task file of 1 MiB, escaped, and its envelope."""

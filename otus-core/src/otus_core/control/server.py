@@ -15,8 +15,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from otus_core.control.audit import record
 from otus_core.control.protocol import (
     INTERNAL_ERROR,
+    NOT_ALLOWED,
     PARSE_ERROR,
     REQUEST_MAX,
     Request,
@@ -27,8 +29,8 @@ from otus_core.control.protocol import (
     rpc_error,
 )
 from otus_core.errors import OtusError
+from otus_core.folders import make_folder
 from otus_core.log import Logger
-from otus_core.model.text import printable
 from otus_core.task.lock import take_lock
 
 log = Logger("otus.control")
@@ -43,9 +45,8 @@ WRITE_BUFFER_MAX = 1 << 20
 BACKLOG = 1024
 ACCEPTED_AT_ONCE = 64
 """Before those that are too many are let go of: a crowd must not take the last descriptor."""
-CHANGING = frozenset(
-    {"task_create", "task_apply", "task_prune", "task_start", "task_delete", "config_reload", "daemon_shutdown"}
-)
+REFUSALS_EVERY_S = 1.0
+"""At most one line so often about callers that may not call: whoever they are, they do not fill the log."""
 UCRED = struct.Struct("=iII")
 
 Handle = Callable[[Request], Awaitable[Any]]
@@ -64,17 +65,27 @@ class ControlServer:
         self._open: dict[asyncio.Task[None], float] = {}
         self._most = CONNECTIONS_MAX
         self.refused_peers = 0
+        self._refusal_told_at = float("-inf")
 
     async def start(self) -> None:
         """Take the lock, then the socket. Raises OtusError when another daemon has it or the path is not ours."""
-        self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        self._lock = take_lock(self._path.with_name(self._path.name + ".lock"), self._path)
+        lock = self._path.with_name(self._path.name + ".lock")
+        try:
+            make_folder(self._path.parent, 0o755)
+            self._lock = take_lock(lock, self._path)
+        except OSError as error:
+            raise OtusError(
+                f"control.socket {self._path}: {error.filename or lock}: {error.strerror or error}"
+            ) from error
         _clear(self._path)
         self._most = min(CONNECTIONS_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         before = os.umask(0o177)  # the mode must be right from the first moment, not after the bind
         try:
             listener.bind(str(self._path))
+        except OSError as error:
+            listener.close()
+            raise OtusError(f"control.socket {self._path}: {error.strerror or error}") from error
         finally:
             os.umask(before)
         self._server = await asyncio.start_unix_server(
@@ -104,22 +115,29 @@ class ControlServer:
             del self._open[silent]  # at once: the next in a crowd is to cost another one
             silent.cancel()
         try:
-            if self._is_allowed(writer):
+            refused = self._refusal(writer)
+            if refused is None:
                 await self._serve(reader, writer, task)
+            else:
+                await _send(writer, refusal(refused))
         except (OSError, TimeoutError, asyncio.CancelledError):
             pass
         finally:
             self._open.pop(task, None)
             writer.transport.abort()
 
-    def _is_allowed(self, writer: asyncio.StreamWriter) -> bool:
-        """Ask the kernel who is calling: root and the daemon's own user may."""
-        uid = _peer(writer)
-        if uid in (0, os.getuid()):
-            return True
+    def _refusal(self, writer: asyncio.StreamWriter) -> RpcError | None:
+        """Ask the kernel who is calling: root and the daemon's own user may. Gives what others are told."""
+        uid, own = _peer(writer), os.getuid()
+        if uid in (0, own):
+            return None
         self.refused_peers += 1
-        log.warning("control_peer_refused", uid=uid)
-        return False
+        now = asyncio.get_running_loop().time()
+        if now - self._refusal_told_at >= REFUSALS_EVERY_S:
+            self._refusal_told_at = now
+            log.warning("control_peer_refused", uid=uid, refused=self.refused_peers)
+        also = f" and the daemon's own user (uid {own})" if own else ""
+        return RpcError(NOT_ALLOWED, f"uid {uid} is not allowed to command this daemon: it answers to root{also} only")
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, task: asyncio.Task[None]
@@ -135,9 +153,12 @@ class ControlServer:
             if not line:
                 return
             self._open[task] = asyncio.get_running_loop().time()
-            request, reply = await self._answer(line, _peer(writer))
+            uid = _peer(writer)
+            request, reply = await self._answer(line, uid)
             if reply is not None:
                 await _send(writer, reply)
+                method = request.method if request is not None else ""
+                log.debug("answer_written", channel="control", uid=uid, command=method, bytes=len(reply))
             if request is not None:
                 self._after_answer(request)
             await asyncio.sleep(0)  # a caller that has sent a thousand requests waits for its turn before each
@@ -147,19 +168,22 @@ class ControlServer:
         try:
             request = parse(line)
         except RpcError as error:
+            log.debug("request_refused", channel="control", uid=uid, error=error.message)
             return None, refusal(error)
-        result = "error"
+        failure: RpcError | None = None
         try:
             reply = answer(request.id, await self._handle(request))
-            result = "done"
         except RpcError as error:
-            reply = refusal(error, request.id)
+            failure = error
         except OtusError as error:
-            reply = refusal(rpc_error(error), request.id)
+            failure = rpc_error(error)
         except Exception as error:
             log.exception("control_request_failed", method=request.method)
-            reply = refusal(RpcError(INTERNAL_ERROR, f"internal error: {type(error).__name__}"), request.id)
-        _record(uid, request, result)
+            failure = RpcError(INTERNAL_ERROR, f"internal error: {type(error).__name__}")
+        said = "" if failure is None else failure.message
+        record("control", {"uid": uid}, request.method, request.params, said, quietly=True)
+        if failure is not None:
+            reply = refusal(failure, request.id)
         return request, None if request.is_notification else reply
 
 
@@ -168,20 +192,6 @@ def _peer(writer: asyncio.StreamWriter) -> int:
     sock = writer.get_extra_info("socket")
     _pid, uid, _gid = UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))
     return int(uid)
-
-
-def _record(uid: int, request: Request, result: str) -> None:
-    """Log who wanted what, and what became of it; questions, which change nothing and come often, at debug."""
-    task = request.params.get("task_id")
-    tell = log.info if request.method in CHANGING else log.debug
-    tell(
-        "command_executed",
-        channel="control",
-        uid=uid,
-        command=printable(request.method, 64),
-        task=printable(task, 64) if isinstance(task, str) else "",
-        result=result,
-    )
 
 
 async def _read_line(reader: asyncio.StreamReader) -> bytes:

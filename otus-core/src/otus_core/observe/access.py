@@ -13,8 +13,7 @@ import ssl
 
 from otus_core.config.daemon import LoginConfig, ServerTlsConfig
 from otus_core.errors import OtusError
-
-PASSWORD_FILE_MAX = 4096
+from otus_core.folders import read_secret
 
 
 class Access:
@@ -63,10 +62,6 @@ def _password(login: LoginConfig) -> str:
     if not login.password_file:
         return login.password
     try:
-        with open(login.password_file, encoding="utf-8") as file:
-            found = file.read(PASSWORD_FILE_MAX).rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise OtusError(f"metrics.basic_auth: {login.password_file} cannot be read: {error}") from None
-    if not found:
-        raise OtusError(f"metrics.basic_auth: {login.password_file} is empty")
-    return found
+        return read_secret(login.password_file)
+    except (OSError, ValueError) as error:
+        raise OtusError(f"metrics.basic_auth: {error}") from None

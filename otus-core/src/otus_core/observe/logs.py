@@ -5,34 +5,39 @@ Text from packets and exceptions is escaped before it is rendered.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
-from collections.abc import Callable, MutableMapping
+import threading
+from collections.abc import Callable, MutableMapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from otus_core.log import on_first_use
-from otus_core.model.text import printable
+from otus_core.log import LEVELS, Logger, on_first_use
+from otus_core.model.text import printable, told
 
 VALUE_MAX = 1000
 """Characters of one value that reach a log line."""
-LEVELS = ("debug", "info", "warning", "error")
+TRACEBACK_MAX = 8000
 
 Event = MutableMapping[str, Any]
+
+log = Logger("otus.library")
 
 
 def escape(_logger: Any, _method: str, event: Event) -> Event:
     """Make every text value safe for a terminal and of bounded length."""
     for key, value in event.items():
         if isinstance(value, (str, bytes)):
-            event[key] = printable(value, VALUE_MAX)
+            event[key] = printable(value, _limit(key))
         elif not isinstance(value, (int, float, bool, list, tuple, dict, type(None))):
-            event[key] = printable(str(value), VALUE_MAX)
+            event[key] = printable(_text(value), VALUE_MAX)
     return event
 
 
 def setup_stderr(level: str = "info") -> None:
     """Log readable lines to standard error, for commands in the foreground."""
-    on_first_use(lambda: _configure_stderr(level))
+    on_first_use(level, lambda: _configure_stderr(level))
 
 
 def _configure_stderr(level: str) -> None:
@@ -51,24 +56,72 @@ def _configure_stderr(level: str) -> None:
 
 
 def setup_forwarding(level: str, send: Callable[[str, dict[str, Any]], None]) -> None:
-    """Hand every event to ``send(level, event)``, for a worker whose parent writes the log."""
-    on_first_use(lambda: _configure_forwarding(level, send))
+    """Hand every event to ``send(level, event)`` on the running loop, whatever thread it is from, for a worker whose parent writes the log."""
+    loop, thread = asyncio.get_running_loop(), threading.get_ident()
+
+    def forward(method: str, event: dict[str, Any]) -> None:
+        if threading.get_ident() == thread:
+            send(method, event)
+            return
+        with suppress(RuntimeError):  # the loop has ended, and with it the way to the parent
+            loop.call_soon_threadsafe(send, method, event)
+
+    on_first_use(level, lambda: _configure_forwarding(level, forward))
+    take_in_libraries()
 
 
 def _configure_forwarding(level: str, send: Callable[[str, dict[str, Any]], None]) -> None:
     from structlog import DropEvent
+    from structlog.processors import format_exc_info
 
     def forward(_logger: Any, method: str, event: Event) -> Event:
-        send(method, {key: _simple(value) for key, value in event.items()})
+        send(method, {key: _simple(key, value) for key, value in event.items()})
         raise DropEvent
 
     import structlog
 
     structlog.configure(
-        processors=[escape, forward],
+        processors=[format_exc_info, forward],  # it is escaped where it is written
         wrapper_class=structlog.make_filtering_bound_logger(level_number(level)),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
+    )
+
+
+def relay(logger: Logger, message: Sequence[Any], **about: Any) -> None:
+    """Log what a helper process forwarded: ``("log", level, event)``; ``about`` wins over what it says of itself. Raises what nonsense raises."""
+    event = dict(message[2])
+    level = message[1] if message[1] in LEVELS else "info"
+    getattr(logger, level)(str(event.pop("event", "")), **{**event, **about})
+
+
+class _FromLibrary(logging.Handler):
+    """Python's own logging, which libraries and asyncio write to: without this, bare lines and tracebacks on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001 - a library's own mistake in a format
+            text = str(record.msg)
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        fields = {"logger": record.name, "message": text, **({"exc_info": record.exc_info} if record.exc_info else {})}
+        getattr(log, level)("library_message", **fields)
+
+
+def take_in_libraries() -> None:
+    """Have what libraries log or warn of, and what threads die of, become events of this process's log."""
+    root = logging.getLogger()
+    if not any(isinstance(handler, _FromLibrary) for handler in root.handlers):
+        root.addHandler(_FromLibrary(logging.WARNING))
+    logging.captureWarnings(True)
+    threading.excepthook = _thread_died
+
+
+def _thread_died(about: threading.ExceptHookArgs) -> None:
+    name = about.thread.name if about.thread is not None else ""
+    value = about.exc_value
+    log.error(
+        "thread_died", thread=name, error=told(value) if value is not None else about.exc_type.__name__, exc_info=value
     )
 
 
@@ -77,5 +130,19 @@ def level_number(level: str) -> int:
     return int(logging.getLevelName(level.upper()))
 
 
-def _simple(value: Any) -> Any:
-    return value if isinstance(value, (int, float, bool, type(None))) else str(value)
+def _simple(key: str, value: Any) -> Any:
+    """Give what can travel to the parent, of bounded length: one character more than is shown, so that the cut can be seen."""
+    if isinstance(value, (int, float, bool, type(None))):
+        return value
+    return (value if isinstance(value, (str, bytes)) else _text(value))[: _limit(key) + 1]
+
+
+def _limit(key: str) -> int:
+    return TRACEBACK_MAX if key == "exception" else VALUE_MAX
+
+
+def _text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - of a plugin's class; a log line is not worth a failure
+        return f"<{type(value).__name__}>"

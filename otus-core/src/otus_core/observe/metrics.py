@@ -59,7 +59,11 @@ class OtusCollector(Collector):
         yield _info()
         yield _plugins(view.plugins)
         yield _plain("otus_config_reload_failures", "Reloads that were refused", view.reload_failures)
-        yield _plain("otus_log_lines_dropped", "Log lines that Loki did not take in time", view.log_lines_dropped)
+        yield _plain(
+            "otus_log_lines_dropped",
+            "Log lines that standard error, the log file or Loki did not take",
+            view.log_lines_dropped,
+        )
         yield from _daemon(view)
         yield from _tasks(view.tasks)
         yield _capturing(view.tasks)

@@ -2,11 +2,14 @@
 
     otus.log  otus.log.1.gz (the newest)  otus.log.2.gz …
 
-Writing never raises: a disk that is full or a folder that is gone costs lines, which are counted, and is tried again.
+Writing never raises: a disk that is full or a folder that is gone costs lines, which are counted, and is tried again. A file that somebody else moves away, logrotate(8)
+for one, is written on until ``reopen``: nothing is lost in between.
 """
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import gzip
 import os
 import re
@@ -15,8 +18,15 @@ import threading
 import time
 from pathlib import Path
 
+from otus_core.folders import make_folder, open_regular
+
+MODE = 0o640
+"""Of the file, and of those that were put away: its group may read it."""
+FOLDER_MODE = 0o750
 REOPEN_EVERY_S = 5.0
+LOOK_AT_AGE_EVERY_S = 3600.0
 OLD = re.compile(r"\.(\d{1,6})(\.gz)?\Z")
+UNFINISHED = ".gz.tmp"
 
 
 class RotatingFile:
@@ -24,6 +34,7 @@ class RotatingFile:
 
     def __init__(self, path: Path, *, max_size: int, max_age: float, max_backups: int, compress: bool) -> None:
         self.lost = 0
+        self.trouble = ""
         self._path = path
         self._max_size = max_size
         self._max_age = max_age
@@ -33,23 +44,34 @@ class RotatingFile:
         self._file: int | None = None
         self._size = 0
         self._tried_at = float("-inf")
+        self._looked_at = float("-inf")
         self._compressing: threading.Thread | None = None
+        with self._lock, contextlib.suppress(OSError):
+            self._remove_old()
 
-    def write(self, line: str) -> None:
-        """Append a line, putting the file away first when it would grow too large."""
+    def write(self, line: str) -> bool:
+        """Append a line, putting the file away first when it would grow too large; false when it is lost."""
         data = line.encode("utf-8", "backslashreplace") + b"\n"
         with self._lock:
             try:
-                if self._size + len(data) > self._max_size and self._size:
+                if self._open() and self._size and self._size + len(data) > self._max_size:
                     self._rotate()
                 if self._open():
-                    assert self._file is not None
-                    os.write(self._file, data)
-                    self._size += len(data)
-                    return
-            except OSError:
+                    self._append(data)
+                    return True
+            except OSError as error:
+                self.trouble = f"{self._path}: {error.strerror or error}"
                 self._close()
             self.lost += 1
+            return False
+
+    def reopen(self) -> None:
+        """Go on in the file that has the name now, which is made if there is none: the one so far may have been moved away."""
+        with self._lock:
+            self._close()
+            self._tried_at = float("-inf")
+            with contextlib.suppress(OSError):
+                self._open()
 
     def close(self) -> None:
         """Let go of the file, and see the last compression to its end."""
@@ -58,16 +80,31 @@ class RotatingFile:
             if self._compressing is not None:
                 self._compressing.join()
 
+    def _append(self, data: bytes) -> None:
+        """Append all of a line, or nothing of it. Raises OSError."""
+        assert self._file is not None
+        written = 0
+        try:
+            while written < len(data):
+                written += os.write(self._file, data[written:])
+        except OSError:
+            if written:  # half a line would take the next one with it
+                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+            raise
+        self._size += written
+
     def _open(self) -> bool:
         """Have the file open, trying every few seconds when it cannot be."""
-        if self._file is not None:
-            return True
         now = time.monotonic()
+        if self._file is not None:
+            if now - self._looked_at > LOOK_AT_AGE_EVERY_S:
+                self._remove_old()
+            return True
         if now - self._tried_at < REOPEN_EVERY_S:
             return False
         self._tried_at = now
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+        make_folder(self._path.parent, FOLDER_MODE)
+        self._file = open_regular(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, MODE)
         self._size = os.fstat(self._file).st_size
         self._tried_at = float("-inf")
         return True
@@ -97,24 +134,41 @@ class RotatingFile:
             self._compressing = threading.Thread(target=_compress, args=(first,), name="otus-log-gzip", daemon=True)
             self._compressing.start()
 
+    def _remove_old(self) -> None:
+        """Remove what is too old or one too many, and what a crash left half compressed: a quiet log may not be put away for months."""
+        self._looked_at = time.monotonic()
+        for number, path in self._old():
+            if number > self._max_backups or self._is_aged(path):
+                path.unlink(missing_ok=True)
+        if self._compressing is None or not self._compressing.is_alive():
+            for path in self._beside(UNFINISHED):
+                path.unlink(missing_ok=True)
+
     def _old(self) -> list[tuple[int, Path]]:
-        found = ((OLD.search(path.name), path) for path in self._path.parent.glob(self._path.name + ".*"))
+        found = ((OLD.search(path.name), path) for path in self._beside(""))
         return [(int(match[1]), path) for match, path in found if match]
+
+    def _beside(self, ending: str) -> list[Path]:
+        return list(self._path.parent.glob(f"{glob.escape(self._path.name)}.*{ending}"))
 
     def _numbered(self, number: int, compressed: bool) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}{'.gz' if compressed else ''}")
 
     def _is_aged(self, path: Path) -> bool:
-        return bool(self._max_age) and time.time() - path.stat().st_mtime > self._max_age
+        return bool(self._max_age) and time.time() - path.lstat().st_mtime > self._max_age
 
 
 def _compress(path: Path) -> None:
-    """Compress a file that was put away; the plain one stays when that fails."""
+    """Compress a file that was put away, which keeps its mode; the plain one stays when that fails."""
     done = path.with_name(path.name + ".gz")
-    partial = path.with_name(path.name + ".gz.tmp")
+    partial = path.with_name(path.name + UNFINISHED)
     try:
-        with path.open("rb") as plain, gzip.open(partial, "wb", compresslevel=6) as packed:
-            shutil.copyfileobj(plain, packed, 1 << 20)
+        with path.open("rb") as plain:
+            mode = os.fstat(plain.fileno()).st_mode & 0o777
+            descriptor = open_regular(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+            with os.fdopen(descriptor, "wb") as raw, gzip.open(raw, "wb", compresslevel=6) as packed:
+                shutil.copyfileobj(plain, packed, 1 << 20)
+            os.utime(partial, ns=(os.fstat(plain.fileno()).st_atime_ns, os.fstat(plain.fileno()).st_mtime_ns))
         partial.rename(done)
         path.unlink()
     except OSError:

@@ -18,6 +18,7 @@ from pathlib import Path
 import attrs
 
 from otus_core.errors import OtusError
+from otus_core.folders import make_folder
 from otus_core.pipeline.segments import FLAGS, FRAME, MAGIC, Segment
 
 SEGMENTS = 16
@@ -270,7 +271,8 @@ class Spool:
         return found
 
     def _take_up(self, folder: Path) -> int:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for one in (self._path, folder):
+            make_folder(one, 0o700)
         self._unsynced |= {folder, self._path}
         self._lock(folder)
         mine = []

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-from collections.abc import Mapping
 from typing import Any
 
 from otus_core.errors import CaptureError
+from otus_core.log import Logger
+from otus_core.observe.logs import relay
 from otus_core.task.channel import Channel
 from otus_core.task.config import TaskConfig
-from otus_core.task.spawn import Reserve, last_words, open_words, spawn
+from otus_core.task.spawn import last_words, open_words, spawn
+from otus_core.task.surroundings import Surroundings
+
+log = Logger("otus.opener")
 
 ACQUIRE_WITHIN_S = 10.0
 EXIT_WITHIN_S = 1.0
@@ -23,10 +27,9 @@ Answer = tuple[list[int], CaptureError | None]
 class Acquirer:
     """One task's opener. It is started again when it dies; one that never got so far as to be ready ends the task, with its reason."""
 
-    def __init__(self, config: TaskConfig, plugins: Mapping[str, Any], reserve: Reserve) -> None:
+    def __init__(self, config: TaskConfig, around: Surroundings) -> None:
         self._config = config
-        self._plugins = plugins
-        self._reserve = reserve
+        self._around = around
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._words: int | None = None
@@ -36,7 +39,7 @@ class Acquirer:
 
     def _begin(self) -> None:
         """Start the opener. Raises OSError."""
-        with self._reserve.lent():
+        with self._around.reserve.lent():
             self._words = open_words()
             self._process, self._channel = spawn("otus_core.task.opener", self._words)
         self._channel.on_message = self._message
@@ -47,7 +50,8 @@ class Acquirer:
         """Give the part of the task that the opener needs, and the one plugin that it is to import."""
         task, capture = self._config, self._config.capture
         part = {"id": task.id, "workers": task.workers, "capture": task.source["capture"], "reporters": ["discard"]}
-        return {"task": part, "plugins": {**self._plugins, "enabled": [capture.record.plugin]}}
+        plugins = {**self._around.plugins, "enabled": [capture.record.plugin]}
+        return {"task": part, "plugins": plugins, "log_level": self._around.log_level}
 
     def end(self) -> None:
         """End the opener."""
@@ -86,10 +90,14 @@ class Acquirer:
         if message[0] == "ready":
             self._was_ready = True
             return
+        if message[0] == "log":
+            relay(log, message, task=self._config.id, process="opener")
+            return
         answer = self._waiting.get(message[1])
         if answer is None or answer.done():
             return
         if message[0] == "acquired":
+            log.debug("descriptors_acquired", task=self._config.id, descriptors=len(descriptors))
             answer.set_result((descriptors, None))
         else:
             answer.set_result(([], self._refusal(message[2], fatal=message[3])))

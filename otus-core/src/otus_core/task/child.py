@@ -2,8 +2,8 @@
 
     python -P -m otus_core.task.child CHANNEL_FD PARENT_PID
 
-From the parent: ``init`` (with the counters' and the output's descriptor, then the capture's), ``publish``, ``descriptors``, ``exclude``, ``stop``. To the parent: ``started``,
-``publish``, ``fault``, ``log``, ``error``, ``want_descriptors``, ``trouble``, ``reporters``, ``connections``, ``chore``, ``ended``.
+From the parent: ``init`` (with the counters' and the output's descriptor, then the capture's), ``publish``, ``descriptors``, ``exclude``, ``log_level``, ``stop``.
+To the parent: ``started``, ``publish``, ``fault``, ``log``, ``error``, ``want_descriptors``, ``trouble``, ``reporters``, ``connections``, ``chore``, ``ended``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 from otus_core import chores
 from otus_core.chores import Chores
 from otus_core.errors import CaptureError, OtusError
+from otus_core.log import Logger, settle
 from otus_core.model.text import told
 from otus_core.observe.logs import setup_forwarding
 from otus_core.observe.repeats import Repeats
@@ -30,6 +31,8 @@ from otus_core.task.config import load_task
 from otus_core.task.output import PipeWriter
 from otus_core.task.privilege import acquire, die_with_parent, seal
 from otus_core.task.worker import Worker
+
+log = Logger("otus.worker")
 
 STARTED_EXIT = 0
 FAILED_EXIT = 3
@@ -50,6 +53,8 @@ class Child:
         self._worker: Worker | None = None
         self._stopped = False
         self._chores = Chores()
+        self._log_lines_lost = 0
+        self._shard = 0
         self._published: list[tuple[str, Any]] = []
         channel.on_message = self._message
         channel.on_closed = lambda: os._exit(FAILED_EXIT)
@@ -72,9 +77,10 @@ class Child:
             await self._channel.flush(LAST_WORDS_S)
             return FAILED_EXIT
         except BaseException as error:
+            log.exception("worker_failed")
             self._channel.send(("error", told(error)), needed=True)
             await self._channel.flush(LAST_WORDS_S)
-            raise
+            return FAILED_EXIT
         self._send_published()
         self._channel.send(("ended", {"closed": outcome.closed, "stopped": outcome.stopped}), needed=True)
         await self._channel.flush(LAST_WORDS_S)
@@ -88,7 +94,8 @@ class Child:
         user = init["user"]
         if init["opener"]:
             seal(user=user)
-        setup_forwarding(init["log_level"], lambda level, event: self._log(level, event, init["shard"]))
+        self._shard = init["shard"]
+        setup_forwarding(init["log_level"], self._log)
         chores.listen(lambda name, n: self._channel.send(("chore", (name, n))))
         chores.watch_loop("worker:callback")
         registry = load(init["plugins"])
@@ -128,8 +135,14 @@ class Child:
     def _fault(self, error: CaptureError) -> None:
         self._channel.send(("fault", (str(error.source), str(error.reason), error.offset, bool(error.fatal))))
 
-    def _log(self, level: str, event: dict[str, Any], shard: int) -> None:
-        self._channel.send(("log", level, {**event, "worker": shard}))
+    def _log(self, level: str, event: dict[str, Any]) -> None:
+        """Forward one event; what a parent that does not read makes us lose is said when it reads again."""
+        if self._log_lines_lost:
+            lost = {"event": "log_lines_lost", "output": "daemon", "lines": self._log_lines_lost, "worker": self._shard}
+            if self._channel.send(("log", "warning", lost)):
+                self._log_lines_lost = 0
+        if not self._channel.send(("log", level, {**event, "worker": self._shard})):
+            self._log_lines_lost += 1
 
     async def _publish(self) -> None:
         """Send what components publish: one message to the parent costs as much as many in one."""
@@ -151,6 +164,9 @@ class Child:
             self._stopped = True
             if self._worker is not None:
                 self._worker.stop()
+        elif kind == "log_level":
+            setup_forwarding(message[1], self._log)
+            settle()  # plugins may hold loggers of their own
         elif kind == "publish" and self._worker is not None:
             self._worker.take_peer_messages(marshal.loads(message[1]))
         elif kind == "descriptors" and self._worker is not None:

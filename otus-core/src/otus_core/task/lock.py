@@ -7,13 +7,14 @@ import os
 from pathlib import Path
 
 from otus_core.errors import OtusError
+from otus_core.folders import make_folder, open_regular
 
 DATA_LOCK = "daemon.lock"
 
 
 def take_lock(lock_path: Path, wanted: Path) -> int:
     """Take a lock and give the descriptor that holds it. Raises OtusError when another process has it, and OSError."""
-    descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = open_regular(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -28,7 +29,7 @@ def take_lock(lock_path: Path, wanted: Path) -> int:
 def lock_data_dir(folder: Path) -> int:
     """Take the lock of a data folder, which two daemons must not share, whatever their sockets are. Raises OtusError."""
     try:
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        make_folder(folder, 0o750)
         return take_lock(folder / DATA_LOCK, folder)
     except OSError as error:
-        raise OtusError(f"data_dir: {folder} cannot be used: {error}") from error
+        raise OtusError(f"data_dir: {error.filename or folder}: {error.strerror or error}") from error

@@ -122,6 +122,12 @@ class TaskManager(TaskKeeping):
         if start and restored:
             await asyncio.wait([task.attempt for task in restored], timeout=within)
 
+    def set_log_level(self, level: str) -> None:
+        """Have the workers of all tasks log from this level on."""
+        for task in self._tasks.values():
+            if task.supervisor is not None:
+                task.supervisor.set_log_level(level)
+
     def renew(self) -> list[str]:
         """Take a changed configuration up: failed tasks are tried at once, and live ones that run with other settings are started anew. Gives their ids.
 

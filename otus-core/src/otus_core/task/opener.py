@@ -2,6 +2,7 @@
 
     python -P -m otus_core.task.opener CHANNEL_FD PARENT_PID
 
+What it logs goes to its parent, as ``("log", level, event)``.
 It says ``("ready",)`` when it has read its task. It answers ``("acquire", number, shard, shards)`` with ``("acquired", number)`` and the descriptors, or with
 ``("refused", number, reason, fatal)``. One opener serves one task, so that what a capturer's ``acquire`` calls share (a fanout group) stays within it.
 """
@@ -17,6 +18,7 @@ from typing import Any
 
 from otus_core.errors import CaptureError
 from otus_core.model.text import told
+from otus_core.observe.logs import setup_forwarding
 from otus_core.plugins.loader import load
 from otus_core.task.channel import Channel
 from otus_core.task.config import TaskConfig, load_task
@@ -35,6 +37,7 @@ class Opener:
 
     def _message(self, message: tuple[Any, ...], _descriptors: list[int]) -> None:
         if message[0] == "init":
+            setup_forwarding(message[1]["log_level"], self._log)
             self._config = load_task(message[1]["task"], load(message[1]["plugins"]))
             self._channel.send(("ready",))
             return
@@ -50,6 +53,9 @@ class Opener:
         self._channel.send(("acquired", number), descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
+
+    def _log(self, level: str, event: dict[str, Any]) -> None:
+        self._channel.send(("log", level, event))
 
     def _acquire(self, shard: int, shards: int) -> list[int]:
         assert self._config is not None

@@ -30,6 +30,12 @@ CHORE_MAX = 64
 PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 
 
+def _tell_state(slot: WorkerSlot, _field: object, state: str) -> str:
+    if state != slot.state:
+        log.debug("worker_state", task=slot.task, worker=slot.shard, pid=slot.pid, old=slot.state, new=state)
+    return state
+
+
 @attrs.define(kw_only=True)
 class WorkerSlot:
     """``state``: starting, running, waiting (for its interface), restarting, ended, failed; ``reason`` says why it is not running.
@@ -41,7 +47,8 @@ class WorkerSlot:
     shard: int
     accounts: Accounts
     roster: Roster
-    state: str = "starting"
+    task: str = ""
+    state: str = attrs.field(default="starting", on_setattr=_tell_state)
     reason: str = ""
     trouble: str = ""
     reporters: dict[str, Status] = attrs.field(factory=dict)
@@ -87,6 +94,11 @@ class WorkerSlot:
         self.roster = attrs.evolve(self.roster, reporters=kept)
         self.state, self.was_running = "running", True
         self._begun = time.monotonic()  # its first beat is still to come, and getting up was no silence
+
+    def send(self, message: tuple[Any, ...]) -> None:
+        """Tell the worker something, if there is one."""
+        if self.channel is not None and self.alive:
+            self.channel.send(message)
 
     def hear(self, task: str, kind: str, told: Any = None) -> None:
         """Take what the worker tells of itself: that it wants new descriptors, failures of its chores, or how its reporters' destinations are."""

@@ -13,13 +13,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from otus_core.folders import make_folder, open_regular
 from otus_core.log import Logger
 from otus_core.task.state import STATES, TASK_ID, State
 
@@ -65,7 +65,7 @@ class Disk:
 
     def write(self, path: Path, data: bytes) -> None:
         """Write a new file and bring it to the disk."""
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        descriptor = open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
         try:
             view = memoryview(data)
             while view:
@@ -104,7 +104,8 @@ class TaskStore:
 
     def prepare(self) -> None:
         """Make the folders, and remove what a crash left half-written. Raises OSError."""
-        self.finished.mkdir(mode=0o750, parents=True, exist_ok=True)
+        for folder in (self.folder, self.finished):
+            make_folder(folder, 0o750)
         for folder in (self.folder, self.finished):
             for entry in list(folder.iterdir())[:FILES_MAX]:
                 if entry.name.endswith(".tmp"):
@@ -207,10 +208,7 @@ def _checked(task_id: str) -> str:
 
 def _read(path: Path, name: str) -> tuple[StoredTask, int]:
     """Read one file; gives the task and the file's version. Raises OSError or ValueError that say what is wrong with it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("not a regular file")
+    with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
         data = file.read(FILE_MAX + 1)
     if len(data) > FILE_MAX:
         raise ValueError(f"larger than {FILE_MAX} bytes")

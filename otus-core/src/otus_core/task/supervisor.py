@@ -16,6 +16,7 @@ from otus_core.chores import Chores
 from otus_core.errors import CaptureError, TaskStartFailed
 from otus_core.log import Logger
 from otus_core.model.accounts import Accounts
+from otus_core.observe.logs import relay
 from otus_core.pipeline.counters import book_crash, summary
 from otus_core.task.acquire import Acquirer
 from otus_core.task.assembly import names_of, roster_of
@@ -37,7 +38,6 @@ STOP_WITHIN_S = 15.0
 RSS_EVERY_S = 1.0
 ACQUIRE_AGAIN_S = 0.5
 FAULTS_MAX = 1000
-LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class TaskSupervisor:
@@ -52,6 +52,7 @@ class TaskSupervisor:
         self.setbacks = 0
         self._told = ""
         self._around = around
+        self._log_level = around.log_level
         self._live = config.capture.declaration.live
         self._names = names_of(config)
         self._size = -(-8 * len(self._names) // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -59,9 +60,7 @@ class TaskSupervisor:
         os.ftruncate(self._memory_fd, self._size * config.workers)
         self._memory = mmap.mmap(self._memory_fd, self._size * config.workers)
         self.slots = [self._slot(shard) for shard in range(config.workers)]
-        self._acquirer = (
-            Acquirer(config, around.plugins, around.reserve) if config.capture.declaration.privileged else None
-        )
+        self._acquirer = Acquirer(config, around) if config.capture.declaration.privileged else None
         self._chores = Chores()
         self._ended = asyncio.Event()
         self._stopping = False
@@ -69,7 +68,7 @@ class TaskSupervisor:
 
     def _slot(self, shard: int) -> WorkerSlot:
         view = memoryview(self._memory)[shard * self._size : (shard + 1) * self._size]
-        return WorkerSlot(shard=shard, accounts=Accounts(self._names, view), roster=self.roster)
+        return WorkerSlot(task=self.config.id, shard=shard, accounts=Accounts(self._names, view), roster=self.roster)
 
     @property
     def restarts(self) -> int:
@@ -129,9 +128,8 @@ class TaskSupervisor:
         """Stop the workers well; those that have not ended after ``within`` seconds are killed, and what they held is counted."""
         self._stopping = True
         for slot in self.slots:
-            if slot.channel is not None and slot.alive:
-                slot.channel.send(("stop",))
-            elif slot.state not in ("ended", "failed"):
+            slot.send(("stop",))
+            if not slot.alive and slot.state not in ("ended", "failed"):
                 slot.state = "ended"
         until = time.monotonic() + within
         while any(slot.alive for slot in self.slots) and time.monotonic() < until:
@@ -145,13 +143,18 @@ class TaskSupervisor:
         await self._chores.stop()
         self._end()
 
+    def set_log_level(self, level: str) -> None:
+        """Have the workers log from this level on, those that are still to be started too."""
+        self._log_level = level
+        for slot in self.slots:
+            slot.send(("log_level", level))
+
     def abandon_output(self) -> None:
         """Nobody reads standard output any more: end the task well."""
         self.closed = True
         self._stopping = True
         for slot in self.slots:
-            if slot.channel is not None and slot.alive:
-                slot.channel.send(("stop",))
+            slot.send(("stop",))
 
     async def _launch(self, slot: WorkerSlot) -> None:
         """Get a worker's descriptors if it needs any, and start its process. Raises OSError."""
@@ -210,7 +213,7 @@ class TaskSupervisor:
             "tags": dict(around.node.tags),
             "counters_size": self._size,
             "isatty": around.isatty,
-            "log_level": around.log_level,
+            "log_level": self._log_level,
             "cpus": [cpus[slot.shard % len(cpus)]] if cpus else [],
             "opener": self._acquirer is not None,
             "user": around.user,
@@ -228,13 +231,10 @@ class TaskSupervisor:
     def _message(self, slot: WorkerSlot, message: tuple[Any, ...]) -> None:
         kind = message[0]
         if kind == "publish":
-            for other in self.slots:
-                if other is not slot and other.channel is not None and other.alive:
-                    other.channel.send(message)
+            for other in (one for one in self.slots if one is not slot):
+                other.send(message)
         elif kind == "log":
-            event = dict(message[2])
-            level = message[1] if message[1] in LOG_LEVELS else "info"
-            getattr(log, level)(str(event.pop("event", "")), **{**event, "task": self.config.id})
+            relay(log, message, task=self.config.id)
         elif kind == "started":
             slot.started(message[1])
             self._around.on_change()

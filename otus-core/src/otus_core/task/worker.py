@@ -25,6 +25,7 @@ from otus_core.pipeline.counters import CIRCUIT_STATES, KERNEL_COUNTERS, unaccou
 from otus_core.task import assembly as phases
 from otus_core.task.assembly import Assembly, Node, Part, Place
 from otus_core.task.connections import Connection, Gathered
+from otus_core.task.figures import SliceFigures
 from otus_core.task.health import Status, status_of, words
 
 log = Logger("otus.worker")
@@ -70,6 +71,8 @@ class Worker:
         self._reopening = False
         self._trouble = ""
         self._told: dict[str, Status] = {}
+        self._figures = SliceFigures(assembly.accounts.snapshot())
+        self._circuits: dict[str, str] = {}
         self._connections = Gathered()
         self.open_circuits: Sequence[str] = ()
         self.on_started: Callable[[], None] = lambda: None
@@ -200,7 +203,9 @@ class Worker:
         self._idle_since = None
         at = 0
         while at < batch.count:
+            begun = time.monotonic()
             at = pipeline.process(batch, at, SLICE_FRAMES, SLICE_NS)
+            self._figures.took(time.monotonic() - begun)
             await self._between()
             if self._stopping and not self._live:
                 return
@@ -306,16 +311,22 @@ class Worker:
         accounts.set("progress_ppm", int(1e6 * (self.assembly.source.progress() or 0.0)))
         self._book_states()
         # Told from here, where no packet is halfway: whoever reads the counters from outside may see one between two of them.
-        accounts.set("unaccounted", unaccounted(accounts.snapshot(), self.assembly.roster))
+        counters = accounts.snapshot()
+        accounts.set("unaccounted", unaccounted(counters, self.assembly.roster))
+        self._figures.tell(time.monotonic(), counters)
 
     def _book_states(self) -> None:
         """Show each component's circuit, and what each buffer holds."""
         assembly = self.assembly
         assert assembly.pipeline is not None
-        for breaker in assembly.pipeline.breakers:
-            assembly.accounts.set(f"state{{{breaker.kind}:{breaker.name}}}", CIRCUIT_STATES.index(breaker.state))
+        states = {f"{breaker.kind}:{breaker.name}": breaker.state for breaker in assembly.pipeline.breakers}
+        states |= {f"reporter:{delivery.name}": delivery.state for delivery in assembly.deliveries}
+        for name, state in states.items():
+            assembly.accounts.set(f"state{{{name}}}", CIRCUIT_STATES.index(state))
+            if state != self._circuits.get(name, "closed"):
+                log.debug("circuit", component=name, old=self._circuits.get(name, "closed"), new=state)
+        self._circuits = states
         for delivery in assembly.deliveries:
-            assembly.accounts.set(f"state{{reporter:{delivery.name}}}", CIRCUIT_STATES.index(delivery.state))
             assembly.accounts.set(f"{delivery.name}.bytes_queued", delivery.buffer.bytes_held)
             assembly.accounts.set(f"{delivery.name}.oldest_ns", delivery.oldest_ns)
             assembly.accounts.set(f"{delivery.name}.spool_bytes", delivery.spool_bytes)

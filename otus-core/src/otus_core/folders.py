@@ -1,0 +1,79 @@
+"""Folders and files whose modes are what they are meant to be, whatever the umask of whoever started us."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+OTHERS_MAY_NOT_WRITE = 0o755
+SECRET_MAX = 16_384
+"""Bytes of a password or token; the longest tokens have some thousand."""
+NOT_REGULAR = "is not a regular file"
+
+
+def make_folder(folder: Path, mode: int) -> None:
+    """Have a folder. It gets ``mode`` if it is made now; those above it that have to be made too are closed to others' writing. Raises OSError."""
+    missing = [folder]
+    while not missing[-1].parent.exists():
+        missing.append(missing[-1].parent)
+    for one in reversed(missing):
+        wanted = mode if one == folder else OTHERS_MAY_NOT_WRITE
+        try:
+            one.mkdir(mode=wanted & 0o700)
+        except FileExistsError:
+            if not one.is_dir():
+                raise
+        else:
+            one.chmod(wanted)
+
+
+def open_regular(path: Path, flags: int, mode: int = 0o640) -> int:
+    """Open a regular file, no link to one; with ``O_CREAT`` a new one has exactly ``mode``. Raises OSError, and never waits for the other end of a pipe."""
+    safe = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, (flags | safe) & ~(os.O_CREAT | os.O_TRUNC))
+    except FileNotFoundError:
+        if not flags & os.O_CREAT:
+            raise
+        descriptor = os.open(path, flags | safe, mode & 0o700)
+        os.fchmod(descriptor, mode)
+    except OSError as error:
+        raise _explained(path, error) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise refusal(path, NOT_REGULAR)
+    if flags & os.O_TRUNC:
+        os.ftruncate(descriptor, 0)
+    return descriptor
+
+
+def read_secret(path: str) -> str:
+    """Read the one line that a file holds, a password or a token; a link to it will do, as Kubernetes makes them. Raises OSError and ValueError, which name the file."""
+    try:
+        with os.fdopen(open_regular(Path(os.path.realpath(path)), os.O_RDONLY), "rb") as file:
+            text = file.read(SECRET_MAX + 1).decode().rstrip("\r\n")
+    except OSError as error:
+        raise OSError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: is not text") from None
+    if not text or len(text) > SECRET_MAX or not text.isprintable():
+        raise ValueError(f"{path}: does not hold one line of text")
+    return text
+
+
+def refusal(path: Path, reason: str) -> OSError:
+    """Give the error for what stands where a file of ours is wanted."""
+    return OSError(errno.EINVAL, reason, str(path))
+
+
+def _explained(path: Path, error: OSError) -> OSError:
+    """Say what stands in the way in its own words: for a pipe the system says "No such device", for a link "Too many levels"."""
+    try:
+        there = os.lstat(path).st_mode
+    except OSError:
+        return error
+    if stat.S_ISLNK(there):
+        return refusal(path, "is a symbolic link, which is not followed")
+    return error if stat.S_ISREG(there) else refusal(path, NOT_REGULAR)
