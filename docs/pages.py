@@ -51,6 +51,9 @@ MEANINGS = {
     "kept": "outputs that every processor let pass",
     "dropped{unmatched}": "units that no parser took",
     "dropped{worker_crash}": "frames that died with a worker",
+    "frames_again": "frames that were given once more, because their worker was killed before it had brought them to an end",
+    "frames_cut": "frames in the middle of which a worker was killed, and which were given once more",
+    "REPORTER.offered_again": "outputs that a killed worker held in memory alone, and whose frames were given once more",
     "counted{PARSER:NAME}": "what the parser itself counts, under a name that it declares; `sip` counts `malformed` messages that a filter or reporter looks at",
     "dropped{ignored:PARSER}": "packets in which the parser found nothing to report",
     "dropped{parse_error:PARSER}": "packets that the parser took and could not make sense of",
@@ -267,12 +270,12 @@ def counters() -> str:
     return (
         "# Counters\n\nEvery frame ends in exactly one of these. `otus run --summary-json`, `otus task status` and `otus stats` show them; "
         "`unaccounted` is how far the sums are from closing, and 0 when all is quiet. PARSER, PROCESSOR and REPORTER stand for a component's id.\n\n"
-        "    kernel_rx − kernel_drop      = frames_read + excluded_own + in_ring\n"
+        "    kernel_rx − kernel_drop      = frames_read − frames_again + excluded_own + in_ring\n"
         "    frames_read + messages_added = units + fragments_merged + fragments_held + segments_merged + segments_held"
-        "\n                                   + dropped{decode:…} + dropped{reassembly:…} + dropped{worker_crash}\n"
+        "\n                                   + dropped{decode:…} + dropped{reassembly:…} + dropped{worker_crash} + frames_cut\n"
         "    units                        = matched + dropped{unmatched} + dropped{ignored:…} + dropped{parse_error:…}\n"
         "    matched                      = kept + dropped{filtered:…} + dropped{processor_error:…} + dropped{circuit_open:…}\n"
-        "    offered + spool_found        = reported + queued + in_flight + spooled + moved_to_fallback + its own dropped{…}, for each reporter\n\n"
+        "    offered + spool_found        = reported + queued + in_flight + spooled + moved_to_fallback + offered_again + its own dropped{…}, for each reporter\n\n"
         "`excluded_own` are the frames of Otus's own connections that `exclude_own` leaves out of a live capture.\n\n"
         "| counter | what it counts |\n|---|---|\n" + "".join(rows)
     )

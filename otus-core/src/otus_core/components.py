@@ -87,6 +87,9 @@ class BaseCapturer(_Lifecycle):
     ``acquire``; what that returns arrives as ``fds``.
     """
 
+    rereads: bool = False
+    """Whether the frames given last can be given again to a worker to come, up to the next ``read()``: what ``fds`` stand for still holds them."""
+
     @classmethod
     def acquire(cls, config: Any, shard: int, shards: int, state: dict[str, Any]) -> list[int]:
         """Open what needs privilege and return the descriptors. Raises OSError or CaptureError; unless that is fatal, it is tried again.
@@ -97,8 +100,9 @@ class BaseCapturer(_Lifecycle):
         return []
 
     def resume(self, taken: int, stats: CaptureStats) -> None:
-        """Called before ``open`` when an earlier worker of this shard died: it had taken ``taken`` frames in all, the last of which killed it.
+        """Called before ``open`` when an earlier worker of this shard died: ``taken`` frames are done with, the last of which may have killed it.
 
+        It may have been given more than those, where ``rereads`` says so: they are to be given again.
         ``stats`` are the totals that it had told. What is left in ``fds`` is to be given, the frames already taken not again.
         """
 

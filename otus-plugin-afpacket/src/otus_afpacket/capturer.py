@@ -27,6 +27,8 @@ class AfpacketCapturer(otus_core.BaseCapturer):
     the frames of Otus's own connections. Of these the kernel puts one byte into the ring, by which they are known: it cannot count what a filter refuses.
     """
 
+    rereads = True  # a block stays the reader's until it is given back, and its dead reader never does
+
     def __init__(self, config: AfpacketConfig) -> None:
         self._config = config
         self._sock: socket.socket | None = None

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from otus_core.decode.decoder import COUNTERS
 from otus_core.model.accounts import Accounts
-from otus_core.pipeline.counters import Roster, book_crash, counter_names, reporter_terms, summary, unaccounted
+from otus_core.pipeline.counters import (
+    Roster,
+    book_crash,
+    counter_names,
+    note_resume,
+    reporter_terms,
+    summary,
+    unaccounted,
+)
 
 ROSTER = Roster(("sip",), ("filter",), {"kafka": ("auth",), "spare": ()}, frozenset({"spare"}))
 NAMES = counter_names(ROSTER, COUNTERS)
@@ -138,7 +146,16 @@ def test_the_summary_has_the_identity_s_own_names() -> None:
     assert made["dropped"] == {"decode:truncated": 3}
     assert made["unaccounted"] == 0
     expected = {"frames_read", "messages_added", "units", "fragments_merged", "fragments_held", "segments_merged"}
-    assert expected | {"segments_held", "dropped", "matched", "kept", "reporters", "unaccounted"} == set(made)
+    assert expected | {
+        "segments_held",
+        "dropped",
+        "matched",
+        "kept",
+        "reporters",
+        "unaccounted",
+        "frames_again",
+        "frames_cut",
+    } == set(made)
 
 
 def test_a_live_source_shows_what_the_kernel_counted_from_the_start() -> None:
@@ -149,3 +166,41 @@ def test_a_live_source_shows_what_the_kernel_counted_from_the_start() -> None:
     assert summary(counters, live)["in_ring"] == 3
     counters.update({"frames_read": 8})  # counted at once, the kernel's figures twice a second
     assert summary(counters, live)["in_ring"] == 0
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.booleans())
+def test_what_is_read_again_is_no_loss_and_what_is_older_is_none_either(
+    before: int, cut: int, kept: int, written: int, older: bool
+) -> None:
+    """A worker is killed behind a resume point: after ``kept`` messages, ``written`` of which are on disk already."""
+    accounts, written = Accounts(NAMES), min(kept, written)
+    for name in ("frames_read", "units", "matched", "kept", "kafka.offered", "kafka.spooled"):
+        accounts.set(name, before)
+    note_resume(accounts, ROSTER)
+    for name in ("frames_read", "units", "matched", "kept", "kafka.offered"):
+        accounts.add(name, kept)
+    accounts.add("frames_read", cut)
+    accounts.add("kafka.spooled", written)
+    accounts.add("kafka.queued", kept - written)
+    if older:  # handed over from before the point, and in memory alone since
+        accounts.add("spare.offered", 7)
+        accounts.add("spare.queued", 7)
+    assert accounts["resume_slot"] == 2
+    for name, n in book_crash(accounts.snapshot(), ROSTER, again=True).items():
+        accounts.add(name, n)
+    counters = accounts.snapshot()
+    assert (counters["frames_cut"], counters["frames_again"], counters["dropped{worker_crash}"]) == (cut, cut + kept, 0)
+    assert (counters["kafka.offered_again"], counters["kafka.dropped{worker_crash}"]) == (kept - written, 0)
+    assert (counters["kafka.spool_resent"], counters["spare.dropped{worker_crash}"]) == (written, 7 if older else 0)
+    assert unaccounted(counters, ROSTER) == 0
+    assert counters["resume_slot"] == 0
+
+
+@pytest.mark.parametrize("held", ["kafka.queued", "kafka.in_flight", "spare.queued", "fragments_held"])
+def test_there_is_no_way_back_while_something_is_in_memory_alone(held: str) -> None:
+    accounts = Accounts(NAMES)
+    note_resume(accounts, ROSTER)
+    assert accounts["resume_slot"] != 0
+    accounts.add(held, 1)
+    note_resume(accounts, ROSTER)
+    assert accounts["resume_slot"] == 0

@@ -25,12 +25,14 @@ STAGES = (
     "segments_merged",
     "matched",
     "kept",
+    "frames_again",
 )
 """Terms of the identity that are stages of the packet's way."""
 REPORTER_COUNTERS = {
     "offered": "Messages offered to a reporter",
     "reported": "Messages that the destination acknowledged",
     "moved_to_fallback": "Messages handed to the fallback reporter",
+    "offered_again": "Messages that were in a killed worker's memory alone, and whose frames were read again",
     "spool_found": "Messages that an earlier run had left in a reporter's spool",
     "spool_written": "Messages that were written to a reporter's spool",
     "spool_sent": "Messages that the destination acknowledged and that came from the spool",

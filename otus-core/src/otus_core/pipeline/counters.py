@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
+from otus_core.model.accounts import Accounts
+
 FRAME_COUNTERS = (
     "frames_read",
     "messages_added",
@@ -21,10 +23,24 @@ FRAME_COUNTERS = (
     "kept",
     "dropped{unmatched}",
     "dropped{worker_crash}",
+    "frames_again",
+    "frames_cut",
 )
 KERNEL_COUNTERS = ("kernel_rx", "kernel_drop", "interface_drop", "excluded_own")
 """What ``CaptureStats`` counts, in its order."""
-GAUGES = (*KERNEL_COUNTERS, "flows", "heartbeat_ns", "running", "blocked_ns", "clock_ns", "progress_ppm", "unaccounted")
+RESUME = ("resume_slot", *(f"resume_{what}{{{slot}}}" for slot in (1, 2) for what in ("frames", "kept")))
+"""Where the source can be read again from; ``resume_slot`` names the pair that holds, 0 for none. A worker may be killed between any two stores: it writes the other pair first."""
+GAUGES = (
+    *KERNEL_COUNTERS,
+    *RESUME,
+    "flows",
+    "heartbeat_ns",
+    "running",
+    "blocked_ns",
+    "clock_ns",
+    "progress_ppm",
+    "unaccounted",
+)
 LATENCY_BOUNDS_S = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2)
 """Upper bounds of the latency histogram; one slice of packets is one sample per packet in it."""
 LATENCY = (*(f"latency_bucket{{{i}}}" for i in range(len(LATENCY_BOUNDS_S) + 1)), "latency_sum_ns")
@@ -75,6 +91,7 @@ def reporter_terms(declared: Sequence[str]) -> tuple[str, ...]:
         "in_flight",
         "spooled",
         "moved_to_fallback",
+        "offered_again",
         "dropped{buffer_overflow}",
         *(f"dropped{{{reason}}}" for reason in SPOOL_DROPS),
         "dropped{shutdown}",
@@ -106,7 +123,7 @@ def unaccounted(counters: Mapping[str, int], roster: Roster) -> int:
     frames = counters["frames_read"] + counters["messages_added"]
     held = sum(counters[n] for n in ("fragments_merged", "fragments_held", "segments_merged", "segments_held"))
     early = sum(n for name, n in dropped.items() if name.startswith(("dropped{decode:", "dropped{reassembly:")))
-    lost = dropped["dropped{worker_crash}"]
+    lost = dropped["dropped{worker_crash}"] + counters["frames_cut"]
     parser_drops = dropped["dropped{unmatched}"] + _sum(dropped, "dropped{ignored:", "dropped{parse_error:")
     processor_drops = _sum(dropped, "dropped{filtered:", "dropped{processor_error:", "dropped{circuit_open:")
     off = abs(frames - counters["units"] - held - early - lost)
@@ -120,20 +137,47 @@ def unaccounted(counters: Mapping[str, int], roster: Roster) -> int:
     return off
 
 
-def book_crash(counters: Mapping[str, int], roster: Roster) -> dict[str, int]:
-    """Give what to add to the counters of a worker that died, so that what died with it is counted."""
+def note_resume(accounts: Accounts, roster: Roster) -> None:
+    """Note, between two slices of packets, whether a worker to come could go on from here: it can while nothing of what was read is in memory alone."""
+    held = ["fragments_held", "segments_held"]
+    held += [f"{name}.{term}" for name in roster.reporters for term in ("queued", "in_flight")]
+    if any(accounts[name] for name in held):
+        accounts.set("resume_slot", 0)
+        return
+    slot = 1 if accounts["resume_slot"] == 2 else 2
+    accounts.set(f"resume_frames{{{slot}}}", accounts["frames_read"])
+    accounts.set(f"resume_kept{{{slot}}}", accounts["kept"])
+    accounts.set("resume_slot", slot)
+
+
+def book_crash(counters: Mapping[str, int], roster: Roster, *, again: bool = False) -> dict[str, int]:
+    """Give what to add to the counters of a worker that died, so that what died with it is counted.
+
+    ``again``: the next worker reads again from the resume point on, so that what died with this one is not lost.
+    """
     booked: dict[str, int] = {}
+    slot = counters["resume_slot"]
     dropped = _sum(counters, "dropped{decode:", "dropped{reassembly:")
     ended = sum(counters[n] for n in ("units", "fragments_merged", "segments_merged")) + dropped
     lost = counters["frames_read"] + counters["messages_added"] - ended - counters["dropped{worker_crash}"]
-    booked["dropped{worker_crash}"] = lost
+    lost -= counters["frames_cut"]
+    booked["frames_cut" if again else "dropped{worker_crash}"] = lost
+    booked["frames_again"] = counters["frames_read"] - counters[f"resume_frames{{{slot}}}"] if again else 0
+    kept_before = counters[f"resume_kept{{{slot}}}"] if again else 0
+    booked["resume_slot"] = -slot
     for gauge in ("fragments_held", "segments_held"):
         booked[gauge] = -counters[gauge]
     for reporter, declared in roster.reporters.items():
         terms = {term: counters[f"{reporter}.{term}"] for term in reporter_terms(declared)}
         ended = sum(terms.values()) - terms["queued"] - terms["in_flight"]
         gone = 2 * terms["offered"] + counters[f"{reporter}.{FOUND}"] - ended
-        booked[f"{reporter}.dropped{{worker_crash}}"] = gone
+        # What a fallback was given may be older than the resume point: it is not read again.
+        since = terms["offered"] - kept_before if again and reporter not in roster.fallbacks else 0
+        booked[f"{reporter}.offered_again"] = min(gone, since)
+        booked[f"{reporter}.dropped{{worker_crash}}"] = gone - min(gone, since)
+        booked[f"{reporter}.spool_resent"] = since - min(
+            gone, since
+        )  # on disk already: sent from there, and read again
         booked[f"{reporter}.queued"] = -terms["queued"]
         booked[f"{reporter}.in_flight"] = -terms["in_flight"]
     return booked
@@ -160,7 +204,7 @@ def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
         terms.update((name, counters[name]) for name in KERNEL_COUNTERS)
         received = counters["kernel_rx"]  # 0 before it was asked for, and of a source that does not count
         ended = sum(counters[name] for name in ("kernel_drop", "excluded_own", "frames_read"))
-        terms["in_ring"] = max(0, received - ended)
+        terms["in_ring"] = max(0, received - ended + counters["frames_again"])
     terms["unaccounted"] = unaccounted(counters, roster)
     return terms
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -66,6 +67,7 @@ class WorkerSlot:
     kill_reason: str = ""
     _begun: float = 0.0
     _in_a_row: int = 0
+    _died_at: int = 0
     _blames: list[str] = attrs.field(factory=list)
     _opened: dict[str, float] = attrs.field(factory=dict)
 
@@ -153,6 +155,18 @@ class WorkerSlot:
             self._opened[blamed] = time.monotonic() + BLAME_OPEN_FOR_S
             self._blames = []
         return blamed
+
+    def reads_again(self, status: int) -> bool:
+        """Whether the next worker reads again what this one had not brought to an end: it was killed from outside, which is no fault of a frame.
+
+        The kernel's killer of those that take too much memory is outside too: who dies again before it has come further has a frame that is at fault.
+        """
+        counters = self.accounts.snapshot()
+        at, before = counters["frames_read"] - counters["frames_again"], self._died_at
+        if status != -signal.SIGKILL or self.kill_reason or not counters["resume_slot"] or at <= before:
+            return False
+        self._died_at = at
+        return True
 
     def open_circuits(self) -> list[str]:
         """Give the components that the next process must not use for a while."""

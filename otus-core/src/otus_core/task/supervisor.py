@@ -345,7 +345,8 @@ class TaskSupervisor:
         self._around.on_change()
 
     def _crashed(self, slot: WorkerSlot, status: int) -> None:
-        for name, n in book_crash(slot.accounts.snapshot(), slot.roster).items():
+        again = slot.was_running and not self._stopping and slot.reads_again(status)
+        for name, n in book_crash(slot.accounts.snapshot(), slot.roster, again=again).items():
             slot.accounts.add(name, n)
         blamed = slot.blame(roster_of(self.config).components)
         reason = slot.kill_reason or slot.said_error or (f"signal {-status}" if status < 0 else f"exit status {status}")

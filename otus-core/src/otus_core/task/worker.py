@@ -21,7 +21,7 @@ from otus_core.log import Logger
 from otus_core.model.frames import FrameBatch
 from otus_core.model.text import told
 from otus_core.pipeline.call import drain_order
-from otus_core.pipeline.counters import CIRCUIT_STATES, KERNEL_COUNTERS, unaccounted
+from otus_core.pipeline.counters import CIRCUIT_STATES, KERNEL_COUNTERS, note_resume, unaccounted
 from otus_core.task import assembly as phases
 from otus_core.task.assembly import Assembly, Node, Part, Place
 from otus_core.task.connections import Connection, Gathered
@@ -62,6 +62,7 @@ class Worker:
         self._node = node
         self._place = place
         self._live = assembly.config.capture.declaration.live
+        self._rereads = self._live and bool(getattr(assembly.capturer.component, "rereads", False))
         self._stopping = False
         self._wake = asyncio.Event()
         self._chores = Chores()
@@ -158,8 +159,10 @@ class Worker:
         try:
             if accounts["frames_read"]:
                 earlier = CaptureStats(*(accounts[name] for name in KERNEL_COUNTERS))
-                self.assembly.source.resume(accounts["frames_read"], earlier)
+                self.assembly.source.resume(accounts["frames_read"] - accounts["frames_again"], earlier)
             self.assembly.source.open(place.shard, place.shards, place.descriptors)
+            if self._rereads:
+                note_resume(accounts, self.assembly.roster)
         except CaptureError as error:
             self._fault(error)
             if error.fatal:
@@ -216,6 +219,8 @@ class Worker:
         assert assembly.pipeline is not None
         for delivery in assembly.deliveries:
             delivery.kick()
+        if self._rereads:
+            note_resume(assembly.accounts, assembly.roster)
         now = time.monotonic()
         if now - self._stats_at >= STATS_EVERY_S:
             self._stats_at = now
