@@ -107,6 +107,7 @@ BEYOND = {
     "otus_core/decode/walk.pxd:TAGS_MAX": "`decode:too_deep`",
     "otus_core/decode/walk.pxd:LABELS_MAX": "`decode:too_deep`",
     "otus_core/decode/walk.pxd:EXTENSIONS_MAX": "`decode:too_deep`",
+    "otus_core/declarations.py:PAYLOAD_TYPES_MAX": "the plugin is refused",
     "otus_core/model/flows.pyx:CONTEXT_MAX_BYTES": "the parser's registration is refused",
     "otus_core/model/flows.pyx:CONTEXT_MAX": "the parser's registration is refused",
     "otus_core/model/flows.pyx:CONTEXT_DEPTH_MAX": "the parser's registration is refused",

@@ -16,6 +16,11 @@ Stability = Literal["experimental", "beta", "stable", "deprecated"]
 STABILITIES: tuple[Stability, ...] = ("experimental", "beta", "stable", "deprecated")
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
 BLOCK = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
+PAYLOAD_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}\Z")
+"""A payload type becomes part of a topic's name, of which Kafka allows 249 such characters, and a header."""
+SHOWN = 60
+PAYLOAD_TYPES_MAX = 32
+"""Of one parser; each may become a topic."""
 
 
 @attrs.define
@@ -31,6 +36,18 @@ def _name(_instance: object, _attribute: attrs.Attribute[str], value: str) -> No
 def _factory(_instance: object, _attribute: attrs.Attribute[Any], value: Any) -> None:
     if not callable(value) and not (isinstance(value, str) and value.count(":") == 1):
         raise ValueError(f"factory {value!r}: give a callable or 'package.module:name'")
+
+
+def _payload_types(instance: Declaration, _attribute: attrs.Attribute[Any], value: Any) -> None:
+    about = f"{instance.kind} {instance.name!r}: payload_types"
+    if not isinstance(value, tuple) or not 1 <= len(value) <= PAYLOAD_TYPES_MAX:
+        raise ValueError(f"{about}: give a tuple of 1 to {PAYLOAD_TYPES_MAX}")
+    for one in value:
+        if not isinstance(one, str) or not PAYLOAD_TYPE.match(one):
+            shown = repr(one)[:SHOWN]
+            raise ValueError(
+                f"{about}: {shown} is no topic's name: use 1 to 48 of a-z A-Z 0-9 . _ -, none of . _ - first"
+            )
 
 
 def _configuration(instance: Declaration, _attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -94,7 +111,7 @@ class Capturer(Declaration):
 
 @attrs.frozen(kw_only=True, eq=False)
 class Parser(Declaration):
-    """A parser. ``payload_types[0]`` is what ``Parsed`` means when it names none.
+    """A parser. ``payload_types[0]`` is what ``Parsed`` means when it names none; each may become part of a topic's name.
 
     ``transports`` (``udp``, ``tcp``, ``other``) are the packets it is asked about at all; ``ports`` documents its defaults; parsers are asked in the
     order of ``priority`` (lower first), then name. ``call_label`` names the label that tells calls apart. ``labels`` are all that it can make, also those that are made
@@ -104,7 +121,7 @@ class Parser(Declaration):
 
     kind: ClassVar[str] = "parser"
 
-    payload_types: tuple[str, ...] = attrs.field(validator=attrs.validators.min_len(1))
+    payload_types: tuple[str, ...] = attrs.field(validator=_payload_types)
     transports: tuple[Literal["udp", "tcp", "other"], ...] = ("udp",)
     ports: tuple[int, ...] = ()
     priority: int = 100

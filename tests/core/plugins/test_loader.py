@@ -102,6 +102,27 @@ BROKEN = {
         "validate",
         "parser 'c': config <class 'dict'> is not a configuration class",
     ),
+    **{
+        f"has {what}": (
+            dict(
+                source=f"""
+                import otus_core
+                @otus_core.hookimpl
+                def otus_components():
+                    yield otus_core.Parser(name="c", factory="x:Y", payload_types={types!r})
+                """
+            ),
+            "validate",
+            f"parser 'c': payload_types: {told}",
+        )
+        for what, types, told in (
+            ("a payload type that is no topic", ("ok", "a/b"), "'a/b' is no topic's name"),
+            ("a payload type that is too long", ("x" * 49,), "'" + "x" * 49 + "' is no topic's name"),
+            ("a payload type that is a number", (5,), "5 is no topic's name"),
+            ("no payload type", (), "give a tuple of 1 to 32"),
+            ("too many payload types", tuple(f"t{n}" for n in range(33)), "give a tuple of 1 to 32"),
+        )
+    },
     "needs another core": (
         dict(source="raise AssertionError('imported')", requires=("Otus_Core>=9",)),
         "version",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from otus_core.model.text import printable
 from otus_core.pipeline.counters import Roster
 from otus_core.plugins.records import PluginRecord
 from otus_core.task.entry import Task
@@ -58,7 +59,7 @@ def task_view(task: Task) -> TaskView:
     """Give what metrics show of a task; one that never started has its state alone."""
     supervisor, config, interface = task.supervisor, task.config, ""
     if config is not None:
-        interface = str(getattr(config.capture.settings, "interface", None) or config.capture.type)
+        interface = printable(str(getattr(config.capture.settings, "interface", None) or config.capture.type))
     view = TaskView(
         id=task.stored.id,
         state=task.state,
