@@ -211,7 +211,11 @@ class ReportResult:
 
 
 class BaseReporter(_Lifecycle):
-    """Carries batches to a destination. All its methods run on the worker's event loop, beside the pipeline."""
+    """Carries batches to a destination. All its methods run on the worker's event loop, beside the pipeline.
+
+    A method named ``otus_task_state_changed`` and marked with ``hookimpl`` is called in each worker of a daemon's task when any task of the node changes its
+    state, while this worker runs. It must not wait for anything. It hears of its own task's end only as far as the worker is still there.
+    """
 
     async def start(self) -> None:
         """Connect. A destination that is down need not be an error: reports may simply fail until it is there."""

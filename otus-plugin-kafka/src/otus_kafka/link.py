@@ -163,7 +163,12 @@ class ProducerLink:
 
 
 def _one_attempt(producer: AIOKafkaProducer) -> None:
-    """Make the library send a batch once and tell us: its own repetitions would hide whether an earlier one may have arrived."""
+    """Make the library send a batch once and tell us: its own repetitions would hide whether an earlier one may have arrived.
+
+    aiokafka has no public option for that (0.14): it repeats until ``request_timeout_ms`` is over. tests/kafka/test_library.py notices when this changes.
+    """
     accumulator: Any = getattr(producer, "_message_accumulator", None)
     if hasattr(accumulator, "_batch_ttl"):
         accumulator._batch_ttl = 0
+    else:
+        log.warning("kafka_client_repeats", reason="this version of aiokafka cannot be kept from sending batches again")

@@ -127,7 +127,17 @@ class Registry:
 
     def answers(self, hook: str, **arguments: Any) -> Iterator[tuple[PluginRecord, Any]]:
         """Call a hook of every ready plugin and give what each answers."""
-        for one in (*self._loaded, *(attached for _, attached in self._attached)):
+        return self._answers((*self._loaded, *(one for _, one in self._attached)), hook, arguments)
+
+    def call_attached(self, hook: str, **arguments: Any) -> None:
+        """Call a hook of the attached components alone: what modules are told once a node is told in the daemon."""
+        for _ in self._answers(tuple(one for _, one in self._attached), hook, arguments):
+            pass
+
+    def _answers(
+        self, asked: Sequence[Loaded], hook: str, arguments: dict[str, Any]
+    ) -> Iterator[tuple[PluginRecord, Any]]:
+        for one in asked:
             if one.manager is None:
                 continue
             try:

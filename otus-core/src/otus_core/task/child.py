@@ -2,7 +2,8 @@
 
     python -P -m otus_core.task.child CHANNEL_FD PARENT_PID
 
-From the parent: ``init`` (with the counters' and the output's descriptor, then the capture's), ``publish``, ``descriptors``, ``exclude``, ``log_level``, ``stop``.
+From the parent: ``init`` (with the counters' and the output's descriptor, then the capture's), ``publish``, ``descriptors``, ``exclude``, ``log_level``,
+``state``, ``stop``.
 To the parent: ``started``, ``publish``, ``fault``, ``log``, ``error``, ``want_descriptors``, ``trouble``, ``reporters``, ``connections``, ``chore``, ``ended``.
 """
 
@@ -25,6 +26,7 @@ from otus_core.model.text import told
 from otus_core.observe.logs import setup_forwarding
 from otus_core.observe.repeats import Repeats
 from otus_core.plugins.loader import load
+from otus_core.plugins.registry import Registry
 from otus_core.task.assembly import Node, Place, assemble, origins
 from otus_core.task.channel import Channel
 from otus_core.task.config import load_task
@@ -51,6 +53,7 @@ class Child:
         self._channel = channel
         self._init: asyncio.Future[tuple[dict[str, Any], list[int]]] = asyncio.get_running_loop().create_future()
         self._worker: Worker | None = None
+        self._registry: Registry | None = None
         self._stopped = False
         self._chores = Chores()
         self._log_lines_lost = 0
@@ -119,7 +122,11 @@ class Child:
             on_error=repeats.component_error,
             on_closed=lambda reporter: worker.closed(reporter) if worker else None,
         )
-        worker = Worker(await assemble(config, node, place), node, place)
+        assembly = await assemble(config, node, place)
+        for part in assembly.reporters:
+            registry.attach(part.component, part.spec.record)
+        self._registry = registry
+        worker = Worker(assembly, node, place)
         worker.open_circuits = tuple(init["open_circuits"])
         worker.on_started = lambda: self._started(worker)
         worker.on_fault = self._fault
@@ -173,6 +180,8 @@ class Child:
             self._worker.take_descriptors(descriptors)
         elif kind == "exclude" and self._worker is not None:
             self._worker.exclude(message[1])
+        elif kind == "state" and self._registry is not None:
+            self._registry.call_attached("otus_task_state_changed", **message[1])
 
 
 async def _main(descriptor: int) -> int:

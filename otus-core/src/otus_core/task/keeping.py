@@ -246,7 +246,11 @@ class TaskKeeping:
         now = task.stored
         write = log.error if now.state == "failed" else log.info
         write("task_state", task=now.id, old=old, new=now.state, reason=now.reason)
-        self._registry.call("otus_task_state_changed", task_id=now.id, old=old, new=now.state, reason=now.reason)
+        about = {"task_id": now.id, "old": old, "new": now.state, "reason": now.reason}
+        self._registry.call("otus_task_state_changed", **about)
+        supervisors = [other.supervisor for other in self._tasks.values() if other.supervisor is not None]
+        for slot in (slot for supervisor in supervisors for slot in supervisor.slots):
+            slot.send(("state", about))  # reporters of this task and of others may want to hear of it
 
     async def _save(self, task: Task, **changes: Any) -> None:
         """Change what is stored of a task; returns when the disk has it. Raises OtusError, and the change is undone."""
