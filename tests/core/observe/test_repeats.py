@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -64,3 +65,12 @@ def test_components_and_kinds_of_errors_are_counted_apart(logged: list[Any], mon
         told.component_error("parser", name, ValueError("d"))
     told.component_error("parser", "sip", ValueError("e"))
     assert [entry.get("repeated") for entry in logged[4:]] == [2, None, None]
+
+
+def test_the_first_is_told_right_after_the_machine_has_started_too(
+    logged: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock counts from there: a second after it nothing has been told a short while ago."""
+    monkeypatch.setattr(repeats, "time", SimpleNamespace(monotonic=lambda: 1.0))
+    Repeats({}).component_error("parser", "sip", ValueError("bad"))
+    assert len(logged) == 1

@@ -191,6 +191,22 @@ class FailingDisk(Disk):
         super().sync_folder(folder)
 
 
+def test_an_ended_task_that_the_disk_keeps_from_the_history_does_not_come_back_nor_hold_up_the_others(
+    tmp_path: Path,
+) -> None:
+    """As a crash between the two steps of an end leaves it, on a disk that has become full."""
+    disk = FailingDisk()
+    store = TaskStore(tmp_path, disk)
+    store.prepare()
+    for stored in (task("a", wanted="stopped", ended_ns=5), task("b")):
+        store.save(stored)
+    disk.steps_left = 0
+    assert [t.id for t in store.load()] == ["b"]
+    assert store.history() == []
+    assert [t.id for t in store.load()] == ["b"]  # the disk has room again
+    assert [t.id for t in store.history()] == ["a"]
+
+
 class StoreMachine(RuleBasedStateMachine):
     """The store against a dict. After a failure the task is as before or as wanted, never anything else."""
 
