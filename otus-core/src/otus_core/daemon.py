@@ -182,6 +182,9 @@ class Daemon:
         finally:
             self._notifier.ready()
         changed, needs_restart = changes(self._effective.config, fresh.config)
+        for warning in fresh.warnings:
+            if warning not in self._effective.warnings:
+                log.warning("configuration", message=warning)
         kept = attrs.evolve(fresh, config=fresh.config, hostname=self._effective.hostname, ip=self._effective.ip)
         self._effective = kept
         self._logs.set_level(fresh.config.log.level)
@@ -196,6 +199,10 @@ class Daemon:
     def channels(self) -> list[dict[str, Any]]:
         """Give the state of the command channels."""
         return self._channels.status()
+
+    def warnings(self) -> list[str]:
+        """Give what the configuration in force, as it was last read, is warned of."""
+        return list(self._effective.warnings)
 
     def _read(self) -> Effective:
         """Read the configuration, with the keys that ready plugins add to it."""

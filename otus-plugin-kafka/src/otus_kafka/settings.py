@@ -22,7 +22,7 @@ class SaslOptions:
     mechanism: str = option(default="PLAIN", choices=MECHANISMS, help="SASL mechanism.")
     username: str = option(default="", help="User name.")
     password: str = option(default="", secret=True, help="Password; better in password_file.")
-    password_file: str = option(default="", help="File that holds the password.")
+    password_file: str = option(default="", secret_file=True, help="File that holds the password.")
 
 
 @configuration
@@ -45,8 +45,10 @@ class TlsOptions:
     enabled: bool = option(default=False, help="Use TLS.")
     ca_file: str = option(default="", help="PEM file with the authorities to trust. Empty: the system's.")
     cert_file: str = option(default="", help="PEM file with this client's certificate.")
-    key_file: str = option(default="", help="PEM file with this client's key. Empty: it is in cert_file.")
-    password_file: str = option(default="", help="File that holds the key's password.")
+    key_file: str = option(
+        default="", secret_file=True, help="PEM file with this client's key. Empty: it is in cert_file."
+    )
+    password_file: str = option(default="", secret_file=True, help="File that holds the key's password.")
     verify_hostname: bool = option(default=True, help="Whether the broker's certificate must name its host.")
 
 
@@ -160,6 +162,7 @@ class SigningConfig:
     required: bool = option(default=False, help="Refuse commands without a valid signature.")
     keys_file: str = option(
         default="",
+        secret_file=True,
         help='File with a line "TARGET KEY-IN-HEX" for each host name, and for * where broadcasts are taken.',
     )
 

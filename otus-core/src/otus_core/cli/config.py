@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -54,6 +55,7 @@ def _effective(session: Any) -> dict[str, Any]:
 
     sections = session.registry.config_sections()
     found = load_effective(session.config, sections=sections)
+    _warn(found.warnings)
     data = mask(unstructure(found.config), type(found.config), sections.classes)
     data["node"].update(hostname=found.hostname, ip=found.ip)
     return {ROOT: data}
@@ -69,5 +71,10 @@ def _given(session: Any) -> dict[str, Any]:
         raise ConfigInvalid("name the file: otus config show --config FILE; --effective shows the defaults without one")
     data = load_file(session.config)
     sections = session.registry.config_sections()
-    effective_from(data, str(session.config), sections=sections)
+    _warn(effective_from(data, str(session.config), sections=sections, path=session.config).warnings)
     return {ROOT: mask(data[ROOT], sections.config_class(), sections.classes)}
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        typer.echo(f"otus: warning: {warning}", err=True)

@@ -14,6 +14,7 @@ from otus_core.config.effective import channel_settings, effective_from, is_conf
 from otus_core.config.load import load_file
 from otus_core.task.check import check_filter, node_warnings
 from otus_core.task.config import ComponentSpec, TaskConfig, load_task, unwrap
+from otus_core.task.secrets import exposed_files
 
 
 def validate(
@@ -30,13 +31,13 @@ def validate(
     source = "standard input" if str(file) == "-" else str(file)
     data = load_file(file)
     if is_configuration(data):
-        _configuration(data, session, source)
+        _configuration(data, session, source, None if str(file) == "-" else file)
     else:
         _task(data, session, source)
 
 
-def _configuration(data: Any, session: Session, source: str) -> None:
-    effective = effective_from(data, source, os.environ, session.registry.config_sections())
+def _configuration(data: Any, session: Session, source: str, path: Path | None) -> None:
+    effective = effective_from(data, source, os.environ, session.registry.config_sections(), path)
     channel = effective.config.command_channel
     if channel.enabled:
         declaration = session.registry.component("command_channel", channel.type).declaration
@@ -53,7 +54,7 @@ def _configuration(data: Any, session: Session, source: str) -> None:
 def _task(data: Any, session: Session, source: str) -> None:
     config = load_task(unwrap(data, source), session.registry, session.task_defaults, source)
     check_filter(config, source)
-    warnings = node_warnings(config)
+    warnings = [*node_warnings(config), *exposed_files(config.source, session.registry)]
     if session.json_output:
         typer.echo(json.dumps({"valid": True, "task_id": config.id, "warnings": warnings}))
         return

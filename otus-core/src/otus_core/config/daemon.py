@@ -176,7 +176,7 @@ class ServerTlsConfig:
     cert_file: str = option(
         min_length=1, help="PEM file with this node's certificate, and those between it and the root."
     )
-    key_file: str = option(default="", help="PEM file with its key. Empty: it is in cert_file.")
+    key_file: str = option(default="", secret_file=True, help="PEM file with its key. Empty: it is in cert_file.")
     client_ca_file: str = option(
         default="", help="PEM file with the authorities whose clients alone may ask. Empty: any client."
     )
@@ -188,7 +188,7 @@ class LoginConfig:
 
     username: str = option(min_length=1, pattern=r"[^:]*", help="User name, without a colon (RFC 7617).")
     password: str = option(default="", secret=True, help="Password; better in password_file.")
-    password_file: str = option(default="", help="File that holds the password.")
+    password_file: str = option(default="", secret_file=True, help="File that holds the password.")
 
     def __attrs_post_init__(self) -> None:
         if bool(self.password) == bool(self.password_file):

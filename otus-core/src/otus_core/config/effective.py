@@ -17,7 +17,9 @@ from typing import Any, TypeVar
 import attrs
 
 from otus_core.config.daemon import CommandChannelConfig, DaemonConfig
+from otus_core.config.exposed import covered, warn_of_files, warn_of_holder
 from otus_core.config.load import load_file, load_text
+from otus_core.config.mask import mask
 from otus_core.config.sections import CHANNEL, REPORTERS, Sections, keys_of
 from otus_core.config.shape import Either, Entries, Field, Items, Nested, Scalar, Shape, fields_of
 from otus_core.config.structure import structure, unknown_key
@@ -54,18 +56,26 @@ def load_effective(
     """
     if path is None:
         return effective_from({ROOT: {}}, "defaults", environment, sections)
-    return effective_from(load_file(path), str(path), environment, sections)
+    return effective_from(load_file(path), str(path), environment, sections, path)
 
 
 def effective_from(
-    data: Any, source: str, environment: Mapping[str, str] = os.environ, sections: Sections | None = None
+    data: Any,
+    source: str,
+    environment: Mapping[str, str] = os.environ,
+    sections: Sections | None = None,
+    path: Path | None = None,
 ) -> Effective:
-    """Settle what a configuration file holds. Raises ConfigInvalid, whose problems name ``source``."""
+    """Settle what a configuration file holds; ``path`` is the file, where there is one. Raises ConfigInvalid, whose problems name ``source``."""
     sections = sections or Sections(is_strict=False)
     cls = sections.config_class()
     data = _rooted(data, source)
     data, warnings = _claimed(data, cls, sections)
+    keys = [f"{ROOT}.{key}" for key, _ in covered(mask(data, cls, sections.classes), data)]
+    warnings += warn_of_holder(path, keys) if path is not None else []
     problems = _override(data, environment, cls, sections)
+    files = covered(mask(data, cls, sections.classes, which="secret_file"), data, ROOT)
+    warnings += warn_of_files(files)
     hostname = _hostname(data)
     data = _expanded(data, hostname)
     try:

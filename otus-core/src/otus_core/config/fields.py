@@ -32,6 +32,7 @@ class Option:
     pattern: str | None = None
     choices: tuple[Any, ...] = ()
     secret: bool = False
+    secret_file: bool = False
     alias: str | None = None
 
 
@@ -49,11 +50,13 @@ def option(
     pattern: str | None = None,
     choices: Sequence[Any] = (),
     secret: bool = False,
+    secret_file: bool = False,
     alias: str | None = None,
 ) -> Any:
     """Define a configuration field; without ``default`` or ``factory`` it is required.
 
-    ``alias`` is another spelling of the key that is accepted too; a ``secret`` is never shown.
+    ``alias`` is another spelling of the key that is accepted too; a ``secret`` is never shown. A ``secret_file`` names a file that holds
+    secrets: Otus warns when others can read it.
     """
     about = Option(
         help=help,
@@ -66,6 +69,7 @@ def option(
         pattern=pattern,
         choices=tuple(choices),
         secret=secret,
+        secret_file=secret_file,
         alias=alias,
     )
     if factory is not None:

@@ -20,7 +20,7 @@ from otus_core.task.declared import apply_task, delete_others
 from otus_core.task.entry import Task
 from otus_core.task.health import node_troubles, troubles
 from otus_core.task.manager import TaskManager
-from otus_core.task.secrets import mask_task
+from otus_core.task.secrets import exposed_files, mask_task
 from otus_core.task.store import StoredTask
 
 
@@ -37,6 +37,10 @@ class Owner(Protocol):
 
     def channels(self) -> list[dict[str, Any]]:
         """Give the state of the command channels."""
+        ...
+
+    def warnings(self) -> list[str]:
+        """Give what the configuration in force is warned of."""
         ...
 
 
@@ -143,6 +147,7 @@ class CommandHandler:
             "tasks": {task_id: task.state for task_id, task in tasks.items()},
             "task_count": len(tasks),
             "troubles": node_troubles(tasks.values(), channels),
+            "warnings": [*self._owner.warnings(), *self._task_warnings(tasks)],
             "plugins": self._plugins(),
             "command_channels": channels,
         }
@@ -158,6 +163,13 @@ class CommandHandler:
 
     async def _plugin_list(self, _params: Mapping[str, Any]) -> dict[str, Any]:
         return {"plugins": self._plugins()}
+
+    def _task_warnings(self, tasks: Mapping[str, Task]) -> list[str]:
+        return [
+            f"task {task_id}: {warning}"
+            for task_id, task in tasks.items()
+            for warning in exposed_files(task.stored.config, self._registry)
+        ]
 
     def _plugins(self) -> list[dict[str, Any]]:
         return [row for record in self._registry.records for row in record.rows()]

@@ -21,7 +21,7 @@ from otus_core.task.config import TaskConfig, load_task
 from otus_core.task.entry import Task, pauses_between_starts
 from otus_core.task.inherit import TaskDefaults, file_stamps
 from otus_core.task.limits import Limits, check_room, warn_of_crowd
-from otus_core.task.secrets import mask_task, refuse_secrets
+from otus_core.task.secrets import exposed_files, mask_task, refuse_secrets
 from otus_core.task.state import ACTIVE, State, may_follow
 from otus_core.task.store import StoredTask, TaskStore
 from otus_core.task.successor import can_overlap, start_run
@@ -145,6 +145,8 @@ class TaskKeeping:
         self._admit(config)
         if not self.limits.max_workers:
             warn_of_crowd(config, self._others(config))
+        for warning in exposed_files(task.stored.config, self._registry):
+            log.warning("task_secret_exposed", task=config.id, message=warning)
         task.config, task.stamps = config, file_stamps(config.source)
         if task.supervisor is not None:  # a keeper that failed may have left it halfway
             await task.supervisor.stop()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from otus_core.config.exposed import covered, warn_of_files
 from otus_core.config.mask import MASK, mask
-from otus_core.config.structure import join
 from otus_core.errors import ConfigInvalid, ConfigProblem
 from otus_core.plugins.registry import Registry
 from otus_core.task.config import CAPTURE_KEYS
@@ -15,7 +15,7 @@ from otus_core.task.inherit import LISTS
 
 def refuse_secrets(data: Mapping[str, Any], registry: Registry) -> None:
     """See to it that a valid task names no secret itself, because it is kept on disk. Raises ConfigInvalid, which names each secret's key and never its value."""
-    problems = [ConfigProblem(path, _advice(path)) for path in _covered(mask_task(data, registry), "")]
+    problems = [ConfigProblem(path, _advice(path)) for path, _ in covered(mask_task(data, registry), data)]
     if problems:
         raise ConfigInvalid(problems)
 
@@ -28,39 +28,36 @@ def _advice(path: str) -> str:
     )
 
 
-def _covered(masked: Any, path: str) -> Iterator[str]:
-    """Give the paths of what is covered."""
-    if isinstance(masked, Mapping):
-        for key, value in masked.items():
-            yield from _covered(value, join(path, str(key)))
-    elif isinstance(masked, (list, tuple)):
-        for n, value in enumerate(masked):
-            yield from _covered(value, join(path, n))
-    elif masked == MASK:
-        yield path
+def exposed_files(data: Mapping[str, Any], registry: Registry) -> list[str]:
+    """Give a warning for each file of secrets that a valid task names and that others can read."""
+    return warn_of_files(covered(mask_task(data, registry, "secret_file"), data))
 
 
-def mask_task(data: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
-    """Give a task's plain data with the secrets of its components covered; of a component that is not installed all options are."""
+def mask_task(data: Mapping[str, Any], registry: Registry, which: str = "secret") -> dict[str, Any]:
+    """Give a task's plain data with the secrets of its components covered (or what else ``mask`` knows); of a component that is not installed all options are."""
     masked = dict(data)
     if isinstance(data.get("capture"), Mapping):
-        masked["capture"] = _masked("capturer", data["capture"], data["capture"], registry)
+        masked["capture"] = _masked("capturer", data["capture"], data["capture"], registry, which)
     for key in LISTS:
         if isinstance(data.get(key), (list, tuple)):
-            masked[key] = [_masked_entry(key.removesuffix("s"), entry, registry) for entry in data[key]]
+            masked[key] = [_masked_entry(key.removesuffix("s"), entry, registry, which) for entry in data[key]]
     return masked
 
 
-def _masked_entry(kind: str, entry: Any, registry: Registry) -> Any:
+def _masked_entry(kind: str, entry: Any, registry: Registry, which: str) -> Any:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("config"), Mapping):
         return entry
-    return {**entry, "config": _masked(kind, entry, entry["config"], registry)}
+    return {**entry, "config": _masked(kind, entry, entry["config"], registry, which)}
 
 
-def _masked(kind: str, entry: Mapping[str, Any], config: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
+def _masked(
+    kind: str, entry: Mapping[str, Any], config: Mapping[str, Any], registry: Registry, which: str
+) -> dict[str, Any]:
     try:
         cls = registry.component(kind, str(entry.get("type", entry.get("name")))).declaration.load_config()
-        covered: dict[str, Any] = mask(config, cls)
+        masked: dict[str, Any] = mask(config, cls, which=which)
     except (Exception, SystemExit):  # it is not installed, or broken: nobody can say which of its options are secret
+        if which != "secret":  # nor which of them name files
+            return dict(config)
         return {key: value if key in CAPTURE_KEYS else MASK for key, value in config.items()}
-    return covered
+    return masked
