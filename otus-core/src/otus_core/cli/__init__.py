@@ -24,13 +24,14 @@ class OutputClosed(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``otus`` with these arguments, ``sys.argv``'s unless given; returns the exit status. Errors are told in a line each on stderr."""
-    from otus_core.errors import OtusError
-
     gc.set_threshold(*COLLECT_AFTER)
     _hold_standard_files()
+    from otus_core.cli.app import run_app
+    from otus_core.errors import OtusError
+
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = _run(given)
+        status = run_app(given)
         sys.stdout.flush()
         return status
     except (BrokenPipeError, OutputClosed):
@@ -82,26 +83,6 @@ def _let_go_of_output() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)
-
-
-def _run(arguments: list[str]) -> int:
-    """Run a command. Two are wanted at once and need no options parsed: for them typer, half of the time they take, is left alone."""
-    if "_OTUS_COMPLETE" not in os.environ:
-        if arguments in ([], ["-h"], ["--help"]):
-            from otus_core.cli.help import help_page
-            from otus_core.cli.session import Session
-
-            sys.stdout.write(help_page(Session().plugin_commands))
-            return 0
-        if arguments in (["plugins", "list"], ["plugins", "list", "--json"]):
-            from otus_core.cli.listing import listing
-            from otus_core.cli.session import Session
-
-            sys.stdout.write(listing(Session(), as_json=arguments[-1] == "--json"))
-            return 0
-    from otus_core.cli.app import run_app
-
-    return run_app(arguments)
 
 
 def wants_json(arguments: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""What ``otus plugins list`` prints. Without typer, which would take as long again as finding and loading every plugin."""
+"""What ``otus plugins list`` prints."""
 
 from __future__ import annotations
 

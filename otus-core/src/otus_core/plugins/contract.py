@@ -1,6 +1,6 @@
 """The rules that a plugin keeps and that need no data to be checked; run in a process that holds this plugin alone.
 
-    python -P -m otus_core.plugins.contract ENTRY_POINT DISTRIBUTION
+    python -P -c "from otus_core.plugins.contract import main; main()" ENTRY_POINT DISTRIBUTION
 
 writes its findings as JSON, the last line of standard output. A rule is a generator of complaints; one that complains of nothing is kept.
 """
@@ -242,5 +242,6 @@ def _takes(method: Any, count: int) -> bool:
     return True
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Look at the plugin that ``sys.argv`` names, and write what is found as JSON."""
     sys.stdout.write("\n" + json.dumps(findings(sys.argv[1], sys.argv[2])) + "\n")

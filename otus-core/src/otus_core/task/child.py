@@ -1,6 +1,6 @@
 """A worker process: one pipeline, told what to do by its parent over a channel.
 
-    python -P -m otus_core.task.child CHANNEL_FD PARENT_PID
+    python -P -c "from otus_core.task.child import main; main()" CHANNEL_FD PARENT_PID
 
 From the parent: ``init`` (with the counters' and the output's descriptor, then the capture's), ``publish``, ``descriptors``, ``exclude``, ``log_level``,
 ``state``, ``stop``.
@@ -191,6 +191,7 @@ async def _main(descriptor: int) -> int:
     return await Child(Channel(socket.socket(fileno=descriptor))).run()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Be the process: ``sys.argv`` names the channel's descriptor and the parent."""
     die_with_parent(int(sys.argv[2]))
     sys.exit(asyncio.run(_main(int(sys.argv[1]))))

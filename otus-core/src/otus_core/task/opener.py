@@ -1,6 +1,6 @@
 """The opener process: opens what needs privilege, and is the only one that keeps CAP_NET_RAW.
 
-    python -P -m otus_core.task.opener CHANNEL_FD PARENT_PID
+    python -P -c "from otus_core.task.opener import main; main()" CHANNEL_FD PARENT_PID
 
 What it logs goes to its parent, as ``("log", level, event)``.
 It says ``("ready",)`` when it has read its task. It answers ``("acquire", number, shard, shards)`` with ``("acquired", number)`` and the descriptors, or with
@@ -77,7 +77,8 @@ async def _main(descriptor: int) -> None:
     del opener
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Be the process: ``sys.argv`` names the channel's descriptor and the parent."""
     die_with_parent(int(sys.argv[2]))
     seal(CAP_NET_RAW)
     asyncio.run(_main(int(sys.argv[1])))
