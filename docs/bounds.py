@@ -54,7 +54,7 @@ def bounds() -> Iterator[Bound]:
 def bounds_page() -> str:
     """Give the page's text."""
     rows = [f"| `{key}` | {_shown(_default(cls, field))} | {beyond} |\n" for key, cls, field, beyond in SETTABLE]
-    fixed = [f"| `{one.name}` | `{one.value}` | `{one.where}` | {BEYOND[one.key]} |\n" for one in bounds()]
+    fixed = [f"| `{one.name}` | `{one.value}` | `{one.where}` | {BEYOND.get(one.key, '')} |\n" for one in bounds()]
     return (
         "# Bounds\n\nPackets, peers, files and plugins may be hostile, so everything that they can make grow has a bound. "
         "Names ending in `_S` are seconds, in `_NS` nanoseconds.\n\n"

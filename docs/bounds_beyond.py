@@ -77,7 +77,6 @@ GIVEN_UP = "not waited for any longer"
 BEYOND = {
     "otus_core/capture/bpf.py:EXPRESSION_MAX": REFUSED,
     "otus_core/chores.py:NAMES_MAX": "counted together",
-    "otus_core/cli/service.py:READY_WITHIN_S": "the command ends with 1",
     "otus_core/cli/tables.py:CELL_MAX": CUT,
     "otus_core/cli/tables.py:LINE_MAX": CUT,
     "otus_core/config/load.py:SIZE_MAX": REFUSED,
@@ -113,7 +112,6 @@ BEYOND = {
     "otus_core/model/flows.pyx:CONTEXT_DEPTH_MAX": "the parser's registration is refused",
     "otus_core/model/flows.pyx:CAPACITY_MAX": REFUSED,
     "otus_core/model/packet.pyx:IP_CACHE_MAX": "addresses are made anew",
-    "otus_core/observe/access.py:PASSWORD_FILE_MAX": "the rest is not read",
     "otus_core/observe/logs.py:VALUE_MAX": CUT,
     "otus_core/observe/loki.py:BUFFER_MAX": "lines are dropped: `otus_log_lines_dropped`",
     "otus_core/observe/loki.py:PAUSE_MOST_S": "tried again",
@@ -241,4 +239,9 @@ BEYOND = {
     "otus_sip/scan.pyx:METHOD_MAX": "not SIP",
     "otus_sip/verdict.pyx:CSEQ_MAX": "malformed",
     "otus_sip/verdict.pyx:HOPS_MAX": "malformed",
+    "otus_core/control/pid_file.py:PID_MAX": "the file is somebody else's, and left alone",
+    "otus_core/folders.py:SECRET_MAX": REFUSED,
+    "otus_core/observe/logs.py:TRACEBACK_MAX": CUT,
+    "otus_core/observe/stderr.py:LINES_MAX": "dropped from standard error; the log file has them",
+    "otus_core/observe/stderr.py:CLOSE_WITHIN_S": GIVEN_UP,
 }
