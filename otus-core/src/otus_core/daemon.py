@@ -22,7 +22,6 @@ from otus_core.caller import current_caller, current_channel
 from otus_core.chores import Chores, failures, report_failure, watch_loop
 from otus_core.components import BaseCommandChannel, Context
 from otus_core.config.changes import changes
-from otus_core.config.daemon import DaemonConfig
 from otus_core.config.effective import Effective, channel_settings, load_effective
 from otus_core.control.audit import record
 from otus_core.control.channels import Channels
@@ -34,9 +33,8 @@ from otus_core.control.server import ControlServer
 from otus_core.errors import ConfigInvalid, OtusError
 from otus_core.log import Logger
 from otus_core.model.text import told
-from otus_core.observe.access import Access
 from otus_core.observe.daemon_logs import DaemonLogs
-from otus_core.observe.metrics_server import MetricsServer
+from otus_core.observe.metrics_server import MetricsServer, serve_metrics
 from otus_core.observe.systemd import Notifier
 from otus_core.observe.views import View, task_view
 from otus_core.plugins.loader import load, unknown
@@ -145,7 +143,9 @@ class Daemon:
             for warning in (*self._effective.warnings, *left_out):
                 log.warning("configuration", message=warning)
             self._registry.call("otus_startup", node=self._node_facts())
-            self._start_metrics(config)
+            if config.metrics.enabled:
+                loop = asyncio.get_running_loop()
+                self._metrics = serve_metrics(config.metrics, lambda: self._view_from(loop))
             await self._folder.adopt(self._effective.config)
             auto_restart = config.task_persistence.auto_restart
             await self._manager.start_restored(start=auto_restart, within=RESTORE_WITHIN_S)
@@ -189,7 +189,8 @@ class Daemon:
         self._effective = kept
         self._logs.set_level(fresh.config.log.level)
         self._manager.set_log_level(fresh.config.log.level)
-        self._renew_metrics()
+        if self._metrics is not None:
+            self._metrics.renew()
         self._manager.limits = limits_of(fresh.config)
         tasks = self._manager.renew()
         applied = await self._folder.apply(self._effective.config)
@@ -281,24 +282,6 @@ class Daemon:
 
     def _defaults(self) -> TaskDefaults:
         return task_defaults(self._effective.config, self._sections)
-
-    def _start_metrics(self, config: DaemonConfig) -> None:
-        if not config.metrics.enabled:
-            return
-        loop = asyncio.get_running_loop()
-        try:
-            access = Access(config.metrics.tls, config.metrics.basic_auth)
-            where = (config.metrics.listen, config.metrics.path)
-            self._metrics = MetricsServer(*where, lambda: self._view_from(loop), access)
-        except OSError as error:
-            raise OtusError(f"metrics.listen {config.metrics.listen}: {error.strerror or error}") from error
-
-    def _renew_metrics(self) -> None:
-        try:
-            if self._metrics is not None:
-                self._metrics.renew()
-        except OtusError as error:  # what was there still serves
-            log.error("metrics_not_renewed", error=str(error))
 
     def _view_from(self, loop: asyncio.AbstractEventLoop) -> View:
         """Have the view made on the daemon's loop, for the thread that serves metrics."""

@@ -22,6 +22,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import structlog
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
+from otus_core.config.daemon import MetricsConfig
+from otus_core.errors import OtusError
 from otus_core.model.text import told
 from otus_core.observe.access import Access
 from otus_core.observe.metrics import OtusCollector
@@ -36,6 +38,15 @@ ACCEPT_PAUSE_S = 0.1
 """Pause after a connection that could not be taken: without a free descriptor it stays in the queue, and asking again at once takes a whole core."""
 
 LOG = structlog.get_logger()
+
+
+def serve_metrics(config: MetricsConfig, view: Callable[[], View]) -> MetricsServer:
+    """Serve as the configuration says. Raises OtusError."""
+    access = Access(config.tls, config.basic_auth)
+    try:
+        return MetricsServer(config.listen, config.path, view, access)
+    except OSError as error:
+        raise OtusError(f"metrics.listen {config.listen}: {error.strerror or error}") from error
 
 
 class MetricsServer:
@@ -64,8 +75,11 @@ class MetricsServer:
         return self._server.places.refused
 
     def renew(self) -> None:
-        """Read certificate and password again. Raises OtusError, and goes on with those that it has."""
-        self._access.renew()
+        """Read certificate and password again; what was there still serves where that fails, which is logged."""
+        try:
+            self._access.renew()
+        except OtusError as error:
+            LOG.error("metrics_not_renewed", error=str(error))
 
     def close(self) -> None:
         """Stop serving."""
