@@ -84,6 +84,10 @@ class Reporter(Moody, otus_core.BaseReporter):
             await asyncio.sleep(0.01)
         if self.is_("raising"):
             raise RuntimeError("no")
+        if self.is_("nonsense"):
+            return None
+        if self.is_("odd"):
+            return otus_core.ReportResult(failed={"of a kind that is not declared": len(batch)})
         return otus_core.ReportResult(reported=len(batch))
 """
 BROKEN = "import no_such_module_anywhere\n"

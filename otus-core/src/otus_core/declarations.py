@@ -98,7 +98,7 @@ class Capturer(Declaration):
     """A source of frames.
 
     ``live``: it never waits for reporters and has no end of its own. ``shardable``: N workers can share it. ``privileged``: its
-    factory's ``acquire`` runs in the opener process. ``link_types`` are LINKTYPE_ numbers, empty for any.
+    factory's ``acquire`` runs in the opener process.
     """
 
     kind: ClassVar[str] = "capturer"
@@ -106,7 +106,6 @@ class Capturer(Declaration):
     live: bool = False
     shardable: bool = False
     privileged: bool = False
-    link_types: tuple[int, ...] = ()
 
 
 @attrs.frozen(kw_only=True, eq=False)

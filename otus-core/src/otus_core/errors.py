@@ -12,7 +12,6 @@ OtusError
 ├── CaptureError             a source is damaged or gone; says where
 ├── BpfInvalid               a capture filter is refused; says why, in libpcap's words
 ├── FlowContextRefused       a flow context is too large or of a wrong type
-├── PipelineStopped
 ├── DaemonNotRunning
 ├── RequestRefused           the daemon refuses what it was asked for, in its own words
 └── ParseError               the one error that a parser may raise: not part of the tree's
@@ -136,10 +135,6 @@ class BpfInvalid(OtusError):
 
 class FlowContextRefused(OtusError):
     """A flow context is larger than 4 KiB or holds something else than str, int, bytes, bool, tuples and dicts."""
-
-
-class PipelineStopped(OtusError):
-    """The pipeline has been stopped and takes no more frames."""
 
 
 class DaemonNotRunning(OtusError):

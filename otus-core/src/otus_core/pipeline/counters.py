@@ -46,7 +46,7 @@ LATENCY_BOUNDS_S = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2)
 LATENCY = (*(f"latency_bucket{{{i}}}" for i in range(len(LATENCY_BOUNDS_S) + 1)), "latency_sum_ns")
 CIRCUIT_STATES = ("closed", "half_open", "open")
 """What the gauge ``state{component}`` counts from 0."""
-REPORTER_FAILURES = ("timeout", "exception", "ambiguous", "circuit_open", "invalid", "other")
+REPORTER_FAILURES = ("exception", "ambiguous", "invalid", "other")
 """Reasons of ``report_error`` that the core itself gives, beside those that a reporter declares."""
 EXTRAS = (
     *("batches", "retries", "latency_ns", "blocked_ns", "bytes_queued", "oldest_ns"),
