@@ -16,6 +16,7 @@ from otus_core.cli.plugins import abilities
 from otus_core.config.effective import variables
 from otus_core.config.reference import reference
 from otus_core.declarations import KINDS, NoConfig
+from otus_core.decode import hidden as hidden_kinds
 from otus_core.decode.decoder import COUNTERS
 from otus_core.decode.options import DecoderConfig
 from otus_core.observe.metrics import OtusCollector
@@ -30,7 +31,11 @@ from otus_core.task.options import CaptureOptions, ParserOptions, ProcessorOptio
 FOLDER = Path(__file__).parent / "reference"
 HEAD = "<!-- Made by `nox -s reference` from the code: change that, not this page. -->\n"
 ROSTER = Roster(
-    parsers=("PARSER",), processors=("PROCESSOR",), reporters={"REPORTER": ("REASON",)}, counted={"PARSER": ("NAME",)}
+    parsers=("PARSER",),
+    processors=("PROCESSOR",),
+    reporters={"REPORTER": ("REASON",)},
+    counted={"PARSER": ("NAME",)},
+    hidden={"PARSER": {"NAME": ("what it says", "what would look")}},
 )
 ENTRIES: Mapping[str, type] = {
     "capturer": CaptureOptions,
@@ -264,7 +269,8 @@ def metrics() -> str:
 def counters() -> str:
     """The terms of the accounting identity."""
     names = [name for name in counter_names(ROSTER, COUNTERS) if name not in LEVELS]
-    rows = [_row(f"`{name}`", MEANINGS[name]) for name in names]
+    rows = [_row(f"`{name}`", MEANINGS[name]) for name in names if not name.startswith("hidden{")]
+    hidden = [_row(f"`{name}`", *words) for name, words in hidden_kinds.KINDS.items()]
     return (
         "# Counters\n\nEvery frame ends in exactly one of these. `otus run --summary-json`, `otus task status` and `otus stats` show them; "
         "`unaccounted` is how far the sums are from closing, and 0 when all is quiet. PARSER, PROCESSOR and REPORTER stand for a component's id.\n\n"
@@ -275,7 +281,10 @@ def counters() -> str:
         "    matched                      = kept + dropped{filtered:…} + dropped{processor_error:…} + dropped{circuit_open:…}\n"
         "    offered + spool_found        = reported + queued + in_flight + spooled + moved_to_fallback + offered_again + its own dropped{…}, for each reporter\n\n"
         "`excluded_own` are the frames of Otus's own connections that `exclude_own` leaves out of a live capture.\n\n"
-        "| counter | what it counts |\n|---|---|\n" + "".join(rows)
+        "| counter | what it counts |\n|---|---|\n" + "".join(rows) + "\n## What was not looked into\n\n"
+        "Counted beside the identity, and shown as `not_looked_into` with `what`, `count`, `told` and `remedy`; the metric is `otus_not_looked_into_total`. "
+        "Frames of a link type that is not read are `link:NUMBER`; what a parser declares is `PARSER:NAME`.\n\n"
+        "| what | told | remedy |\n|---|---|---|\n" + "".join(hidden)
     )
 
 

@@ -40,7 +40,7 @@ class Context:
     ``flows`` is given to parsers that declare ``wants_flows``; ``stdout`` to reporters. ``peers`` publishes small messages to the
     same component in the sibling workers of the task (``None`` with a single worker). ``call_labels`` gives, by payload type, the label that
     tells calls apart, where the parser declares one. ``data_dir`` is given to command channels, for what must survive a restart.
-    ``count(name)`` adds 1 to one of the ``counters`` that a parser declares.
+    ``count(name)`` adds 1 to one of the ``counters`` that a parser declares, or to one of what it says is ``hidden``.
     ``instance`` is given to command channels: it names this run of the daemon, and tells it from another one with the same ``hostname``.
     ``has_fallback`` and ``has_spool`` tell a reporter what becomes of messages that it gives up.
     """

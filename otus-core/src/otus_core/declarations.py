@@ -108,26 +108,37 @@ class Capturer(Declaration):
     privileged: bool = False
 
 
+def _hidden(instance: Any, _attribute: attrs.Attribute[Any], value: Any) -> None:
+    for name, words in value.items():
+        if not isinstance(name, str) or not BLOCK.match(name) or name in instance.counters:
+            raise ValueError(f"hidden {name!r}: use 1 to 32 of a-z 0-9 _, a letter first, and no name of a counter")
+        if not isinstance(words, tuple) or len(words) != 2 or not all(isinstance(one, str) and one for one in words):
+            raise ValueError(f"hidden {name!r}: give what there is and what would look into it, two texts")
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Parser(Declaration):
     """A parser. ``payload_types[0]`` is what ``Parsed`` means when it names none; each may become part of a topic's name.
 
-    ``transports`` (``udp``, ``tcp``, ``other``) are the packets it is asked about at all; ``ports`` documents its defaults; parsers are asked in the
+    ``transports`` (``udp``, ``tcp``, ``icmp``, ``other``) are the packets it is asked about at all; ``ports`` documents its defaults; parsers are asked in the
     order of ``priority`` (lower first), then name. ``call_label`` names the label that tells calls apart. ``labels`` are all that it can make, also those that are made
     only when asked for: where they are given, a task that asks for another label with the same first part is refused.
-    ``counters`` are names of its own that it counts with ``context.count(name)``.
+    ``counters`` are names of its own that it counts with ``context.count(name)``. So are the keys of ``hidden``: what it meets and does not look into. The value tells of it
+    in two texts, the first word of the first being a plural: ``{"tls": ("packets in TLS", "not supported yet")}``, or the option that would look in the place of the second.
+    ``icmp`` among the ``transports`` stands for ICMP and ICMPv6, which ``other`` includes.
     """
 
     kind: ClassVar[str] = "parser"
 
     payload_types: tuple[str, ...] = attrs.field(validator=_payload_types)
-    transports: tuple[Literal["udp", "tcp", "other"], ...] = ("udp",)
+    transports: tuple[Literal["udp", "tcp", "icmp", "other"], ...] = ("udp",)
     ports: tuple[int, ...] = ()
     priority: int = 100
     wants_flows: bool = False
     call_label: str | None = None
     labels: tuple[str, ...] = ()
     counters: tuple[str, ...] = ()
+    hidden: Mapping[str, tuple[str, str]] = attrs.field(factory=dict, validator=_hidden)
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -2,7 +2,7 @@
 
 In: ``OutputPacket``s. Out: a ``Row`` for each, which holds nothing but printable text, and UTF-8 lines made of rows.
 Columns grow with what has been seen, each up to a bound. SIP is known by its labels; what its payload adds (``reason``,
-``sdp``) is taken if it is there.
+``sdp``) is taken if it is there, and of other payloads ``to_text``.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ KEY_MAX = 32
 VALUE_MAX = 48
 LABELS_MAX = 8
 FAULT_MAX = 64
+SAID_MAX = 512
 SCANNED_MAX = 256
 """Characters of a label that are looked at and remembered; a URI can be 64 KiB long."""
 REMEMBERED_MAX = 4096
@@ -80,7 +81,7 @@ class TextLines:
             what = _status(code[:METHOD_MAX], reason[:SCANNED_MAX], labels.get("sip.cseq_method", "")[:METHOD_MAX])
             return self._sip_row(output, what, STATUS.get(code[:1], ""))
         what = printable(output.payload_type, WHAT_WIDTH)
-        return Row(*self._head(output), what, "", "", "", _generic(output))
+        return Row(*self._head(output), what, "", "", "", _said(output) or _generic(output))
 
     def lines(self, rows: Sequence[Row]) -> list[bytes]:
         """Make the lines of a batch, aligned with each other and with those before."""
@@ -192,6 +193,14 @@ def _marks(output: OutputPacket) -> str:
     if tunnel is not None:
         marks.append(tunnel if output.vni is None else f"{tunnel} {output.vni}")
     return "  ".join(marks)
+
+
+def _said(output: OutputPacket) -> str:
+    """Tell what the payload says of itself in a line, if it offers ``to_text``."""
+    to_text = getattr(output.payload, "to_text", None)
+    if to_text is None:
+        return ""
+    return "  ".join(filter(None, (printable(str(to_text()), SAID_MAX), _marks(output))))
 
 
 def _generic(output: OutputPacket) -> str:

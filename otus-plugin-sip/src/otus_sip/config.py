@@ -1,4 +1,4 @@
-"""Options of the parser ``sip``."""
+"""Options of the parsers ``sip`` and ``icmp``."""
 
 from __future__ import annotations
 
@@ -29,4 +29,20 @@ class SipConfig:
     )
     session_ttl: otus_core.Duration = otus_core.option(
         default=86400.0, gt=0, le=7 * 86400, help="How long a call and its media flows are remembered, by packet time"
+    )
+
+
+@otus_core.configuration
+class IcmpConfig:
+    """Where SIP is expected."""
+
+    ports: tuple[int, ...] = otus_core.option(
+        default=(5060, 5061),
+        ge=1,
+        le=65535,
+        max_length=64,
+        help="Ports by which an error counts that quotes no more than the UDP or TCP header, as old routers do",
+    )
+    show_credentials: bool = otus_core.option(
+        default=False, help="Leave the proofs of passwords in quoted messages as they are, in raw_payload"
     )

@@ -40,3 +40,24 @@ ASKED = (
 """All labels that are made when they are asked for."""
 
 LABELS = (*REPORTED, *ASKED)
+
+HIDDEN = {
+    "tls": ("packets that begin with TLS or DTLS, on SIP ports", "not supported yet"),
+    "websocket": ("messages of SIP over WebSocket", "not supported yet"),
+    "cut_streams": ("messages of SIP over TCP that go on in another segment", "not supported yet"),
+    "truncated_messages": ("messages of SIP cut short by the capture", "a larger snap length (tcpdump -s 0)"),
+    "crowded": ("messages of SIP behind the 4,095th of a TCP segment", "not supported"),
+}
+"""What the parser meets and does not look into, and what would."""
+
+ICMP_LABELS = (
+    "icmp.type",
+    "icmp.code",
+    "icmp.error",
+    "icmp.quoted_src",
+    "icmp.quoted_dst",
+    "icmp.quoted_method",
+    "icmp.quoted_status_code",
+    "icmp.call_id",
+)
+"""Labels of an ICMP error that quotes SIP; the last three where the quotation reaches that far."""

@@ -10,7 +10,7 @@ from cpython.object cimport Py_TYPE
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 from libc.string cimport memchr, memcmp
 
-from otus_core import DecodedPacket, ParseError, Parsed
+from otus_core import Context, DecodedPacket, ParseError, Parsed
 
 from otus_sip.address cimport Address, find_parameter, value_end
 from otus_sip.claims cimport Flow
@@ -21,6 +21,7 @@ from otus_sip.scan cimport (
     ACK_ID, BYE_ID, CALL_ID, CANCEL_ID, FROM, INVITE_ID, MALFORMED, NOT_SIP, PRACK_ID, REQUEST, TO, UPDATE_ID, VIA, Line, classify, has_sip_field, method_id,
     skip_crlf,
 )
+from otus_sip.hidden cimport holds_sip_frame
 from otus_sip.sessions cimport Event, Sessions, mixed, text_hash
 
 # Attributes that every packet, or every packet with SDP, is asked for: called where they are, instead of being looked up by name each time.
@@ -41,8 +42,9 @@ cdef inline int _protocol_of(object packet) except -1:
 cdef enum:
     TCP = 6
     CALL_ID_KEPT = 256      # bytes of a Call-ID that a call keeps; of a longer one these and a digest
-    MESSAGES_MAX = 4095     # messages of one segment, and one that is begun: as many as the core takes, and more than 64 KiB can hold of those that classify calls SIP
+    MESSAGES_MAX = 4095     # messages of one segment, and what is left: as many as the core takes; real segments hold a few dozen
 
+cdef object _not_counted = Context(task_id="", agent_id="").count      # until it is wired
 cdef object _REST = ParseError("bytes that are no whole message")
 
 
@@ -67,6 +69,7 @@ cdef class SipParser:
             table[port] = 1
         self.ports = bytes(table)
         self.config = config
+        self.count = _not_counted
         self.hides = not config.show_credentials
         self.sessions = Sessions(None, None, config.max_sessions, config.session_ttl)
 
@@ -103,15 +106,31 @@ cdef class SipParser:
         cdef int kind = classify(data + begin, size - begin, &line)
         self.seen = None
         if kind == NOT_SIP:
+            if 20 <= data[0] <= 23 or 0x81 <= data[0] <= 0x82:      # an empty payload ends in a zero
+                self._overlook(packet, data, size)
             return False
         if not (kind != MALFORMED and (kind != REQUEST or line.known) and has_sip_field(data + begin + line.end, size - begin - line.end)):
             if not self._on_port(packet):
                 return False
         self.seen_tcp = _protocol_of(packet) == TCP
         if self.seen_tcp and kind != MALFORMED and whole_size(data + begin, size - begin) < 0:
+            self.count("truncated_messages" if packet.truncated else "cut_streams")
             return False
         self.seen, self.seen_payload, self.seen_line, self.seen_begin = packet, payload, line, begin
         return True
+
+    cdef int _overlook(self, object packet, const uint8_t *data, Py_ssize_t size) except -1:
+        """Count what holds SIP, or may, and is not read: records of TLS and DTLS on SIP ports, and frames of WebSocket."""
+        cdef bint tcp = _protocol_of(packet) == TCP
+        if size < 5:
+            return 0
+        if data[0] <= 23:
+            # RFC 8446 §5.1: type, version 3.x; RFC 6347 §4.1: its versions are 254.253 and 254.255
+            if (data[1] == 3 and data[2] <= 4 if tcp else data[1] == 254) and self._on_port(packet):
+                self.count("tls")
+        elif tcp and holds_sip_frame(data, size):
+            self.count("websocket")
+        return 0
 
     cdef bint _on_port(self, object packet) except -1:
         cdef const uint8_t *ports = <const uint8_t *>PyBytes_AS_STRING(self.ports)
@@ -165,13 +184,35 @@ cdef class SipParser:
             at += length
         if at + skip_crlf(data + at, size - at) < size:
             found.append(_REST)
+            self._tell_rest(packet, data + at, size - at)
         return found
+
+    cdef int _tell_rest(self, object packet, const uint8_t *data, Py_ssize_t size) except -1:
+        """Count the messages behind those that are given: whole ones, and one that is begun."""
+        cdef Py_ssize_t at = 0
+        cdef Py_ssize_t length
+        cdef Line line
+        cdef int kind
+        while at < size:
+            at += skip_crlf(data + at, size - at)
+            kind = classify(data + at, size - at, &line)
+            if kind == NOT_SIP or kind == MALFORMED:
+                break
+            length = whole_size(data + at, size - at)
+            if length < 0:
+                self.count("truncated_messages" if packet.truncated else "cut_streams")
+                break
+            self.count("crowded")
+            at += length
+        return 0
 
     cdef object _parsed(self, object packet, SipMessage message):
         """Give one message, and tell the sessions of it when it can change a call."""
         cdef bint request = message.line.kind == REQUEST
         if message.cut:
             message.by_capture = packet.capture_len < packet.orig_len
+            if message.by_capture:
+                self.count("truncated_messages")
         message.count_fault = self.count
         cdef int method = message.line.known if request else method_id(message.cseq_method, message.cseq_method_len)
         cdef int status = 0 if request else <int>message.line.status

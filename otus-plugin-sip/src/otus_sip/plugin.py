@@ -1,16 +1,16 @@
-"""Declares the parser ``sip``."""
+"""Declares the parsers ``sip`` and ``icmp``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import otus_core
-from otus_sip.names import LABELS
+from otus_sip.names import HIDDEN, ICMP_LABELS, LABELS
 
 
 @otus_core.hookimpl
 def otus_components() -> Iterator[otus_core.Declaration]:
-    """Declare the parser."""
+    """Declare the parsers. ICMP errors are asked for the SIP that they quote."""
     yield otus_core.Parser(
         name="sip",
         factory="otus_sip.parser:SipParser",
@@ -23,6 +23,19 @@ def otus_components() -> Iterator[otus_core.Declaration]:
         call_label="sip.call_id",
         labels=LABELS,
         counters=("malformed",),
+        hidden=HIDDEN,
         summary="SIP (RFC 3261) with SDP, and the media flows of calls",
+        stability="beta",
+    )
+    yield otus_core.Parser(
+        name="icmp",
+        factory="otus_sip.icmp:IcmpParser",
+        config="otus_sip.config:IcmpConfig",
+        payload_types=("icmp",),
+        transports=("icmp",),
+        priority=60,
+        call_label="icmp.call_id",
+        labels=ICMP_LABELS,
+        summary="ICMP and ICMPv6 errors that quote SIP (RFC 792, RFC 4443, RFC 4884)",
         stability="beta",
     )

@@ -155,6 +155,7 @@ def test_the_summary_has_the_identity_s_own_names() -> None:
         "unaccounted",
         "frames_again",
         "frames_cut",
+        "not_looked_into",
     } == set(made)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import attrs
 
+from otus_core.cli.hidden import as_arguments
 from otus_core.cli.progress import Progress, summary_text
 from otus_core.errors import CaptureError, ConfigInvalid, ConfigProblem, OtusError, PluginNotFound
 from otus_core.observe.repeats import Repeats
@@ -72,6 +73,7 @@ def run_foreground(request: RunRequest, registry: Registry, defaults: TaskDefaul
     _warn_without_parser(config, registry)
     with _summary_file(request.summary_json) as file:
         result = run_task(config, registry, request, seals=True)
+        result.summary["not_looked_into"] = as_arguments(result.summary["not_looked_into"])
         result.summary["elapsed_s"] = round(time.monotonic() - begun, 6)
         result.summary["cpu_s"] = round(_cpu_s(), 6)
         _tell(result, request, file)

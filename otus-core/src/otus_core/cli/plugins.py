@@ -160,10 +160,10 @@ def abilities(declared: Any) -> Iterator[tuple[str, str]]:
 
     for attribute in attrs.fields(type(declared)):
         value = getattr(declared, attribute.name)
-        if attribute.name in FACTS or value in ((), None, False):
+        if attribute.name in FACTS or value in ((), {}, None, False):
             continue
         seconds = spelt(value) if attribute.name.endswith("_timeout") else None
-        yield attribute.name.replace("_", " "), seconds or said(value)
+        yield attribute.name.replace("_", " "), seconds or said(tuple(value) if isinstance(value, dict) else value)
 
 
 def _description(one: Registered, coloured: bool) -> str:

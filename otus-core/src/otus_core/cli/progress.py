@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from otus_core.cli.hidden import hidden_lines
 from otus_core.task.config import TaskConfig
 
 FIRST_AFTER_S = 1.0
@@ -82,7 +83,7 @@ def _lost(counters: dict[str, int]) -> int:
 
 
 def summary_text(summary: dict[str, Any]) -> str:
-    """Give the summary as a few aligned lines; what is zero is left out."""
+    """Give the summary as a few aligned lines, and below them what was not looked into; what is zero is left out."""
     rows = [("frames read", summary["frames_read"])]
     rows += [(name, summary[key]) for name, key in _KERNEL if summary.get(key)]
     rows += [(name, summary[key]) for name, key in _MIDDLE if summary[key]]
@@ -99,7 +100,7 @@ def summary_text(summary: dict[str, Any]) -> str:
     width = max(len(name) for name, _ in rows)
     lines = [f"{name:<{width}}  {n:>12,}" for name, n in rows]
     lines.append(f"{'seconds':<{width}}  {summary['elapsed_s']:>12.3f}  ({summary['cpu_s']:.3f} CPU)")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *hidden_lines(summary["not_looked_into"])]) + "\n"
 
 
 _KERNEL = (

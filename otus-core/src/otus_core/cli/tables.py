@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from otus_core.cli.hidden import hidden_lines
 from otus_core.cli.wording import count, duration, said, shown
 
 CELL_MAX = 80
@@ -48,7 +49,7 @@ def alive_text(result: Mapping[str, Any]) -> str:
 
 
 def stats_text(result: Mapping[str, Any]) -> str:
-    """Render ``daemon_stats`` as a table, a line a task, and what troubles them."""
+    """Render ``daemon_stats`` as a table, a line a task, what troubles them, and what each did not look into."""
     head = ("TASK", "STATE", "FRAMES/S", "MSG/S", "FRAMES", "KEPT", "KERNEL DROP", "LOST", "QUEUED", "UNACC")
     rows = [_stats_row(task_id, stats) for task_id, stats in result["tasks"].items()]
     if not rows:
@@ -56,7 +57,8 @@ def stats_text(result: Mapping[str, Any]) -> str:
     troubles = [
         {"task": task_id, "reason": why} for task_id, stats in result["tasks"].items() for why in stats["troubles"]
     ]
-    return _joined([*table(head, rows), *([""] if troubles else []), *map(_trouble, troubles)])
+    hidden = [line for task_id, stats in result["tasks"].items() for line in _hidden(stats, f"{task_id} ")]
+    return _joined([*table(head, rows), *([""] if troubles else []), *map(_trouble, troubles), *hidden])
 
 
 def task_text(result: Mapping[str, Any]) -> str:
@@ -66,10 +68,16 @@ def task_text(result: Mapping[str, Any]) -> str:
     facts += [("trouble", trouble) for trouble in result.get("troubles", ()) if trouble != result["reason"]]
     lines = [f"{name:<18} {value}" for name, value in facts]
     if "counters" in result:
-        lines += ["", *_counter_lines(result["counters"])]
+        lines += ["", *_counter_lines(result["counters"]), *_hidden(result)]
     for worker in result.get("workers", ()):
         lines += ["", *_worker_lines(worker)]
     return _joined(lines)
+
+
+def _hidden(task: Mapping[str, Any], about: str = "") -> list[str]:
+    """Tell what a task did not look into, below an empty line."""
+    lines = hidden_lines(task.get("counters", {}).get("not_looked_into", ()))
+    return ["", about + lines[0], *lines[1:]] if lines else []
 
 
 def tasks_text(result: Mapping[str, Any]) -> str:

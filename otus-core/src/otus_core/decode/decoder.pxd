@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t, uint8_t
 
+from otus_core.decode.hidden cimport HIDDEN_KINDS
 from otus_core.decode.reassembly cimport Reassembly
 from otus_core.decode.tunnel cimport Tunnels
 from otus_core.decode.walk cimport Walk
@@ -11,12 +12,17 @@ cdef class Decoder:
     cdef readonly object datagram   # bytes of the reassembled datagram that at.payload points into, else None
     cdef Accounts accounts
     cdef int reasons[5]
-    cdef Tunnels tunnels
+    cdef int hidden[HIDDEN_KINDS]
+    cdef dict links                 # counters of link types that are not read, by number as text
+    cdef Tunnels tunnels            # looked into
+    cdef Tunnels closed             # not looked into
     cdef Reassembly reassembly      # None when it is off
 
     cdef int decode(self, const uint8_t *frame, Layers *at) except -1
+    cdef void overlook(self, const Layers *at) noexcept
     cpdef advance(self, int64_t now)
     cpdef finish(self)
 
+    cdef int _open_tunnels(self, object options) except -1
     cdef int _upper(self, Walk *w, Layers *at) noexcept
     cdef int _fragment(self, Walk *w, Layers *at) except -2

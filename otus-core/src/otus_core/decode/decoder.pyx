@@ -12,6 +12,8 @@ protocol is a unit. A frame that is none becomes ``dropped{decode:REASON}``:
 
 A fragment that the capture cut short cannot be put together and is a unit by itself, decoded as far as it goes and marked
 ``truncated``; so are all fragments when reassembly is off: the first has its ports, the others ``transport`` 0.
+
+What frames hold that is not looked into is counted beside that, as ``hidden{KIND}`` (``hidden``): only of frames that are no unit here, or that ``overlook`` is told of.
 """
 
 cimport cython
@@ -19,6 +21,7 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from otus_core.decode.hidden cimport *
 from otus_core.decode.ip cimport *
 from otus_core.decode.link cimport *
 from otus_core.decode.reassembly cimport Piece, Reassembly
@@ -29,6 +32,7 @@ from otus_core.decode.wrapped cimport begin_step
 from otus_core.model.accounts cimport Accounts
 from otus_core.model.packet cimport DecodedPacket, Layers
 
+from otus_core.decode.hidden import KINDS, LINKS, hidden_counters, hidden_name
 from otus_core.decode.options import DecoderConfig
 from otus_core.decode.reassembly import OUTCOMES
 
@@ -38,6 +42,7 @@ COUNTERS = (
     "fragments_held",
     *(f"dropped{{decode:{reason}}}" for reason in DECODE_REASONS),
     *(f"dropped{{reassembly:{outcome}}}" for outcome in OUTCOMES),
+    *hidden_counters(),
 )
 """The counters that a decoder adds to."""
 
@@ -76,17 +81,25 @@ cdef class Decoder:
         self.accounts = accounts
         for i, reason in enumerate(DECODE_REASONS):
             self.reasons[i] = accounts.slot(f"dropped{{decode:{reason}}}")
-        memset(&self.tunnels, 0, sizeof(Tunnels))
-        self.tunnels.ipip = "ipip" in options.tunnels
-        self.tunnels.gre = "gre" in options.tunnels
-        if "vxlan" in options.tunnels:
-            put_tunnel_ports(&self.tunnels, options.vxlan_ports, STEP_VXLAN)
-        if "geneve" in options.tunnels:
-            put_tunnel_ports(&self.tunnels, options.geneve_ports, STEP_GENEVE)
-        if "gtpu" in options.tunnels:
-            put_tunnel_ports(&self.tunnels, options.gtpu_ports, STEP_GTPU)
+        for i, kind in enumerate(KINDS):
+            self.hidden[i] = accounts.slot(hidden_name(kind))
+        self.links = {kind.partition(":")[2]: accounts.slot(hidden_name(kind)) for kind in LINKS}
+        self._open_tunnels(options)
         limits = options.reassembly
         self.reassembly = None if limits is None else Reassembly(accounts, limits)
+
+    cdef int _open_tunnels(self, object options) except -1:
+        """Note which tunnels are looked into, and which are not."""
+        memset(&self.tunnels, 0, sizeof(Tunnels))
+        memset(&self.closed, 0, sizeof(Tunnels))
+        self.tunnels.ipip = "ipip" in options.tunnels
+        self.tunnels.gre = "gre" in options.tunnels
+        self.closed.ipip = not self.tunnels.ipip
+        self.closed.gre = not self.tunnels.gre
+        for name, ports, step in (("vxlan", options.vxlan_ports, STEP_VXLAN), ("geneve", options.geneve_ports, STEP_GENEVE),
+                                  ("gtpu", options.gtpu_ports, STEP_GTPU)):
+            put_tunnel_ports(&self.tunnels if name in options.tunnels else &self.closed, ports, step)
+        return 0
 
     cdef int decode(self, const uint8_t *frame, Layers *at) except -1:
         """Decode one frame: 1 when ``at`` describes a unit, 0 when the frame is counted and done with."""
@@ -94,6 +107,8 @@ cdef class Decoder:
         cdef int step
         cdef int layers = 0
         begin(&w, frame, at, self.reassembly is not None)
+        if w.beyond:
+            self.accounts.at[self.hidden[HIDDEN_TRUNCATED_FRAMES]] += 1
         step = begin_step(&w, at, at.link_type)
         while step > DROP_UNSUPPORTED_LINK:
             layers += 1
@@ -129,7 +144,15 @@ cdef class Decoder:
             else:
                 step = below_ip(&w, at, step)
         self.accounts.at[self.reasons[step]] += 1
+        if step == DROP_UNSUPPORTED_LINK:
+            self.accounts.at[<int>self.links.get(str(at.link_type), self.links["other"])] += 1
         return 0
+
+    cdef void overlook(self, const Layers *at) noexcept:
+        """Count what a unit may hide that no parser took."""
+        cdef int kind = hidden_in(&self.closed, at)
+        if kind != HIDDEN_NOTHING:
+            self.accounts.at[self.hidden[kind]] += 1
 
     cpdef advance(self, int64_t now):
         """Move the packet clock, ns: fragments that have waited too long are dropped."""
@@ -188,6 +211,8 @@ cdef class Decoder:
         """Put a fragment with its siblings: the next step when that makes a datagram, -1 when not, and it is counted."""
         cdef Piece piece
         if self.reassembly is None or w.beyond:
+            if self.reassembly is None:
+                self.accounts.at[self.hidden[HIDDEN_FRAGMENTS_APART]] += 1
             if w.fragment_offset == 0:
                 return STEP_UPPER if at.ip_version == 4 and w.protocol != IP_AUTHENTICATION else STEP_EXTENSIONS
             return unit(w, at)

@@ -67,7 +67,7 @@ cdef struct Piece:
 
 cdef class Reassembly:
     cdef Accounts accounts
-    cdef int merged, held
+    cdef int merged, held, without_first
     cdef int outcomes[7]
     cdef int64_t timeout, now
     cdef uint32_t max_fragments, max_groups, max_bytes, max_per_group, source_groups, source_fragments, source_bytes

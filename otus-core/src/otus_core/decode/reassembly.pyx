@@ -26,6 +26,8 @@ import os
 from otus_core.inline.hashing cimport keyed_hash
 from otus_core.model.accounts cimport Accounts
 
+from otus_core.decode.hidden import hidden_name
+
 OUTCOMES = ("timeout", "overlap", "duplicate", "limit", "too_large", "bad_fragment", "incomplete")
 
 cdef enum Outcome:
@@ -57,6 +59,7 @@ cdef class Reassembly:
         self.held = accounts.slot("fragments_held")
         for i, outcome in enumerate(OUTCOMES):
             self.outcomes[i] = accounts.slot(f"dropped{{reassembly:{outcome}}}")
+        self.without_first = accounts.slot(hidden_name("fragments_without_first"))
         self.timeout = <int64_t>(options.timeout * 1e9)
         self.max_fragments = options.max_fragments
         self.max_groups = options.max_datagrams
@@ -277,6 +280,8 @@ cdef class Reassembly:
         """Drop a datagram with its held fragments, and ``more`` that are not held."""
         self.accounts.at[self.held] -= group.frames
         self.accounts.at[self.outcomes[outcome]] += group.frames + more
+        if group.first.offset and (outcome == TIMEOUT or outcome == INCOMPLETE):
+            self.accounts.at[self.without_first] += group.frames
         self._close(group)
         return 0
 

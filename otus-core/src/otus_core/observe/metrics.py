@@ -188,6 +188,11 @@ def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:
     )
     stages = CounterMetricFamily("otus_pipeline_packets", "Packets by stage", labels=["task", "pipeline", "stage"])
     drops = CounterMetricFamily("otus_dropped", "Packets dropped, by reason", labels=["task", "pipeline", "reason"])
+    hidden = CounterMetricFamily(
+        "otus_not_looked_into",
+        "Packets, frames, fragments or messages that were not looked into, by kind; `otus task status` names the option that would",
+        labels=["task", "what"],
+    )
     fragments = GaugeMetricFamily(
         "otus_reassembly_active_fragments", "Fragments that wait for the rest of their datagram", labels=["task"]
     )
@@ -199,6 +204,10 @@ def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:
         lost.add_metric([task.id, "interface"], total.get("interface_drop", 0))
         excluded.add_metric([task.id], total.get("excluded_own", 0))
         fragments.add_metric([task.id], total.get("fragments_held", 0))
+        for name, n in total.items():
+            # Link types are many, and a source has one: those that it has are shown.
+            if name.startswith("hidden{") and (n or not name.startswith("hidden{link:")):
+                hidden.add_metric([task.id, name[7:-1]], n)
         for pipeline, counters in enumerate(task.workers):
             flows.add_metric([task.id, str(pipeline)], counters["flows"])
             for stage in STAGES:
@@ -206,7 +215,7 @@ def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:
             for name, n in counters.items():
                 if name.startswith("dropped{"):
                     drops.add_metric([task.id, str(pipeline), name[8:-1]], n)
-    yield from (captured, lost, excluded, stages, drops, fragments, flows)
+    yield from (captured, lost, excluded, stages, drops, hidden, fragments, flows)
 
 
 def _reporters(tasks: Iterable[TaskView]) -> Iterator[Metric]:

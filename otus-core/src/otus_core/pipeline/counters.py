@@ -5,11 +5,14 @@ The names are those of the accounting identity; which of them exist is fixed by 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import attrs
 
+from otus_core.decode.hidden import hidden_name
 from otus_core.model.accounts import Accounts
+from otus_core.pipeline.hidden import hidden_counters, not_looked_into
 
 FRAME_COUNTERS = (
     "frames_read",
@@ -62,7 +65,10 @@ FOUND = "spool_found"
 
 @attrs.frozen(eq=False)
 class Roster:
-    """The ids of a task's components, in order, with each reporter's declared failure reasons and each parser's counters; ``live`` when its source is."""
+    """The ids of a task's components, in order, with each reporter's declared failure reasons and each parser's counters; ``live`` when its source is.
+
+    ``hidden`` has, of each parser, what it declares that it meets and does not look into.
+    """
 
     parsers: tuple[str, ...] = ()
     processors: tuple[str, ...] = ()
@@ -70,6 +76,7 @@ class Roster:
     fallbacks: frozenset[str] = frozenset()
     live: bool = False
     counted: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    hidden: Mapping[str, Mapping[str, tuple[str, str]]] = attrs.field(factory=dict)
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -106,6 +113,7 @@ def counter_names(roster: Roster, decoder: Iterable[str]) -> tuple[str, ...]:
     for parser in roster.parsers:
         names += [f"dropped{{ignored:{parser}}}", f"dropped{{parse_error:{parser}}}", f"errors{{parser:{parser}}}"]
         names += [f"counted{{{parser}:{name}}}" for name in roster.counted.get(parser, ())]
+    names += hidden_counters(roster.hidden)
     for processor in roster.processors:
         names += [f"dropped{{{why}:{processor}}}" for why in ("filtered", "processor_error", "circuit_open")]
         names.append(f"errors{{processor:{processor}}}")
@@ -115,6 +123,13 @@ def counter_names(roster: Roster, decoder: Iterable[str]) -> tuple[str, ...]:
         names.append(f"errors{{reporter:{reporter}}}")
     names += [f"state{{{component}}}" for component in roster.components]
     return tuple(dict.fromkeys((*names, *GAUGES, *LATENCY)))
+
+
+def counting(accounts: Accounts, parser: str, declaration: Any) -> Callable[[str], None]:
+    """Give what counts a component's own counters, by the names that it declares."""
+    names = {name: f"counted{{{parser}:{name}}}" for name in getattr(declaration, "counters", ())}
+    names |= {name: hidden_name(f"{parser}:{name}") for name in getattr(declaration, "hidden", ())}
+    return lambda name: accounts.add(names[name])
 
 
 def unaccounted(counters: Mapping[str, int], roster: Roster) -> int:
@@ -200,6 +215,7 @@ def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
         found = {term: counters[f"{reporter}.{term}"] for term in (FOUND, "spool_resent")}
         reporters[reporter] = {**plain, **found, "dropped": _drops(mine)}
     terms["reporters"] = reporters
+    terms["not_looked_into"] = not_looked_into(counters, roster.hidden)
     if roster.live:
         terms.update((name, counters[name]) for name in KERNEL_COUNTERS)
         received = counters["kernel_rx"]  # 0 before it was asked for, and of a source that does not count

@@ -26,7 +26,8 @@ cdef extern from "Python.h":
 cdef enum:
     TRANSPORT_UDP = 1
     TRANSPORT_TCP = 2
-    TRANSPORT_OTHER = 4
+    TRANSPORT_ICMP = 4
+    TRANSPORT_OTHER = 8
     CLOCK_CHECK_MASK = 31           # look at the clock every 32 frames
     BREAK_AFTER = 100               # failures in a row that open a component's circuit
     MESSAGES_MAX = 4096             # of one packet; 64 KiB hold fewer real ones
@@ -36,7 +37,7 @@ cdef int64_t BREAK_FOR = 10 * SECOND
 # A live clock does not believe a packet that claims to be more than an hour ahead.
 cdef int64_t JUMP_MAX = 3600 * SECOND
 
-TRANSPORTS = {"udp": TRANSPORT_UDP, "tcp": TRANSPORT_TCP, "other": TRANSPORT_OTHER}
+TRANSPORTS = {"udp": TRANSPORT_UDP, "tcp": TRANSPORT_TCP, "icmp": TRANSPORT_ICMP, "other": TRANSPORT_ICMP | TRANSPORT_OTHER}
 
 
 cdef inline int64_t _monotonic() noexcept nogil:
@@ -277,6 +278,8 @@ cdef class Pipeline:
         cdef ParserSlot slot
         cdef int transport = TRANSPORT_UDP if packet.at.transport == 17 else TRANSPORT_TCP if packet.at.transport == 6 else TRANSPORT_OTHER
         cdef Py_ssize_t i
+        if transport == TRANSPORT_OTHER and (packet.at.protocol == 1 or packet.at.protocol == 58):
+            transport = TRANSPORT_ICMP
         for i in range(len(self.parsers)):
             slot = <ParserSlot>self.parsers[i]
             if not slot.transports & transport or slot.breaker.is_open(now):
@@ -294,6 +297,7 @@ cdef class Pipeline:
             if type(result) is Parsed:
                 return self._message(packet, slot, <Parsed>result, now)
             return self._messages(packet, slot, result, now)
+        self.decoder.overlook(&packet.at)
         if not self.forward_unmatched:
             return self._end(self.unmatched, False)
         return self._offer(make_output(packet, self.task_id, self.agent_id, self.pipeline_id, {}, "raw", None, packet.payload), now)

@@ -24,7 +24,7 @@ from otus_core.model.flows import FlowRegistry
 from otus_core.model.text import told
 from otus_core.pipeline.buffer import SendBuffer
 from otus_core.pipeline.call import DeliveryLimits
-from otus_core.pipeline.counters import Roster, counter_names, summary
+from otus_core.pipeline.counters import Roster, counter_names, counting, summary
 from otus_core.pipeline.delivery import Delivery
 from otus_core.pipeline.loop import ParserSlot, Pipeline, ProcessorSlot
 from otus_core.pipeline.spool import SpoolError, SpoolLimits
@@ -104,6 +104,7 @@ def roster_of(config: TaskConfig) -> Roster:
         fallbacks=fallback_ids(config),
         live=config.capture.declaration.live,
         counted={spec.id: spec.declaration.counters for spec in config.parsers},
+        hidden={spec.id: spec.declaration.hidden for spec in config.parsers},
     )
 
 
@@ -282,7 +283,7 @@ def _context(part: Part, assembly: Assembly, node: Node, place: Place) -> Contex
         agent_id=node.hostname,
         pipeline_id=place.shard,
         component_id=name,
-        count=lambda counter: assembly.accounts.add(f"counted{{{name}:{counter}}}"),
+        count=counting(assembly.accounts, name, declaration),
         hostname=node.hostname,
         node_ip=node.ip,
         tags=node.tags,

@@ -1,0 +1,3 @@
+from otus_sip.message import SipMessage
+
+def read_quoted(quoted: bytes, start: int, hides: bool) -> SipMessage | None: ...
