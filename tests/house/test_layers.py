@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -87,3 +88,16 @@ def test_what_is_inline_needs_nothing_at_run_time() -> None:
 def test_type_checkers_may_look_up() -> None:
     text = "if TYPE_CHECKING:\n    from otus_core.task.worker import Worker\n\nfrom otus_core import option\n"
     assert list(imported(text)) == [("otus_core", ("option",))]
+
+
+def test_the_core_knows_kafka_in_one_place() -> None:
+    """``plugins/known.py`` names what can be installed; everything else in the core holds for any plugin."""
+    core = ROOT / "otus-core" / "src" / "otus_core"
+    naming = set()
+    for path in core.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings, also of names
+        texts = (n for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+        if any("kafka" in text.value.lower() for text in texts if id(text) not in prose):
+            naming.add(str(path.relative_to(core)))
+    assert naming == {"plugins/known.py"}

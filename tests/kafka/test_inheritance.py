@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from otus_core.config.effective import load_effective
+from otus_core.plugins.loader import load
+from otus_core.task.inherit import task_defaults, with_defaults
 from tests.core.plugins.distributions import Site
 from tests.e2e.node import Node
 from tests.e2e.test_plugin_faults import PARTS, TICKER
@@ -83,3 +86,18 @@ def test_a_password_is_neither_kept_nor_shown(node: Node, topic: str) -> None:
     shown += [path.read_text() for path in (node.folder / "data").rglob("*.json")]
     shown += [(node.folder / name).read_text() for name in ("otus.log", "errors")]
     assert not [text for text in shown if PASSWORD in text]
+
+
+def test_the_plugin_says_what_belongs_to_its_brokers(tmp_path: Path) -> None:
+    file = tmp_path / "config.yml"
+    own = {"brokers": ["own:9092"], "sasl": {"enabled": True, "username": "u", "password": PASSWORD}}
+    file.write_text(json.dumps({"otus": {"kafka": own}}))
+    sections = load().config_sections()
+    defaults = task_defaults(load_effective(file, {"OTUS_NODE_IP": "127.0.0.1"}, sections).config, sections)
+
+    def config(**given: Any) -> dict[str, Any]:
+        made = with_defaults({"reporters": [{"type": "kafka", "config": given}]}, defaults)
+        return dict(made["reporters"][0]["config"])
+
+    assert config(topic="t") == {"topic": "t", **own}
+    assert config(topic="t", brokers=["other:9092"]) == {"topic": "t", "brokers": ["other:9092"]}
