@@ -18,19 +18,17 @@ from typing import Any
 
 import attrs
 
-from otus_core.caller import current_caller, current_channel
 from otus_core.chores import Chores, failures, report_failure, watch_loop
 from otus_core.components import BaseCommandChannel, Context
 from otus_core.config.changes import changes
 from otus_core.config.effective import Effective, channel_settings, load_effective
-from otus_core.control.audit import record
+from otus_core.control.afar import execute_from_afar
 from otus_core.control.channels import Channels
 from otus_core.control.handler import CommandHandler, Rates
 from otus_core.control.pid_file import PidFile
-from otus_core.control.policy import check_remote
-from otus_core.control.protocol import INTERNAL_ERROR, Request, RpcError, error_object, rpc_error
+from otus_core.control.protocol import Request
 from otus_core.control.server import ControlServer
-from otus_core.errors import ConfigInvalid, OtusError
+from otus_core.errors import ConfigInvalid
 from otus_core.log import Logger
 from otus_core.model.text import told
 from otus_core.observe.daemon_logs import DaemonLogs
@@ -213,28 +211,11 @@ class Daemon:
         return await self._handler.handle(request.method, request.params)
 
     async def _command(self, command: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Execute a command that came over a channel, and log it; gives ``{"result": …}`` or ``{"error": …}``, and raises nothing."""
-        caller = current_caller()
-        answer = await self._executed(command, payload)
-        said = answer["error"]["message"] if "error" in answer else ""
-        params = payload if isinstance(payload, Mapping) else {}
-        record(current_channel(), caller.about, str(command), params, said, quietly=caller.routine)
-        if command == "daemon_shutdown" and not said:
+        allow = self._effective.config.command_channel.allow
+        answer = await execute_from_afar(allow, self._registry, self._handler, command, payload)
+        if command == "daemon_shutdown" and "result" in answer:
             asyncio.get_running_loop().call_later(1.0, self._handler.answered, command)  # after the answer has gone out
         return answer
-
-    async def _executed(self, command: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
-            check_remote(self._effective.config.command_channel.allow, self._registry, command, payload)
-            result = await self._handler.handle(command, payload)
-        except RpcError as error:
-            return {"error": error_object(error)}
-        except OtusError as error:
-            return {"error": error_object(rpc_error(error))}
-        except Exception as error:
-            log.exception("command_failed", command=command)
-            return {"error": error_object(RpcError(INTERNAL_ERROR, f"internal error: {type(error).__name__}"))}
-        return {"result": result}
 
     def _on_signals(self) -> None:
         loop = asyncio.get_running_loop()
