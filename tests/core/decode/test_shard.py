@@ -84,7 +84,12 @@ def test_addresses_count_when_all_of_them_are_there_and_no_sooner(version: int) 
 
 
 @pytest.mark.parametrize(
-    "mac", [pytest.param(b"\x45\x00\xff\xff\x00\x01", id="4"), pytest.param(b"\x60\x00\x00\x00\xff\xff", id="6")]
+    "mac",
+    [
+        pytest.param(b"\x45\x00\xff\xff\x00\x01", id="4"),
+        pytest.param(b"\x60\x00\x00\x00\xff\xff", id="6"),
+        pytest.param(b"\x60\x00\x00\x00\x00\x20", id="6, with room for the length and not for the header"),
+    ],
 )
 def test_behind_labels_a_mac_address_that_begins_like_an_ip_header_is_none(mac: bytes) -> None:
     """The length tells a pseudowire from IP (RFC 4928 §3), as for the decoder: the addresses that count are those inside."""
