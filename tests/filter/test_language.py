@@ -158,6 +158,8 @@ def test_ipv6_addresses_are_compared_as_addresses_not_as_text() -> None:
         ("5a", "not in (5)", False),
         ("9" * 18, "> 5", True),
         ("9" * 19, "> 5", False),
+        ("1" + "0" * 18, "> 5", False),
+        ("1." + "0" * 19, "< 5", False),
         ("9" * 100_000, "> 5", False),
     ],
 )
