@@ -154,6 +154,7 @@ def test_a_task_from_afar_cannot_send_this_nodes_password_elsewhere(daemon: Daem
     assert daemon.call("status")["command_channels"][0]["warning"].startswith("commands need no signature")
 
 
+@pytest.mark.slow
 def test_events_tell_that_a_task_failed_and_why(
     broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,6 +98,7 @@ def test_odd_answers_cost_no_other_node_its_row(daemon: Callable[..., Daemon]) -
 
 
 @pytest.mark.kafka
+@pytest.mark.slow
 def test_forged_answers_are_put_aside_and_unsigned_ones_marked(
     daemon: Callable[..., Daemon], broker: Broker, tmp_path: Path
 ) -> None:

@@ -98,6 +98,7 @@ def test_two_daemons_with_one_name_are_noticed(
     assert f"note: {HOST}: several nodes have this name: " in done.stderr
 
 
+@pytest.mark.slow
 def test_a_daemon_that_was_restarted_is_no_other_node(
     broker: Broker, daemons: list[Daemon], topics: tuple[str, str, str]
 ) -> None:
