@@ -251,6 +251,7 @@ def metrics() -> str:
         reload_failures=0,
         log_lines_dropped=0,
         channels={"kafka": True},
+        namesakes={"kafka": 0},
         chore_failures={"": 0},
         scrapes_closed={"": 0},
     )
