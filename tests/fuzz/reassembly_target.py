@@ -36,7 +36,7 @@ def one_input(data: bytes) -> None:
         wanted = oracle.add(which & 7, Piece(offset, content, more, head))
         packet = bench.give(make(content, offset, more, identification=which & 3), timestamp=now)
         assert (packet and packet.payload) == wanted
-        assert bench.accounts.snapshot() == {name: oracle.counters[name] for name in bench.accounts.names}
+        assert bench.ends() == {name: oracle.counters[name] for name in bench.ends()}
 
 
 def seeds() -> list[bytes]:

@@ -218,3 +218,25 @@ def read(broker: Broker, topic: str, count: int) -> Sequence[Any]:
             found.append(message)
     consumer.close()
     return found
+
+
+def test_a_batch_that_is_read_keeps_its_memory_until_nobody_reads_it() -> None:
+    writer = BatchWriter(1_771_668_600_123)
+    writer.append(record_body(None, b"v" * 5000, []))
+    writer.finish()
+    with writer.records() as view:
+        with pytest.raises(BufferError, match="being read"):
+            writer.let_go()
+        assert len(view) == writer.size > 5000
+    writer.let_go()
+    assert writer.size == 0
+
+
+def test_the_places_of_records_are_those_that_there_are() -> None:
+    writer = BatchWriter(1_771_668_600_123)
+    for number in (7, 8, 9):
+        writer.append(record_body(None, b"v", []), number)
+    assert (writer.places(0, 3), writer.places(1, 2), writer.places(3, 0)) == ([7, 8, 9], [8, 9], [])
+    for start, count in ((0, 4), (2, 2), (3, 1), (-1, 1), (0, -1)):
+        with pytest.raises(IndexError):
+            writer.places(start, count)

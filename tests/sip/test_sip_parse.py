@@ -137,20 +137,51 @@ def test_a_party_has_a_uri_and_a_tag(value: str, uri: str, tag: str | None) -> N
         ("Contact: <sip:a@b>;;x", "empty parameter"),
         ("no colon here", "colon"),
         ("Contact: a b <sip:a@ b>", "blank"),
-        ("Contact: Bell, Alexander <sip:a@b>", None),
+        ("Contact: Bell, Alexander <sip:a@b>", "address without a scheme"),
     ],
 )
 def test_a_fault_of_syntax_is_refused_and_named(header: str, fault: str | None) -> None:
     raw = message("OPTIONS sip:a@b SIP/2.0", header)
     if fault is None:
+        assert otus_sip.parse(raw).malformed == []
         return
     with pytest.raises(ParseError, match=fault):
         otus_sip.parse(raw)
 
 
+@pytest.mark.parametrize(("hops", "good"), [("0", True), ("255", True), ("256", False), ("-1", False), ("x", False)])
+def test_max_forwards_has_a_range(hops: str, good: bool) -> None:
+    """RFC 3261 §20.22: 0 to 255."""
+    raw = message(max_forwards=f"Max-Forwards: {hops}")
+    if good:
+        assert otus_sip.parse(raw).malformed == []
+        return
+    with pytest.raises(ParseError, match="Max-Forwards out of range"):
+        otus_sip.parse(raw)
+
+
+@pytest.mark.parametrize(("length", "good"), [(1, True), (64, True), (65, False), (5000, False)])
+def test_a_method_has_a_length(length: int, good: bool) -> None:
+    method = "M" * length
+    raw = message(f"{method} sip:bob@example.com SIP/2.0")
+    if good:
+        assert otus_sip.parse(raw).method == method
+        return
+    with pytest.raises(ParseError, match="start line"):
+        otus_sip.parse(raw)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2**31 - 1])
+def test_a_cseq_number_is_below_two_to_the_31(number: int) -> None:
+    """RFC 3261 §8.1.1.5; what is above stands below."""
+    assert otus_sip.parse(message(cseq=f"{number} OPTIONS")).cseq == (number, "OPTIONS")
+
+
 @pytest.mark.parametrize(
     ("cseq", "fault"),
     [
+        ("2147483648 OPTIONS", "out of range"),
+        ("4294967295 OPTIONS", "out of range"),
         ("4294967296 OPTIONS", "out of range"),
         ("36893488147419103232 OPTIONS", "out of range"),
         ("1 INVITE", "not the request's"),

@@ -229,6 +229,17 @@ def test_transactions_and_forks_of_one_call_are_bounded() -> None:
     assert call.parser.calls == 1
 
 
+def test_a_call_with_ever_more_transactions_takes_no_more_memory() -> None:
+    """Whoever sends INVITEs of one Call-ID for ever, each another transaction, gets the place of sixteen."""
+    call = Call()
+    weights = []
+    for n in range(1, 400):
+        call.invite(offer(), n)
+        weights.append(call.parser.weight)
+    assert weights[15] < 2 * weights[7] + 1
+    assert max(weights[15:]) == weights[15]
+
+
 def test_the_least_recently_touched_call_goes_first() -> None:
     call = Call(max_sessions=2)
     call.invite(offer(4000), call_id="a")

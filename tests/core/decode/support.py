@@ -33,12 +33,16 @@ class Bench:
         packet = self.decoder.decode_one(frame, **about)
         self.frames += 1
         self.units += packet is not None
-        assert self.frames == self.units + sum(self.accounts.snapshot().values())
+        assert self.frames == self.units + sum(self.ends().values())
         return packet
+
+    def ends(self) -> dict[str, int]:
+        """Give the counters in which frames end or wait; what is hidden in them is counted beside that."""
+        return {name: n for name, n in self.accounts.snapshot().items() if not name.startswith("hidden{")}
 
     def counted(self) -> dict[str, int]:
         """Give the counters that are not 0, by their short names."""
-        counters = self.accounts.snapshot()
+        counters = self.ends()
         return {name.removeprefix("dropped{").removesuffix("}"): n for name, n in counters.items() if n}
 
 

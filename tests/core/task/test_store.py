@@ -99,6 +99,23 @@ def test_a_damaged_file_is_set_aside_and_the_others_come_back(store: TaskStore, 
     assert store.set_aside == ["a.json"]
 
 
+@pytest.mark.parametrize("content", [b"{", b"[" * 100_000, None], ids=["torn", "deep", "a symbolic link"])
+def test_a_damaged_file_of_the_history_is_set_aside_and_the_others_are_told(
+    store: TaskStore, content: bytes | None
+) -> None:
+    for ended_ns in (10, 20):
+        store.save(task())
+        store.finish(task(state="stopped", ended_ns=ended_ns))
+    damaged = store.finished / "a.15.json"
+    if content is None:
+        damaged.symlink_to(store.finished / "a.10.json")
+    else:
+        damaged.write_bytes(content)
+    assert [t.ended_ns for t in store.history()] == [20, 10]
+    assert store.set_aside == ["a.15.json"]
+    assert not damaged.exists() and (store.finished / "a.15.json.corrupt").is_symlink() == (content is None)
+
+
 def test_a_file_of_a_newer_version_stays_and_is_told_of(store: TaskStore) -> None:
     content = json.dumps({**GOOD, "version": VERSION + 1}).encode()
     (store.folder / "a.json").write_bytes(content)
