@@ -119,6 +119,7 @@ BEYOND = {
     "otus_core/observe/metrics_server.py:HEADER_LINES_MAX": "answered with 431, and counted: `too_large`",
     "otus_core/observe/places.py:PLACES": "whoever holds most gives one back: `gave_way`, or none is given: `too_many`",
     "otus_core/observe/places.py:THREADS_MAX": "closed unread: `too_many`",
+    "otus_core/observe/places.py:PEER_MAX": "closed unread: `too_many`",
     "otus_core/observe/places.py:HEADERS_WITHIN_S": "closed: `too_slow`",
     "otus_core/observe/places.py:EXCHANGE_WITHIN_S": "closed: `too_slow`",
     "otus_core/observe/repeats.py:KINDS_MAX": "told in one line",

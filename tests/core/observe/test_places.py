@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from otus_core.observe.places import PLACES, THREADS_MAX, Places, peer_of
+from otus_core.observe.places import PEER_MAX, PLACES, THREADS_MAX, Places, peer_of
 
 
 class Crowd:
@@ -72,10 +72,21 @@ def test_a_request_that_is_being_answered_is_not_given_up_for_its_own_peer(crowd
     assert not places.request_came(answered[0])
 
 
+def test_a_request_that_has_come_and_was_not_read_yet_is_not_given_up_for_its_own_peer(crowd: Crowd) -> None:
+    places = Places()
+    (scraper,) = take(places, crowd, "192.0.2.1")
+    crowd.ends[scraper].sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+    greedy = take(places, crowd, "192.0.2.1", 2 * PLACES - 1)
+    assert not crowd.is_cut(scraper)
+    assert crowd.is_cut(greedy[0])
+
+
 def test_threads_that_have_not_seen_their_end_are_bounded(crowd: Crowd) -> None:
     places = Places()
-    assert len(take(places, crowd, "192.0.2.1", 3 * THREADS_MAX)) == THREADS_MAX
-    assert places.refused["gave_way"] == THREADS_MAX - PLACES
+    assert len(take(places, crowd, "192.0.2.1", 3 * THREADS_MAX)) == PEER_MAX
+    assert places.refused["gave_way"] == PEER_MAX - PLACES
+    assert len(take(places, crowd, "192.0.2.9", 1)) == 1  # they leave room for others
+    assert len(take(places, crowd, "192.0.2.8", THREADS_MAX)) == THREADS_MAX - PEER_MAX - 1
 
 
 @pytest.mark.parametrize(

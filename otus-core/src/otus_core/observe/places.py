@@ -11,6 +11,7 @@ import contextlib
 import ipaddress
 import math
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
@@ -20,13 +21,17 @@ import attrs
 
 PLACES = 16
 """Connections that are served at once: each takes a descriptor and a thread of the daemon."""
-THREADS_MAX = 2 * PLACES
+THREADS_MAX = 4 * PLACES
 """Connections altogether: those that were shut down last until their threads have seen it."""
+PEER_MAX = 3 * PLACES
+"""Of one peer: on a busy machine whoever comes again at once has more that were shut down than places."""
 HEADERS_WITHIN_S = 5.0
 """Time for a request to come whole, from the connection's begin."""
 EXCHANGE_WITHIN_S = 10.0
 """Time for request and answer together, from the connection's begin."""
 REASONS = ("too_many", "gave_way", "too_slow", "too_large", "unauthorized")
+LOOKED_AT = 2048
+"""Bytes of a request that has not been read; Prometheus sends some 400."""
 NETWORK_V6 = 64
 """One customer has a network of so many bits at least (RFC 6177 §2), and all its addresses."""
 
@@ -69,7 +74,9 @@ class Places:
         with self._lock:
             live = [held for held in self._held.values() if not held.is_cut]
             gives_way = self._who_gives_way(peer) if len(live) >= PLACES else None
-            if len(self._held) >= THREADS_MAX or (len(live) >= PLACES and gives_way is None):
+            of_peer = sum(held.peer == peer for held in self._held.values())
+            is_full = len(self._held) >= THREADS_MAX or of_peer >= PEER_MAX
+            if is_full or (len(live) >= PLACES and gives_way is None):
                 self._refused["too_many"] += 1
                 return False
             if gives_way is not None:
@@ -86,11 +93,13 @@ class Places:
         shares = Counter(held.peer for held in live.values())
         shares[newcomer] += 1
         most = max(shares.values())
-        greedy = [request for request, held in live.items() if shares[held.peer] == most]
-        greedy.sort(key=lambda request: (live[request].answered, live[request].begun))
-        if not greedy or (live[greedy[0]].answered and shares[newcomer] == most):
-            return None
-        return greedy[0]
+        greedy = sorted(
+            (held.answered or _is_here(request), held.begun, number, request)
+            for number, (request, held) in enumerate(live.items())
+            if shares[held.peer] == most
+        )
+        came, _, _, oldest = greedy[0]
+        return None if came and shares[newcomer] == most else oldest
 
     def request_came(self, request: socket.socket) -> bool:
         """Give a connection the rest of its time; False when it has been cut, which its reader sees as the request's end."""
@@ -119,6 +128,16 @@ class Places:
         """Take a place back, before its socket is closed."""
         with self._lock:
             self._held.pop(request, None)
+
+
+def _is_here(request: socket.socket) -> bool:
+    """Whether a request has come whole, although its thread, of which a busy machine has many, has yet to read it."""
+    if isinstance(request, ssl.SSLSocket):
+        return False
+    try:
+        return b"\r\n\r\n" in request.recv(LOOKED_AT, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except OSError:
+        return False
 
 
 def peer_of(address: str) -> str:
