@@ -133,6 +133,7 @@ def test_a_scraper_is_served_while_a_greedy_client_comes_again_for_ever(node: No
             assert served or address == "127.0.0.1"
             wait(lambda: scraped(node), what="a scrape all the same")
         assert threads(node.pid) < THREADS_MAX
+    wait(lambda: scraped(node), what="a scrape after the greedy one")
     assert node.metrics()[CLOSED, (("reason", "gave_way"),)] > 0
     assert noise(node) == []
 
