@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,18 @@ def sources() -> list[Path]:
 def test_no_file_is_too_long() -> None:
     lengths = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in sources()}
     assert {name: lines for name, lines in lengths.items() if lines > LINES_MAX} == {}
+
+
+def test_lines_of_compiled_modules_are_no_longer_than_those_of_others() -> None:
+    """The linter sees Python alone."""
+    width = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["line-length"]
+    longer = [
+        f"{path.relative_to(ROOT)}:{n}"
+        for path in sorted([*ROOT.glob("otus-*/src/**/*.p[yx][xd]"), *ROOT.glob("tests/**/*.pyx")])
+        for n, line in enumerate(path.read_text().splitlines(), 1)
+        if len(line) > width
+    ]
+    assert longer == []
 
 
 def test_no_module_has_a_name_that_says_nothing() -> None:

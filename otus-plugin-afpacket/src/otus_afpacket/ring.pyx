@@ -1,10 +1,11 @@
 """Walks the ring that the kernel fills: TPACKET_V3, linux/if_packet.h and Documentation/networking/packet_mmap.rst.
 
-A block belongs to the kernel until it is full or its time is over, and to us until we give it back. One block is one batch; nothing is copied. The VLAN tag
-that was taken out of a frame, and the head of a cooked frame, are written into the room that the kernel leaves in front of each frame.
+A block belongs to the kernel until it is full or its time is over, and to us until we give it back. One block is one
+batch; nothing is copied. The VLAN tag that was taken out of a frame, and the head of a cooked frame, are written into
+the room that the kernel leaves in front of each frame.
 
-The first 24 bytes of each block are ours: its sequence number, how many frames had been given before it, and, in the first block, how many of the ring were
-only counted. Whoever maps the ring after this process died goes on from there.
+The first 24 bytes of each block are ours: its sequence number, how many frames had been given before it, and, in the
+first block, how many of the ring were only counted. Whoever maps the ring after this process died goes on from there.
 """
 
 import mmap
@@ -101,10 +102,13 @@ assert sizeof(FrameRecord) == struct.calcsize(FRAME_INDEX_FORMAT)
 
 @cython.final
 cdef class Ring:
-    """One socket's ring. ``given`` counts the frames given and ``excluded`` those of Otus's own connections, both with what earlier processes counted.
+    """One socket's ring.
 
-    ``cooked``: the frames come without a link layer, and get the 16 bytes of LINKTYPE_LINUX_SLL instead. Raises OSError when the descriptor has no ring
-    of this size. The mapping lives as long as a batch that was given.
+    ``given`` counts the frames given and ``excluded`` those of Otus's own connections, both with what earlier processes
+    counted.
+
+    ``cooked``: the frames come without a link layer, and get the 16 bytes of LINKTYPE_LINUX_SLL instead. Raises OSError
+    when the descriptor has no ring of this size. The mapping lives as long as a batch that was given.
     """
 
     cdef readonly uint64_t given
@@ -156,7 +160,9 @@ cdef class Ring:
         return <tpacket_block_desc *>(self.base + i * self.block_size)
 
     cdef uint32_t _first(self) noexcept nogil:
-        """Find the oldest block that is ours, or else the one that the kernel is filling, which is the one it opened last."""
+        """Find the oldest block that is ours, or else the one that the kernel is filling, which is the one it opened
+        last.
+        """
         cdef uint32_t i
         cdef uint32_t found = 0
         cdef uint64_t best = 0
@@ -173,7 +179,9 @@ cdef class Ring:
         return found
 
     def read(self):
-        """Give the block that was given before back to the kernel, and the frames of the next one: ``None`` when there is none yet."""
+        """Give the block that was given before back to the kernel, and the frames of the next one: ``None`` when there
+        is none yet.
+        """
         cdef tpacket_block_desc *block
         cdef Py_ssize_t n
         self.give_back()
@@ -270,7 +278,9 @@ cdef class Ring:
         self._grow(frame, TAG)
 
     cdef void _cook(self, tpacket3_hdr *frame, sockaddr_ll *link) noexcept nogil:
-        """Write the head of LINKTYPE_LINUX_SLL (www.tcpdump.org/linktypes), and behind it the tag where there was one."""
+        """Write the head of LINKTYPE_LINUX_SLL (www.tcpdump.org/linktypes), and behind it the tag where
+        there was one.
+        """
         cdef uint16_t head[10]
         cdef uint16_t size = SLL_SIZE
         if frame.tp_mac < HEADER_SIZE + SLL_SIZE + TAG:

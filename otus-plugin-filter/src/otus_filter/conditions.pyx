@@ -1,7 +1,8 @@
 # cython: auto_pickle=False
 """What is asked of each message: a tree of conditions, each one C call.
 
-A condition that compares is false where an operand is ``None``. Conditions lie inside each other as deep as the grammar allows, which bounds the recursion.
+A condition that compares is false where an operand is ``None``. Conditions lie inside each other as deep as the grammar
+allows, which bounds the recursion.
 """
 
 cimport cython

@@ -1,8 +1,8 @@
 # cython: auto_pickle=False
 """What a condition compares: values of a message.
 
-An operand gives a text, a number, or an address as its packed bytes; ``None`` where the message has no such thing. Which label or field it reads is data: the argument of ``label``, or the key
-of a closed set of attributes.
+An operand gives a text, a number, or an address as its packed bytes; ``None`` where the message has no such thing.
+Which label or field it reads is data: the argument of ``label``, or the key of a closed set of attributes.
 """
 
 from ipaddress import ip_address
@@ -18,7 +18,8 @@ from otus_core.inline.layouts cimport Flow
 from otus_filter.tokens import DIGITS_MAX
 
 cdef enum:
-    ADDRESS_MAX = 45  # characters of the longest IP address as text: RFC 4291 §2.2, the form with an embedded IPv4 address
+    # Characters of the longest IP address as text: RFC 4291 §2.2, the form with an embedded IPv4 address
+    ADDRESS_MAX = 45
 
 cdef enum Kind:
     TEXT
@@ -110,7 +111,9 @@ cdef class AddressText(Operand):
 
 @cython.final
 cdef class PackedAddress(Operand):
-    """One of the output's addresses, out of its packed flow key: an ``ipaddress`` object gives its value only to Python code."""
+    """One of the output's addresses, out of its packed flow key: an ``ipaddress`` object gives its value only to Python
+    code.
+    """
 
     cdef bint of_source
 

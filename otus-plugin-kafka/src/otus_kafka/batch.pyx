@@ -1,6 +1,8 @@
-"""The records of one batch, as Kafka's message format 2 has them behind the batch's header (section "Record" of its documentation).
+"""The records of one batch, as Kafka's message format 2 has them behind the batch's header (section "Record" of its
+documentation).
 
-In: the bodies of records, put together with the functions of the ``.pxd``. Out: one buffer that holds all of them. Lengths are zigzag varints.
+In: the bodies of records, put together with the functions of the ``.pxd``. Out: one buffer that holds all of them.
+Lengths are zigzag varints.
 """
 
 cimport cython
@@ -13,7 +15,8 @@ from otus_core.inline.writer cimport raw, release, written
 
 cdef enum:
     FIRST_ROOM = 4096
-    LARGE = 1 << 16             # from here on memory grows fourfold (what is not touched takes none), and is kept for the next batch
+    # From here on memory grows fourfold (what is not touched takes none), and is kept for the next batch
+    LARGE = 1 << 16
     SPARES = 4
     SPARE_MAX = 1 << 22
 
@@ -26,7 +29,9 @@ cdef Writer _spares[SPARES]
 
 
 cdef int fit(Writer *out, Py_ssize_t n) except -1:
-    """Make room for n more bytes in a large buffer; memory fresh from the system costs a fault a page, so that large memory is used again."""
+    """Make room for n more bytes in a large buffer; memory fresh from the system costs a fault a page, so that large
+    memory is used again.
+    """
     cdef Py_ssize_t size = out.end - out.start
     cdef Py_ssize_t used = written(out)
     cdef void *grown
@@ -99,8 +104,9 @@ def record_body(bytes key, bytes value, headers):
 
 @cython.final
 cdef class BatchWriter:
-    """Takes the bodies of records until somebody thinks that they are enough. ``shares`` says how many in a row belong to which owner, and
-    ``places`` which of that owner's messages they are.
+    """Takes the bodies of records until somebody thinks that they are enough.
+
+    ``shares`` says how many in a row belong to which owner, and ``places`` which of that owner's messages they are.
 
     Records bear the time of the batch, which is at most a flush interval off.
     """

@@ -1,7 +1,8 @@
 """From outputs to the bodies of Kafka's records: key, value, headers, and which partition each belongs to.
 
-In: outputs, and the lanes of their topic. Out: records in the ``BatchWriter`` of each lane (``batch``). A body is put together in one place that is used again, and is then
-copied behind its head. Everything about addresses is printed anew for each message: in C that takes less than to look a flow up.
+In: outputs, and the lanes of their topic. Out: records in the ``BatchWriter`` of each lane (``batch``). A body is put
+together in one place that is used again, and is then copied behind its head. Everything about addresses is printed anew
+for each message: in C that takes less than to look a flow up.
 """
 
 import time
@@ -163,8 +164,10 @@ cdef int _partition_key(Writer *body, Ends *ends, bytes call, bint by_flow) exce
 cdef int _address_headers(Writer *body, Ends *ends) except -1:
     _text_header(body, b"src_ip", 6, ends.src.text, ends.src.address_len)
     _text_header(body, b"dst_ip", 6, ends.dst.text, ends.dst.address_len)
-    _text_header(body, b"src_port", 8, ends.src.text + ends.src.address_len + 1, ends.src.len - ends.src.address_len - 1)
-    return _text_header(body, b"dst_port", 8, ends.dst.text + ends.dst.address_len + 1, ends.dst.len - ends.dst.address_len - 1)
+    _text_header(body, b"src_port", 8, ends.src.text + ends.src.address_len + 1,
+                 ends.src.len - ends.src.address_len - 1)
+    return _text_header(body, b"dst_port", 8, ends.dst.text + ends.dst.address_len + 1,
+                        ends.dst.len - ends.dst.address_len - 1)
 
 
 cdef int _text_header(Writer *body, const char *name, Py_ssize_t name_len, const char *text, Py_ssize_t n) except -1:
@@ -206,7 +209,10 @@ cdef class Encoder:
         give_back(&self.body)
 
     def place(self, batch, lanes, ticket, places):
-        """Encode each output and add it to a lane; ``places`` are their numbers in the ticket. One that cannot be encoded, or is too large, is settled at once."""
+        """Encode each output and add it to a lane; ``places`` are their numbers in the ticket.
+
+        One that cannot be encoded, or is too large, is settled at once.
+        """
         cdef int64_t now_ms = <int64_t>(time.time() * 1000)
         cdef list all_lanes = lanes.lanes
         cdef list writers = [lane.writer for lane in all_lanes]
@@ -227,7 +233,11 @@ cdef class Encoder:
                 ticket.fail("too_large", (place,))
                 continue
             writer = writers[at]
-            if writer is None or written(&writer.out) + written(&self.body) + RECORD_HEAD > limit or writer.count >= RECORDS_IN_BATCH:
+            if (
+                writer is None
+                or written(&writer.out) + written(&self.body) + RECORD_HEAD > limit
+                or writer.count >= RECORDS_IN_BATCH
+            ):
                 writer = writers[at] = all_lanes[at].next_writer(now_ms)
             if writer.owner is not ticket:
                 writer.give_to(ticket)
@@ -239,7 +249,8 @@ cdef class Encoder:
             lane.poke()
 
     cdef Py_ssize_t encode(self, object output, Py_ssize_t count, Py_ssize_t lane) except -1:
-        """Write the body of one output's record, and give which of ``count`` lanes is its own; with ``lane`` ≥ 0 that one is.
+        """Write the body of one output's record, and give which of ``count`` lanes is its own; with ``lane`` ≥ 0 that
+        one is.
 
         All that may be foreign code is called before anything is written.
         """

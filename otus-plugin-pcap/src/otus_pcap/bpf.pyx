@@ -1,6 +1,8 @@
-"""Runs classic BPF programs over frames of a file: the machine of McCanne and Jacobson's paper, as linux/filter.h numbers it.
+"""Runs classic BPF programs over frames of a file: the machine of McCanne and Jacobson's paper, as linux/filter.h
+numbers it.
 
-A program is checked when it is loaded: jumps lead forward and stay inside, so every run ends; loads outside the frame end it with 0, reject.
+A program is checked when it is loaded: jumps lead forward and stay inside, so every run ends; loads outside the frame
+end it with 0, reject.
 """
 
 cimport cython
@@ -61,15 +63,20 @@ cdef enum Code:
     RET_A = 0x16
 
 cdef frozenset _KNOWN = frozenset((
-    LD_W_ABS, LD_H_ABS, LD_B_ABS, LD_W_IND, LD_H_IND, LD_B_IND, LD_LEN, LDX_LEN, LDX_MSH, LD_IMM, LDX_IMM, LD_MEM, LDX_MEM, ST, STX,
-    JA, JEQ_K, JGT_K, JGE_K, JSET_K, JEQ_X, JGT_X, JGE_X, JSET_X, ADD_K, SUB_K, MUL_K, DIV_K, OR_K, AND_K, LSH_K, RSH_K, NEG, MOD_K, XOR_K,
+    LD_W_ABS, LD_H_ABS, LD_B_ABS, LD_W_IND, LD_H_IND, LD_B_IND, LD_LEN, LDX_LEN, LDX_MSH, LD_IMM, LDX_IMM, LD_MEM,
+    LDX_MEM, ST, STX,
+    JA, JEQ_K, JGT_K, JGE_K, JSET_K, JEQ_X, JGT_X, JGE_X, JSET_X, ADD_K, SUB_K, MUL_K, DIV_K, OR_K, AND_K, LSH_K, RSH_K,
+    NEG, MOD_K, XOR_K,
     ADD_X, SUB_X, MUL_X, DIV_X, OR_X, AND_X, LSH_X, RSH_X, MOD_X, XOR_X, TAX, TXA, RET_K, RET_A,
 ))
 
 
 @cython.final
 cdef class Program:
-    """A checked program, from packed ``struct sock_filter``s as ``otus_core.compile_bpf`` gives them. Raises ValueError."""
+    """A checked program, from packed ``struct sock_filter``s as ``otus_core.compile_bpf`` gives them.
+
+    Raises ValueError.
+    """
 
     def __init__(self, bytes packed not None):
         self._count = len(packed) // <Py_ssize_t>sizeof(Instruction)
@@ -132,7 +139,8 @@ cdef class Program:
             if code == LD_W_ABS:
                 if k > size or size - k < 4:
                     return 0
-                a = (<uint32_t>frame[k] << 24) | (<uint32_t>frame[k + 1] << 16) | (<uint32_t>frame[k + 2] << 8) | frame[k + 3]
+                a = (<uint32_t>frame[k] << 24) | (<uint32_t>frame[k + 1] << 16)
+                a |= (<uint32_t>frame[k + 2] << 8) | frame[k + 3]
             elif code == LD_H_ABS:
                 if k > size or size - k < 2:
                     return 0

@@ -1,6 +1,7 @@
 """The window on a stream of bytes through which records are taken: one buffer, filled again and again.
 
-``room`` gives the memory to read into, ``filled`` says how much came. What a batch points into stays as it is until the next ``room``.
+``room`` gives the memory to read into, ``filled`` says how much came. What a batch points into stays as it is until the
+next ``room``.
 """
 
 cimport cython
@@ -10,7 +11,9 @@ from libc.string cimport memcpy, memmove
 
 @cython.final
 cdef class Chunk:
-    """A buffer of ``size`` bytes that grows only for a record that does not fit; ``start`` to ``end`` is what has been read and not taken."""
+    """A buffer of ``size`` bytes that grows only for a record that does not fit; ``start`` to ``end`` is what has been
+    read and not taken.
+    """
 
     def __init__(self, Py_ssize_t size):
         self.fill = size

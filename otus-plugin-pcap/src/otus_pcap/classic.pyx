@@ -17,14 +17,16 @@ from libc.string cimport memcpy
 cdef enum:
     HEADER_SIZE = 24
     RECORD_SIZE = 16
-    MODIFIED_RECORD_SIZE = 24   # Kuznetzov's patched libpcap, in Red Hat Linux 6: interface, protocol and packet type follow
+    # Kuznetzov's patched libpcap, in Red Hat Linux 6: interface, protocol and packet type follow
+    MODIFIED_RECORD_SIZE = 24
 
 cdef uint32_t MAGIC_MICRO = 0xA1B2C3D4
 cdef uint32_t MAGIC_NANO = 0xA1B23C4D
 cdef uint32_t MAGIC_MODIFIED = 0xA1B2CD34
 MAGICS = {MAGIC_MICRO, MAGIC_NANO, MAGIC_MODIFIED}
 
-# Lengths came in the other order before version 2.3, in 2.3 sometimes, and in 543.0, which DG/UX wrote (libpcap, sf-pcap.c).
+# Lengths came in the other order before version 2.3, in 2.3 sometimes, and in 543.0, which DG/UX wrote (libpcap,
+# sf-pcap.c).
 cdef enum:
     IN_ORDER = 0
     PERHAPS_SWAPPED = 1
@@ -85,10 +87,15 @@ cdef class PcapWalker:
         if major < 2:
             self.fault = (f"pcap version {major}.{minor} is not supported", chunk.offset + 4)
             return False
-        self._lengths = SWAPPED if major == 543 or (major == 2 and minor < 3) else PERHAPS_SWAPPED if major == 2 and minor == 3 else IN_ORDER
+        self._lengths = IN_ORDER
+        if major == 543 or (major == 2 and minor < 3):
+            self._lengths = SWAPPED
+        elif major == 2 and minor == 3:
+            self._lengths = PERHAPS_SWAPPED
         self._fraction_ns = 1 if magic == MAGIC_NANO else 1000
         self._record_size = MODIFIED_RECORD_SIZE if magic == MAGIC_MODIFIED else RECORD_SIZE
-        # The upper half tells of a frame check sequence and is reserved (draft-ietf-opsawg-pcap §4); the decoder cuts frames by the IP length.
+        # The upper half tells of a frame check sequence and is reserved (draft-ietf-opsawg-pcap §4); the decoder cuts
+        # frames by the IP length.
         self.link_type = chunk.u32(at + 20, self._foreign) & 0xFFFF
         try:
             self._selection.check(<uint16_t>self.link_type)
@@ -126,7 +133,8 @@ cdef class PcapWalker:
             if end - at - header < <Py_ssize_t>size:
                 chunk.needed = header + size
                 break
-            selection.add(at + header, size, wire_size, <int64_t>words[0] * SECOND_NS + <int64_t>words[1] * self._fraction_ns,
+            selection.add(at + header, size, wire_size,
+                          <int64_t>words[0] * SECOND_NS + <int64_t>words[1] * self._fraction_ns,
                           0, <uint16_t>self.link_type)
             at += header + size
         chunk.start = at

@@ -1,6 +1,7 @@
 """Walks the blocks of a pcapng file: sections with their interfaces, and frames that name the interface that saw them.
 
-The format is draft-ietf-opsawg-pcapng. In: a chunk. Out: frames in the selection, or a fault with its place. Blocks of other types are skipped.
+The format is draft-ietf-opsawg-pcapng. In: a chunk. Out: frames in the selection, or a fault with its place. Blocks of
+other types are skipped.
 """
 
 from otus_core import BpfInvalid
@@ -118,7 +119,8 @@ cdef class PcapngWalker:
             return self._damaged("the file does not begin with a section header", 0)
         size = load32(block + 4, self._foreign)
         if size < BLOCK_MIN or size > BLOCK_MAX or size & 3:
-            return self._damaged(f"a block claims a length of {size}, which is not a multiple of 4 from {BLOCK_MIN} to {BLOCK_MAX}", 4)
+            return self._damaged(
+                f"a block claims a length of {size}, which is not a multiple of 4 from {BLOCK_MIN} to {BLOCK_MAX}", 4)
         if left < <Py_ssize_t>size:
             chunk.needed = size
             return False
@@ -217,7 +219,8 @@ cdef class PcapngWalker:
         """Give an interface of this section, or set the fault."""
         if self._interface is None or number != self._number:
             if number >= <uint32_t>len(self._interfaces):
-                self._damaged(f"a packet names interface {number}, and the section describes {len(self._interfaces)}", 8)
+                self._damaged(f"a packet names interface {number}, and the section describes {len(self._interfaces)}",
+                              8)
                 return None
             self._interface = self._interfaces[number]
             self._number = number
@@ -233,7 +236,8 @@ cdef class PcapngWalker:
             return self._damaged(f"a packet block claims {capture_len} bytes, more than {FRAME_MAX}", header - 8)
         if capture_len > size - header - 4:
             return self._damaged(f"a packet block of {size} bytes claims a packet of {capture_len}", header - 8)
-        self._selection.add(at + header, capture_len, orig_len, interface.ns((<uint64_t>high << 32) | low), <int32_t>number,
+        self._selection.add(at + header, capture_len, orig_len, interface.ns((<uint64_t>high << 32) | low),
+                            <int32_t>number,
                             interface.link_type)
         return True
 
@@ -242,7 +246,8 @@ cdef class PcapngWalker:
         cdef bint foreign = self._foreign
         if size < 32:
             return self._damaged(f"a packet block of {size} bytes is too short", 4)
-        return self._frame(at, size, 28, load32(block + 8, foreign), load32(block + 12, foreign), load32(block + 16, foreign),
+        return self._frame(at, size, 28, load32(block + 8, foreign), load32(block + 12, foreign),
+                           load32(block + 16, foreign),
                            load32(block + 20, foreign), load32(block + 24, foreign))
 
     cdef bint _obsolete(self, Py_ssize_t at, uint32_t size) except -1:
@@ -251,10 +256,13 @@ cdef class PcapngWalker:
         if size < 32:
             return self._damaged(f"a packet block of {size} bytes is too short", 4)
         return self._frame(at, size, 28, chunk.u16(at + 8, self._foreign), chunk.u32(at + 12, self._foreign),
-                           chunk.u32(at + 16, self._foreign), chunk.u32(at + 20, self._foreign), chunk.u32(at + 24, self._foreign))
+                           chunk.u32(at + 16, self._foreign), chunk.u32(at + 20, self._foreign),
+                           chunk.u32(at + 24, self._foreign))
 
     cdef bint _simple(self, Py_ssize_t at, uint32_t size) except -1:
-        """Read a packet block without time or interface: it is of the first one, cut to its snap length (draft §4.4)."""
+        """Read a packet block without time or interface: it is of the first one, cut to its snap length
+        (draft §4.4).
+        """
         cdef uint32_t orig_len
         cdef uint32_t capture_len
         cdef Interface interface
@@ -273,7 +281,10 @@ cdef class PcapngWalker:
 
 
 cdef uint64_t _units(uint8_t resolution) noexcept:
-    """Give the units in a second of an if_tsresol: a power of 10, or with the top bit of 2. Beyond 64 bits it is the largest there is."""
+    """Give the units in a second of an if_tsresol: a power of 10, or with the top bit of 2.
+
+    Beyond 64 bits it is the largest there is.
+    """
     cdef uint64_t units = 1
     cdef int exponent = resolution & 0x7F
     if resolution & 0x80:

@@ -16,7 +16,8 @@ cdef class Selection:
 
     cdef int check(self, uint16_t link_type) except -1
     cdef bint full(self) noexcept
-    cdef void add(self, uint64_t offset, uint32_t capture_len, uint32_t orig_len, int64_t timestamp, int32_t interface_index,
+    cdef void add(self, uint64_t offset, uint32_t capture_len, uint32_t orig_len, int64_t timestamp,
+                  int32_t interface_index,
                   uint16_t link_type) noexcept
     cdef Program _program(self, uint16_t link_type)
     cdef int _filter(self, Chunk chunk) except -1

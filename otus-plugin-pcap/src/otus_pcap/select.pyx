@@ -73,7 +73,8 @@ cdef class Selection:
     cdef bint full(self) noexcept:
         return self.count >= RECORDS_MAX
 
-    cdef void add(self, uint64_t offset, uint32_t capture_len, uint32_t orig_len, int64_t timestamp, int32_t interface_index,
+    cdef void add(self, uint64_t offset, uint32_t capture_len, uint32_t orig_len, int64_t timestamp,
+                  int32_t interface_index,
                   uint16_t link_type) noexcept:
         """Take a frame into the index. The walker has asked ``full`` before."""
         cdef FrameRecord *record

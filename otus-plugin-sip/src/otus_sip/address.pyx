@@ -28,7 +28,10 @@ cdef inline Py_ssize_t _quoted_end(const uint8_t *text, Py_ssize_t at, Py_ssize_
 
 
 cdef void read_address(const uint8_t *text, Py_ssize_t size, Address *found) noexcept nogil:
-    """Take one address apart: ``"Display" <uri>;parameters`` or ``uri;parameters``. A faulty display name costs neither URI nor parameters."""
+    """Take one address apart: ``"Display" <uri>;parameters`` or ``uri;parameters``.
+
+    A faulty display name costs neither URI nor parameters.
+    """
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t end
     found.display = NULL
@@ -72,8 +75,12 @@ cdef void read_address(const uint8_t *text, Py_ssize_t size, Address *found) noe
         _plain_address(text, at, end, size, found)
 
 
-cdef void _after_faulty_name(const uint8_t *text, Py_ssize_t start, Py_ssize_t at, Py_ssize_t size, Address *found) noexcept nogil:
-    """Go on with the next bracket behind a display name that begins at ``start`` and is none; all before the bracket is shown as it is written."""
+cdef void _after_faulty_name(
+    const uint8_t *text, Py_ssize_t start, Py_ssize_t at, Py_ssize_t size, Address *found
+) noexcept nogil:
+    """Go on with the next bracket behind a display name that begins at ``start`` and is none; all before the bracket is
+    shown as it is written.
+    """
     cdef const uint8_t *bracket = <const uint8_t *>memchr(text + at, c"<", size - at) if at < size else NULL
     if bracket == NULL:
         return
@@ -84,7 +91,10 @@ cdef void _after_faulty_name(const uint8_t *text, Py_ssize_t start, Py_ssize_t a
 
 
 cdef void _bracketed(const uint8_t *text, Py_ssize_t at, Py_ssize_t size, Address *found) noexcept nogil:
-    """Take ``uri>;parameters``. Where a bracket stands in the brackets the URI is in the innermost: ``<"Display" <uri>>``."""
+    """Take ``uri>;parameters``.
+
+    Where a bracket stands in the brackets the URI is in the innermost: ``<"Display" <uri>>``.
+    """
     cdef const uint8_t *bracket = <const uint8_t *>memchr(text + at, c">", size - at)
     cdef const uint8_t *inner
     cdef Py_ssize_t end
@@ -106,7 +116,9 @@ cdef void _bracketed(const uint8_t *text, Py_ssize_t at, Py_ssize_t size, Addres
     _set_parameters(text, end, size, found)
 
 
-cdef void _plain_address(const uint8_t *text, Py_ssize_t at, Py_ssize_t end, Py_ssize_t size, Address *found) noexcept nogil:
+cdef void _plain_address(
+    const uint8_t *text, Py_ssize_t at, Py_ssize_t end, Py_ssize_t size, Address *found
+) noexcept nogil:
     """An address without brackets: what follows the first ``;`` belongs to the header (RFC 3261 §20.10)."""
     found.uri = text + at
     found.uri_len = _trimmed(text + at, end - at)
@@ -142,7 +154,13 @@ cdef bint find_parameter(const uint8_t *text, Py_ssize_t size, const char *name,
     cdef Py_ssize_t end
     start = name_len + 2
     # Nearly always it is the first one, written without blanks.
-    if size > start and text[0] == c";" and text[start - 1] == c"=" and text[start] > 32 and memcmp(text + 1, name, name_len) == 0:
+    if (
+        size > start
+        and text[0] == c";"
+        and text[start - 1] == c"="
+        and text[start] > 32
+        and memcmp(text + 1, name, name_len) == 0
+    ):
         value[0] = text + start
         value_len[0] = _value_end(text, start, size) - start
         return True

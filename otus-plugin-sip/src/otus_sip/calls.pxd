@@ -4,7 +4,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 cdef enum:
     OFFERS_MAX = 16         # transactions of one call under way; a proxy that forks has one a branch
     PAIRS_MAX = 32          # forks and hops of one call whose flows are kept
-    ITEMS_INSIDE = 2        # offers and pairs that are in the call itself; a plain call has one of each, one through a proxy two
+    # Offers and pairs that are in the call itself; a plain call has one of each, one through a proxy two
+    ITEMS_INSIDE = 2
     ID_INSIDE = 64          # bytes of a Call-ID that are in the call itself, beside its hash
 
 

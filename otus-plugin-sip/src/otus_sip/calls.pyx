@@ -1,6 +1,7 @@
 """The calls under way, by Call-ID: a hash table that also knows which call was touched longest ago.
 
-A call is one object with its first offers and pairs in it, so that few cache lines are fetched for it. The table owns its calls, and knows how much memory they take altogether.
+A call is one object with its first offers and pairs in it, so that few cache lines are fetched for it. The table owns
+its calls, and knows how much memory they take altogether.
 """
 
 import os
@@ -117,7 +118,11 @@ cdef class Calls:
         cdef Call call
         while at != NULL:
             call = <Call>at
-            if call.hashed == hashed and call.id_len == size and memcmp(call.id_start, call_id, min(size, ID_INSIDE)) == 0:
+            if (
+                call.hashed == hashed
+                and call.id_len == size
+                and memcmp(call.id_start, call_id, min(size, ID_INSIDE)) == 0
+            ):
                 if size <= ID_INSIDE or memcmp(PyBytes_AS_STRING(call.call_id), call_id, size) == 0:
                     return call
             at = call.chain
@@ -168,7 +173,9 @@ cdef class Calls:
         self.weight += change
 
     cdef int put_offer(self, Call call, const Offer *offer) except -1:
-        """Keep an offer, in the place of one of the same transaction, dialog and hop; the oldest goes when there are too many."""
+        """Keep an offer, in the place of one of the same transaction, dialog and hop; the oldest goes when there are
+        too many.
+        """
         cdef int i
         cdef Offer *at
         for i in range(call.offer_count):
@@ -179,7 +186,8 @@ cdef class Calls:
         if call.offer_count == OFFERS_MAX:
             self.drop_offer(call, 0)
         if call.offer_count == call.offer_room:
-            call.offers = <Offer *>_make_room(call.offers, call.offers_inside, call.offer_count, &call.offer_room, sizeof(Offer))
+            call.offers = <Offer *>_make_room(call.offers, call.offers_inside, call.offer_count, &call.offer_room,
+                                              sizeof(Offer))
         call.offers[call.offer_count] = offer[0]
         call.offer_count += 1
         Py_INCREF(<object>offer.media)
@@ -196,7 +204,8 @@ cdef class Calls:
     cdef Pair *put_pair(self, Call call, const Pair *pair) except NULL:
         """Add a pair; the caller sees to ``PAIRS_MAX``, since the claims of one that goes are not known here."""
         if call.pair_count == call.pair_room:
-            call.pairs = <Pair *>_make_room(call.pairs, call.pairs_inside, call.pair_count, &call.pair_room, sizeof(Pair))
+            call.pairs = <Pair *>_make_room(call.pairs, call.pairs_inside, call.pair_count, &call.pair_room,
+                                            sizeof(Pair))
         call.pairs[call.pair_count] = pair[0]
         call.pair_count += 1
         self.weigh(call, sizeof(Pair))

@@ -1,7 +1,8 @@
 """Which calls announced which media flow: a flow that two calls have stays until the last of them leaves it.
 
-Two legs of a back-to-back agent, two hops of a proxy and forks of one call may name the same addresses. Claims to one flow are linked by age, the newest stands in the hash table,
-so no step costs more when there are more claims, to one flow or altogether.
+Two legs of a back-to-back agent, two hops of a proxy and forks of one call may name the same addresses. Claims to one
+flow are linked by age, the newest stands in the hash table, so no step costs more when there are more claims, to one
+flow or altogether.
 """
 
 cimport cython

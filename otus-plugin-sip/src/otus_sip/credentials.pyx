@@ -1,7 +1,8 @@
 """Overwrites what proves a password, so that no report lets anybody try passwords against it.
 
-In: a message that has bytes of its own. Out: the same bytes, as long as before. Of Digest credentials (RFC 7616 §3.4, RFC 8760) only ``response`` and ``rspauth`` go: user name,
-realm and nonce are what an operator looks for. Of every other scheme all that follows its name goes: Basic is the password itself, and a bearer token is one.
+In: a message that has bytes of its own. Out: the same bytes, as long as before. Of Digest credentials (RFC 7616 §3.4,
+RFC 8760) only ``response`` and ``rspauth`` go: user name, realm and nonce are what an operator looks for. Of every
+other scheme all that follows its name goes: Basic is the password itself, and a bearer token is one.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING
@@ -24,7 +25,8 @@ cdef void hide_credentials(SipMessage message) noexcept:
     for i in range(message.first[AUTHORIZATION], message.count):
         field = &message.fields[i]
         if field.id == AUTHORIZATION:
-            _hide(data + field.value, field.value_len, data[field.name] | 32 == c"a" and field.name_len == AUTHENTICATION_INFO)
+            _hide(data + field.value, field.value_len, data[field.name] | 32 == c"a"
+                  and field.name_len == AUTHENTICATION_INFO)
 
 
 cdef void _hide(uint8_t *value, Py_ssize_t size, bint only_parameters) noexcept nogil:

@@ -11,7 +11,8 @@ cdef struct Text:
     Py_ssize_t size
 
 
-# One m= line with what belongs to it. An unreadable line keeps its place: line i of an answer belongs to line i of the offer (RFC 3264 §6).
+# One m= line with what belongs to it. An unreadable line keeps its place: line i of an answer belongs to line i of the
+# offer (RFC 3264 §6).
 cdef struct Medium:
     Text kind
     Text protocol

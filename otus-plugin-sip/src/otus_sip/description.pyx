@@ -1,8 +1,9 @@
 """The one reader of session descriptions (RFC 8866): where origin, addresses, media lines and their attributes lie.
 
-In: bytes. Out: pieces of them. Nothing is raised, nothing is copied, and each line is looked at once. What phones send and RFC 8866 does not allow is read as they mean it:
-blanks at the end of a line, several blanks or a tab between words, ``in ip4`` in lower case. The objects of the Python API, the JSON of a message and the media flows of a call
-are all made of what is found here.
+In: bytes. Out: pieces of them. Nothing is raised, nothing is copied, and each line is looked at once. What phones send
+and RFC 8866 does not allow is read as they mean it: blanks at the end of a line, several blanks or a tab between words,
+``in ip4`` in lower case. The objects of the Python API, the JSON of a message and the media flows of a call are all
+made of what is found here.
 """
 
 from libc.string cimport memchr, memcmp, memset
@@ -107,7 +108,8 @@ cdef Text _address(Text rest) noexcept nogil:
     cdef Text kind = next_word(&rest)
     cdef Text address = next_word(&rest)
     cdef const uint8_t *slash
-    if network.size != 2 or kind.size != 3 or address.size == 0 or not same_text(network.start, b"in", 2) or not same_text(kind.start, b"ip", 2):
+    cdef bint known = network.size == 2 and kind.size == 3 and address.size != 0
+    if not known or not same_text(network.start, b"in", 2) or not same_text(kind.start, b"ip", 2):
         address.start, address.size = NULL, 0
         return address
     slash = <const uint8_t *>memchr(address.start, c"/", address.size)

@@ -39,7 +39,9 @@ cdef class MediaFlows:
         self.ttl = ttl
 
     cdef int32_t announce(self, Call call, const Media *one, const Media *other, int32_t claims) except -2:
-        """Register RTP and RTCP between two sides of one media line, both ways; gives the claims with those to them, two at most more."""
+        """Register RTP and RTCP between two sides of one media line, both ways; gives the claims with those to them,
+        two at most more.
+        """
         cdef Flow flows[2]
         cdef uint8_t protocol = TCP if one.over_tcp else UDP
         cdef Py_ssize_t count = 1
@@ -48,11 +50,13 @@ cdef class MediaFlows:
         if self.register is None or not one.version or one.version != other.version or one.over_tcp != other.over_tcp:
             return claims
         if call.shown is None:
-            call.shown = _text(<const uint8_t *>PyBytes_AS_STRING(call.call_id), min(PyBytes_GET_SIZE(call.call_id), CALL_ID_SHOWN_MAX))
+            call.shown = _text(<const uint8_t *>PyBytes_AS_STRING(call.call_id),
+                               min(PyBytes_GET_SIZE(call.call_id), CALL_ID_SHOWN_MAX))
         context = {"call_id": call.shown, "media": _kind(other), "codec": self._codec(other)}
         fill_flow(&flows[0], one.version, protocol, one.address, one.port, other.address, other.port)
         if not (one.mux and other.mux) and one.rtcp_version == other.rtcp_version:
-            fill_flow(&flows[1], one.rtcp_version, protocol, one.rtcp_address, one.rtcp_port, other.rtcp_address, other.rtcp_port)
+            fill_flow(&flows[1], one.rtcp_version, protocol, one.rtcp_address, one.rtcp_port, other.rtcp_address,
+                      other.rtcp_port)
             count = 2
         self.register(_both_ways(flows, count), context, self.ttl, True)
         for i in range(count):
@@ -69,7 +73,9 @@ cdef class MediaFlows:
         return codec
 
     cdef Py_ssize_t release(self, int32_t claims) except -1:
-        """Take claims back, and remove the flows that nobody else has; one that another call has gets that call's context again. Gives how many claims there were."""
+        """Take claims back, and remove the flows that nobody else has; one that another call has gets that call's
+        context again. Gives how many claims there were.
+        """
         cdef Flow gone[FLOWS_MAX]
         cdef Py_ssize_t count = 0
         cdef Py_ssize_t released = 0
@@ -102,7 +108,9 @@ cdef inline str _text(const uint8_t *start, Py_ssize_t size):
 
 
 cdef inline str _kind(const Media *media):
-    return "audio" if media.kind_len == 5 and memcmp(media.kind, b"audio", 5) == 0 else _text(media.kind, media.kind_len)
+    if media.kind_len == 5 and memcmp(media.kind, b"audio", 5) == 0:
+        return "audio"
+    return _text(media.kind, media.kind_len)
 
 
 cdef bytes _both_ways(const Flow *flows, Py_ssize_t count):
@@ -112,5 +120,6 @@ cdef bytes _both_ways(const Flow *flows, Py_ssize_t count):
     cdef Py_ssize_t i
     for i in range(count):
         at[2 * i] = flows[i]
-        fill_flow(&at[2 * i + 1], flows[i].version, flows[i].protocol, flows[i].dst, flows[i].dst_port, flows[i].src, flows[i].src_port)
+        fill_flow(&at[2 * i + 1], flows[i].version, flows[i].protocol, flows[i].dst, flows[i].dst_port, flows[i].src,
+                  flows[i].src_port)
     return packed

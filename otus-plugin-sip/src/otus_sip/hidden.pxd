@@ -10,7 +10,10 @@ cdef enum:
 
 
 cdef inline bint holds_sip_frame(const uint8_t *data, Py_ssize_t size) noexcept nogil:
-    """Whether a text or binary frame begins with a SIP start line: ``SIP/2.0 `` or a known method and a blank. ``size`` is at least 2."""
+    """Whether a text or binary frame begins with a SIP start line: ``SIP/2.0 `` or a known method and a blank.
+
+    ``size`` is at least 2.
+    """
     cdef Py_ssize_t at = 2
     cdef Py_ssize_t i
     cdef uint8_t begin[METHOD_SEEN]

@@ -1,7 +1,9 @@
 """A SIP message as one JSON object, in ASCII: what carries it to other programs.
 
-Keys: ``method`` and ``request_uri``, or ``status_code`` and ``reason``; ``headers`` (pairs, in order), ``call_id``, ``cseq``, ``from``, ``to``, ``via``, ``contact``, ``content_type``,
-``content_length``, ``sdp`` where there is one, ``trailing_bytes`` where a datagram has some behind the body, ``malformed`` where something is. All is written from the message's bytes into one buffer that is used again.
+Keys: ``method`` and ``request_uri``, or ``status_code`` and ``reason``; ``headers`` (pairs, in order), ``call_id``,
+``cseq``, ``from``, ``to``, ``via``, ``contact``, ``content_type``, ``content_length``, ``sdp`` where there is one,
+``trailing_bytes`` where a datagram has some behind the body, ``malformed`` where something is. All is written from the
+message's bytes into one buffer that is used again.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -196,4 +198,5 @@ cdef int _description(Writer *out, SipMessage message) except -1:
     if message.is_plain_sdp():
         return write_description(out, message.data + message.body_start, message.size - message.body_start)
     part = message.sdp_body()
-    return 0 if part is None else write_description(out, <const uint8_t *>PyBytes_AS_STRING(part), PyBytes_GET_SIZE(part))
+    return 0 if part is None else write_description(out, <const uint8_t *>PyBytes_AS_STRING(part),
+                                                    PyBytes_GET_SIZE(part))

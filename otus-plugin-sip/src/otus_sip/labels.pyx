@@ -1,7 +1,7 @@
 """The labels of a message, made when somebody asks: what filters look at and reports carry beside the message.
 
-A label is absent, not empty, when it does not apply. ``sip.method`` is a request's alone, ``sip.cseq_method`` is on requests and responses alike. Those of ``names.ASKED`` are made for
-who asks for them by name, and are in no report.
+A label is absent, not empty, when it does not apply. ``sip.method`` is a request's alone, ``sip.cseq_method`` is on
+requests and responses alike. Those of ``names.ASKED`` are made for who asks for them by name, and are in no report.
 """
 
 from libc.stdint cimport uint8_t
@@ -73,7 +73,8 @@ cdef object _value(SipMessage message, int label):
     if label == METHOD:
         if message.line.kind != REQUEST:
             return None
-        return known_method(message.line.known) if message.line.known else message.text(message.data, message.line.method_len)
+        return known_method(message.line.known) if message.line.known else message.text(message.data,
+                                                                                        message.line.method_len)
     elif label == STATUS_CODE:
         return None if message.line.kind == REQUEST else _STATUS_TEXTS[message.line.status]
     elif label == CSEQ_METHOD:
@@ -82,7 +83,9 @@ cdef object _value(SipMessage message, int label):
         known = method_id(message.cseq_method, message.cseq_method_len)
         return known_method(known) if known else message.text(message.cseq_method, message.cseq_method_len)
     elif label == CALL:
-        return (message.value_text(&message.fields[message.first[CALL_ID]]) or None) if message.first[CALL_ID] >= 0 else None
+        if message.first[CALL_ID] < 0:
+            return None
+        return message.value_text(&message.fields[message.first[CALL_ID]]) or None
     elif label == FROM_URI:
         return _uri(message, FROM)
     elif label == TO_URI:
@@ -117,7 +120,9 @@ cdef object _when_asked(SipMessage message, str name):
 
 
 cdef object _transport(SipMessage message):
-    """Give the transport of the newest Via, ``SIP/2.0/UDP host``: blanks may stand around its slashes (RFC 3261 §25.1)."""
+    """Give the transport of the newest Via, ``SIP/2.0/UDP host``: blanks may stand around its slashes
+    (RFC 3261 §25.1).
+    """
     cdef list parts = message.field_text(VIA).split("/", 2)
     return (parts[2].split(None, 1) or [None])[0] if len(parts) == 3 else None
 
@@ -148,7 +153,9 @@ cdef object _uri(SipMessage message, int header):
 
 
 cdef object _joined(SipMessage message, int header, str name):
-    """Give the values of all fields with an id or a name, in order, joined with a comma; one alone, the ordinary case, needs no joining."""
+    """Give the values of all fields with an id or a name, in order, joined with a comma; one alone, the ordinary case,
+    needs no joining.
+    """
     cdef Py_ssize_t i
     cdef list values = []
     cdef Py_ssize_t first = 0 if header < 0 else message.first[header]

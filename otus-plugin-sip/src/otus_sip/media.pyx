@@ -1,6 +1,8 @@
-"""What a call's flows need of a session description: for each media line where RTP and RTCP go (RFC 8866, RFC 3605, RFC 5761, RFC 4571).
+"""What a call's flows need of a session description: for each media line where RTP and RTCP go (RFC 8866, RFC 3605, RFC
+5761, RFC 4571).
 
-In: the body. Out: packed ``Media``, small and plain, to be kept with the call and sent to sibling workers. Nothing is raised; every step goes forward.
+In: the body. Out: packed ``Media``, small and plain, to be kept with the call and sent to sibling workers. Nothing is
+raised; every step goes forward.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -77,14 +79,16 @@ cdef int _name_codec(Medium *line, Media *media) except -1:
     if format.size == 0:
         return 0
     while next_rtpmap(&attributes, &value):
-        if value.size > format.size and blank(value.start[format.size]) and memcmp(value.start, format.start, format.size) == 0:
+        if value.size > format.size and blank(value.start[format.size]) and memcmp(value.start, format.start,
+                                                                                   format.size) == 0:
             name.start, name.size = value.start + format.size, value.size - format.size
             while name.size and blank(name.start[0]):
                 name.start += 1
                 name.size -= 1
             _put_codec(media, name.start, name.size)
             return 0
-    payload_type = number(format.start, format.size) if format.size <= 2 and (format.size == 1 or format.start[0] != c"0") else -1
+    payload_type = number(format.start, format.size) if format.size <= 2 and (format.size == 1
+                                                                              or format.start[0] != c"0") else -1
     codec = <bytes>_static_codecs[payload_type] if 0 <= payload_type < STATIC_TYPES else b""
     if PyBytes_GET_SIZE(codec):
         _put_codec(media, <const uint8_t *>PyBytes_AS_STRING(codec), PyBytes_GET_SIZE(codec))
@@ -141,7 +145,9 @@ cdef bint _dotted(const uint8_t *text, Py_ssize_t length, uint8_t *address) noex
 
 
 def media_in(bytes body not None):
-    """Give what ``scan_media`` finds: for each line ``(kind, address, port, rtcp address, rtcp port, mux, codec)``, ``None`` where it names no RTP flow."""
+    """Give what ``scan_media`` finds: for each line ``(kind, address, port, rtcp address, rtcp port, mux, codec)``,
+    ``None`` where it names no RTP flow.
+    """
     cdef bytes packed = scan_media(<const uint8_t *>PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
     cdef const Media *at = <const Media *>PyBytes_AS_STRING(packed)
     cdef Py_ssize_t i

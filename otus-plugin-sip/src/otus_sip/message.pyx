@@ -1,7 +1,7 @@
 """A SIP message: scanned once into offsets, everything else made when it is asked for.
 
-In: the bytes of one message, start line to end of body. Header names are compared without regard to case, compact forms are known, folded lines are joined with one blank
-(RFC 3261 §7.3.1). Both CRLF and a bare LF end a line.
+In: the bytes of one message, start line to end of body. Header names are compared without regard to case, compact forms
+are known, folded lines are joined with one blank (RFC 3261 §7.3.1). Both CRLF and a bare LF end a line.
 """
 
 import re
@@ -22,7 +22,8 @@ from otus_sip.labels cimport message_label, message_labels
 from otus_sip.packed cimport message_packed_labels
 from otus_sip.reading cimport read_message
 from otus_sip.scan cimport (
-    CALL_ID, CONTACT, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, FROM, MALFORMED, NOT_SIP, REQUEST, TO, VIA, classify, number,
+    CALL_ID, CONTACT, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, FROM, MALFORMED, NOT_SIP,
+    REQUEST, TO, VIA, classify, number,
     OTUS_APPLICAT, OTUS_ION_SDP, lower8, same_text, skip_crlf,
 )
 from otus_sip.sdp cimport read_sdp
@@ -30,9 +31,12 @@ from otus_sip.verdict cimport verdict
 from otus_sip.folds cimport unfolded
 
 LONG_NAMES = {
-    "a": "accept-contact", "b": "referred-by", "c": "content-type", "d": "request-disposition", "e": "content-encoding", "f": "from",
-    "i": "call-id", "j": "reject-contact", "k": "supported", "l": "content-length", "m": "contact", "n": "identity-info", "o": "event",
-    "r": "refer-to", "s": "subject", "t": "to", "u": "allow-events", "v": "via", "x": "session-expires", "y": "identity",
+    "a": "accept-contact", "b": "referred-by", "c": "content-type", "d": "request-disposition", "e": "content-encoding",
+    "f": "from",
+    "i": "call-id", "j": "reject-contact", "k": "supported", "l": "content-length", "m": "contact",
+    "n": "identity-info", "o": "event",
+    "r": "refer-to", "s": "subject", "t": "to", "u": "allow-events", "v": "via", "x": "session-expires",
+    "y": "identity",
 }
 """Compact forms and what they stand for, as IANA's registry of SIP header fields has them."""
 
@@ -53,7 +57,10 @@ cdef inline bint _is_sdp(const uint8_t *kind, Py_ssize_t length) noexcept nogil:
 @cython.no_gc
 @cython.freelist(512)
 cdef class SipMessage:
-    """One SIP message, and the source of its labels. ``raw`` are its bytes, and those that a datagram has behind it. Text is UTF-8; what is not becomes U+FFFD."""
+    """One SIP message, and the source of its labels.
+
+    ``raw`` are its bytes, and those that a datagram has behind it. Text is UTF-8; what is not becomes U+FFFD.
+    """
 
     def __cinit__(self):
         memset(self.first, 0xFF, sizeof(self.first))
@@ -177,7 +184,8 @@ cdef class SipMessage:
         """Give every value of a header field, compact forms included."""
         wanted = name.lower()
         wanted = LONG_NAMES.get(wanted, wanted)
-        return [value for its_name, value in self.headers if LONG_NAMES.get(its_name.lower(), its_name.lower()) == wanted]
+        return [value for its_name,
+                value in self.headers if LONG_NAMES.get(its_name.lower(), its_name.lower()) == wanted]
 
     def header(self, str name not None, default=None):
         """Give the first value of a header field, or ``default``."""
@@ -242,7 +250,9 @@ cdef class SipMessage:
         return self.raw[self.size:]
 
     cdef Py_ssize_t trailing_size(self) noexcept:
-        """Give how many bytes a datagram has behind the body, 0 where they are line ends alone, which some phones add."""
+        """Give how many bytes a datagram has behind the body, 0 where they are line ends alone, which
+        some phones add.
+        """
         cdef Py_ssize_t i
         cdef Py_ssize_t size = PyBytes_GET_SIZE(self.raw) - self.size
         for i in range(size):
@@ -252,7 +262,9 @@ cdef class SipMessage:
 
     @property
     def parts(self):
-        """Every body as ``(content type, body)``: those of a multipart body (RFC 2046 §5.1) in order, nested ones in their place, content codings undone."""
+        """Every body as ``(content type, body)``: those of a multipart body (RFC 2046 §5.1) in order, nested ones in
+        their place, content codings undone.
+        """
         return [(part.kind, part.content) for part in self._bodies().parts]
 
     @property
@@ -265,7 +277,9 @@ cdef class SipMessage:
         return self._sdp
 
     cdef object sdp_body(self):
-        """Give the body that describes the session, or the first such part of a multipart body, ``None`` where there is none."""
+        """Give the body that describes the session, or the first such part of a multipart body, ``None`` where there is
+        none.
+        """
         if self.is_plain_sdp():
             return self.body
         if not self.has_bodies:
@@ -277,7 +291,8 @@ cdef class SipMessage:
         return self.session_body
 
     def _bodies(self):
-        return Bodies(self.content_type or "", self.field_text(CONTENT_ENCODING), self.field_text(CONTENT_DISPOSITION), self.body)
+        return Bodies(self.content_type or "", self.field_text(CONTENT_ENCODING), self.field_text(CONTENT_DISPOSITION),
+                      self.body)
 
     @property
     def malformed(self):
@@ -349,7 +364,10 @@ cdef NameAddress _name_address(SipMessage message, const Address *found):
 
 
 def parse(data):
-    """Parse one SIP message, as a datagram holds it. Raises ParseError for what is not SIP and for what RFC 4475 calls invalid."""
+    """Parse one SIP message, as a datagram holds it.
+
+    Raises ParseError for what is not SIP and for what RFC 4475 calls invalid.
+    """
     cdef bytes raw = bytes(memoryview(data))    # not bytes(data): of a number that makes as many zeros
     cdef SipMessage message = _parse(raw)
     found = verdict(message)

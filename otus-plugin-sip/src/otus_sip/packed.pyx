@@ -1,4 +1,6 @@
-"""The labels of a message as bytes (``otus_core.packed_labels``): those of ``labels``, copied from the message as long as they are plain ASCII there."""
+"""The labels of a message as bytes (``otus_core.packed_labels``): those of ``labels``, copied from the message as long
+as they are plain ASCII there.
+"""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -50,13 +52,17 @@ cdef int _labels(Writer *out, SipMessage message) except -1:
 
 
 cdef int _put_field(Writer *out, SipMessage message, const char *name, uint32_t name_len, int header) except -1:
-    """Put the value of a header field that stands there once; folds, several fields and what is not ASCII are left to the str."""
+    """Put the value of a header field that stands there once; folds, several fields and what is not ASCII are left to
+    the str.
+    """
     cdef Py_ssize_t i = message.first[header]
     cdef const uint8_t *text
     if i < 0:
         return 0
     text = message.data + message.fields[i].value
-    if message.fields[i].folded or (header == VIA and _is_repeated(message, i)) or not _is_ascii(text, message.fields[i].value_len):
+    if message.fields[i].folded or (header == VIA and _is_repeated(message, i)):
+        return _put_text(out, message, name, name_len)
+    if not _is_ascii(text, message.fields[i].value_len):
         return _put_text(out, message, name, name_len)
     return put_label(out, name, name_len, text, message.fields[i].value_len) if message.fields[i].value_len else 0
 

@@ -1,7 +1,8 @@
 """The parser ``sip``: packets in, messages with labels out; calls announce their media flows.
 
-``can_handle`` looks at the first line alone. Over UDP a packet holds one message; over TCP all messages that lie whole in the segment, which is the place where streams will be
-reassembled; what such a segment has besides is told as one message that could not be read.
+``can_handle`` looks at the first line alone. Over UDP a packet holds one message; over TCP all messages that lie whole
+in the segment, which is the place where streams will be reassembled; what such a segment has besides is told as one
+message that could not be read.
 """
 
 cimport cython
@@ -18,13 +19,15 @@ from otus_sip.media cimport scan_media
 from otus_sip.message cimport SipMessage
 from otus_sip.reading cimport read_message, whole_size
 from otus_sip.scan cimport (
-    ACK_ID, BYE_ID, CALL_ID, CANCEL_ID, FROM, INVITE_ID, MALFORMED, NOT_SIP, PRACK_ID, REQUEST, TO, UPDATE_ID, VIA, Line, classify, has_sip_field, method_id,
+    ACK_ID, BYE_ID, CALL_ID, CANCEL_ID, FROM, INVITE_ID, MALFORMED, NOT_SIP, PRACK_ID, REQUEST, TO, UPDATE_ID, VIA,
+    Line, classify, has_sip_field, method_id,
     skip_crlf,
 )
 from otus_sip.hidden cimport holds_sip_frame
 from otus_sip.sessions cimport Event, Sessions, mixed, text_hash
 
-# Attributes that every packet, or every packet with SDP, is asked for: called where they are, instead of being looked up by name each time.
+# Attributes that every packet, or every packet with SDP, is asked for: called where they are, instead of being looked
+# up by name each time.
 cdef object _Packet = DecodedPacket
 cdef object _payload = DecodedPacket.payload
 cdef object _protocol = DecodedPacket.protocol
@@ -32,7 +35,9 @@ cdef object _flow = DecodedPacket.flow
 
 
 cdef inline bytes _payload_of(object packet):
-    return <bytes?>(Py_TYPE(_payload).tp_descr_get(_payload, packet, _Packet) if type(packet) is _Packet else packet.payload)
+    if type(packet) is _Packet:
+        return <bytes?>Py_TYPE(_payload).tp_descr_get(_payload, packet, _Packet)
+    return <bytes?>packet.payload
 
 
 cdef inline int _protocol_of(object packet) except -1:
@@ -42,7 +47,8 @@ cdef inline int _protocol_of(object packet) except -1:
 cdef enum:
     TCP = 6
     CALL_ID_KEPT = 256      # bytes of a Call-ID that a call keeps; of a longer one these and a digest
-    MESSAGES_MAX = 4095     # messages of one segment, and what is left: as many as the core takes; real segments hold a few dozen
+    # Messages of one segment, and what is left: as many as the core takes; real segments hold a few dozen
+    MESSAGES_MAX = 4095
 
 cdef object _not_counted = Context(task_id="", agent_id="").count      # until it is wired
 cdef object _REST = ParseError("bytes that are no whole message")
@@ -57,7 +63,8 @@ cdef class SipParser:
     cdef object config
     cdef bint hides             # proofs of passwords
     cdef object count
-    cdef object seen            # the packet that can_handle said yes to last, and what it found out about it: handle comes right after
+    # The packet that can_handle said yes to last, and what it found out about it: handle comes right after
+    cdef object seen
     cdef bytes seen_payload
     cdef Line seen_line
     cdef Py_ssize_t seen_begin
@@ -76,7 +83,8 @@ cdef class SipParser:
     def wire(self, context):
         self.count = context.count
         watched = context.flows is not None and context.flows.watched
-        self.sessions = Sessions(context.flows, context.peers if watched else None, self.config.max_sessions, self.config.session_ttl)
+        self.sessions = Sessions(context.flows, context.peers if watched else None, self.config.max_sessions,
+                                 self.config.session_ttl)
 
     def start(self):
         pass
@@ -109,7 +117,8 @@ cdef class SipParser:
             if 20 <= data[0] <= 23 or 0x81 <= data[0] <= 0x82:      # an empty payload ends in a zero
                 self._overlook(packet, data, size)
             return False
-        if not (kind != MALFORMED and (kind != REQUEST or line.known) and has_sip_field(data + begin + line.end, size - begin - line.end)):
+        if not (kind != MALFORMED and (kind != REQUEST or line.known)
+                and has_sip_field(data + begin + line.end, size - begin - line.end)):
             if not self._on_port(packet):
                 return False
         self.seen_tcp = _protocol_of(packet) == TCP
@@ -120,7 +129,9 @@ cdef class SipParser:
         return True
 
     cdef int _overlook(self, object packet, const uint8_t *data, Py_ssize_t size) except -1:
-        """Count what holds SIP, or may, and is not read: records of TLS and DTLS on SIP ports, and frames of WebSocket."""
+        """Count what holds SIP, or may, and is not read: records of TLS and DTLS on SIP ports, and frames
+        of WebSocket.
+        """
         cdef bint tcp = _protocol_of(packet) == TCP
         if size < 5:
             return 0
@@ -234,7 +245,8 @@ cdef class SipParser:
             return 0
         if event.call_id_len > CALL_ID_KEPT:
             shortened = _shortened(event.call_id, event.call_id_len)
-            event.call_id, event.call_id_len = <const uint8_t *>PyBytes_AS_STRING(shortened), PyBytes_GET_SIZE(shortened)
+            event.call_id = <const uint8_t *>PyBytes_AS_STRING(shortened)
+            event.call_id_len = PyBytes_GET_SIZE(shortened)
         event.hashed = self.sessions.calls.expect(event.call_id, event.call_id_len)
         if message.is_plain_sdp():
             media = scan_media(message.data + message.body_start, message.size - message.body_start)
@@ -253,7 +265,9 @@ cdef class SipParser:
 
 
 cdef inline bint _changes_a_call(SipMessage message, bint request, int method, int status) noexcept:
-    """Whether a message begins a call, carries media, ends something, or is a final response that decides about an offer."""
+    """Whether a message begins a call, carries media, ends something, or is a final response that decides about an
+    offer.
+    """
     if request:
         return method == INVITE_ID or method == BYE_ID or method == CANCEL_ID or message.holds_sdp()
     if method == BYE_ID or method == CANCEL_ID or status == 100:
@@ -271,14 +285,18 @@ cdef inline void _strip(const uint8_t **text, Py_ssize_t *size) noexcept:
 
 
 cdef bytes _shortened(const uint8_t *call_id, Py_ssize_t size):
-    """Give the beginning of a Call-ID and a digest of the whole: it may be as long as a datagram, and a call keeps it."""
+    """Give the beginning of a Call-ID and a digest of the whole: it may be as long as a datagram, and a
+    call keeps it.
+    """
     from hashlib import blake2b     # rarely needed, and OpenSSL comes with it
     cdef bytes whole = PyBytes_FromStringAndSize(<const char *>call_id, size)
     return whole[:CALL_ID_KEPT] + blake2b(whole, digest_size=16).digest()
 
 
 cdef void _number(SipMessage message, Event *event) noexcept:
-    """Number what a message belongs to: its dialog by both tags, its round by CSeq and From tag, its transaction by the top Via too."""
+    """Number what a message belongs to: its dialog by both tags, its round by CSeq and From tag, its transaction by the
+    top Via too.
+    """
     cdef const uint8_t *via = NULL
     cdef const uint8_t *branch = NULL
     cdef const uint8_t *end
@@ -287,7 +305,8 @@ cdef void _number(SipMessage message, Event *event) noexcept:
     cdef Py_ssize_t length
     cdef uint64_t caller = _tag(message, FROM)
     cdef int method = event.method
-    if method == ACK_ID or method == CANCEL_ID:     # both have the CSeq number of their INVITE (RFC 3261 §9.1, §13.2.2.4)
+    # Both have the CSeq number of their INVITE (RFC 3261 §9.1, §13.2.2.4)
+    if method == ACK_ID or method == CANCEL_ID:
         method = INVITE_ID
     event.dialog = caller + _tag(message, TO)
     # Each side of a dialog numbers its requests on its own (§12.2.1.1), so the From tag tells them apart.
@@ -308,7 +327,8 @@ cdef void _number(SipMessage message, Event *event) noexcept:
     _strip(&via, &length)
     end = via + length
     via = end
-    while length and (via - 1)[0] > 32:         # back to the blank before the sent-by, which counts too (§17.2.3): agents of RFC 2543 have no more
+    # Back to the blank before the sent-by, which counts too (§17.2.3): agents of RFC 2543 have no more
+    while length and (via - 1)[0] > 32:
         via -= 1
         length -= 1
     event.transaction = mixed(mixed(event.round, text_hash(via, end - via)), text_hash(branch, branch_len))
@@ -325,7 +345,9 @@ cdef uint64_t _tag(SipMessage message, int header) noexcept:
 
 
 cdef uint64_t _hop(object packet) except? 0:
-    """Give the number of the two addresses that a packet goes between, in whatever order; with the ports where it is one address, as on loopback."""
+    """Give the number of the two addresses that a packet goes between, in whatever order; with the ports where it is
+    one address, as on loopback.
+    """
     cdef object key = Py_TYPE(_flow).tp_descr_get(_flow, packet, _Packet) if type(packet) is _Packet else packet.flow
     cdef bytes packed = key.packed()
     cdef const Flow *flow = <const Flow *>PyBytes_AS_STRING(packed)

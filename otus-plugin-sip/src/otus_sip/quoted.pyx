@@ -9,7 +9,8 @@ from otus_sip.scan cimport MALFORMED, NOT_SIP, REQUEST, Line, classify, skip_crl
 
 
 def read_quoted(bytes quoted not None, Py_ssize_t start, bint hides):
-    """Give the SIP message that begins at ``start``, however little of it is there; ``None`` where no known method and no status line does.
+    """Give the SIP message that begins at ``start``, however little of it is there; ``None`` where no known method and
+    no status line does.
 
     With ``hides`` what proves a password is overwritten in its ``raw``.
     """

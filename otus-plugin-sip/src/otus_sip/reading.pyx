@@ -1,6 +1,8 @@
-"""Finds the header fields of a message, in one pass over its bytes: names, values, folds, where the body begins and ends, and what CSeq says.
+"""Finds the header fields of a message, in one pass over its bytes: names, values, folds, where the body begins and
+ends, and what CSeq says.
 
-In: bytes and the start line that ``classify`` found. Out: a ``SipMessage`` with offsets. Nothing is raised for what the bytes hold; every step goes forward.
+In: bytes and the start line that ``classify`` found. Out: a ``SipMessage`` with offsets. Nothing is raised for what the
+bytes hold; every step goes forward.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -73,7 +75,9 @@ cdef inline bint _blank(uint8_t c) noexcept nogil:
 
 
 cdef Py_ssize_t whole_size(const uint8_t *data, Py_ssize_t size) noexcept nogil:
-    """Give the length of the message that begins at ``data`` in a stream, or -1 when not all of it is there yet (RFC 3261 §18.3)."""
+    """Give the length of the message that begins at ``data`` in a stream, or -1 when not all of it is there yet (RFC
+    3261 §18.3).
+    """
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t end
     cdef Py_ssize_t length
@@ -99,7 +103,9 @@ cdef Py_ssize_t whole_size(const uint8_t *data, Py_ssize_t size) noexcept nogil:
 
 
 cdef inline Py_ssize_t _declared(const uint8_t *line, Py_ssize_t length, Py_ssize_t size) noexcept nogil:
-    """Give what a Content-Length line says, with those that go on with it, or -1 when it is another line or no number; ``size`` bytes are at hand."""
+    """Give what a Content-Length line says, with those that go on with it, or -1 when it is another line or no number;
+    ``size`` bytes are at hand.
+    """
     cdef Py_ssize_t name = 1 if line[0] | 32 == c"l" else 14
     cdef Py_ssize_t at
     if length <= name or (name == 14 and not same_text(line, b"content-length", 14)):
@@ -127,7 +133,8 @@ cdef Py_ssize_t _unfolded(const uint8_t *line, Py_ssize_t length, Py_ssize_t siz
     return length
 
 
-# Header fields of the message that is being read; a message takes as many as it has. Grows for hostile ones, and is then let go of.
+# Header fields of the message that is being read; a message takes as many as it has. Grows for hostile ones, and is
+# then let go of.
 cdef Field *_found = NULL
 cdef Py_ssize_t _room = 0
 
@@ -146,8 +153,9 @@ cdef int _make_room() except -1:
 cdef SipMessage read_message(bytes payload, Py_ssize_t begin, Py_ssize_t length, Line *line, bint hide):
     """Find the header fields of the message that begins at ``begin``, whose start line is known, and make it.
 
-    It is ``length`` bytes long; with -1 it is a datagram's: its body ends where Content-Length says, and what lies behind it is kept in ``raw``. With ``hide``, proofs
-    of passwords are overwritten in the message's own copy of the bytes.
+    It is ``length`` bytes long; with -1 it is a datagram's: its body ends where Content-Length says, and what lies
+    behind it is kept in ``raw``. With ``hide``, proofs of passwords are overwritten in the message's own copy of the
+    bytes.
     """
     global _found, _room
     cdef SipMessage message = SipMessage.__new__(SipMessage)
@@ -181,7 +189,9 @@ cdef SipMessage read_message(bytes payload, Py_ssize_t begin, Py_ssize_t length,
 
 
 cdef int _scan_fields(SipMessage message) except -1:
-    """Find each header field and where the body begins, 64 bytes a step: where lines and names end is found first, then one line after the other is taken."""
+    """Find each header field and where the body begins, 64 bytes a step: where lines and names end is found first, then
+    one line after the other is taken.
+    """
     cdef const uint8_t *data = message.data
     cdef Py_ssize_t size = message.size
     cdef Py_ssize_t base = message.line.end
@@ -277,7 +287,9 @@ cdef Py_ssize_t _odd_name(SipMessage message, Py_ssize_t start, Py_ssize_t colon
 
 
 cdef Py_ssize_t _datagram_size(SipMessage message) noexcept:
-    """Give where the body of a datagram's message ends: what Content-Length leaves over is not part of it (RFC 3261 §18.3)."""
+    """Give where the body of a datagram's message ends: what Content-Length leaves over is not part of it (RFC 3261
+    §18.3).
+    """
     cdef Py_ssize_t declared = -1
     cdef Py_ssize_t i = message.first[CONTENT_LENGTH]
     if i < 0 or message.cut:
@@ -293,7 +305,9 @@ cdef Py_ssize_t _datagram_size(SipMessage message) noexcept:
 
 
 cdef void _fold(SipMessage message, Field *last, Py_ssize_t start, Py_ssize_t stop) noexcept:
-    """Add a continuation line to the field before it; one that has no value yet begins there, and then is like one that was never folded."""
+    """Add a continuation line to the field before it; one that has no value yet begins there, and then is like one that
+    was never folded.
+    """
     if last == NULL:
         message.trouble = b"continuation line before any header field"
         return

@@ -67,10 +67,14 @@ cdef extern from *:
     __attribute__((unused)) static const unsigned char otus_token[256] = {
         ['!'] = 1, ['%'] = 1, [39] = 1, ['*'] = 1, ['+'] = 1, ['-'] = 1, ['.'] = 1, ['_'] = 1, ['`'] = 1, ['~'] = 1,
         ['0'] = 1, ['1'] = 1, ['2'] = 1, ['3'] = 1, ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1, ['8'] = 1, ['9'] = 1,
-        ['A'] = 1, ['B'] = 1, ['C'] = 1, ['D'] = 1, ['E'] = 1, ['F'] = 1, ['G'] = 1, ['H'] = 1, ['I'] = 1, ['J'] = 1, ['K'] = 1, ['L'] = 1, ['M'] = 1,
-        ['N'] = 1, ['O'] = 1, ['P'] = 1, ['Q'] = 1, ['R'] = 1, ['S'] = 1, ['T'] = 1, ['U'] = 1, ['V'] = 1, ['W'] = 1, ['X'] = 1, ['Y'] = 1, ['Z'] = 1,
-        ['a'] = 1, ['b'] = 1, ['c'] = 1, ['d'] = 1, ['e'] = 1, ['f'] = 1, ['g'] = 1, ['h'] = 1, ['i'] = 1, ['j'] = 1, ['k'] = 1, ['l'] = 1, ['m'] = 1,
-        ['n'] = 1, ['o'] = 1, ['p'] = 1, ['q'] = 1, ['r'] = 1, ['s'] = 1, ['t'] = 1, ['u'] = 1, ['v'] = 1, ['w'] = 1, ['x'] = 1, ['y'] = 1, ['z'] = 1,
+        ['A'] = 1, ['B'] = 1, ['C'] = 1, ['D'] = 1, ['E'] = 1, ['F'] = 1, ['G'] = 1, ['H'] = 1, ['I'] = 1, ['J'] = 1,
+        ['K'] = 1, ['L'] = 1, ['M'] = 1,
+        ['N'] = 1, ['O'] = 1, ['P'] = 1, ['Q'] = 1, ['R'] = 1, ['S'] = 1, ['T'] = 1, ['U'] = 1, ['V'] = 1, ['W'] = 1,
+        ['X'] = 1, ['Y'] = 1, ['Z'] = 1,
+        ['a'] = 1, ['b'] = 1, ['c'] = 1, ['d'] = 1, ['e'] = 1, ['f'] = 1, ['g'] = 1, ['h'] = 1, ['i'] = 1, ['j'] = 1,
+        ['k'] = 1, ['l'] = 1, ['m'] = 1,
+        ['n'] = 1, ['o'] = 1, ['p'] = 1, ['q'] = 1, ['r'] = 1, ['s'] = 1, ['t'] = 1, ['u'] = 1, ['v'] = 1, ['w'] = 1,
+        ['x'] = 1, ['y'] = 1, ['z'] = 1,
     };
     """
     const unsigned char otus_token[256]
@@ -81,7 +85,8 @@ cdef extern from *:
     #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
     #error "names are compared eight bytes at a time, the first in the lowest bits"
     #endif
-    #define OTUS_NAME(a, b, c, d, e, f, g, h) ((uint64_t)(a) | (uint64_t)(b) << 8 | (uint64_t)(c) << 16 | (uint64_t)(d) << 24 \\
+    #define OTUS_NAME(a, b, c, d, e, f, g, h) ( \\
+        (uint64_t)(a) | (uint64_t)(b) << 8 | (uint64_t)(c) << 16 | (uint64_t)(d) << 24 \\
         | (uint64_t)(e) << 32 | (uint64_t)(f) << 40 | (uint64_t)(g) << 48 | (uint64_t)(h) << 56)
     #define OTUS_VIA OTUS_NAME('v', 'i', 'a', 0, 0, 0, 0, 0)
     #define OTUS_FROM OTUS_NAME('f', 'r', 'o', 'm', 0, 0, 0, 0)
@@ -108,14 +113,18 @@ cdef extern from *:
     #define OTUS_ION_SDP OTUS_NAME('i', 'o', 'n', '/', 's', 'd', 'p', 0)
     #define OTUS_NFO OTUS_NAME('n', 'f', 'o', 0, 0, 0, 0, 0)
     """
-    const uint64_t OTUS_VIA, OTUS_FROM, OTUS_TO, OTUS_CSEQ, OTUS_DATE, OTUS_CALL_ID, OTUS_CONTACT, OTUS_CONTENT, OTUS_TYPE, OTUS_LENGTH
+    const uint64_t OTUS_VIA, OTUS_FROM, OTUS_TO, OTUS_CSEQ, OTUS_DATE, OTUS_CALL_ID, OTUS_CONTACT, OTUS_CONTENT
+    const uint64_t OTUS_TYPE, OTUS_LENGTH
     const uint64_t OTUS_MAX_FORW, OTUS_ARDS, OTUS_ENCODING, OTUS_DISPOSIT, OTUS_ION
     const uint64_t OTUS_AUTHORIZ, OTUS_ATION, OTUS_PROXY_AU, OTUS_THORIZAT, OTUS_AUTHENTI, OTUS_CATION_I, OTUS_NFO
     const uint64_t OTUS_APPLICAT, OTUS_ION_SDP
 
 
 cdef inline uint64_t lower8(const uint8_t *name, Py_ssize_t size) noexcept nogil:
-    """Give up to eight bytes of a name as a number, the first in the lowest bits, letters in lower case. Bit 5 is the case of a letter; other marks change too."""
+    """Give up to eight bytes of a name as a number, the first in the lowest bits, letters in lower case.
+
+    Bit 5 is the case of a letter; other marks change too.
+    """
     cdef uint64_t word = 0
     if size >= 8:
         memcpy(&word, name, 8)
@@ -145,11 +154,15 @@ cdef inline int header_id(const uint8_t *name, Py_ssize_t size) noexcept nogil:
             return CONTENT_TYPE if lower8(name + 8, 4) == OTUS_TYPE else OTHER
         return MAX_FORWARDS if word == OTUS_MAX_FORW and name[3] == c"-" and lower8(name + 8, 4) == OTUS_ARDS else OTHER
     elif size == 14:
-        return CONTENT_LENGTH if lower8(name, 8) == OTUS_CONTENT and name[7] == c"-" and lower8(name + 8, 6) == OTUS_LENGTH else OTHER
+        if lower8(name, 8) == OTUS_CONTENT and name[7] == c"-" and lower8(name + 8, 6) == OTUS_LENGTH:
+            return CONTENT_LENGTH
+        return OTHER
     elif size == 13:
         return AUTHORIZATION if lower8(name, 8) == OTUS_AUTHORIZ and lower8(name + 8, 5) == OTUS_ATION else OTHER
     elif size == 16:
-        return CONTENT_ENCODING if lower8(name, 8) == OTUS_CONTENT and name[7] == c"-" and lower8(name + 8, 8) == OTUS_ENCODING else OTHER
+        if lower8(name, 8) == OTUS_CONTENT and name[7] == c"-" and lower8(name + 8, 8) == OTUS_ENCODING:
+            return CONTENT_ENCODING
+        return OTHER
     elif size == 19:
         return _id_of_19(name)
     return OTHER
@@ -158,7 +171,9 @@ cdef inline int header_id(const uint8_t *name, Py_ssize_t size) noexcept nogil:
 cdef inline int _id_of_19(const uint8_t *name) noexcept nogil:
     cdef uint64_t first = lower8(name, 8)
     if first == OTUS_CONTENT and name[7] == c"-":
-        return CONTENT_DISPOSITION if lower8(name + 8, 8) == OTUS_DISPOSIT and lower8(name + 16, 3) == OTUS_ION else OTHER
+        if lower8(name + 8, 8) == OTUS_DISPOSIT and lower8(name + 16, 3) == OTUS_ION:
+            return CONTENT_DISPOSITION
+        return OTHER
     elif first == OTUS_PROXY_AU and name[5] == c"-":
         return AUTHORIZATION if lower8(name + 8, 8) == OTUS_THORIZAT and lower8(name + 16, 3) == OTUS_ION else OTHER
     elif first == OTUS_AUTHENTI and name[14] == c"-":

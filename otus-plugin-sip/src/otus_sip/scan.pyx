@@ -1,6 +1,7 @@
 """Finds the parts of a SIP message: what kind of start line it has, and where each header field lies.
 
-In: bytes. Out: offsets into them. Nothing is allocated and nothing raised; every step goes forward, so the cost is linear in the size of the message.
+In: bytes. Out: offsets into them. Nothing is allocated and nothing raised; every step goes forward, so the cost is
+linear in the size of the message.
 """
 
 from libc.string cimport memchr, memcmp
@@ -9,8 +10,10 @@ cdef enum:
     METHOD_MAX = 64     # RFC 3261 sets no limit; RFC 4475's longest has 32
     NUMBER_DIGITS = 9   # what fits 32 bits whatever the digits
 
-# RFC 3261 and its extensions: RFC 3262 PRACK, 6665 SUBSCRIBE NOTIFY, 3311 UPDATE, 3428 MESSAGE, 3515 REFER, 3903 PUBLISH, 6086 INFO
-METHODS = ("", "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "PRACK", "SUBSCRIBE", "NOTIFY", "PUBLISH", "INFO", "REFER", "MESSAGE", "UPDATE")
+# RFC 3261 and its extensions: RFC 3262 PRACK, 6665 SUBSCRIBE NOTIFY, 3311 UPDATE, 3428 MESSAGE, 3515 REFER, 3903
+# PUBLISH, 6086 INFO
+METHODS = ("", "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "PRACK", "SUBSCRIBE", "NOTIFY", "PUBLISH",
+           "INFO", "REFER", "MESSAGE", "UPDATE")
 
 cdef bint is_token(const uint8_t *text, Py_ssize_t size) noexcept nogil:
     """Whether this is a token, not empty."""
@@ -86,11 +89,14 @@ cdef int method_id(const uint8_t *name, Py_ssize_t size) noexcept nogil:
 
 
 cdef bint has_sip_field(const uint8_t *data, Py_ssize_t size) noexcept nogil:
-    """Whether a line before the first empty one is a field that every SIP message has: an HTTP server may well answer ``SIP/2.0 200 OK``."""
+    """Whether a line before the first empty one is a field that every SIP message has: an HTTP server may well answer
+    ``SIP/2.0 200 OK``.
+    """
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t end
     cdef const uint8_t *newline
-    if size > 4 and memcmp(data, b"Via:", 4) == 0 and memchr(data, 10, size) != NULL:   # what nearly every message begins with
+    # What nearly every message begins with
+    if size > 4 and memcmp(data, b"Via:", 4) == 0 and memchr(data, 10, size) != NULL:
         return True
     while at < size:
         newline = <const uint8_t *>memchr(data + at, 10, size - at)
@@ -99,7 +105,12 @@ cdef bint has_sip_field(const uint8_t *data, Py_ssize_t size) noexcept nogil:
         end = at
         while end < size and otus_token[data[end]]:
             end += 1
-        if end > at and end < size and (data[end] == c":" or data[end] == 32) and VIA <= header_id(data + at, end - at) <= CSEQ:
+        if (
+            end > at
+            and end < size
+            and (data[end] == c":" or data[end] == 32)
+            and VIA <= header_id(data + at, end - at) <= CSEQ
+        ):
             return True
         if data[at] == 10 or (data[at] == 13 and newline == data + at + 1):
             return False
@@ -120,7 +131,10 @@ cdef inline bint _is_version(const uint8_t *text) noexcept nogil:
 
 
 cdef int classify(const uint8_t *data, Py_ssize_t size, Line *line) noexcept nogil:
-    """Look at the first line; ``data`` begins with it. Off the configured ports only known methods and sound lines are SIP: that is the caller's to judge."""
+    """Look at the first line; ``data`` begins with it.
+
+    Off the configured ports only known methods and sound lines are SIP: that is the caller's to judge.
+    """
     cdef const uint8_t *newline
     cdef const uint8_t *space
     cdef Py_ssize_t length

@@ -11,7 +11,8 @@ from otus_sip.description cimport FORMATS_MAX, Description, Medium, Text, next_r
 
 # RFC 3551 §6: payload types with a fixed meaning
 STATIC_CODECS = {
-    "0": "PCMU/8000", "3": "GSM/8000", "4": "G723/8000", "8": "PCMA/8000", "9": "G722/8000", "13": "CN/8000", "18": "G729/8000",
+    "0": "PCMU/8000", "3": "GSM/8000", "4": "G723/8000", "8": "PCMA/8000", "9": "G722/8000", "13": "CN/8000",
+    "18": "G729/8000",
     "26": "JPEG/90000", "31": "H261/90000", "34": "H263/90000",
 }
 
@@ -19,7 +20,11 @@ STATIC_CODECS = {
 @cython.final
 @cython.freelist(32)
 cdef class Media:
-    """One m= line. ``port`` 0 means refused (RFC 3264 §6), ``None`` that the line cannot be read; it still has its place among the others."""
+    """One m= line.
+
+    ``port`` 0 means refused (RFC 3264 §6), ``None`` that the line cannot be read; it still has its place among the
+    others.
+    """
 
     @property
     def codecs(self):
@@ -37,7 +42,9 @@ cdef class Media:
 @cython.final
 @cython.freelist(16)
 cdef class Sdp:
-    """A session description: ``origin`` (the o= line), ``name`` (s=), ``address`` (session c=), ``direction``, ``media``."""
+    """A session description: ``origin`` (the o= line), ``name`` (s=), ``address`` (session c=), ``direction``,
+    ``media``.
+    """
 
     def __repr__(self):
         return f"Sdp({self.media!r})"

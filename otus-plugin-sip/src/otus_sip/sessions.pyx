@@ -1,20 +1,24 @@
 """Offers and answers (RFC 3264) of calls under way, and the media flows that they announce.
 
-In: for each INVITE, UPDATE, PRACK, ACK, BYE, CANCEL and their responses one event, with its media where it has SDP. Out: RTP and RTCP flows, both ways, in the flow registry.
+In: for each INVITE, UPDATE, PRACK, ACK, BYE, CANCEL and their responses one event, with its media where it has SDP.
+Out: RTP and RTCP flows, both ways, in the flow registry.
 
-A response belongs to the transaction of its top Via (RFC 3261 §17.1.3), so a proxy's two hops and its branches are told apart although they share Call-ID, tags and CSeq. Each answer
-(1xx and 2xx, each fork for itself) completes a pair of descriptions; the first one in an INVITE counts, later ones are to be ignored (§13.2.1). What a dialog agrees on at a hop
-takes the place of what it agreed on there before. CANCEL and a final failure end their own branch, BYE its dialog, and the call with the last confirmed one. All of it is
-bounded in number and in bytes, and expires by packet time. Each step costs the same however many calls there are.
+A response belongs to the transaction of its top Via (RFC 3261 §17.1.3), so a proxy's two hops and its branches are told
+apart although they share Call-ID, tags and CSeq. Each answer (1xx and 2xx, each fork for itself) completes a pair of
+descriptions; the first one in an INVITE counts, later ones are to be ignored (§13.2.1). What a dialog agrees on at a
+hop takes the place of what it agreed on there before. CANCEL and a final failure end their own branch, BYE its dialog,
+and the call with the last confirmed one. All of it is bounded in number and in bytes, and expires by packet time. Each
+step costs the same however many calls there are.
 
-With several workers each tells its siblings of every event that changed a call, and all come to the same flows by themselves: flows are registered locally.
+With several workers each tells its siblings of every event that changed a call, and all come to the same flows by
+themselves: flows are registered locally.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from otus_sip.calls cimport PAIRS_MAX, Pair
 from otus_sip.claims cimport NO_CLAIM
@@ -33,36 +37,12 @@ BYTES_MIN = 4 << 20
 """Bytes that calls may take altogether, however few are allowed: room for a few as large as they get."""
 
 
-cdef inline uint64_t _last_word(const uint8_t *text, Py_ssize_t size) noexcept nogil:
-    """Give 1 to 8 bytes as one number; loads overlap where there is no power of two."""
-    cdef uint32_t low = 0
-    cdef uint32_t high = 0
-    if size >= 4:
-        memcpy(&low, text, 4)
-        memcpy(&high, text + size - 4, 4)
-        return <uint64_t>high << 32 | low
-    return <uint64_t>text[0] << 16 | <uint64_t>text[size >> 1] << 8 | text[size - 1]
-
-
-cdef uint64_t text_hash(const uint8_t *text, Py_ssize_t size) noexcept nogil:
-    """Give a number for a text, the same in every worker. It tells things of one call apart, nothing else."""
-    cdef uint64_t h = <uint64_t>size + <uint64_t>0x9E3779B97F4A7C15
-    cdef uint64_t word = 0
-    while size > 8:
-        memcpy(&word, text, 8)
-        h = (h ^ word) * <uint64_t>0xD6E8FEB86659FD93
-        h ^= h >> 32
-        text += 8
-        size -= 8
-    if size > 0:
-        h = (h ^ _last_word(text, size)) * <uint64_t>0xD6E8FEB86659FD93
-        h ^= h >> 32
-    return h
-
-
 @cython.final
 cdef class Sessions:
-    """Calls under way. ``flows`` is the task's flow registry or ``None``; ``publish`` tells sibling workers of each event."""
+    """Calls under way.
+
+    ``flows`` is the task's flow registry or ``None``; ``publish`` tells sibling workers of each event.
+    """
 
     def __init__(self, flows, publish, Py_ssize_t capacity, double ttl):
         self.publish = publish
@@ -96,7 +76,8 @@ cdef class Sessions:
         if self._apply(event, media) and self.publish is not None:
             call_id = PyBytes_FromStringAndSize(<const char *>event.call_id, event.call_id_len)
             self.publish((
-                call_id, event.now, event.transaction, event.round, event.dialog, event.hop, event.method, event.status, media,
+                call_id, event.now, event.transaction, event.round, event.dialog, event.hop, event.method, event.status,
+                media,
             ))
         return 0
 
@@ -136,7 +117,9 @@ cdef class Sessions:
         cdef int i
         cdef int found = -1
         for i in range(call.offer_count):
-            if call.offers[i].dialog == event.dialog and event.dialog and (found < 0 or call.offers[i].hop == event.hop):
+            if not event.dialog or call.offers[i].dialog != event.dialog:
+                continue
+            if found < 0 or call.offers[i].hop == event.hop:
                 found = i
         if found < 0:
             return False
@@ -145,7 +128,10 @@ cdef class Sessions:
         return True
 
     cdef int _offer(self, Call call, const Event *event, uint64_t dialog, bytes media) except -1:
-        """Keep an offer; an INVITE without one is kept too, since it is under way. What earlier rounds left is done with."""
+        """Keep an offer; an INVITE without one is kept too, since it is under way.
+
+        What earlier rounds left is done with.
+        """
         cdef Offer offer
         cdef int i = call.offer_count - 1
         while i >= 0 and event.method == INVITE_ID and not dialog:
@@ -158,7 +144,9 @@ cdef class Sessions:
         return self.calls.put_offer(call, &offer)
 
     cdef bint _response(self, const Event *event, bytes media) except -1:
-        """A 1xx or 2xx with SDP answers an offer, or makes one; a 2xx ends the offer, that to INVITE confirms the dialog."""
+        """A 1xx or 2xx with SDP answers an offer, or makes one; a 2xx ends the offer, that to INVITE confirms the
+        dialog.
+        """
         cdef Call call = self.calls.find(event.hashed, event.call_id, event.call_id_len)
         cdef int i
         if call is None:    # a response alone makes no call: it may be a late one, of a call that has ended
@@ -212,7 +200,9 @@ cdef class Sessions:
         return 0
 
     cdef bint _bye(self, const Event *event) except -1:
-        """BYE ends its dialog, and with the last confirmed one the call: early ones that are left are forks that lost (RFC 3261 §13.2.2.4)."""
+        """BYE ends its dialog, and with the last confirmed one the call: early ones that are left are forks that lost
+        (RFC 3261 §13.2.2.4).
+        """
         cdef Call call = self.calls.find(event.hashed, event.call_id, event.call_id_len)
         cdef bint confirmed = False
         cdef int i
@@ -229,7 +219,10 @@ cdef class Sessions:
         return True
 
     cdef bint _failed(self, const Event *event) except -1:
-        """CANCEL or a final failure: the transaction ends, with what it began (RFC 3261 §9.1, §17.1.3). Other branches of the call go on, and so does what is confirmed."""
+        """CANCEL or a final failure: the transaction ends, with what it began (RFC 3261 §9.1, §17.1.3).
+
+        Other branches of the call go on, and so does what is confirmed.
+        """
         cdef Call call = self.calls.find(event.hashed, event.call_id, event.call_id_len)
         cdef bint changed = False
         cdef int i
@@ -244,7 +237,8 @@ cdef class Sessions:
         if event.method == INVITE_ID or event.method == CANCEL_ID:
             i = call.pair_count - 1
             while i >= 0:
-                if not call.pairs[i].confirmed and (call.pairs[i].invite == event.transaction or call.pairs[i].dialog == event.dialog):
+                if not call.pairs[i].confirmed and (call.pairs[i].invite == event.transaction
+                                                    or call.pairs[i].dialog == event.dialog):
                     self._drop_pair(call, i)
                     changed = True
                 i -= 1
@@ -266,7 +260,9 @@ cdef class Sessions:
         return call
 
     cdef int _let_go(self, int64_t now) except -1:
-        """Forget the oldest calls that have expired, are one too many or make all of them too large; their flows expire by themselves."""
+        """Forget the oldest calls that have expired, are one too many or make all of them too large; their flows expire
+        by themselves.
+        """
         cdef Call oldest = self.calls.eldest()
         cdef int expired = 0
         while oldest is not None:
@@ -287,7 +283,9 @@ cdef class Sessions:
         return 0
 
     cdef int _agree(self, Call call, const Event *event, const Offer *offer, bytes answer) except -1:
-        """An offer has its answer: register the flows of each media line that both sides accept (RFC 3264 §6: line i answers line i)."""
+        """An offer has its answer: register the flows of each media line that both sides accept (RFC 3264 §6: line i
+        answers line i).
+        """
         cdef bytes offered = <bytes>offer.media
         cdef const Media *one = <const Media *>PyBytes_AS_STRING(offered)
         cdef const Media *other = <const Media *>PyBytes_AS_STRING(answer)
@@ -301,7 +299,8 @@ cdef class Sessions:
             claims = self.flows.announce(call, &one[i], &other[i], claims)
         self.calls.weigh(call, (self.flows.claims.count - claimed) * CLAIM_WEIGHT)
         call.pairs[at].claims = claims
-        return self._release(call, before)      # after the new ones, so that a flow that stays is not taken away meanwhile
+        # After the new ones, so that a flow that stays is not taken away meanwhile
+        return self._release(call, before)
 
     cdef int _agree_at(self, Call call, const Event *event, const Offer *offer) except -1:
         """Give the index of the pair that this agreement is for: that of the dialog at this hop, or a new one."""
@@ -317,7 +316,8 @@ cdef class Sessions:
                     continue
                 confirmed |= pair.confirmed
                 if pair.round != offer.round and pair.invite_round != offer.round:
-                    self._release(call, pair.claims)        # signalling goes another way now: nothing will replace this one at its hop
+                    # Signalling goes another way now: nothing will replace this one at its hop
+                    self._release(call, pair.claims)
                     pair.claims = NO_CLAIM
             if call.pair_count >= PAIRS_MAX:
                 self._drop_pair(call, _least(call))
@@ -350,7 +350,9 @@ cdef class Sessions:
 
 
 cdef int _offer_of(Call call, const Event *event) noexcept:
-    """Give the index of the offer that a response is about: of its transaction, at its hop where several hops show one transaction; else, of the same request at its hop; -1 for none."""
+    """Give the index of the offer that a response is about: of its transaction, at its hop where several hops show one
+    transaction; else, of the same request at its hop; -1 for none.
+    """
     cdef int found = -1
     cdef int similar = -1
     cdef int i

@@ -1,6 +1,7 @@
 """What RFC 4475 calls invalid: faults of syntax that a SIP element answers with 400 rather than guess.
 
-In: a scanned message. Out: the first fault as a constant text, or ``None``. Semantics, such as a missing header field, are not syntax (RFC 4475 §3.3).
+In: a scanned message. Out: the first fault as a constant text, or ``None``. Semantics, such as a missing header field,
+are not syntax (RFC 4475 §3.3).
 """
 
 from libc.stdint cimport uint8_t, uint64_t
@@ -40,7 +41,10 @@ cdef object verdict(SipMessage message):
 
 
 cdef const char *fault_of(SipMessage message) except? NULL:
-    """Give the first thing that is wrong as a text that lives for ever, or NULL. It is looked for once, and told to who counts."""
+    """Give the first thing that is wrong as a text that lives for ever, or NULL.
+
+    It is looked for once, and told to who counts.
+    """
     if not message.is_judged:
         message.fault = _fault(message)
         if message.fault == NULL and message.holds_sdp():
@@ -69,7 +73,11 @@ cdef const char *_fault(SipMessage message) noexcept nogil:
     cdef const char *fault = message.trouble
     cdef Py_ssize_t i
     if message.cut == IN_FIELDS:
-        return b"cut by the capture within its header fields" if message.by_capture else b"no empty line behind the header fields"
+        return (
+            b"cut by the capture within its header fields"
+            if message.by_capture
+            else b"no empty line behind the header fields"
+        )
     if fault == NULL and message.line.kind == REQUEST:
         fault = _request_uri(message.data + message.line.uri, message.line.uri_len)
     if fault == NULL:
@@ -245,7 +253,10 @@ cdef bint _has_scheme(const uint8_t *uri, Py_ssize_t size) noexcept nogil:
 
 
 cdef bint _has_white(const uint8_t *text, Py_ssize_t size) noexcept nogil:
-    """Whether there is white space. Eight bytes at a time are seen to be above it; those that are not are looked at one by one."""
+    """Whether there is white space.
+
+    Eight bytes at a time are seen to be above it; those that are not are looked at one by one.
+    """
     cdef uint64_t word
     cdef Py_ssize_t at = 0
     while at < size:
@@ -269,7 +280,10 @@ cdef bint _is_blank(const uint8_t *text, Py_ssize_t size) noexcept nogil:
 
 
 cdef const char *_parameters(const uint8_t *text, Py_ssize_t size) noexcept nogil:
-    """No parameter may be empty: ``;;`` (RFC 4475 §3.1.2.1). Most are seen to be sound by what follows each semicolon."""
+    """No parameter may be empty: ``;;`` (RFC 4475 §3.1.2.1).
+
+    Most are seen to be sound by what follows each semicolon.
+    """
     cdef const uint8_t *end = text + size
     cdef const uint8_t *semicolon = <const uint8_t *>memchr(text, c";", size)
     if memchr(text, 34, size) == NULL:

@@ -1,8 +1,8 @@
 """One frame in, one described packet out, or a count of why not.
 
-``Decoder.decode`` is a loop: each turn reads one layer (``link``, ``ip``, ``tunnel``, ``transport``), which says what comes next,
-until there is a unit, a reason to drop the frame, or a fragment that has to wait for its siblings (``reassembly``). Every IP packet of any
-protocol is a unit. A frame that is none becomes ``dropped{decode:REASON}``:
+``Decoder.decode`` is a loop: each turn reads one layer (``link``, ``ip``, ``tunnel``, ``transport``), which says what
+comes next, until there is a unit, a reason to drop the frame, or a fragment that has to wait for its siblings
+(``reassembly``). Every IP packet of any protocol is a unit. A frame that is none becomes ``dropped{decode:REASON}``:
 
 ``not_ip``            what it carries is not IP, also inside a tunnel that is looked into
 ``truncated``         the frame ends before its innermost IP header does
@@ -10,10 +10,11 @@ protocol is a unit. A frame that is none becomes ``dropped{decode:REASON}``:
 ``too_deep``          more tags, labels, extension headers, tunnels or layers than any real frame has
 ``unsupported_link``  the capture's link type is not one we read
 
-A fragment that the capture cut short cannot be put together and is a unit by itself, decoded as far as it goes and marked
-``truncated``; so are all fragments when reassembly is off: the first has its ports, the others ``transport`` 0.
+A fragment that the capture cut short cannot be put together and is a unit by itself, decoded as far as it goes and
+marked ``truncated``; so are all fragments when reassembly is off: the first has its ports, the others ``transport`` 0.
 
-What frames hold that is not looked into is counted beside that, as ``hidden{KIND}`` (``hidden``): only of frames that are no unit here, or that ``overlook`` is told of.
+What frames hold that is not looked into is counted beside that, as ``hidden{KIND}`` (``hidden``): only of frames that
+are no unit here, or that ``overlook`` is told of.
 """
 
 cimport cython
@@ -96,7 +97,8 @@ cdef class Decoder:
         self.tunnels.gre = "gre" in options.tunnels
         self.closed.ipip = not self.tunnels.ipip
         self.closed.gre = not self.tunnels.gre
-        for name, ports, step in (("vxlan", options.vxlan_ports, STEP_VXLAN), ("geneve", options.geneve_ports, STEP_GENEVE),
+        for name, ports, step in (("vxlan", options.vxlan_ports, STEP_VXLAN),
+                                  ("geneve", options.geneve_ports, STEP_GENEVE),
                                   ("gtpu", options.gtpu_ports, STEP_GTPU)):
             put_tunnel_ports(&self.tunnels if name in options.tunnels else &self.closed, ports, step)
         return 0
@@ -164,8 +166,12 @@ cdef class Decoder:
         if self.reassembly is not None:
             self.reassembly.finish()
 
-    def decode_one(self, bytes frame not None, *, int64_t timestamp=0, int link_type=1, orig_len=None, int interface_index=0):
-        """Decode one frame, moving the packet clock to ``timestamp`` (ns). ``None`` when it is no unit; the accounts say why."""
+    def decode_one(self, bytes frame not None, *, int64_t timestamp=0, int link_type=1, orig_len=None,
+                   int interface_index=0):
+        """Decode one frame, moving the packet clock to ``timestamp`` (ns).
+
+        ``None`` when it is no unit; the accounts say why.
+        """
         cdef DecodedPacket packet = DecodedPacket.__new__(DecodedPacket)
         cdef const uint8_t *start = <const uint8_t *>PyBytes_AS_STRING(frame)
         self.advance(timestamp)
@@ -208,7 +214,9 @@ cdef class Decoder:
         return unit(w, at)
 
     cdef int _fragment(self, Walk *w, Layers *at) except -2:
-        """Put a fragment with its siblings: the next step when that makes a datagram, -1 when not, and it is counted."""
+        """Put a fragment with its siblings: the next step when that makes a datagram, -1 when not, and it
+        is counted.
+        """
         cdef Piece piece
         if self.reassembly is None or w.beyond:
             if self.reassembly is None:
@@ -240,7 +248,9 @@ cdef class Decoder:
         self.datagram = self.reassembly.datagram
         at.reassembled = 1
         at.ttl = self.reassembly.ttl
-        at.total_len = self.reassembly.head + <uint32_t>len(self.reassembly.datagram) + (0 if at.ip_version == 4 else 40)
+        at.total_len = self.reassembly.head + <uint32_t>len(self.reassembly.datagram)
+        if at.ip_version == 6:
+            at.total_len += 40
         w.protocol = self.reassembly.protocol
         w.p = <const uint8_t *>PyBytes_AS_STRING(self.reassembly.datagram)
         w.end = w.p + len(self.reassembly.datagram)

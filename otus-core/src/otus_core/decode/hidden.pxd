@@ -1,4 +1,5 @@
-"""Tells what a unit that no parser took may hide: a tunnel that is not looked into, by its IP protocol, or its port and first bytes.
+"""Tells what a unit that no parser took may hide: a tunnel that is not looked into, by its IP protocol, or its port and
+first bytes.
 
 It is asked about such units alone. Numbers of ports and protocols are IANA's.
 """
@@ -71,10 +72,14 @@ cdef inline int opened(const Layers *at, int step) noexcept nogil:
 
 
 cdef inline bint is_hep(const uint8_t *p, uint32_t size, bint at_home) noexcept nogil:
-    """HEP3 by its magic (HEP rev. 12 §3); the older ones, which have none, on their own port by version, length, family and protocol."""
+    """HEP3 by its magic (HEP rev.
+
+    12 §3); the older ones, which have none, on their own port by version, length, family and protocol.
+    """
     if size >= 6 and memcmp(p, b"HEP3", 4) == 0:
         return True
-    return (at_home and size >= 16 and (p[0] == 1 or p[0] == 2) and (p[1] == 16 or p[1] == 28 or p[1] == 40 or p[1] == 52)
+    return (at_home and size >= 16 and (p[0] == 1 or p[0] == 2)
+            and (p[1] == 16 or p[1] == 28 or p[1] == 40 or p[1] == 52)
             and (p[2] == 2 or p[2] == 10) and (p[3] == IP_UDP or p[3] == IP_TCP or p[3] == IP_SCTP))
 
 
@@ -124,6 +129,6 @@ cdef inline int hidden_in(const Tunnels *closed, const Layers *at) noexcept nogi
         return HIDDEN_SCTP
     elif at.protocol == IP_ETHERIP:
         return HIDDEN_ETHERIP
-    elif at.protocol == IP_L2TP and at.payload_len >= 4 and be32(at.payload):       # RFC 3931 §4.1.1.1: session 0 is control
-        return HIDDEN_L2TP
+    elif at.protocol == IP_L2TP and at.payload_len >= 4 and be32(at.payload):
+        return HIDDEN_L2TP      # RFC 3931 §4.1.1.1: session 0 is control
     return HIDDEN_NOTHING

@@ -1,7 +1,8 @@
 """IPv4 and IPv6 headers, IPv6 extension headers, and what they say about fragments.
 
-Lengths: the packet ends where its IP header says, so padding never reaches a payload. A total length of 0 is what segmentation offload
-leaves in captures: then the packet is the rest of the frame. What the capture cut off is counted in ``w.beyond`` and marked.
+Lengths: the packet ends where its IP header says, so padding never reaches a payload. A total length of 0 is what
+segmentation offload leaves in captures: then the packet is the rest of the frame. What the capture cut off is counted
+in ``w.beyond`` and marked.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
@@ -72,7 +73,9 @@ cdef inline int ipv4(Walk *w, Layers *at) noexcept nogil:
 
 
 cdef inline uint32_t jumbo_length(const Walk *w) noexcept nogil:
-    """Find the jumbo payload option (RFC 2675 §2) in the hop-by-hop header after the fixed header at ``w.p``; 0 when there is none."""
+    """Find the jumbo payload option (RFC 2675 §2) in the hop-by-hop header after the fixed header at ``w.p``; 0 when
+    there is none.
+    """
     cdef uint32_t at = 42
     cdef uint32_t end
     if short_of(w, 48):
@@ -101,7 +104,8 @@ cdef inline int ipv6(Walk *w, Layers *at) noexcept nogil:
     if length == 0:
         if p[6] == IP_HOP_BY_HOP:
             length = jumbo_length(w)
-            # RFC 2675 §3: a jumbo length of 65,535 or less is an error. Its sum with the fixed header must fit our 32 bits.
+            # RFC 2675 §3: a jumbo length of 65,535 or less is an error. Its sum with the fixed header must fit our 32
+            # bits.
             if length <= 65535 or length > <uint32_t>0xFFFFFFFF - 40:
                 return DROP_BAD_HEADER
         elif p[6] != IP_NONE:
@@ -122,7 +126,9 @@ cdef inline int ipv6(Walk *w, Layers *at) noexcept nogil:
 
 
 cdef inline int extensions(Walk *w, Layers *at) noexcept nogil:
-    """Walk the chain of extension headers (RFC 8200 §4; those that Linux's ``ipv6_ext_hdr`` names); in IPv4 only AH is one."""
+    """Walk the chain of extension headers (RFC 8200 §4; those that Linux's ``ipv6_ext_hdr`` names); in IPv4 only AH is
+    one.
+    """
     cdef uint32_t count = 0
     cdef uint32_t size
     while True:

@@ -1,6 +1,7 @@
 """Everything below IP: link types of capture files, Ethernet, VLAN tags, LLC/SNAP, MPLS, PPP and PPPoE.
 
-Comes in: a frame and its LINKTYPE number. Goes out: the step of the next header, or the reason for which there is no IP packet.
+Comes in: a frame and its LINKTYPE number. Goes out: the step of the next header, or the reason for which there is no IP
+packet.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
@@ -52,7 +53,10 @@ cdef inline bint is_tag(uint32_t ethertype) noexcept nogil:
 
 
 cdef inline int typed(Walk *w, Layers *at) noexcept nogil:
-    """Read tags, if any, after an EtherType that is in ``w.ethertype``. The outermost two ids of the outermost header are recorded."""
+    """Read tags, if any, after an EtherType that is in ``w.ethertype``.
+
+    The outermost two ids of the outermost header are recorded.
+    """
     cdef uint32_t ethertype = w.ethertype
     cdef uint32_t tags = 0
     while is_tag(ethertype):
@@ -159,7 +163,10 @@ cdef inline bint ethernet_at(const Walk *w, Py_ssize_t offset) noexcept nogil:
 
 
 cdef inline int mpls(Walk *w) noexcept nogil:
-    """Read a label stack. What is inside is not said: RFC 4928 §3 tells IP by its first nibble, 0 is a control word (RFC 4385 §3)."""
+    """Read a label stack.
+
+    What is inside is not said: RFC 4928 §3 tells IP by its first nibble, 0 is a control word (RFC 4385 §3).
+    """
     cdef uint32_t labels = 0
     cdef uint32_t bottom = 0
     cdef uint32_t nibble
@@ -192,7 +199,9 @@ cdef inline int mpls(Walk *w) noexcept nogil:
 
 
 cdef inline int ppp(Walk *w) noexcept nogil:
-    """Read a PPP header, with or without address and control bytes (RFC 1662 §3.1), protocol perhaps in one byte (RFC 1661 §6.5)."""
+    """Read a PPP header, with or without address and control bytes (RFC 1662 §3.1), protocol perhaps in one byte (RFC
+    1661 §6.5).
+    """
     cdef uint32_t protocol
     if not short_of(w, 2) and w.p[0] == 0xFF and w.p[1] == 3:
         w.p += 2
@@ -306,7 +315,9 @@ cdef inline int first_step(Walk *w, uint32_t link_type) noexcept nogil:
         return STEP_PPP
     elif link_type == 11 or link_type == 100:           # ATM_RFC1483
         return STEP_LLC
-    elif link_type == 12 or link_type == 14 or link_type == 101 or link_type == 228 or link_type == 229:    # RAW, IPV4, IPV6
+    elif link_type == 12 or link_type == 14 or link_type == 101:        # RAW, in some systems' own numbers too
+        return STEP_IP
+    elif link_type == 228 or link_type == 229:          # IPV4, IPV6
         return STEP_IP
     elif link_type == 50:                               # PPP_HDLC
         return serial(w)
@@ -324,7 +335,7 @@ cdef inline int first_step(Walk *w, uint32_t link_type) noexcept nogil:
         return ethertype_at(w, 16, 18)
     elif link_type == 166 or link_type == 204:          # PPP_PPPD, PPP_WITH_DIR
         return skip(w, 1, STEP_PPP)
-    elif link_type == 242:                              # IPOIB: route header, then EtherType and 2 reserved bytes (RFC 4391 §6)
+    elif link_type == 242:                              # IPOIB (RFC 4391 §6): EtherType behind the route header
         return ethertype_at(w, 40, 44)
     elif link_type == 276:                              # LINUX_SLL2
         return cooked(w, 0, 20)

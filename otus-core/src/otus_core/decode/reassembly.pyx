@@ -1,16 +1,20 @@
 """IP fragments, put together again.
 
-Comes in: one fragment at a time. Goes out: 1 when it made its datagram whole (``datagram``), else 0, and the fragment is already counted.
+Comes in: one fragment at a time. Goes out: 1 when it made its datagram whole (``datagram``), else 0, and the fragment
+is already counted.
 
-Every fragment is in exactly one counter. ``fragments_held`` counts those that wait; when a datagram is whole they move to
-``fragments_merged``, all but the frame that completed it, which is the unit. What does not get there is ``dropped{reassembly:OUTCOME}``:
+Every fragment is in exactly one counter. ``fragments_held`` counts those that wait; when a datagram is whole they move
+to ``fragments_merged``, all but the frame that completed it, which is the unit. What does not get there is
+``dropped{reassembly:OUTCOME}``:
 
 ``timeout``       not whole in time, by packet clock since its first fragment
 ``overlap``       fragments share bytes: all of the datagram so far is discarded, as Linux does since CVE-2018-5391
 ``duplicate``     an exact copy of a held fragment: it alone is ignored
-``limit``         a bound was reached: the oldest datagram gives way, of a source that has had its share that source's own
+``limit``         a bound was reached: the oldest datagram gives way, of a source that has had its share that source's
+                  own
 ``too_large``     the fragment reaches past 65,535 bytes
-``bad_fragment``  empty, or not a multiple of eight bytes though more follow; or its end contradicts another's: then all of the datagram
+``bad_fragment``  empty, or not a multiple of eight bytes though more follow; or its end contradicts another's: then all
+                  of the datagram
 ``incomplete``    the capture ended
 
 The cost of a fragment is O(1) in the number of datagrams and O(fragments of its own datagram), both bounded.
@@ -43,14 +47,17 @@ cdef enum:
     DATAGRAM_MAX = 65535        # RFC 791 §3.1, RFC 8200 §4.5
     # What a fragment and the share of its group cost beside the bytes: counted, so that tiny fragments are not free.
     FRAGMENT_COST = 64
-    # Incomplete datagrams of one source. Whoever forges fragments in its name meets the id of a real datagram, which is then lost as an overlap, with a probability
-    # of held / 65,536 (an IPv4 id has 16 bits): 256 make 0.4 %. A real source has a few at once, whose fragments follow each other within milliseconds.
+    # Incomplete datagrams of one source. Whoever forges fragments in its name meets the id of a real datagram, which is
+    # then lost as an overlap, with a probability of held / 65,536 (an IPv4 id has 16 bits): 256 make 0.4 %. A real
+    # source has a few at once, whose fragments follow each other within milliseconds.
     SOURCE_GROUPS_MAX = 256
 
 
 @cython.final
 cdef class Reassembly:
-    """Holds fragments within the limits of ``options`` (a ReassemblyConfig) and counts every outcome in ``accounts``."""
+    """Holds fragments within the limits of ``options`` (a ReassemblyConfig) and counts every outcome in
+    ``accounts``.
+    """
 
     def __cinit__(self, Accounts accounts not None, options):
         cdef uint32_t buckets = 64
@@ -154,7 +161,10 @@ cdef class Reassembly:
         return group
 
     cdef bint _room_of_source(self, Group *group, Source *held, uint32_t cost) noexcept:
-        """Keep a source within its share. Its own oldest give way, so that what is forged in its name does not keep its later datagrams out."""
+        """Keep a source within its share.
+
+        Its own oldest give way, so that what is forged in its name does not keep its later datagrams out.
+        """
         while (held.fragments + 1 > self.source_fragments or held.bytes + cost > self.source_bytes
                or (group == NULL and held.groups + 1 > self.source_groups)):
             if held.oldest == group:        # or nothing is held, and the fragment alone is more than the share
@@ -163,7 +173,10 @@ cdef class Reassembly:
         return True
 
     cdef bint _make_room(self, Group *group, uint32_t source, uint32_t length) noexcept:
-        """Make sure that one more fragment, of ``group`` or a new one, fits: the oldest others give way. False when it does not."""
+        """Make sure that one more fragment, of ``group`` or a new one, fits: the oldest others give way.
+
+        False when it does not.
+        """
         cdef uint32_t cost = length + FRAGMENT_COST
         if not self._room_of_source(group, &self.sources[source], cost):
             return False

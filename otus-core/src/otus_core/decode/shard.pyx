@@ -1,8 +1,9 @@
 """Which worker a frame of a capture file belongs to: by the unordered pair of its outermost IP addresses.
 
-In: frames, or the index of a batch. Out: those of one shard. Both directions of a conversation and all fragments of a datagram have one pair, so they meet in
-one worker. What lies before the IP header is read as the decoder reads it (``link``, ``wrapped``). What leads to none, or is cut off before its addresses,
-belongs to shard 0: all of it together, so that nothing is torn apart.
+In: frames, or the index of a batch. Out: those of one shard. Both directions of a conversation and all fragments of a
+datagram have one pair, so they meet in one worker. What lies before the IP header is read as the decoder reads it
+(``link``, ``wrapped``). What leads to none, or is cut off before its addresses, belongs to shard 0: all of it together,
+so that nothing is torn apart.
 """
 
 cimport cython
@@ -17,7 +18,10 @@ from otus_core.model.packet cimport Layers
 
 
 cdef inline uint64_t mixed(uint64_t h) noexcept nogil:
-    """MurmurHash3's finalizer: every bit of the input moves half of the output. Without a secret, for all workers come to the same."""
+    """MurmurHash3's finalizer: every bit of the input moves half of the output.
+
+    Without a secret, for all workers come to the same.
+    """
     h ^= h >> 33
     h *= <uint64_t>0xFF51AFD7ED558CCD
     h ^= h >> 33
@@ -37,7 +41,8 @@ cdef inline uint64_t pair(const uint8_t *src, const uint8_t *dst, uint32_t size)
     return hashed(src, size) + hashed(dst, size)
 
 
-cdef uint32_t shard_of(const uint8_t *frame, uint32_t size, uint32_t orig_len, uint32_t link_type, uint32_t shards) noexcept nogil:
+cdef uint32_t shard_of(const uint8_t *frame, uint32_t size, uint32_t orig_len, uint32_t link_type,
+                       uint32_t shards) noexcept nogil:
     """Give the shard, 0 to ``shards`` - 1."""
     cdef Walk w
     cdef Layers at
@@ -69,7 +74,8 @@ cdef uint32_t shard_of(const uint8_t *frame, uint32_t size, uint32_t orig_len, u
 
 @cython.final
 cdef class Shard:
-    """One worker's share of a capture file that ``shards`` workers read: for capturers that are ``shardable`` and not live, made in ``open``.
+    """One worker's share of a capture file that ``shards`` workers read: for capturers that are ``shardable`` and not
+    live, made in ``open``.
 
     Raises ValueError where there is no such shard.
     """
@@ -90,13 +96,16 @@ cdef class Shard:
         return shard_of(&frame[0] if size else NULL, size, whole, link_type, self.shards) == <uint32_t>self.shard
 
     def select(self, const uint8_t[::1] data not None, uint8_t[::1] index not None, Py_ssize_t count):
-        """Move this shard's records, of the first ``count`` ones, to the front of an index in ``FRAME_INDEX_FORMAT``; gives how many they are.
+        """Move this shard's records, of the first ``count`` ones, to the front of an index in ``FRAME_INDEX_FORMAT``;
+        gives how many they are.
 
-        Their order stays. ``data`` is what their offsets lead into. Raises ValueError for a record that does not lie inside of it.
+        Their order stays. ``data`` is what their offsets lead into. Raises ValueError for a record that does not lie
+        inside of it.
         """
         cdef Py_ssize_t kept = 0
         cdef Py_ssize_t i
         cdef FrameRecord record
+        cdef uint32_t owner
         cdef uint8_t *at = &index[0] if index.shape[0] else NULL
         cdef const uint8_t *base = &data[0] if data.shape[0] else NULL
         cdef uint64_t size = <uint64_t>data.shape[0]
@@ -106,7 +115,8 @@ cdef class Shard:
             memcpy(&record, at + i * <Py_ssize_t>sizeof(FrameRecord), sizeof(FrameRecord))
             if record.offset > size or record.capture_len > size - record.offset:
                 raise ValueError(f"frame {i} lies outside the buffer")
-            if shard_of(base + record.offset, record.capture_len, record.orig_len, record.link_type, self.shards) == <uint32_t>self.shard:
+            owner = shard_of(base + record.offset, record.capture_len, record.orig_len, record.link_type, self.shards)
+            if owner == <uint32_t>self.shard:
                 memcpy(at + kept * <Py_ssize_t>sizeof(FrameRecord), &record, sizeof(FrameRecord))
                 kept += 1
         return kept

@@ -1,7 +1,7 @@
 """UDP and TCP headers.
 
-A packet whose header is not whole, or is neither UDP nor TCP, is a unit all the same: ``transport`` 0, ports 0, and the payload is
-what follows IP.
+A packet whose header is not whole, or is neither UDP nor TCP, is a unit all the same: ``transport`` 0, ports 0, and the
+payload is what follows IP.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
@@ -11,7 +11,10 @@ from otus_core.model.packet cimport Layers
 
 
 cdef inline void udp(Walk *w, Layers *at) noexcept nogil:
-    """Read a UDP header (RFC 768). Length 0 means the rest of the packet (RFC 2675 §4), 1 to 7 is no length at all: no payload."""
+    """Read a UDP header (RFC 768).
+
+    Length 0 means the rest of the packet (RFC 2675 §4), 1 to 7 is no length at all: no payload.
+    """
     cdef uint32_t length, rest
     if short_of(w, 8):
         return

@@ -1,7 +1,7 @@
 """Tunnel headers: VXLAN, Geneve, GTP-U, GRE, ERSPAN. IP in IP needs none.
 
-Each function gives the step of what is inside, or STEP_UNIT when this is no packet of that tunnel (another version, a control message,
-a header that is not whole): then nothing has moved and the outer packet is the unit.
+Each function gives the step of what is inside, or STEP_UNIT when this is no packet of that tunnel (another version, a
+control message, a header that is not whole): then nothing has moved and the outer packet is the unit.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
@@ -29,7 +29,10 @@ cdef struct Tunnels:
 
 
 cdef inline int over_udp(const Tunnels *tunnels, const Layers *at) noexcept nogil:
-    """Give the tunnel that the destination port tells, or STEP_UNIT. Some GTP-U gateways answer from the port, not to it."""
+    """Give the tunnel that the destination port tells, or STEP_UNIT.
+
+    Some GTP-U gateways answer from the port, not to it.
+    """
     cdef int i
     for i in range(tunnels.ports_count):
         if tunnels.ports[i] == at.dst_port or (tunnels.ports[i] == at.src_port and tunnels.steps[i] == STEP_GTPU):
@@ -57,7 +60,9 @@ cdef inline int enter(Walk *w, Layers *at, uint8_t tunnel, uint32_t number, uint
 
 
 cdef inline int vxlan(Walk *w, Layers *at) noexcept nogil:
-    """Read a VXLAN header (RFC 7348 §5), on its own port VXLAN-GPE, whose P flag announces what is inside (draft-ietf-nvo3-vxlan-gpe §3)."""
+    """Read a VXLAN header (RFC 7348 §5), on its own port VXLAN-GPE, whose P flag announces what is inside
+    (draft-ietf-nvo3-vxlan-gpe §3).
+    """
     cdef int inside = STEP_ETHERNET
     cdef int step
     cdef uint32_t vni
@@ -118,7 +123,10 @@ cdef inline int gtpu(Walk *w, Layers *at) noexcept nogil:
 
 
 cdef inline int gre(Walk *w, Layers *at) noexcept nogil:
-    """Read a GRE header: RFC 2784 with the key and sequence number of RFC 2890, or version 1 of RFC 2637. Source routes are not read."""
+    """Read a GRE header: RFC 2784 with the key and sequence number of RFC 2890, or version 1 of RFC 2637.
+
+    Source routes are not read.
+    """
     cdef uint32_t flags, protocol
     cdef uint32_t size = 4
     cdef uint32_t key = 0
@@ -163,7 +171,9 @@ cdef inline int erspan2(Walk *w) noexcept nogil:
 
 
 cdef inline int erspan3(Walk *w) noexcept nogil:
-    """Read an ERSPAN type III header (draft-foschiano-erspan §4.3), with its platform-specific part when the O bit says so."""
+    """Read an ERSPAN type III header (draft-foschiano-erspan §4.3), with its platform-specific part when the O bit says
+    so.
+    """
     cdef uint32_t kind, size
     if short_of(w, 12):
         return DROP_TRUNCATED

@@ -1,7 +1,8 @@
 """The cursor that all decoding shares: where the walk through a frame stands, how far it may read, and what comes next.
 
-Every layer is one inline function ``layer(Walk *w, Layers *at) -> Step``: it reads from ``w.p``, never at or past ``w.end``, moves
-``w.p`` past its header and says which layer comes next. No layer calls another, so nesting costs a turn of one loop and no stack.
+Every layer is one inline function ``layer(Walk *w, Layers *at) -> Step``: it reads from ``w.p``, never at or past
+``w.end``, moves ``w.p`` past its header and says which layer comes next. No layer calls another, so nesting costs a
+turn of one loop and no stack.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -10,7 +11,8 @@ from otus_core.model.packet cimport Layers
 
 
 cdef enum:
-    # Turns of the loop, each at least one header. Eight tunnels of the costliest kind, Ethernet, IP, UDP and tunnel header, fit.
+    # Turns of the loop, each at least one header. Eight tunnels of the costliest kind, Ethernet, IP, UDP and tunnel
+    # header, fit.
     LAYERS_MAX = 64
     TUNNELS_MAX = 8         # deeper nesting than a mirrored overlay of overlays has no use on real wires
     TAGS_MAX = 8            # provider bridges stack two or three

@@ -1,6 +1,8 @@
-"""Link types that put a header of the capturing machine before the packet: NFLOG, ENC, radiotap with 802.11, ERF, exported PDUs.
+"""Link types that put a header of the capturing machine before the packet: NFLOG, ENC, radiotap with 802.11, ERF,
+exported PDUs.
 
-As in ``link``: each function gives the step of what is inside, or the reason for which there is no IP packet. Numbers: tcpdump.org/linktypes.
+As in ``link``: each function gives the step of what is inside, or the reason for which there is no IP packet. Numbers:
+tcpdump.org/linktypes.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
@@ -12,7 +14,9 @@ from otus_core.model.packet cimport Layers
 
 
 cdef inline int nflog(Walk *w) noexcept nogil:
-    """Read the attributes up to the packet (LINKTYPE_NFLOG; linux/netfilter/nfnetlink_log.h): lengths and types in the byte order of whichever machine captured."""
+    """Read the attributes up to the packet (LINKTYPE_NFLOG; linux/netfilter/nfnetlink_log.h): lengths and types in the
+    byte order of whichever machine captured.
+    """
     cdef uint32_t size, kind, padded
     cdef uint8_t family
     if short_of(w, 4):
@@ -48,7 +52,10 @@ cdef inline int enc(Walk *w) noexcept nogil:
 
 
 cdef inline int wireless(Walk *w, bint padded) noexcept nogil:
-    """Read an IEEE 802.11 data frame; with ``padded`` its header fills whole words. What is encrypted, aggregated or a fragment of a frame is not read."""
+    """Read an IEEE 802.11 data frame; with ``padded`` its header fills whole words.
+
+    What is encrypted, aggregated or a fragment of a frame is not read.
+    """
     cdef uint32_t size = 24
     cdef uint8_t kind, flags
     if short_of(w, 24):
@@ -119,7 +126,9 @@ cdef inline int erf(Walk *w) noexcept nogil:
 
 
 cdef inline int exported_pdu(Walk *w, Layers *at) noexcept nogil:
-    """Read what Wireshark exports of an upper layer (epan/exported_pdu.h): addresses and ports in tags, then the payload, which is a unit. Without addresses it is none."""
+    """Read what Wireshark exports of an upper layer (epan/exported_pdu.h): addresses and ports in tags, then the
+    payload, which is a unit. Without addresses it is none.
+    """
     cdef uint32_t kind = 1
     cdef uint32_t size, port
     cdef uint32_t ports = 0

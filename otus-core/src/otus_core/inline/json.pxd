@@ -1,6 +1,7 @@
 """What JSON is made of (RFC 8259): strings and numbers, written into a ``Writer``, all of it in ASCII.
 
-Text that JSON takes as it is goes by vectors of sixteen bytes (GCC's and Clang's vector extensions: SSE2 on x86-64, NEON on aarch64).
+Text that JSON takes as it is goes by vectors of sixteen bytes (GCC's and Clang's vector extensions: SSE2 on x86-64,
+NEON on aarch64).
 """
 
 from cpython.unicode cimport PyUnicode_GET_LENGTH
@@ -77,7 +78,8 @@ cdef extern from *:
     }
 
     /* Never inlined: few texts have anything to escape. */
-    static __attribute__((noinline, unused)) Py_ssize_t otus_copy_escaped(char *target, const uint8_t *text, Py_ssize_t n) {
+    static __attribute__((noinline, unused))
+    Py_ssize_t otus_copy_escaped(char *target, const uint8_t *text, Py_ssize_t n) {
         char *at = target;
         const uint8_t *end = text + n;
         while (text < end) {
@@ -102,11 +104,13 @@ cdef extern from *:
     }
     #endif
     """
-    # Copies n bytes, and tells whether all are what JSON takes as it is; the last ones are taken from the end, over those before.
+    # Copies n bytes, and tells whether all are what JSON takes as it is; the last ones are taken from the end, over
+    # those before.
     bint copy_plain "otus_copy_plain" (char *target, const uint8_t *text, Py_ssize_t n) noexcept nogil
     # Writes a UTF-16 unit as six bytes, \uXXXX; gives where they end.
     char *escape "otus_escape" (char *target, unsigned int unit) noexcept nogil
-    # Copies ASCII text, what JSON does not take as it is escaped, into 6 n bytes; gives how many were written, -1 where a byte is not ASCII.
+    # Copies ASCII text, what JSON does not take as it is escaped, into 6 n bytes; gives how many were written, -1 where
+    # a byte is not ASCII.
     Py_ssize_t copy_escaped "otus_copy_escaped" (char *target, const uint8_t *text, Py_ssize_t n) noexcept nogil
 
 
@@ -116,7 +120,10 @@ cdef extern from "Python.h":
 
 
 cdef inline bint write_escaped(Writer *out, const uint8_t *text, Py_ssize_t n) except -1:
-    """Write ASCII with its quotes, when it is known that something in it is to be escaped. False, and nothing is written, where a byte is not ASCII."""
+    """Write ASCII with its quotes, when it is known that something in it is to be escaped.
+
+    False, and nothing is written, where a byte is not ASCII.
+    """
     cdef char *target = room(out, 6 * n + 2)
     cdef Py_ssize_t size = copy_escaped(target + 1, text, n)
     if size < 0:

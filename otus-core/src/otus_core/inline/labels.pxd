@@ -1,4 +1,6 @@
-"""Packed labels, as ``otus_core.packed_labels`` gives them: for each the length of its name and that of its text, 32 bits each, the lowest byte first; name and text in UTF-8."""
+"""Packed labels, as ``otus_core.packed_labels`` gives them: for each the length of its name and that of its text, 32
+bits each, the lowest byte first; name and text in UTF-8.
+"""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -32,7 +34,10 @@ cdef inline void store_little(char *at, uint32_t value) noexcept nogil:
 
 
 cdef inline const uint8_t *next_label(const uint8_t *at, const uint8_t *end, Label *found) except NULL:
-    """Read one label of those between ``at`` and ``end``; gives where the next one begins. Raises ValueError when lengths do not fit."""
+    """Read one label of those between ``at`` and ``end``; gives where the next one begins.
+
+    Raises ValueError when lengths do not fit.
+    """
     if end - at < LABEL_HEAD:
         raise ValueError("packed labels are cut short")
     found.name_len = load_little(at)
@@ -44,7 +49,9 @@ cdef inline const uint8_t *next_label(const uint8_t *at, const uint8_t *end, Lab
     return found.text + found.text_len
 
 
-cdef inline int put_label(Writer *out, const char *name, uint32_t name_len, const uint8_t *text, uint32_t text_len) except -1:
+cdef inline int put_label(
+    Writer *out, const char *name, uint32_t name_len, const uint8_t *text, uint32_t text_len
+) except -1:
     """Write one label."""
     cdef char *target = room(out, LABEL_HEAD + <Py_ssize_t>name_len + text_len)
     store_little(target, name_len)

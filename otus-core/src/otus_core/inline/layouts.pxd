@@ -27,7 +27,8 @@ cdef struct Flow:
 
 
 cdef inline void fill_flow(
-    Flow *flow, uint8_t version, uint8_t protocol, const uint8_t *src, uint16_t src_port, const uint8_t *dst, uint16_t dst_port
+    Flow *flow, uint8_t version, uint8_t protocol, const uint8_t *src, uint16_t src_port, const uint8_t *dst,
+    uint16_t dst_port
 ) noexcept nogil:
     """Fill in a flow; ``src`` and ``dst`` are 16 bytes each, those behind an IPv4 address 0."""
     memcpy(flow.src, src, 16)

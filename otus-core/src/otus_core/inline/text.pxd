@@ -1,4 +1,7 @@
-"""Numbers and addresses as text. Each function writes at ``at``, where there must be room, and gives where the text ends."""
+"""Numbers and addresses as text.
+
+Each function writes at ``at``, where there must be room, and gives where the text ends.
+"""
 
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
@@ -50,7 +53,9 @@ cdef inline char *print_ipv4(char *at, const uint8_t *address) noexcept nogil:
 
 
 cdef inline char *print_ipv6(char *at, const uint8_t *address) noexcept nogil:
-    """Print an IPv6 address of sixteen bytes as RFC 5952 §4 has it: no leading zeros, the first of the longest runs of two zero groups or more as ``::``."""
+    """Print an IPv6 address of sixteen bytes as RFC 5952 §4 has it: no leading zeros, the first of the longest runs of
+    two zero groups or more as ``::``.
+    """
     cdef uint8_t runs[9]        # from each group on, how many are zero in a row
     cdef int longest = 8
     cdef int i

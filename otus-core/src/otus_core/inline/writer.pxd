@@ -1,6 +1,7 @@
 """A buffer that grows while bytes are written into it.
 
-A ``Writer`` that is all zeros is an empty one. Functions raise MemoryError and nothing else; ``out.at`` is where the next byte goes.
+A ``Writer`` that is all zeros is an empty one. Functions raise MemoryError and nothing else; ``out.at`` is where the
+next byte goes.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -14,7 +15,7 @@ cdef extern from *:
     #define OTUS_WRITER
     typedef struct { char *start, *at, *end; } otus_writer;
 
-    /* Twice as much as is needed, so that a buffer is moved seldom. Never inlined: it is called once in thousands of writes. */
+    /* Twice as much as is needed, so that a buffer is moved seldom. Never inlined: few writes come here. */
     static __attribute__((noinline, cold, unused)) int otus_grow(otus_writer *out, Py_ssize_t n) {
         Py_ssize_t used = out->at - out->start, size = 2 * (used + n) + 64;
         char *grown = (char *)PyMem_Realloc(out->start, (size_t)size);
@@ -38,7 +39,8 @@ cdef extern from *:
 
 
 cdef enum:
-    WRITER_KEEPS = 1 << 20      # bytes; a larger buffer is given back after use, so that one large message does not hold memory for ever
+    # Bytes; a larger buffer is given back after use, so that one large message does not hold memory for ever
+    WRITER_KEEPS = 1 << 20
 
 
 cdef inline char *room(Writer *out, Py_ssize_t n) except NULL:

@@ -18,7 +18,8 @@ cdef class Accounts:
         self._slots = {name: i for i, name in enumerate(self.names)}
         if len(self._slots) != len(self.names):
             raise ValueError("a counter is named twice")
-        # The memory is held by its owner alone, which is never resized: a view of our own could not be let go of in any order at exit.
+        # The memory is held by its owner alone, which is never resized: a view of our own could not be let go of in any
+        # order at exit.
         self._owner = bytearray(8 * len(self.names)) if buffer is None else buffer
         PyObject_GetBuffer(self._owner, &view, PyBUF_WRITABLE)
         self.at = <int64_t *>view.buf

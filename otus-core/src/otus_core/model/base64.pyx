@@ -1,7 +1,7 @@
 """Base64 (RFC 4648 §4): 24 bytes a step where the processor has vectors of 32 (AVX2), six a step by a table elsewhere.
 
-The vector form is Muła's and Lemire's (Faster Base64 Encoding and Decoding Using AVX2 Instructions, 2018): a shuffle and two multiplications put six bits into each
-byte, a second shuffle finds what to add to make it a character.
+The vector form is Muła's and Lemire's (Faster Base64 Encoding and Decoding Using AVX2 Instructions, 2018): a shuffle
+and two multiplications put six bits into each byte, a second shuffle finds what to add to make it a character.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -23,16 +23,21 @@ cdef extern from *:
     /* Encodes 24 bytes a step as long as 28 can be read; gives how many it took. */
     __attribute__((target("avx2")))
     static Py_ssize_t encode_vectors(char *target, const unsigned char *source, Py_ssize_t n) {
-        const __m256i order = _mm256_broadcastsi128_si256(_mm_setr_epi8(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10));
+        const __m256i order =
+            _mm256_broadcastsi128_si256(_mm_setr_epi8(1, 0, 2, 1, 4, 3, 5, 4, 7, 6, 8, 7, 10, 9, 11, 10));
         /* What to add to six bits: 0 for 26 to 51, 1 to 10 for digits, 11 and 12 for + and /, 13 for 0 to 25. */
-        const __m256i shifts = _mm256_broadcastsi128_si256(_mm_setr_epi8(71, -4, -4, -4, -4, -4, -4, -4, -4, -4, -4, -19, -16, 65, 0, 0));
+        const __m256i shifts = _mm256_broadcastsi128_si256(
+            _mm_setr_epi8(71, -4, -4, -4, -4, -4, -4, -4, -4, -4, -4, -19, -16, 65, 0, 0));
         Py_ssize_t i;
         for (i = 0; n - i >= 28; i += 24, target += 32) {
             __m128i first = _mm_loadu_si128((const __m128i *)(source + i));
             __m128i second = _mm_loadu_si128((const __m128i *)(source + i + 12));
-            __m256i in = _mm256_shuffle_epi8(_mm256_inserti128_si256(_mm256_castsi128_si256(first), second, 1), order);
-            __m256i high = _mm256_mulhi_epu16(_mm256_and_si256(in, _mm256_set1_epi32(0x0fc0fc00)), _mm256_set1_epi32(0x04000040));
-            __m256i low = _mm256_mullo_epi16(_mm256_and_si256(in, _mm256_set1_epi32(0x003f03f0)), _mm256_set1_epi32(0x01000010));
+            __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(first), second, 1);
+            __m256i in = _mm256_shuffle_epi8(both, order);
+            __m256i high = _mm256_mulhi_epu16(
+                _mm256_and_si256(in, _mm256_set1_epi32(0x0fc0fc00)), _mm256_set1_epi32(0x04000040));
+            __m256i low = _mm256_mullo_epi16(
+                _mm256_and_si256(in, _mm256_set1_epi32(0x003f03f0)), _mm256_set1_epi32(0x01000010));
             __m256i bits = _mm256_or_si256(high, low);
             __m256i kind = _mm256_or_si256(
                 _mm256_subs_epu8(bits, _mm256_set1_epi8(51)),

@@ -12,7 +12,9 @@ from otus_core.inline.hashing cimport keyed_hash
 from otus_core.model.packet cimport ip_object
 
 FLOW_KEY_FORMAT = "=16s16sHHBBH"
-"""``struct`` format of one packed key: source and destination address (IPv4 in the first four bytes), their ports, IP version, protocol, 0."""
+"""``struct`` format of one packed key: source and destination address (IPv4 in the first four bytes), their ports, IP
+version, protocol, 0.
+"""
 
 assert struct.calcsize(FLOW_KEY_FORMAT) == sizeof(Flow) == 40
 
@@ -62,7 +64,8 @@ cdef class FlowKey:
 
     def reversed(self):
         """Give the key of the other direction."""
-        return make_flow_key(self.at.version, self.at.dst, self.at.src, self.at.dst_port, self.at.src_port, self.at.protocol)
+        return make_flow_key(self.at.version, self.at.dst, self.at.src, self.at.dst_port, self.at.src_port,
+                             self.at.protocol)
 
     def __hash__(self):
         return <Py_hash_t>(self.hashed >> 1)
@@ -99,7 +102,8 @@ cdef bytes _packed(address):
     return address.packed
 
 
-cdef inline void _fill(FlowKey key, int version, const uint8_t *src, const uint8_t *dst, uint16_t src_port, uint16_t dst_port, uint8_t protocol) noexcept:
+cdef inline void _fill(FlowKey key, int version, const uint8_t *src, const uint8_t *dst, uint16_t src_port,
+                       uint16_t dst_port, uint8_t protocol) noexcept:
     cdef int size = 4 if version == 4 else 16
     memset(&key.at, 0, sizeof(Flow))
     memcpy(key.at.src, src, size)
@@ -111,14 +115,17 @@ cdef inline void _fill(FlowKey key, int version, const uint8_t *src, const uint8
     key.hashed = flow_hash(&key.at)
 
 
-cdef FlowKey make_flow_key(int version, const uint8_t *src, const uint8_t *dst, uint16_t src_port, uint16_t dst_port, uint8_t protocol):
+cdef FlowKey make_flow_key(int version, const uint8_t *src, const uint8_t *dst, uint16_t src_port, uint16_t dst_port,
+                           uint8_t protocol):
     cdef FlowKey key = FlowKey.__new__(FlowKey)
     _fill(key, version, src, dst, src_port, dst_port, protocol)
     return key
 
 
 cdef const Flow *packed_flows(object keys, Py_ssize_t *count, list holder) except NULL:
-    """Give keys as packed ones, whether they come packed in one bytes object or as ``FlowKey``s; ``holder`` keeps the memory. Raises ValueError and TypeError."""
+    """Give keys as packed ones, whether they come packed in one bytes object or as ``FlowKey``s; ``holder`` keeps the
+    memory. Raises ValueError and TypeError.
+    """
     cdef bytes packed
     cdef FlowKey key
     if type(keys) is bytes:

@@ -1,7 +1,8 @@
 """The registry in which a parser that saw a flow announced leaves word for the one that will see it.
 
-A hash table over one array of entries, which is also linked by age of use: no step costs more when there are more flows, and a flow takes 80 bytes beside its context.
-What has expired is swept out when packet time has passed the earliest expiry, half a minute of it at a time.
+A hash table over one array of entries, which is also linked by age of use: no step costs more when there are more
+flows, and a flow takes 80 bytes beside its context. What has expired is swept out when packet time has passed the
+earliest expiry, half a minute of it at a time.
 """
 
 cimport cython
@@ -70,16 +71,18 @@ cdef int _measure(object value, int depth) except -1:
             if total > CONTEXT_MAX:
                 break
         return total
-    raise FlowContextRefused(f"a flow context holds str, int, bytes, bool, tuples and dicts of these, not {kind.__name__}")
+    raise FlowContextRefused(
+        f"a flow context holds str, int, bytes, bool, tuples and dicts of these, not {kind.__name__}")
 
 
 @cython.final
 cdef class FlowRegistry:
     """5-tuple → context. Bounded: the least recently used flow goes when it is full. Last writer wins.
 
-    Its clock is packet time in ns: that of the packet being parsed, which the pipeline sets. Entries end ``ttl`` seconds after they were registered; the life of
-    one that was registered before the first packet begins with that packet. ``watched`` is false when only one parser of the task wants flows: then nobody
-    looks up what it registers, and siblings need not hear of it.
+    Its clock is packet time in ns: that of the packet being parsed, which the pipeline sets. Entries end ``ttl``
+    seconds after they were registered; the life of one that was registered before the first packet begins with that
+    packet. ``watched`` is false when only one parser of the task wants flows: then nobody looks up what it registers,
+    and siblings need not hear of it.
     """
 
     def __cinit__(self):
@@ -123,7 +126,8 @@ cdef class FlowRegistry:
         self.register_many(key.packed(), context, ttl)
 
     def register_many(self, keys, context, double ttl=DEFAULT_TTL, bint local=False):
-        """Leave one context for several flows, ``FlowKey``s or packed in ``FLOW_KEY_FORMAT``; siblings are not told of what is ``local``.
+        """Leave one context for several flows, ``FlowKey``s or packed in ``FLOW_KEY_FORMAT``; siblings are not told of
+        what is ``local``.
 
         Raises FlowContextRefused, and ValueError for a ``ttl`` that is not above 0.
         """
@@ -142,7 +146,9 @@ cdef class FlowRegistry:
         self.remove_many(key.packed())
 
     def remove_many(self, keys, bint local=False):
-        """Forget several flows, ``FlowKey``s or packed in ``FLOW_KEY_FORMAT``; siblings are not told of what is ``local``."""
+        """Forget several flows, ``FlowKey``s or packed in ``FLOW_KEY_FORMAT``; siblings are not told of what is
+        ``local``.
+        """
         cdef list holder = []
         cdef Py_ssize_t count
         cdef const Flow *flows = packed_flows(keys, &count, holder)
@@ -151,7 +157,9 @@ cdef class FlowRegistry:
             self.on_change(("-", holder[0]))
 
     def apply(self, message):
-        """Take a change that a sibling worker's registry gave to its ``on_change``; a flow's life is counted from the packet that the sibling parsed."""
+        """Take a change that a sibling worker's registry gave to its ``on_change``; a flow's life is counted from the
+        packet that the sibling parsed.
+        """
         cdef list holder = []
         cdef Py_ssize_t count
         cdef const Flow *flows = packed_flows(message[1], &count, holder)

@@ -1,4 +1,6 @@
-"""Frames as a capturer gives them: one buffer plus an index, so that nothing is allocated for a frame until it is wanted."""
+"""Frames as a capturer gives them: one buffer plus an index, so that nothing is allocated for a frame until it is
+wanted.
+"""
 
 import struct
 
@@ -10,7 +12,9 @@ from libc.stdint cimport uint8_t, uint64_t
 from otus_core.inline.layouts cimport FrameRecord
 
 FRAME_INDEX_FORMAT = "=qQIIiHH"
-"""``struct`` format of one index record: timestamp (ns), offset in the buffer, capture_len, orig_len, interface_index, link_type, 0."""
+"""``struct`` format of one index record: timestamp (ns), offset in the buffer, capture_len, orig_len, interface_index,
+link_type, 0.
+"""
 INDEX_SIZE = struct.calcsize(FRAME_INDEX_FORMAT)
 
 assert INDEX_SIZE == sizeof(FrameRecord) == 32
@@ -19,7 +23,9 @@ assert INDEX_SIZE == sizeof(FrameRecord) == 32
 @cython.final
 @cython.freelist(16)
 cdef class RawPacket:
-    """One frame as captured: ``data`` (bytes), ``timestamp`` (ns since 1970), ``capture_len``, ``orig_len``, ``interface_index``, ``link_type``."""
+    """One frame as captured: ``data`` (bytes), ``timestamp`` (ns since 1970), ``capture_len``, ``orig_len``,
+    ``interface_index``, ``link_type``.
+    """
 
     cdef readonly bytes data
     cdef readonly object timestamp
@@ -39,14 +45,18 @@ cdef class RawPacket:
         return len(self.data)
 
     def __repr__(self):
-        return f"RawPacket({self.timestamp}, {len(self.data)} of {self.orig_len} bytes, interface {self.interface_index})"
+        size = f"{len(self.data)} of {self.orig_len} bytes"
+        return f"RawPacket({self.timestamp}, {size}, interface {self.interface_index})"
 
 
 @cython.final
 cdef class FrameBatch:
-    """Frames in one buffer, with an index of ``FRAME_INDEX_FORMAT`` records. Every record is checked to lie inside the buffer.
+    """Frames in one buffer, with an index of ``FRAME_INDEX_FORMAT`` records.
 
-    ``data`` and ``index`` are bytes-like; only the first ``count`` records count. The capturer may reuse both at its next ``read()``.
+    Every record is checked to lie inside the buffer.
+
+    ``data`` and ``index`` are bytes-like; only the first ``count`` records count. The capturer may reuse both at its
+    next ``read()``.
     """
 
     def __cinit__(self):
@@ -55,6 +65,7 @@ cdef class FrameBatch:
     def __init__(self, data, index, count=None):
         cdef Py_ssize_t available
         cdef Py_ssize_t i
+        cdef const FrameRecord *record
         PyObject_GetBuffer(data, &self._data, PyBUF_SIMPLE)
         try:
             PyObject_GetBuffer(index, &self._index, PyBUF_SIMPLE)
@@ -70,7 +81,8 @@ cdef class FrameBatch:
         self.size = self._data.len
         self.records = <const FrameRecord *>self._index.buf
         for i in range(self.count):
-            if self.records[i].offset > <uint64_t>self.size or self.records[i].capture_len > <uint64_t>self.size - self.records[i].offset:
+            record = &self.records[i]
+            if record.offset > <uint64_t>self.size or record.capture_len > <uint64_t>self.size - record.offset:
                 raise ValueError(f"frame {i} lies outside the buffer")
 
     def __dealloc__(self):
@@ -86,11 +98,14 @@ cdef class FrameBatch:
         cdef Py_ssize_t offset = 0
         for frame in frames:
             if not isinstance(frame, RawPacket):
-                if not isinstance(frame, (tuple, list)) or len(frame) != 2 or not isinstance(frame[1], (bytes, bytearray, memoryview)):
-                    raise TypeError(f"a frame is a RawPacket or a pair (timestamp_ns, data), not {type(frame).__name__}")
+                is_pair = isinstance(frame, (tuple, list)) and len(frame) == 2
+                if not is_pair or not isinstance(frame[1], (bytes, bytearray, memoryview)):
+                    raise TypeError(
+                        f"a frame is a RawPacket or a pair (timestamp_ns, data), not {type(frame).__name__}")
                 frame = RawPacket(bytes(frame[1]), frame[0], None, interface_index, link_type)
             parts.append(frame.data)
-            index += struct.pack(FRAME_INDEX_FORMAT, frame.timestamp, offset, len(frame.data), frame.orig_len, frame.interface_index, frame.link_type, 0)
+            index += struct.pack(FRAME_INDEX_FORMAT, frame.timestamp, offset, len(frame.data), frame.orig_len,
+                                 frame.interface_index, frame.link_type, 0)
             offset += len(frame.data)
         return FrameBatch(b"".join(parts), bytes(index))
 

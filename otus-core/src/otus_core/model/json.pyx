@@ -1,6 +1,7 @@
 """An output as one JSON object, in ASCII: what Kafka carries and ``--format json`` prints.
 
-A payload class that offers ``to_json() -> bytes`` is spliced in; attrs classes, dicts and plain values go through the ordinary encoder.
+A payload class that offers ``to_json() -> bytes`` is spliced in; attrs classes, dicts and plain values go through the
+ordinary encoder.
 """
 
 import json
@@ -229,7 +230,8 @@ def encode_payload(OutputPacket output not None):
 
 
 def encode_json(OutputPacket output not None, timestamp="ms"):
-    """Give the output as one JSON object without a newline; ``timestamp`` is ``"ms"`` (Unix ms) or ``"rfc3339"`` (nine digits, UTC).
+    """Give the output as one JSON object without a newline; ``timestamp`` is ``"ms"`` (Unix ms) or ``"rfc3339"`` (nine
+    digits, UTC).
 
     Raises what a payload's ``to_json`` raises, and TypeError or ValueError for a payload that JSON cannot hold.
     """
@@ -244,7 +246,9 @@ def encode_json(OutputPacket output not None, timestamp="ms"):
 
 
 def encode_json_lines(outputs, timestamp="ms"):
-    """Give outputs as JSON, one object a line, each line ended; raises what ``encode_json`` raises for the first that cannot be encoded."""
+    """Give outputs as JSON, one object a line, each line ended; raises what ``encode_json`` raises for the first that
+    cannot be encoded.
+    """
     cdef Writer out
     cdef bint rfc3339 = _wants_rfc3339(timestamp)
     take(&_writer, &out)

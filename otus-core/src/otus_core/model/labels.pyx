@@ -1,6 +1,7 @@
 """Labels as bytes, for those who only write them somewhere else: no str and no dict is made of them.
 
-One label after the other: the length of its name and that of its text, each 32 bits, the lowest byte first; the name; the text. Both are UTF-8.
+One label after the other: the length of its name and that of its text, each 32 bits, the lowest byte first; the name;
+the text. Both are UTF-8.
 """
 
 

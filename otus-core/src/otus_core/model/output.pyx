@@ -20,7 +20,8 @@ cdef object _METHOD = MethodDescriptorType
 cdef object _known_source = dict
 
 
-# The class whose label() was called last, where that is a method of compiled code: calling it without looking it up takes half as long.
+# The class whose label() was called last, where that is a method of compiled code: calling it without looking it up
+# takes half as long.
 cdef object _answering = dict
 cdef object _answer = None
 
@@ -48,8 +49,9 @@ cdef dict _made(object source):
 cdef class Parsed:
     """One message: its typed payload and its labels.
 
-    ``labels`` is a dict, or a ``LabelSource`` that makes them when they are asked for. ``raw`` is the message's own bytes (default: the packet's whole payload),
-    ``payload_type`` one of those that the parser declares (default: the first).
+    ``labels`` is a dict, or a ``LabelSource`` that makes them when they are asked for. ``raw`` is the message's own
+    bytes (default: the packet's whole payload), ``payload_type`` one of those that the parser declares (default: the
+    first).
     """
 
     def __init__(self, payload, labels not None, raw=None, payload_type=None):
@@ -81,12 +83,13 @@ cdef class OutputPacket:
 
     ``label`` answers one label; ``labels`` is the dict of all, made when it is asked for first.
 
-    ``timestamp`` is in ns since 1970. Addresses are of the innermost IP header; ``outer_src_ip``, ``outer_dst_ip``, ``tunnel`` and ``vni`` are ``None`` and ``vlans`` is
-    empty where there are none.
+    ``timestamp`` is in ns since 1970. Addresses are of the innermost IP header; ``outer_src_ip``, ``outer_dst_ip``,
+    ``tunnel`` and ``vni`` are ``None`` and ``vlans`` is empty where there are none.
     """
 
-    def __init__(self, *, task_id="", agent_id="", pipeline_id=0, timestamp=0, src_ip="0.0.0.0", dst_ip="0.0.0.0", src_port=0,
-                 dst_port=0, protocol=17, dict labels=None, payload_type="raw", payload=None, bytes raw_payload=b"",
+    def __init__(self, *, task_id="", agent_id="", pipeline_id=0, timestamp=0, src_ip="0.0.0.0", dst_ip="0.0.0.0",
+                 src_port=0, dst_port=0, protocol=17, dict labels=None, payload_type="raw", payload=None,
+                 bytes raw_payload=b"",
                  outer_src_ip=None, outer_dst_ip=None, tunnel=None, vni=None, vlans=()):
         src = ip_address(src_ip)
         dst = ip_address(dst_ip)
@@ -165,7 +168,8 @@ cdef class OutputPacket:
 
     @property
     def flow(self):
-        return make_flow_key(self.at.ip_version, self.at.src, self.at.dst, self.at.src_port, self.at.dst_port, self.at.protocol)
+        return make_flow_key(self.at.ip_version, self.at.src, self.at.dst, self.at.src_port, self.at.dst_port,
+                             self.at.protocol)
 
     @property
     def outer_src_ip(self):
@@ -188,7 +192,8 @@ cdef class OutputPacket:
         return _vlans(&self.at)
 
     def __repr__(self):
-        return f"OutputPacket({self.payload_type}, {self.src_ip}:{self.at.src_port} -> {self.dst_ip}:{self.at.dst_port}, {self.labels!r})"
+        ends = f"{self.src_ip}:{self.at.src_port} -> {self.dst_ip}:{self.at.dst_port}"
+        return f"OutputPacket({self.payload_type}, {ends}, {self.labels!r})"
 
 
 cdef OutputPacket make_output(DecodedPacket packet, object task_id, object agent_id, object pipeline_id,

@@ -11,7 +11,8 @@ cdef enum Tunnel:
     TUNNEL_GTPU = 6
 
 
-# What the decoder finds in one frame. Addresses are in network order, IPv4 in the first four bytes; numbers in host order.
+# What the decoder finds in one frame. Addresses are in network order, IPv4 in the first four bytes; numbers in host
+# order.
 cdef struct Layers:
     int64_t timestamp           # ns since 1970
     uint32_t capture_len

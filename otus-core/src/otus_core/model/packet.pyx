@@ -1,7 +1,7 @@
 """A frame after decoding: what the link, IP and transport headers say, and the payload.
 
-A packet points into its frame as long as nobody else can see it; the pipeline calls ``detach`` on every packet that somebody still
-holds before the frame's memory is used again, so a packet may be kept for ever.
+A packet points into its frame as long as nobody else can see it; the pipeline calls ``detach`` on every packet that
+somebody still holds before the frame's memory is used again, so a packet may be kept for ever.
 """
 
 from ipaddress import IPv4Address, IPv6Address
@@ -43,7 +43,9 @@ cdef tuple _vlans(Layers *at):
 
 @cython.final
 cdef class Ethernet:
-    """Ethernet header: ``src_mac`` and ``dst_mac`` (6 bytes), ``ethertype`` after tags, ``vlans`` (0 to 2 ids, outermost first)."""
+    """Ethernet header: ``src_mac`` and ``dst_mac`` (6 bytes), ``ethertype`` after tags, ``vlans`` (0 to 2 ids,
+    outermost first).
+    """
 
     cdef readonly bytes src_mac
     cdef readonly bytes dst_mac
@@ -57,7 +59,9 @@ cdef class Ethernet:
 
 @cython.final
 cdef class IP:
-    """IP header of the innermost packet; ``outer_src``, ``outer_dst`` and ``tunnel`` are ``None`` unless it was decapsulated."""
+    """IP header of the innermost packet; ``outer_src``, ``outer_dst`` and ``tunnel`` are ``None`` unless it was
+    decapsulated.
+    """
 
     cdef readonly int version
     cdef readonly object src
@@ -92,7 +96,10 @@ cdef class Transport:
 @cython.final
 @cython.freelist(64)
 cdef class DecodedPacket:
-    """One decoded packet. ``timestamp`` is in ns since 1970; addresses are of the innermost IP header. May be kept for ever."""
+    """One decoded packet.
+
+    ``timestamp`` is in ns since 1970; addresses are of the innermost IP header. May be kept for ever.
+    """
 
     def __init__(self):
         raise TypeError("packets come from the decoder; to make one in a test use otus_core.testing")
@@ -193,7 +200,9 @@ cdef class DecodedPacket:
     @property
     def payload(self):
         if self._payload is None:
-            self._payload = PyBytes_FromStringAndSize(<const char *>self.at.payload, self.at.payload_len) if self.at.payload_len else b""
+            self._payload = b""
+            if self.at.payload_len:
+                self._payload = PyBytes_FromStringAndSize(<const char *>self.at.payload, self.at.payload_len)
         return self._payload
 
     @property
@@ -203,7 +212,8 @@ cdef class DecodedPacket:
     @property
     def flow(self):
         if self._flow is None:
-            self._flow = make_flow_key(self.at.ip_version, self.at.src, self.at.dst, self.at.src_port, self.at.dst_port, self.at.protocol)
+            self._flow = make_flow_key(self.at.ip_version, self.at.src, self.at.dst, self.at.src_port, self.at.dst_port,
+                                       self.at.protocol)
         return self._flow
 
     @property

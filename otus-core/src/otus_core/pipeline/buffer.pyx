@@ -1,7 +1,7 @@
 """The send buffer between the pipeline and one reporter: bounded in packets and bytes.
 
-When it is full the oldest packet goes (drop-head): to the fallback's buffer where there is one, else it is dropped; either is counted. A source that can wait is held
-up before that instead.
+When it is full the oldest packet goes (drop-head): to the fallback's buffer where there is one, else it is dropped;
+either is counted. A source that can wait is held up before that instead.
 """
 
 cimport cython
@@ -20,10 +20,16 @@ cdef inline int64_t _cost(PyObject *output) noexcept:
 
 @cython.final
 cdef class SendBuffer:
-    """First in, first out. ``waits``: the source waits when ``full``, so that nothing is dropped here. ``spooled``: what is there when it is ``full`` is taken to disk soon."""
+    """First in, first out.
 
-    def __cinit__(self, Accounts accounts not None, str reporter not None, Py_ssize_t capacity, int64_t max_bytes, bint waits, bint spooled=False):
-        # A source that waits is stopped at ``capacity``, but the packet under way may still add its messages; a spool takes them after the slice of packets.
+    ``waits``: the source waits when ``full``, so that nothing is dropped here. ``spooled``: what is there when it is
+    ``full`` is taken to disk soon.
+    """
+
+    def __cinit__(self, Accounts accounts not None, str reporter not None, Py_ssize_t capacity, int64_t max_bytes,
+                  bint waits, bint spooled=False):
+        # A source that waits is stopped at ``capacity``, but the packet under way may still add its messages; a spool
+        # takes them after the slice of packets.
         self.spooled = spooled
         self.capacity = capacity
         self.max_bytes = max_bytes
@@ -78,11 +84,17 @@ cdef class SendBuffer:
         self.put(output)
 
     def overflow_to(self, SendBuffer other):
-        """Hand what there is no room for to another buffer, instead of dropping it. Following these never leads back here."""
+        """Hand what there is no room for to another buffer, instead of dropping it.
+
+        Following these never leads back here.
+        """
         self.beyond = other
 
     def take(self, Py_ssize_t most):
-        """Give up to ``most`` outputs, the oldest first. They are no longer queued: the caller counts them from here."""
+        """Give up to ``most`` outputs, the oldest first.
+
+        They are no longer queued: the caller counts them from here.
+        """
         cdef Py_ssize_t n = min(most, self.count)
         cdef Py_ssize_t places = self._places()
         cdef list batch = [None] * n

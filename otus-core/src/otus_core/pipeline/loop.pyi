@@ -5,17 +5,10 @@ from otus_core.decode.decoder import Decoder
 from otus_core.model.accounts import Accounts
 from otus_core.model.flows import FlowRegistry
 from otus_core.model.frames import FrameBatch
+from otus_core.pipeline.breaker import Breaker
 from otus_core.pipeline.buffer import SendBuffer
 
 TRANSPORTS: dict[str, int]
-
-@final
-class Breaker:
-    kind: str
-    name: str
-    @property
-    def state(self) -> str: ...
-    def open_for(self, seconds: float) -> None: ...
 
 @final
 class ParserSlot:

@@ -1,13 +1,13 @@
 """The steps taken for each packet, as one chain of calls: decode, parse, process, hand to the send buffers.
 
-In: a ``FrameBatch``. Out: outputs in the reporters' ``SendBuffer``s and counters in ``Accounts``. Nothing is raised for a packet: what a component raises is counted
-against it and costs that packet alone. ``_end`` ends a unit, and nothing else does.
+In: a ``FrameBatch``. Out: outputs in the reporters' ``SendBuffer``s and counters in ``Accounts``. Nothing is raised for
+a packet: what a component raises is counted against it and costs that packet alone. ``_end`` ends a unit, and nothing
+else does.
 """
 
 cimport cython
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint8_t
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from otus_core.decode.decoder cimport Decoder
 from otus_core.model.accounts cimport Accounts
@@ -15,6 +15,7 @@ from otus_core.model.flows cimport FlowRegistry
 from otus_core.model.frames cimport FrameBatch, FrameRecord
 from otus_core.model.output cimport OutputPacket, Parsed, make_output
 from otus_core.model.packet cimport DecodedPacket
+from otus_core.pipeline.breaker cimport Breaker, is_open, monotonic
 from otus_core.pipeline.buffer cimport SendBuffer
 
 from otus_core.errors import ParseError
@@ -29,54 +30,14 @@ cdef enum:
     TRANSPORT_ICMP = 4
     TRANSPORT_OTHER = 8
     CLOCK_CHECK_MASK = 31           # look at the clock every 32 frames
-    BREAK_AFTER = 100               # failures in a row that open a component's circuit
     MESSAGES_MAX = 4096             # of one packet; 64 KiB hold fewer real ones
 
 cdef int64_t SECOND = 1_000_000_000
-cdef int64_t BREAK_FOR = 10 * SECOND
 # A live clock does not believe a packet that claims to be more than an hour ahead.
 cdef int64_t JUMP_MAX = 3600 * SECOND
 
-TRANSPORTS = {"udp": TRANSPORT_UDP, "tcp": TRANSPORT_TCP, "icmp": TRANSPORT_ICMP, "other": TRANSPORT_ICMP | TRANSPORT_OTHER}
-
-
-cdef inline int64_t _monotonic() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <int64_t>now.tv_sec * 1_000_000_000 + now.tv_nsec
-
-
-@cython.final
-cdef class Breaker:
-    """The circuit breaker of one component: closed, open for a while after many failures in a row, then tried again."""
-
-    cdef readonly str kind
-    cdef readonly str name
-    cdef int failures
-    cdef int64_t open_until
-    cdef int errors
-
-    @property
-    def state(self):
-        """``closed``, ``open``, or ``half_open`` while it is being tried again."""
-        if self.failures < BREAK_AFTER:
-            return "closed"
-        return "open" if _monotonic() < self.open_until else "half_open"
-
-    def open_for(self, double seconds):
-        """Open the circuit for a while, for a component that took its worker down."""
-        self.failures = BREAK_AFTER
-        self.open_until = _monotonic() + <int64_t>(seconds * SECOND)
-
-    cdef inline bint is_open(self, int64_t now) noexcept:
-        return self.failures >= BREAK_AFTER and now < self.open_until
-
-    cdef int failed(self, int64_t now) except -1:
-        if self.failures < BREAK_AFTER:
-            self.failures += 1
-        if self.failures >= BREAK_AFTER:
-            self.open_until = now + BREAK_FOR
-        return 0
+TRANSPORTS = {"udp": TRANSPORT_UDP, "tcp": TRANSPORT_TCP, "icmp": TRANSPORT_ICMP,
+              "other": TRANSPORT_ICMP | TRANSPORT_OTHER}
 
 
 @cython.final
@@ -94,10 +55,7 @@ cdef class ParserSlot:
     cdef int mark
 
     def __init__(self, Accounts accounts not None, str name not None, component, payload_types, transports, int mark):
-        self.breaker = Breaker()
-        self.breaker.kind = "parser"
-        self.breaker.name = name
-        self.breaker.errors = accounts.slot(f"errors{{parser:{name}}}")
+        self.breaker = Breaker("parser", name, accounts.slot(f"errors{{parser:{name}}}"))
         self.can_handle = component.can_handle
         self.handle = component.handle
         self.payload_type = payload_types[0]
@@ -122,10 +80,7 @@ cdef class ProcessorSlot:
     cdef int mark
 
     def __init__(self, Accounts accounts not None, str name not None, component, bint passes, int mark):
-        self.breaker = Breaker()
-        self.breaker.kind = "processor"
-        self.breaker.name = name
-        self.breaker.errors = accounts.slot(f"errors{{processor:{name}}}")
+        self.breaker = Breaker("processor", name, accounts.slot(f"errors{{processor:{name}}}"))
         self.process = component.process
         self.passes = passes
         self.filtered = accounts.slot(f"dropped{{filtered:{name}}}")
@@ -136,7 +91,10 @@ cdef class ProcessorSlot:
 
 @cython.final
 cdef class Pipeline:
-    """One worker's packet path. ``on_error(kind, name, exception)`` hears of what components raise; it limits the rate itself."""
+    """One worker's packet path.
+
+    ``on_error(kind, name, exception)`` hears of what components raise; it limits the rate itself.
+    """
 
     cdef Accounts accounts
     cdef Decoder decoder
@@ -156,7 +114,8 @@ cdef class Pipeline:
     cdef DecodedPacket spare
     cdef int frames_read, messages_added, units, matched, kept, unmatched, running, latency, latency_sum
 
-    def __init__(self, *, Accounts accounts not None, Decoder decoder not None, FlowRegistry flows not None, parsers, processors, buffers,
+    def __init__(self, *, Accounts accounts not None, Decoder decoder not None, FlowRegistry flows not None, parsers,
+                 processors, buffers,
                  str task_id, str agent_id, int pipeline_id, on_error, bint forward_unmatched=False, bint live=False):
         self.accounts = accounts
         self.decoder = decoder
@@ -193,13 +152,15 @@ cdef class Pipeline:
         return self._full()
 
     def process(self, FrameBatch batch not None, Py_ssize_t start, Py_ssize_t most, int64_t slice_ns):
-        """Take frames of ``batch`` from index ``start`` on, ``most`` at most and for about ``slice_ns``; give the index to go on from.
+        """Take frames of ``batch`` from index ``start`` on, ``most`` at most and for about ``slice_ns``; give the index
+        to go on from.
 
-        It stops early when a source that can wait should. Packets that somebody kept no longer point into the batch afterwards.
+        It stops early when a source that can wait should. Packets that somebody kept no longer point into the batch
+        afterwards.
         """
         cdef Py_ssize_t i = start
         cdef Py_ssize_t end = min(batch.count, start + most)
-        cdef int64_t begun = _monotonic()
+        cdef int64_t begun = monotonic()
         cdef int64_t now = begun
         cdef const FrameRecord *record
         cdef DecodedPacket packet = self.spare
@@ -211,7 +172,7 @@ cdef class Pipeline:
                 if self.waits and self._full():
                     break
                 if i & CLOCK_CHECK_MASK == 0:
-                    now = _monotonic()
+                    now = monotonic()
                     if now - begun > slice_ns and i > start:
                         break
                 record = &batch.records[i]
@@ -225,7 +186,8 @@ cdef class Pipeline:
                 self._tick(record.timestamp)
                 if not self.decoder.decode(batch.data + record.offset, &packet.at):
                     continue
-                packet.renew(batch, batch.data + record.offset, self.decoder.datagram if packet.at.reassembled else None)
+                packet.renew(batch, batch.data + record.offset,
+                             self.decoder.datagram if packet.at.reassembled else None)
                 self._unit(packet, now)
                 if Py_REFCNT(packet) > 1:
                     packet.detach()
@@ -234,7 +196,7 @@ cdef class Pipeline:
             packet.renew(None, NULL, None)
             self.spare = packet
             self.accounts.at[self.running] = 0
-        self._sample(i - start, _monotonic() - begun)
+        self._sample(i - start, monotonic() - begun)
         return i
 
     def advance(self, int64_t now):
@@ -276,13 +238,17 @@ cdef class Pipeline:
     cdef int _unit(self, DecodedPacket packet, int64_t now) except -1:
         """Find the parser that owns the packet and carry what it says onwards."""
         cdef ParserSlot slot
-        cdef int transport = TRANSPORT_UDP if packet.at.transport == 17 else TRANSPORT_TCP if packet.at.transport == 6 else TRANSPORT_OTHER
+        cdef int transport = TRANSPORT_OTHER
         cdef Py_ssize_t i
-        if transport == TRANSPORT_OTHER and (packet.at.protocol == 1 or packet.at.protocol == 58):
+        if packet.at.transport == 17:
+            transport = TRANSPORT_UDP
+        elif packet.at.transport == 6:
+            transport = TRANSPORT_TCP
+        elif packet.at.protocol == 1 or packet.at.protocol == 58:   # ICMP, ICMPv6
             transport = TRANSPORT_ICMP
         for i in range(len(self.parsers)):
             slot = <ParserSlot>self.parsers[i]
-            if not slot.transports & transport or slot.breaker.is_open(now):
+            if not slot.transports & transport or is_open(slot.breaker, now):
                 continue
             self.accounts.at[self.running] = slot.mark
             try:
@@ -300,7 +266,8 @@ cdef class Pipeline:
         self.decoder.overlook(&packet.at)
         if not self.forward_unmatched:
             return self._end(self.unmatched, False)
-        return self._offer(make_output(packet, self.task_id, self.agent_id, self.pipeline_id, {}, "raw", None, packet.payload), now)
+        return self._offer(make_output(packet, self.task_id, self.agent_id, self.pipeline_id, {}, "raw", None,
+                                       packet.payload), now)
 
     cdef int _parser_failed(self, ParserSlot slot, object error, int64_t now) except -1:
         self.accounts.at[slot.breaker.errors] += 1
@@ -310,10 +277,13 @@ cdef class Pipeline:
         return 0
 
     cdef int _messages(self, DecodedPacket packet, ParserSlot slot, object result, int64_t now) except -1:
-        """Carry on a list of messages, with a ParseError for each that could not be read; an empty one means that there is nothing to report."""
+        """Carry on a list of messages, with a ParseError for each that could not be read; an empty one means that there
+        is nothing to report.
+        """
         cdef Py_ssize_t i
         if type(result) is not list and type(result) is not tuple:
-            return self._parser_failed(slot, TypeError(f"handle() gave {type(result).__name__}, not Parsed or a list of Parsed"), now)
+            fault = TypeError(f"handle() gave {type(result).__name__}, not Parsed or a list of Parsed")
+            return self._parser_failed(slot, fault, now)
         if len(result) == 0:
             slot.breaker.failures = 0
             return self._end(slot.ignored, False)
@@ -338,14 +308,16 @@ cdef class Pipeline:
         if payload_type is None:
             payload_type = slot.payload_type
         elif type(payload_type) is not str or payload_type not in slot.payload_types:
-            return self._parser_failed(slot, ValueError("handle() gave a payload type that the parser does not declare"), now)
+            return self._parser_failed(slot,
+                                       ValueError("handle() gave a payload type that the parser does not declare"), now)
         if raw is None:
             raw = packet.payload
         elif type(raw) is not bytes:
             return self._parser_failed(slot, TypeError(f"raw is {type(raw).__name__}, not bytes"), now)
         slot.breaker.failures = 0
         return self._offer(
-            make_output(packet, self.task_id, self.agent_id, self.pipeline_id, parsed.named, payload_type, parsed.payload, <bytes>raw), now)
+            make_output(packet, self.task_id, self.agent_id, self.pipeline_id, parsed.named, payload_type,
+                        parsed.payload, <bytes>raw), now)
 
     cdef int _offer(self, OutputPacket output, int64_t now) except -1:
         """Take an output through the processors to every reporter's buffer."""
@@ -353,7 +325,7 @@ cdef class Pipeline:
         cdef Py_ssize_t i
         for i in range(len(self.processors)):
             slot = <ProcessorSlot>self.processors[i]
-            if slot.breaker.is_open(now):
+            if is_open(slot.breaker, now):
                 if slot.passes:
                     continue
                 return self._end(slot.circuit_open, True)
