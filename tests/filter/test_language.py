@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from otus_filter import compile_expression
+from otus_filter.grammar import labels_in, parse
 from tests.filter.outputs import output
 
 RESPONSE = {"sip.status_code": "486", "sip.cseq_method": "INVITE", "sip.from_uri": "sip:al'ice@example.com"}
@@ -223,3 +224,20 @@ def test_a_response_is_chosen_by_the_method_that_it_answers() -> None:
 
 def test_words_of_the_language_may_be_parts_of_a_label() -> None:
     assert compile_expression("in.not == 'a' and x.and-or == 'b'")(output({"in.not": "a", "x.and-or": "b"}))
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("src_port == 5060", []),
+        ("a.b == 'x'", ["a.b"]),
+        ("not a.b == 'x'", ["a.b"]),
+        ("not (a.b == 'x' or not c.d in (5, 6)) and src_ip cidr '10.0.0.0/8'", ["a.b", "c.d"]),
+        ("a.b == c.d", ["a.b", "c.d"]),
+        ("a.b != src_ip", ["a.b"]),
+        ("label('x y') contains 'z'", ["x y"]),
+    ],
+)
+def test_every_label_that_an_expression_looks_at_is_told(text: str, labels: list[str]) -> None:
+    """A task whose parsers make none of that name is refused by it."""
+    assert list(labels_in(parse(text))) == labels

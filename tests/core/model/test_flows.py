@@ -60,6 +60,30 @@ def test_an_entry_ends_with_its_ttl_of_packet_time() -> None:
     assert (len(flows), flows.expired) == (0, 1)
 
 
+def test_an_entry_ends_at_the_tick_of_its_end() -> None:
+    """Whether or not what has expired was looked for just before, as at 109 s here."""
+    flows = FlowRegistry()
+    flows.advance(100 * SECOND)
+    flows.register(key(1), "short", ttl=9)
+    flows.register(key(2), "long", ttl=10)
+    flows.advance(109 * SECOND)
+    assert len(flows) == 1
+    flows.advance(110 * SECOND - 1)
+    assert flows.get(key(2)) == "long"
+    flows.advance(110 * SECOND)
+    assert len(flows) == 1
+    assert (flows.get(key(2)), len(flows)) == (None, 0)
+
+
+def test_a_flow_that_is_asked_for_outlives_one_that_is_not() -> None:
+    flows = FlowRegistry(2)
+    flows.register(key(1), "asked for")
+    flows.register(key(2), "not asked for")
+    assert flows.get(key(1)) == "asked for"
+    flows.register(key(3), "new")
+    assert [key(n) in flows for n in (1, 2, 3)] == [True, False, True]
+
+
 def test_what_expired_goes_without_being_asked_for() -> None:
     flows = FlowRegistry()
     flows.advance(SECOND)
