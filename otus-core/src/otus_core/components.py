@@ -154,13 +154,20 @@ class BaseCapturer(_Lifecycle):
 
 
 class BaseParser(_Lifecycle):
-    """Understands one protocol."""
+    """Understands one protocol: by ``can_handle`` and ``handle``, or by ``take`` alone where what the first finds out serves the second."""
 
     def start(self) -> None:
         """Get ready for packets."""
 
     def stop(self) -> None:
         """Give everything back."""
+
+    def take(self, packet: DecodedPacket) -> Parsed | Sequence[Parsed | ParseError] | None:
+        """Parse one packet, or give ``None``: it is not ours, and the next parser is asked. Else as ``handle``.
+
+        Where a class has a ``take`` of its own the pipeline calls nothing else: it is asked for every packet, so it has to say no quickly.
+        """
+        return self.handle(packet) if self.can_handle(packet) else None
 
     def can_handle(self, packet: DecodedPacket) -> bool:
         """Say quickly, and without side effect, whether this packet is ours."""

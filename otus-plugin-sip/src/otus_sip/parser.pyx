@@ -1,8 +1,8 @@
 """The parser ``sip``: packets in, messages with labels out; calls announce their media flows.
 
-``can_handle`` looks at the first line alone. Over UDP a packet holds one message; over TCP all messages that lie whole
-in the segment, which is the place where streams will be reassembled; what such a segment has besides is told as one
-message that could not be read.
+What is SIP is told by the first line, and off the configured ports by the fields behind it. Over UDP a packet holds one
+message; over TCP all messages that lie whole in the segment, which is the place where streams will be reassembled; what
+such a segment has besides is told as one message that could not be read.
 """
 
 cimport cython
@@ -63,12 +63,6 @@ cdef class SipParser:
     cdef object config
     cdef bint hides             # proofs of passwords
     cdef object count
-    # The packet that can_handle said yes to last, and what it found out about it: handle comes right after
-    cdef object seen
-    cdef bytes seen_payload
-    cdef Line seen_line
-    cdef Py_ssize_t seen_begin
-    cdef bint seen_tcp
 
     def __init__(self, config):
         table = bytearray(65536)
@@ -105,28 +99,58 @@ cdef class SipParser:
         """Bytes that the calls under way take, about."""
         return self.sessions.weight
 
-    def can_handle(self, packet):
+    def take(self, packet):
+        """Parse a packet, or give ``None``: it is not SIP. Raises ParseError."""
         cdef bytes payload = _payload_of(packet)
         cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(payload)
         cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
         cdef Py_ssize_t begin = skip_crlf(data, size)
         cdef Line line
-        cdef int kind = classify(data + begin, size - begin, &line)
-        self.seen = None
-        if kind == NOT_SIP:
+        cdef int protocol
+        if classify(data + begin, size - begin, &line) == NOT_SIP:
             if 20 <= data[0] <= 23 or 0x81 <= data[0] <= 0x82:      # an empty payload ends in a zero
                 self._overlook(packet, data, size)
-            return False
-        if not (kind != MALFORMED and (kind != REQUEST or line.known)
-                and has_sip_field(data + begin + line.end, size - begin - line.end)):
-            if not self._on_port(packet):
-                return False
-        self.seen_tcp = _protocol_of(packet) == TCP
-        if self.seen_tcp and kind != MALFORMED and whole_size(data + begin, size - begin) < 0:
+            return None
+        protocol = _protocol_of(packet)
+        if self._is_ours(packet, protocol, data + begin, size - begin, &line):
+            return self._read(packet, protocol, payload, begin, &line)
+        if protocol == TCP and line.kind != MALFORMED and self._is_sip(packet, data + begin, size - begin, &line):
             self.count("truncated_messages" if packet.truncated else "cut_streams")
+        return None
+
+    def can_handle(self, packet):
+        """Say whether a packet is SIP."""
+        cdef bytes payload = _payload_of(packet)
+        cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(payload)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
+        cdef Py_ssize_t begin = skip_crlf(data, size)
+        cdef Line line
+        if classify(data + begin, size - begin, &line) == NOT_SIP:
             return False
-        self.seen, self.seen_payload, self.seen_line, self.seen_begin = packet, payload, line, begin
-        return True
+        return self._is_ours(packet, _protocol_of(packet), data + begin, size - begin, &line)
+
+    def handle(self, packet):
+        """Parse a packet that is SIP. Raises ParseError."""
+        cdef bytes payload = _payload_of(packet)
+        cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(payload)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
+        cdef Py_ssize_t begin = skip_crlf(data, size)
+        cdef Line line
+        classify(data + begin, size - begin, &line)
+        return self._read(packet, _protocol_of(packet), payload, begin, &line)
+
+    cdef bint _is_ours(self, object packet, int protocol, const uint8_t *data, Py_ssize_t size, Line *line) except -1:
+        """Whether what begins like SIP is one message at least: a segment must hold it whole."""
+        if not self._is_sip(packet, data, size, line):
+            return False
+        return line.kind == MALFORMED or protocol != TCP or whole_size(data, size) >= 0
+
+    cdef bint _is_sip(self, object packet, const uint8_t *data, Py_ssize_t size, Line *line) except -1:
+        """Whether what begins like SIP is: by its first fields, or on a configured port."""
+        if line.kind != MALFORMED and (line.kind != REQUEST or line.known):
+            if has_sip_field(data + line.end, size - line.end):
+                return True
+        return self._on_port(packet)
 
     cdef int _overlook(self, object packet, const uint8_t *data, Py_ssize_t size) except -1:
         """Count what holds SIP, or may, and is not read: records of TLS and DTLS on SIP ports, and frames
@@ -149,28 +173,12 @@ cdef class SipParser:
         cdef uint16_t dst = packet.dst_port
         return ports[src] or ports[dst]
 
-    def handle(self, packet):
-        cdef bint known = packet is self.seen
-        cdef bytes payload = self.seen_payload if known else _payload_of(packet)
-        self.seen = None
-        self.seen_payload = None
-        if self.seen_tcp if known else _protocol_of(packet) == TCP:
+    cdef object _read(self, object packet, int protocol, bytes payload, Py_ssize_t begin, Line *line):
+        if protocol == TCP:
             return self._segment(packet, payload)
-        return self._datagram(packet, payload, known)
-
-    cdef object _datagram(self, object packet, bytes payload, bint known):
-        cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(payload)
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
-        cdef Py_ssize_t begin
-        cdef Line line
-        if known:
-            line, begin = self.seen_line, self.seen_begin
-        else:
-            begin = skip_crlf(data, size)
-            classify(data + begin, size - begin, &line)
         if line.kind == MALFORMED or line.kind == NOT_SIP:
             raise ParseError("malformed start line")
-        return self._parsed(packet, read_message(payload, begin, -1, &line, self.hides))
+        return self._parsed(packet, read_message(payload, begin, -1, line, self.hides))
 
     cdef object _segment(self, object packet, bytes payload):
         """Every message that lies whole in the segment."""

@@ -46,6 +46,13 @@ class Echo:
         return Parsed(None, {"text": packet.payload.decode("latin-1")}) if self.answer is None else self.answer
 
 
+class Grip(Echo):
+    """The same by one call: what it does not accept it gives back."""
+
+    def take(self, packet: DecodedPacket) -> Any:
+        return self.handle(packet) if self.can_handle(packet) else None
+
+
 class Judge:
     """A processor that does what it is told."""
 
@@ -110,6 +117,7 @@ def test_a_packet_becomes_an_output() -> None:
     assert bench.counted() == {"frames_read": 1, "units": 1, "matched": 1, "kept": 1}
 
 
+@pytest.mark.parametrize("kind", [Echo, Grip], ids=["by two calls", "by one"])
 @pytest.mark.parametrize(
     ("parser", "counter"),
     [
@@ -139,13 +147,28 @@ def test_a_packet_becomes_an_output() -> None:
         "too many",
     ],
 )
-def test_a_packet_ends_in_one_counter(parser: Echo, counter: str) -> None:
-    bench = Bench(parser)
+def test_a_packet_ends_in_one_counter(parser: Echo, counter: str, kind: type[Echo]) -> None:
+    bench = Bench(kind(parser.answer, parser.accepts))
     assert bench.feed([b"x"] * 3) == []
     counted = bench.counted()
     assert counted.pop(counter) == 3
     counted.pop("errors{parser:p}", None)
     assert counted == {"frames_read": 3, "units": 3}
+
+
+def test_a_parser_with_a_take_of_its_own_is_asked_nothing_else() -> None:
+    class Sole(Echo):
+        def take(self, packet: DecodedPacket) -> Any:
+            return Parsed("taken", {}) if packet.payload == b"mine" else None
+
+        def can_handle(self, packet: DecodedPacket) -> bool:
+            raise AssertionError("not asked")
+
+        handle = can_handle  # type: ignore[assignment]
+
+    bench = Bench(Sole())
+    assert [output.payload for output in bench.feed([b"mine", b"yours", b"mine"])] == ["taken", "taken"]
+    assert bench.counted() == {"frames_read": 3, "units": 3, "matched": 2, "kept": 2, "dropped{unmatched}": 1}
 
 
 def test_several_messages_of_one_packet_are_units_of_their_own() -> None:

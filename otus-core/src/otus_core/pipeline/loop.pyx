@@ -18,6 +18,7 @@ from otus_core.model.packet cimport DecodedPacket
 from otus_core.pipeline.breaker cimport Breaker, is_open, monotonic
 from otus_core.pipeline.buffer cimport SendBuffer
 
+from otus_core.components import BaseParser
 from otus_core.errors import ParseError
 from otus_core.pipeline.counters import LATENCY_BOUNDS_S
 
@@ -42,9 +43,10 @@ TRANSPORTS = {"udp": TRANSPORT_UDP, "tcp": TRANSPORT_TCP, "icmp": TRANSPORT_ICMP
 
 @cython.final
 cdef class ParserSlot:
-    """A parser as the loop calls it."""
+    """A parser as the loop calls it: by ``take`` where it has one of its own, else by ``can_handle`` and ``handle``."""
 
     cdef readonly Breaker breaker
+    cdef object take
     cdef object can_handle
     cdef object handle
     cdef object payload_type
@@ -56,8 +58,11 @@ cdef class ParserSlot:
 
     def __init__(self, Accounts accounts not None, str name not None, component, payload_types, transports, int mark):
         self.breaker = Breaker("parser", name, accounts.slot(f"errors{{parser:{name}}}"))
-        self.can_handle = component.can_handle
-        self.handle = component.handle
+        if getattr(type(component), "take", BaseParser.take) is not BaseParser.take:
+            self.take = component.take
+        else:  # what the base class does with these two takes a Python call more
+            self.can_handle = component.can_handle
+            self.handle = component.handle
         self.payload_type = payload_types[0]
         self.payload_types = frozenset(payload_types)
         for transport in transports:
@@ -252,9 +257,14 @@ cdef class Pipeline:
                 continue
             self.accounts.at[self.running] = slot.mark
             try:
-                if not slot.can_handle(packet):
+                if slot.take is not None:
+                    result = slot.take(packet)
+                    if result is None:
+                        continue
+                elif not slot.can_handle(packet):
                     continue
-                result = slot.handle(packet)
+                else:
+                    result = slot.handle(packet)
             except ParseError:
                 slot.breaker.failures = 0
                 return self._end(slot.parse_error, False)
@@ -282,7 +292,7 @@ cdef class Pipeline:
         """
         cdef Py_ssize_t i
         if type(result) is not list and type(result) is not tuple:
-            fault = TypeError(f"handle() gave {type(result).__name__}, not Parsed or a list of Parsed")
+            fault = TypeError(f"the parser gave {type(result).__name__}, not Parsed or a list of Parsed")
             return self._parser_failed(slot, fault, now)
         if len(result) == 0:
             slot.breaker.failures = 0
@@ -298,7 +308,7 @@ cdef class Pipeline:
             elif isinstance(message, ParseError):
                 self._end(slot.parse_error, False)
             else:
-                self._parser_failed(slot, TypeError(f"handle() gave a list with {type(message).__name__} in it"), now)
+                self._parser_failed(slot, TypeError(f"the parser gave a list with {type(message).__name__} in it"), now)
         return 0
 
     cdef int _message(self, DecodedPacket packet, ParserSlot slot, Parsed parsed, int64_t now) except -1:
@@ -308,8 +318,7 @@ cdef class Pipeline:
         if payload_type is None:
             payload_type = slot.payload_type
         elif type(payload_type) is not str or payload_type not in slot.payload_types:
-            return self._parser_failed(slot,
-                                       ValueError("handle() gave a payload type that the parser does not declare"), now)
+            return self._parser_failed(slot, ValueError("the parser gave a payload type that it does not declare"), now)
         if raw is None:
             raw = packet.payload
         elif type(raw) is not bytes:

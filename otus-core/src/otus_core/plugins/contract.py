@@ -19,7 +19,7 @@ from typing import Any
 import importlib_metadata
 
 import otus_core
-from otus_core.components import Context
+from otus_core.components import BaseParser, Context
 from otus_core.config.load import load_text
 from otus_core.config.sample import sample
 from otus_core.config.schema import schema
@@ -42,7 +42,17 @@ METHODS = {
     "command_channel": ("start", "stop", "status"),
 }
 ASYNCHRONOUS = {"reporter": ("start", "stop", "report", "flush"), "command_channel": ("start", "stop")}
-ARGUMENTS = {"can_handle": 1, "handle": 1, "process": 1, "report": 1, "wire": 1, "read": 0, "flush": 0, "stop": 0}
+ARGUMENTS = {
+    "take": 1,
+    "can_handle": 1,
+    "handle": 1,
+    "process": 1,
+    "report": 1,
+    "wire": 1,
+    "read": 0,
+    "flush": 0,
+    "stop": 0,
+}
 SUMMARY_MAX = 100
 
 
@@ -221,7 +231,10 @@ def _settings(declared: Declaration) -> Any:
 
 
 def _shape(kind: str, component: Any) -> Complaints:
-    for name in METHODS[kind]:
+    names = METHODS[kind]
+    if getattr(type(component), "take", BaseParser.take) is not BaseParser.take:
+        names = (*(name for name in names if not name.endswith("handle")), "take")
+    for name in names:
         method = getattr(component, name, None)
         if not callable(method):
             yield f"it has no method {name}"

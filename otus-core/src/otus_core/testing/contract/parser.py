@@ -56,16 +56,14 @@ class ParserContract(Contract):
 
     def parse(self, parser: BaseParser, payload: bytes) -> list[Parsed] | None:
         """Parse as the pipeline does: ``None`` when the packet is not the parser's, or ParseError was raised; all else that is raised is a breach."""
-        packet = self.packet(payload)
-        if not parser.can_handle(packet):
-            return None
+        result: Parsed | Sequence[Parsed | ParseError] | None = None
         refused: ParseError | None = None
         try:
-            result = parser.handle(packet)
+            result = _take(parser, self.packet(payload))
         except ParseError as error:
             refused = error
         if refused is None:
-            return self.checked(result)
+            return None if result is None else self.checked(result)
         assert str(refused), "a ParseError says what is wrong"
         return None
 
@@ -74,7 +72,7 @@ class ParserContract(Contract):
         given = [result] if isinstance(result, Parsed) else list(result)
         messages = [one for one in given if not isinstance(one, ParseError)]
         for message in messages:
-            assert isinstance(message, Parsed), f"handle() gave {message!r}"
+            assert isinstance(message, Parsed), f"the parser gave {message!r}"
             assert message.raw is None or type(message.raw) is bytes
             assert message.payload_type is None or message.payload_type in self.declaration.payload_types
             for name, value in message.labels.items():
@@ -124,8 +122,10 @@ class ParserContract(Contract):
         assert [[(repr(m.payload), dict(m.labels), m.raw) for m in messages] for messages in kept] == told
 
     def test_can_handle_is_pure_and_quick(self) -> None:
-        """It is asked for every packet."""
+        """It is asked for every packet. A parser that has a ``take`` instead need not have it; one that has both says the same by both."""
         parser = self.make_parser()
+        if not _has_can_handle(parser):
+            return
         for file in self.files():
             packet = self.packet(file.read_bytes())
             answers, spent = set(), []
@@ -135,3 +135,30 @@ class ParserContract(Contract):
                 spent.append(time.perf_counter() - begun)
             assert answers == {True}, f"{file.name}: can_handle() says {answers}"
             assert sorted(spent)[len(spent) // 2] < CAN_HANDLE_MAX_S, f"{file.name}: can_handle() is slow"
+
+    def test_what_is_not_the_parsers_is_left_to_others(self) -> None:
+        """``take`` gives ``None`` for what ``can_handle`` refuses, and for nothing else."""
+        parser = self.make_parser()
+        if not _has_can_handle(parser):
+            return
+        for file in self.files():
+            payload = file.read_bytes()
+            for length in range(0, len(payload), max(1, len(payload) // PREFIXES_MAX)):
+                packet = self.packet(payload[:length])
+                try:
+                    is_taken = _take(parser, packet) is not None
+                except ParseError:
+                    is_taken = True
+                told = parser.can_handle(packet)
+                assert is_taken is bool(told), (
+                    f"{file.name}, {length} bytes: can_handle() says {told}, take() another thing"
+                )
+
+
+def _take(parser: BaseParser, packet: DecodedPacket) -> Parsed | Sequence[Parsed | ParseError] | None:
+    """Ask a parser as the pipeline does; it need not inherit from BaseParser."""
+    return getattr(type(parser), "take", BaseParser.take)(parser, packet)
+
+
+def _has_can_handle(parser: BaseParser) -> bool:
+    return getattr(type(parser), "can_handle", BaseParser.can_handle) is not BaseParser.can_handle

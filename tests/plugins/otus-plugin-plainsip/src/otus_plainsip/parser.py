@@ -1,6 +1,6 @@
 """The parser ``plainsip``: packets in, SIP messages with labels out.
 
-``can_handle`` looks at the start line; over TCP also whether a whole message follows. A datagram holds one message, a segment all that lie whole in it.
+What is SIP is told by the start line; over TCP a whole message must follow. A datagram holds one message, a segment all that lie whole in it.
 """
 
 from __future__ import annotations
@@ -26,31 +26,23 @@ class PlainSipParser(otus_core.BaseParser):
 
     def __init__(self, config: PlainSipConfig) -> None:
         self._ports = frozenset(config.ports)
-        self._seen: re.Match[bytes] | None = None  # in the last packet: handle comes right after can_handle
 
-    def can_handle(self, packet: otus_core.DecodedPacket) -> bool:
-        """Whether the payload begins like a SIP message."""
+    def take(
+        self, packet: otus_core.DecodedPacket
+    ) -> otus_core.Parsed | list[otus_core.Parsed | otus_core.ParseError] | None:
+        """Parse one packet; ``None`` is no SIP. Raises ParseError."""
         payload = packet.payload
-        start = self._seen = begins(payload)
+        start = begins(payload)
         ports = self._ports
         on_port = packet.dst_port in ports or packet.src_port in ports
         if start is None:
-            return on_port and _MALFORMED.match(payload) is not None
+            if on_port and _MALFORMED.match(payload) is not None:
+                raise otus_core.ParseError("malformed start line")
+            return None
         if not on_port and not _is_certain(start):
-            return False
-        return packet.protocol != TCP or read(start, True) is not None
-
-    def handle(
-        self, packet: otus_core.DecodedPacket
-    ) -> otus_core.Parsed | list[otus_core.Parsed | otus_core.ParseError]:
-        """Parse one packet. Raises ParseError."""
-        payload, start = packet.payload, self._seen
-        if start is None or start.string is not payload:
-            start = begins(payload)
-        if start is None:
-            raise otus_core.ParseError("malformed start line")
+            return None
         if packet.protocol == TCP:
-            return _segment(start)
+            return _segment(start) if read(start, True) is not None else None
         return read(start, False) or []
 
 
