@@ -201,11 +201,17 @@ def fill(folder: Path) -> Path:
     return path
 
 
+def settled(path: Path) -> bytes:
+    """Give a task's file once it says that the task runs: a thread of its own writes it, after the answer."""
+    wait(lambda: b'"running"' in path.read_bytes(), what="the task's file says that it runs")
+    return path.read_bytes()
+
+
 def test_a_full_disk_refuses_a_task_and_keeps_the_others(node: Node, small_disk: Path, examples: Path) -> None:
     node.start()
     config = json.loads(task(examples / "call.pcap"))
     assert "result" in node.rpc("task_create", config=config)
-    kept = (small_disk / "tasks" / "t1.json").read_bytes()
+    kept = settled(small_disk / "tasks" / "t1.json")
     filler = fill(small_disk)
     refused = node.rpc("task_create", config={**config, "id": "t2"})
     assert "No space left" in refused["error"]["message"]
@@ -219,7 +225,7 @@ def test_a_full_disk_refuses_a_task_and_keeps_the_others(node: Node, small_disk:
 def test_a_full_disk_refuses_a_delete_and_the_task_stays(node: Node, small_disk: Path, examples: Path) -> None:
     node.start()
     assert "result" in node.rpc("task_create", config=json.loads(task(examples / "call.pcap")))
-    kept = (small_disk / "tasks" / "t1.json").read_bytes()
+    kept = settled(small_disk / "tasks" / "t1.json")
     (worker,) = node.state("t1")["workers"]
     filler = fill(small_disk)
     assert "No space left" in node.rpc("task_delete", task_id="t1")["error"]["message"]
@@ -282,8 +288,8 @@ def among_hostile_ones(node: Node) -> list[float]:
 
 def caller(path: str, within: float = PATIENCE_S) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX)
+    sock.connect(path)  # waits while the queue is full, which a socket with a time limit does not
     sock.settimeout(within)
-    sock.connect(path)
     return sock
 
 
