@@ -43,8 +43,9 @@ def test_a_task_is_created_from_every_form_that_is_pasted(node: Node, params: di
     assert node.rpc("task_delete", task_id="pasted")["result"]["status"] == "deleted"
 
 
-def test_the_plans_document_works_as_a_file(node: Node, tmp_path: Path) -> None:
-    (tmp_path / "plan.json").write_text(json.dumps(PLAN))
+@pytest.mark.parametrize("document", [PLAN, {"config": TASK}, {"config": PLAN}, {"task": TASK}, TASK])
+def test_every_form_that_is_pasted_works_as_a_file(node: Node, tmp_path: Path, document: dict[str, Any]) -> None:
+    (tmp_path / "plan.json").write_text(json.dumps(document))
     assert run_otus("validate", "-f", str(tmp_path / "plan.json")).returncode == 0
     status, answer, _ = node.call("task", "create", "-f", str(tmp_path / "plan.json"))
     assert (status, answer) == (0, {"task_id": "pasted", "status": "created"})

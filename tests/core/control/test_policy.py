@@ -10,6 +10,7 @@ import pytest
 from otus_core.config.daemon import AllowConfig
 from otus_core.control.policy import check_remote
 from otus_core.control.protocol import RpcError
+from otus_core.errors import ConfigInvalid
 from otus_core.plugins.loader import load
 from otus_core.plugins.selection import Selection
 from otus_core.task.inherit import TaskDefaults, with_defaults
@@ -45,6 +46,18 @@ def test_no_destination_login_or_file_comes_from_afar(config: dict[str, Any], to
     task = {"id": "x", "capture": LIVE, "reporters": [{"type": "kafka", "config": {"topic": "t", **config}}]}
     refusal = ask(task, form=form)
     assert refusal.startswith("not allowed: reporters[0].config.") and told in refusal
+
+
+@pytest.mark.parametrize("wrapper", ["task", "config"])
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
+def test_a_task_that_is_wrapped_hides_nothing(wrapper: str, depth: int) -> None:
+    """What a task stands below is taken off more than once on its way: the check must not see less than those behind it."""
+    task: dict[str, Any] = {"id": "x", "capture": LIVE}
+    task["reporters"] = [{"type": "kafka", "config": {"topic": "t", "brokers": ["evil:9092"]}}]
+    for _ in range(depth):
+        task = {wrapper: task}
+    with pytest.raises((RpcError, ConfigInvalid), match=r"brokers|wrapped more than once|unknown key"):
+        check_remote(AllowConfig(), REGISTRY, "task_create", {"config": task})
 
 
 def test_no_spool_or_other_file_beside_the_options_comes_from_afar() -> None:

@@ -15,7 +15,7 @@ import otus_core
 from otus_core.config.structure import unknown_key
 from otus_core.control.protocol import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
 from otus_core.plugins.registry import Registry
-from otus_core.task.config import unwrap
+from otus_core.task.config import WRAPPERS, unwrap
 from otus_core.task.declared import apply_task, delete_others
 from otus_core.task.entry import Task
 from otus_core.task.health import node_troubles, troubles
@@ -76,7 +76,8 @@ class CommandHandler:
         """Execute one command. ``daemon_shutdown`` only says what will happen: who has sent the answer calls ``answered``."""
         found = self.methods.get(method)
         if found is None:
-            raise RpcError(METHOD_NOT_FOUND, unknown_key(method, tuple(self.methods)))
+            said = unknown_key(method, tuple(self.methods)).replace("unknown key", "unknown command", 1)
+            raise RpcError(METHOD_NOT_FOUND, said)
         function, known = found
         if known is not None:
             _check_keys(params, known)
@@ -216,16 +217,9 @@ def task_of(params: Mapping[str, Any]) -> Mapping[str, Any]:
 
     All three are what people paste: the documented params, a task file with its ``task:`` line, and the task alone. Raises RpcError, ConfigInvalid.
     """
-    if "config" in params:
-        _check_keys(params, ("config",))
-        if not isinstance(params["config"], Mapping):
-            raise RpcError(INVALID_PARAMS, "params.config: is required: the task, as an object")
-        return unwrap(params["config"])
-    if "task" in params:
-        return unwrap(params)
-    if "capture" in params:
-        return params
-    raise RpcError(INVALID_PARAMS, "params.config: is required: the task, as an object")
+    if not any(key in params for key in (*WRAPPERS, "capture")):
+        raise RpcError(INVALID_PARAMS, "params.config: is required: the task, as an object")
+    return unwrap(params)
 
 
 def _check_keys(params: Mapping[str, Any], known: tuple[str, ...]) -> None:

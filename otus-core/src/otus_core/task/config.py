@@ -12,10 +12,11 @@ from typing import Any, Literal, TypeVar
 
 import attrs
 
-from otus_core.config.structure import BAD, Problems, build, join, told, unknown_key
+from otus_core.config.structure import BAD, SHOWN_MAX, Problems, build, join, told, unknown_key
 from otus_core.declarations import Declaration
 from otus_core.decode.options import DecoderConfig
 from otus_core.errors import ConfigInvalid, PluginNotFound
+from otus_core.model.text import printable
 from otus_core.model.text import told as told_of
 from otus_core.plugins.records import PluginRecord
 from otus_core.plugins.registry import Registered, Registry
@@ -31,6 +32,8 @@ from otus_core.task.options import (
 )
 from otus_core.task.wiring import check_labels, check_wiring
 
+WRAPPERS = ("config", "task")
+"""Keys that a task may stand below, the outer one first."""
 CAPTURE_KEYS = ("type", "name", "id", "on_failure")
 """Keys of ``capture`` that are not the capturer's own."""
 FANOUT = "fanout_size"
@@ -95,17 +98,26 @@ def read_task_file(path: str | Path) -> dict[str, Any]:
 
 
 def unwrap(data: Any, source: str = "") -> dict[str, Any]:
-    """Give the task object, which may stand below ``task:``, beside ``command: task_create``. Raises ConfigInvalid."""
+    """Give the task object, which may stand below ``config:``, below ``task:``, or below both, and beside ``command: task_create``. Raises ConfigInvalid.
+
+    What it gives is wrapped no further: whoever unwraps it again, after somebody else has checked it, sees the same task.
+    """
     problems = Problems()
-    if isinstance(data, Mapping) and "task" in data:
+    for wrapper in WRAPPERS:
+        if not isinstance(data, Mapping) or wrapper not in data:
+            continue
         for key, value in data.items():
             if key == "command" and value != "task_create":
                 problems.add("command", f"expected task_create, got {told(value)}")
-            elif key not in ("task", "command"):
-                problems.add(str(key), unknown_key(key, ("task", "command")))
-        data = data["task"]
+            elif key not in (wrapper, "command"):
+                problems.add(printable(str(key), SHOWN_MAX), unknown_key(key, (wrapper, "command")))
+        data = data[wrapper]
     if not isinstance(data, Mapping):
         problems.add("", f"expected a task, which is a mapping, got {told(data)}")
+    else:
+        for wrapper in WRAPPERS:
+            if wrapper in data:
+                problems.add(wrapper, "expected a task, got one that is wrapped more than once")
     if problems.found:
         raise ConfigInvalid(problems.found, source)
     return dict(data)
