@@ -59,6 +59,18 @@ def test_a_password_in_a_configuration_that_others_can_read(node: Node) -> None:
     wait(lambda: len(logged(node, "configuration")) == 2, what="a reload says what is new")
 
 
+def test_a_token_for_loki_that_others_can_read(node: Node) -> None:
+    token = node.folder / "token"
+    token.write_text(PASSWORD)
+    token.chmod(0o644)
+    loki = f"{{enabled: true, endpoint: 'http://127.0.0.1:{free_port()}', bearer_token_file: {token}}}"
+    node.config.write_text(node.config.read_text().replace("outputs: {", f"outputs: {{loki: {loki}, "))
+    warning = f"{token} is otus.log.outputs.loki.bearer_token_file and can be read by everybody"
+    assert warning in validated(node, "validate", "-f", str(node.config))
+    token.chmod(0o600)
+    assert "can be read by" not in validated(node, "validate", "-f", str(node.config))
+
+
 def test_a_file_of_secrets_that_a_configuration_or_a_task_names(node: Node) -> None:
     ours, theirs = node.folder / "ours", node.folder / "theirs"
     for file in (ours, theirs):

@@ -86,10 +86,10 @@ def test_odd_answers_cost_no_other_node_its_row(daemon: Callable[..., Daemon]) -
             source,
         )
     run.write(f"{run.request_id} \x1b[31m".encode(), "odd-\x1b[31m")
-    run.answer("edge-b", result={"version": "0.1.0", "uptime_sec": 5, "task_count": 2})
+    run.answer("edge-b", result={"version": "0.1.0", "uptime_sec": 93_784.2, "task_count": 2})
     status, out, errors = run.end()
     rows = {line.split()[0]: line for line in out.splitlines()}
-    assert rows[HOST].split()[1] == "0.1.0" and rows["edge-b"].split() == ["edge-b", "0.1.0", "5", "s", "2"]
+    assert rows[HOST].split()[1] == "0.1.0" and rows["edge-b"].split() == ["edge-b", "0.1.0", "1", "d", "2", "h", "2"]
     for source in (*ODD_RESULTS, "odd-error", "odd-shadow"):
         assert "error: odd answer" in rows[source], out
     for source in ("odd-deep", "odd-nan", "odd-infinite", "odd-\\x1b[31m"):

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         ParseError,
         PluginInitFailed,
     )
+    from otus_core.folders import open_regular, read_regular, read_secret, require_regular
     from otus_core.hookspecs import hookimpl
     from otus_core.log import Logger
     from otus_core.model.flow_key import FLOW_KEY_FORMAT, FlowKey
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
     from otus_core.model.labels import packed_labels
     from otus_core.model.output import OutputPacket, Parsed
     from otus_core.model.packet import DecodedPacket
-    from otus_core.model.text import printable
+    from otus_core.model.text import printable, say_duration
 
 _EXPORTS = {
     "caller": ("calling",),
@@ -103,6 +104,7 @@ _EXPORTS = {
         "ParseError",
         "PluginInitFailed",
     ),
+    "folders": ("open_regular", "read_regular", "read_secret", "require_regular"),
     "hookspecs": ("hookimpl",),
     "log": ("Logger",),
     "model.flow_key": ("FLOW_KEY_FORMAT", "FlowKey"),
@@ -113,7 +115,7 @@ _EXPORTS = {
     "model.labels": ("packed_labels",),
     "model.output": ("OutputPacket", "Parsed"),
     "model.packet": ("DecodedPacket",),
-    "model.text": ("printable",),
+    "model.text": ("printable", "say_duration"),
 }
 _WHERE = {name: module for module, names in _EXPORTS.items() for name in names}
 
@@ -167,9 +169,14 @@ __all__ = [
     "encode_json_lines",
     "hookimpl",
     "load_file",
+    "open_regular",
     "option",
     "packed_labels",
     "printable",
+    "read_regular",
+    "read_secret",
+    "require_regular",
+    "say_duration",
 ]
 
 

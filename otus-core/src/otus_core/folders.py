@@ -50,17 +50,39 @@ def open_regular(path: Path, flags: int, mode: int = 0o640) -> int:
 
 
 def read_secret(path: str) -> str:
-    """Read the one line that a file holds, a password or a token; a link to it will do, as Kubernetes makes them. Raises OSError and ValueError, which name the file."""
-    try:
-        with os.fdopen(open_regular(Path(os.path.realpath(path)), os.O_RDONLY), "rb") as file:
-            text = file.read(SECRET_MAX + 1).decode().rstrip("\r\n")
-    except OSError as error:
-        raise OSError(f"{path}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: is not text") from None
-    if not text or len(text) > SECRET_MAX or not text.isprintable():
+    """Read the one line that a file holds, a password or a token. Raises OSError and ValueError, which name the file."""
+    text = read_regular(path, SECRET_MAX).rstrip("\r\n")
+    if not text or not text.isprintable():
         raise ValueError(f"{path}: does not hold one line of text")
     return text
+
+
+def read_regular(path: str, most: int) -> str:
+    """Read a text file that somebody named, of at most ``most`` bytes. Raises OSError and ValueError, which name the file.
+
+    A link to it will do, as Kubernetes makes them for secrets. A pipe is refused: nobody might ever write to it.
+    """
+    with os.fdopen(_open_named(path), "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"{path}: is longer than {most} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: is not text") from None
+
+
+def require_regular(*paths: str) -> None:
+    """See that files which a library is going to open are no pipes, at which it would wait. Raises OSError, which names the file."""
+    for path in paths:
+        os.close(_open_named(path))
+
+
+def _open_named(path: str) -> int:
+    try:
+        return open_regular(Path(os.path.realpath(path)), os.O_RDONLY)
+    except OSError as error:
+        raise OSError(f"{path}: {error.strerror or error}") from None
 
 
 def refusal(path: Path, reason: str) -> OSError:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from otus_core import open_regular
+
 NOTE_MAX = 256
 
 
@@ -24,7 +26,7 @@ class Begun:
         if self._path is None or self._file >= 0:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._file = open_regular(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         self.left = os.read(self._file, NOTE_MAX).decode("ascii", "replace")
 
     def begin(self, name: str) -> bool:

@@ -7,16 +7,14 @@ import os
 import re
 import ssl
 from collections.abc import Coroutine
-from pathlib import Path
 from typing import Any
 
 import structlog
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from otus_core import PluginInitFailed
+from otus_core import PluginInitFailed, read_secret, require_regular
 from otus_kafka.settings import ClientConfig, SaslConfig, TlsConfig
 
-PASSWORD_FILE_MAX = 4096
 REFUSED = re.compile(r"\[Errno (\d{1,5})\] Connect call failed \('([^']*)', (\d+)[\d, ]*\)")
 """How asyncio says that a connection could not be made: error number and address, as Python writes them."""
 
@@ -100,14 +98,15 @@ def _password(sasl: SaslConfig) -> str:
 
 def _read_secret(path: str, option: str) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read(PASSWORD_FILE_MAX).rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PluginInitFailed(f"kafka: {option}: {path} cannot be read: {error}") from None
+        return read_secret(path)
+    except (OSError, ValueError) as error:
+        raise PluginInitFailed(f"kafka: {option}: {error}") from None
 
 
 def _ssl_context(tls: TlsConfig) -> ssl.SSLContext:
+    named = [name for name in (tls.ca_file, tls.cert_file, tls.key_file) if name]
     try:
+        require_regular(*named)
         context = ssl.create_default_context(cafile=tls.ca_file or None)
         context.check_hostname = tls.verify_hostname
         if tls.cert_file:
@@ -115,6 +114,5 @@ def _ssl_context(tls: TlsConfig) -> ssl.SSLContext:
             # Never asks on the terminal: an unprotected key needs no password, and a wrong one is an error.
             context.load_cert_chain(tls.cert_file, tls.key_file or None, password or "")
     except (OSError, ValueError) as error:
-        files = ", ".join(str(Path(name)) for name in (tls.ca_file, tls.cert_file, tls.key_file) if name)
-        raise PluginInitFailed(f"kafka: tls: {files} cannot be used: {error}") from None
+        raise PluginInitFailed(f"kafka: tls: {', '.join(named)} cannot be used: {error}") from None
     return context

@@ -17,6 +17,8 @@ from typing import Any
 
 import attrs
 
+from otus_core import read_regular
+
 VERSION = "v1"
 EVERYBODY = "*"
 SIGNATURE_HEADER = "otus-signature"
@@ -24,6 +26,8 @@ SIGNATURE_PREFIX = "v1="
 NAME_MAX = 253
 REQUEST_ID_MAX = 256
 KEY_BYTES_MIN = 16
+KEYS_FILE_MAX = 8 << 20
+"""Bytes of a file of keys: those of some ten thousand nodes."""
 COMMAND = re.compile(r"[a-z][a-z_]{0,63}")
 INVALID_REQUEST, INTERNAL_ERROR = -32600, -32603
 TASK_KEYS = ("task", "config", "capture")
@@ -230,18 +234,17 @@ def is_signed(key: bytes | None, value: bytes, headers: Mapping[str, bytes]) -> 
 def read_keys(path: str) -> dict[str, bytes]:
     """Read lines ``TARGET KEY-IN-HEX``; blank lines and what follows # do not count. Raises OSError and ValueError, which name the line."""
     keys: dict[str, bytes] = {}
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            words = line.partition("#")[0].split()
-            if not words:
-                continue
-            try:
-                target, key = words[0], bytes.fromhex(words[1])
-            except (IndexError, ValueError):
-                raise ValueError(f'{path}: line {number} is not "TARGET KEY-IN-HEX"') from None
-            if len(words) != 2 or len(key) < KEY_BYTES_MIN:
-                raise ValueError(
-                    f"{path}: line {number}: a key has at least {KEY_BYTES_MIN} bytes, {KEY_BYTES_MIN * 2} digits"
-                )
-            keys[target] = key
+    for number, line in enumerate(read_regular(path, KEYS_FILE_MAX).splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        try:
+            target, key = words[0], bytes.fromhex(words[1])
+        except (IndexError, ValueError):
+            raise ValueError(f'{path}: line {number} is not "TARGET KEY-IN-HEX"') from None
+        if len(words) != 2 or len(key) < KEY_BYTES_MIN:
+            raise ValueError(
+                f"{path}: line {number}: a key has at least {KEY_BYTES_MIN} bytes, {KEY_BYTES_MIN * 2} digits"
+            )
+        keys[target] = key
     return keys

@@ -10,6 +10,8 @@ import os
 from collections import OrderedDict
 from pathlib import Path
 
+from otus_core import open_regular
+
 FILE_MAX_BYTES = 64 << 20
 
 
@@ -32,9 +34,15 @@ class Executed:
         """Read what earlier processes executed since ``oldest``, and write the file anew. Raises OSError. Lines that cannot be read are left out."""
         if self._path is None:
             return
-        if self._path.exists() and self._path.stat().st_size <= FILE_MAX_BYTES:
-            for line in self._path.read_bytes().splitlines():
-                self._take(line, oldest)
+        try:
+            file = os.fdopen(open_regular(self._path, os.O_RDONLY), "rb")
+        except FileNotFoundError:
+            pass
+        else:
+            with file:
+                if os.fstat(file.fileno()).st_size <= FILE_MAX_BYTES:
+                    for line in file:
+                        self._take(line, oldest)
         self._rewrite()
 
     def _take(self, line: bytes, oldest: float) -> None:
@@ -78,7 +86,7 @@ class Executed:
 
 
 def _for_us_alone(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+    return open_regular(Path(path), flags, 0o600)
 
 
 def _line(request_id: str, at: float) -> bytes:

@@ -231,7 +231,11 @@ def _rows(make: Rows, result: Mapping[str, Any]) -> list[Sequence[object]]:
 
 def _node_row(result: Mapping[str, Any]) -> list[Sequence[object]]:
     return [
-        (result.get("version", "?"), f"{float(result.get('uptime_sec') or 0):.0f} s", result.get("task_count", "?"))
+        (
+            result.get("version", "?"),
+            otus_core.say_duration(float(result.get("uptime_sec") or 0)),
+            result.get("task_count", "?"),
+        )
     ]
 
 

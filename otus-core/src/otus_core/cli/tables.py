@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from otus_core.cli.hidden import hidden_lines
-from otus_core.cli.wording import count, duration, said, shown
+from otus_core.cli.wording import count, said, shown
+from otus_core.model.text import say_duration
 
 CELL_MAX = 80
 """Columns of a table's cell: a reason of several sentences is told in full by ``otus task status ID``."""
@@ -45,7 +46,7 @@ def alive_text(result: Mapping[str, Any]) -> str:
     """Say which daemon answers; of one that could say nothing of itself, only that."""
     if "version" not in result:
         return "otus answers"
-    return f"otus {result['version']}, up {duration(result['uptime_sec'])}"
+    return f"otus {result['version']}, up {say_duration(result['uptime_sec'])}"
 
 
 def stats_text(result: Mapping[str, Any]) -> str:

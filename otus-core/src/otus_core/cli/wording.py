@@ -7,18 +7,6 @@ from typing import Any
 
 from otus_core.model.text import printable
 
-UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
-
-
-def duration(seconds: float) -> str:
-    """Write a time that has passed, in its two largest units: ``3 d 4 h``, ``12 s``."""
-    rest = int(seconds)
-    parts = []
-    for size, unit in UNITS:
-        n, rest = divmod(rest, size)
-        parts += [f"{n} {unit}"] if n else []
-    return " ".join(parts[:2]) or "0 s"
-
 
 def count(n: int, what: str) -> str:
     """Write a number of things: ``1 task``, ``3 tasks``."""

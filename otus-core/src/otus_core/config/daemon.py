@@ -254,7 +254,7 @@ class LokiConfig:
         default=None, help="Login at Loki, or at the proxy before it. Not set: none. The file is read at each push."
     )
     bearer_token_file: str = option(
-        default="", help="File that holds a token, in the place of a login; read at each push."
+        default="", secret_file=True, help="File that holds a token, in the place of a login; read at each push."
     )
     batch_size: int = option(default=100, ge=1, le=10000, help="Lines of one push.")
     batch_timeout: Duration = option(default=1.0, gt=0, le=60, help="A push waits for more lines for at most this.")

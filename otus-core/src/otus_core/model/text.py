@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
 
 def printable(text: str | bytes, limit: int = 0) -> str:
     r"""Escape what is not printable, so that it can reach a terminal or a log line.
@@ -16,6 +18,16 @@ def printable(text: str | bytes, limit: int = 0) -> str:
     if text.isprintable() and "\\" not in text:
         return text
     return "".join(map(_escape, text))
+
+
+def say_duration(seconds: float) -> str:
+    """Write a time that has passed, in its two largest units: ``3 d 4 h``, ``12 s``."""
+    rest = int(seconds)
+    parts = []
+    for size, unit in UNITS:
+        n, rest = divmod(rest, size)
+        parts += [f"{n} {unit}"] if n else []
+    return " ".join(parts[:2]) or "0 s"
 
 
 def told(error: BaseException, limit: int = 1000) -> str:

@@ -13,7 +13,7 @@ import ssl
 
 from otus_core.config.daemon import LoginConfig, ServerTlsConfig
 from otus_core.errors import OtusError
-from otus_core.folders import read_secret
+from otus_core.folders import read_secret, require_regular
 
 
 class Access:
@@ -45,7 +45,9 @@ class Access:
 
 
 def _context(tls: ServerTlsConfig) -> ssl.SSLContext:
+    named = [name for name in (tls.cert_file, tls.key_file, tls.client_ca_file) if name]
     try:
+        require_regular(*named)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         # Never asks on the terminal: an unprotected key needs no password.
         context.load_cert_chain(tls.cert_file, tls.key_file or None, "")
@@ -53,8 +55,7 @@ def _context(tls: ServerTlsConfig) -> ssl.SSLContext:
             context.load_verify_locations(tls.client_ca_file)
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ValueError) as error:
-        files = ", ".join(name for name in (tls.cert_file, tls.key_file, tls.client_ca_file) if name)
-        raise OtusError(f"metrics.tls: {files} cannot be used: {error}") from None
+        raise OtusError(f"metrics.tls: {', '.join(named)} cannot be used: {error}") from None
     return context
 
 
