@@ -1,4 +1,5 @@
-"""What a developer and CI run: ``nox -s demo | tests | lint | types | wheels | bench | docs | reference | fuzz | hostile | soak | dev``.
+"""What a developer and CI run: ``nox -s demo | tests | lint | types | wheels | bench | docs | reference | fuzz |
+hostile | soak | dev``.
 
 Every session builds what it needs: wheels of the distributions, once for each state of their sources.
 """
@@ -114,7 +115,9 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Check that the documentation's links lead somewhere, that its examples are true, and that its reference pages are those of the code."""
+    """Check that the documentation's links lead somewhere, that its examples are true, and that its reference pages are
+    those of the code.
+    """
     install(session, DISTRIBUTIONS, *TEST_TOOLS)
     session.run("pytest", "-q", "tests/house", *session.posargs)
 
@@ -135,14 +138,18 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Put faults into a copy of the source and see whether the tests notice: ``nox -s mutants -- [LIST] [WORD ...]``."""
+    """Put faults into a copy of the source and see whether the tests notice: ``nox -s mutants -- [LIST]
+    [WORD ...]``.
+    """
     install(session, DISTRIBUTIONS, *BUILD_TOOLS, *TEST_TOOLS, "cosmic-ray")
     session.run("python", "-m", "tests.mutants", *session.posargs)
 
 
 @nox.session
 def hostile(session: nox.Session) -> None:
-    """Attack real processes again and again: ``nox -s hostile -- SECONDS``, once through where no time is given; ``-- plateaus`` measures memory."""
+    """Attack real processes again and again: ``nox -s hostile -- SECONDS``, once through where no time is given; ``--
+    plateaus`` measures memory.
+    """
     install(session, DISTRIBUTIONS, *TEST_TOOLS)
     if session.posargs == ["plateaus"]:
         session.run("python", "-m", "tests.hostile.plateaus")
@@ -155,7 +162,9 @@ def hostile(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Run a node for minutes with calls, an outage of its broker, a killed worker and a reload: ``nox -s soak -- MINUTES``."""
+    """Run a node for minutes with calls, an outage of its broker, a killed worker and a reload: ``nox -s soak --
+    MINUTES``.
+    """
     install(session, DISTRIBUTIONS, *TEST_TOOLS)
     session.run("python", "-m", "tests.soak", *session.posargs)
 
@@ -181,7 +190,11 @@ def install(session: nox.Session, distributions: tuple[str, ...], *tools: str) -
 
 
 def wheel(session: nox.Session, name: str) -> Path:
-    """Give the wheel of a distribution. It is built from its sdist, which shows that nothing is missing there, and that from a copy, so that nothing stale gets in."""
+    """Give the wheel of a distribution.
+
+    It is built from its sdist, which shows that nothing is missing there, and that from a copy, so that nothing stale
+    gets in.
+    """
     folder = WHEELS / f"{name}-{digest(ROOT / name)}"
     if ready := sorted(folder.glob("*.whl")):
         return ready[0]
@@ -222,7 +235,9 @@ def check_wheel(session: nox.Session, path: Path) -> None:
 
 
 def digest(folder: Path) -> str:
-    """Name the state of what a distribution is built from, for this Python: its sources, and what the core ships for build time."""
+    """Name the state of what a distribution is built from, for this Python: its sources, and what the core ships for
+    build time.
+    """
     state = hashlib.sha256(f"{sys.implementation.cache_tag} {os.uname().machine}".encode())
     core = ROOT / CORE / "src" / "otus_core"
     for path in [*sorted(folder.rglob("*")), *sorted(core.glob("inline/*")), core / "build.py"]:

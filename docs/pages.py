@@ -1,4 +1,7 @@
-"""Makes ``docs/reference``: pages that come from the definitions in the code. ``nox -s reference`` writes them; a test tells when they are no longer true."""
+"""Makes ``docs/reference``: pages that come from the definitions in the code.
+
+``nox -s reference`` writes them; a test tells when they are no longer true.
+"""
 
 from __future__ import annotations
 
@@ -56,10 +59,13 @@ MEANINGS = {
     "kept": "outputs that every processor let pass",
     "dropped{unmatched}": "units that no parser took",
     "dropped{worker_crash}": "frames that died with a worker",
-    "frames_again": "frames that were given once more, because their worker was killed before it had brought them to an end",
+    "frames_again": "frames that were given once more, because their worker was killed before it had brought them to "
+    "an end",
     "frames_cut": "frames in the middle of which a worker was killed, and which were given once more",
-    "REPORTER.offered_again": "outputs that a killed worker held in memory alone, and whose frames were given once more",
-    "counted{PARSER:NAME}": "what the parser itself counts, under a name that it declares; `sip` counts `malformed` messages that a filter or reporter looks at",
+    "REPORTER.offered_again": "outputs that a killed worker held in memory alone, and whose frames were given once "
+    "more",
+    "counted{PARSER:NAME}": "what the parser itself counts, under a name that it declares; `sip` counts `malformed` "
+    "messages that a filter or reporter looks at",
     "dropped{ignored:PARSER}": "packets in which the parser found nothing to report",
     "dropped{parse_error:PARSER}": "packets that the parser took and could not make sense of",
     "errors{parser:PARSER}": "exceptions of the parser that it may not raise",
@@ -75,19 +81,22 @@ MEANINGS = {
     "REPORTER.spool_found": "outputs that an earlier run had left in the spool",
     "REPORTER.spool_written": "outputs that were written to the spool",
     "REPORTER.spool_sent": "outputs that the destination acknowledged and that came from the spool",
-    "REPORTER.spool_resent": "outputs that were being sent from the spool when the worker died: they are sent again, and may arrive twice",
+    "REPORTER.spool_resent": "outputs that were being sent from the spool when the worker died: they are sent again, "
+    "and may arrive twice",
     "REPORTER.spool_bytes": "what the spool takes on disk, in bytes; a level",
     "REPORTER.dropped{spool_full}": "outputs dropped because the spool was full, the oldest first",
     "REPORTER.dropped{spool_expired}": "outputs dropped because they had waited in the spool for max_age",
     "REPORTER.dropped{spool_damaged}": "outputs that could not be read back from the spool",
-    "REPORTER.dropped{spool_error}": "outputs that could not be written to the spool: their payload or a label is faulty",
+    "REPORTER.dropped{spool_error}": "outputs that could not be written to the spool: their payload or a label is "
+    "faulty",
     "REPORTER.moved_to_fallback": "outputs handed to the fallback reporter",
     "REPORTER.dropped{buffer_overflow}": "outputs dropped because the send buffer was full, the oldest first",
     "REPORTER.dropped{shutdown}": "outputs that could not be sent before the end",
     "REPORTER.dropped{worker_crash}": "outputs that died with a worker",
     "REPORTER.dropped{report_error:REASON}": "outputs that could not be sent, by a reason that the reporter declares",
     "REPORTER.dropped{report_error:exception}": "outputs of a batch for which the reporter raised, last tries included",
-    "REPORTER.dropped{report_error:ambiguous}": "outputs of which nobody knows whether they arrived, as when a call took longer than send_timeout",
+    "REPORTER.dropped{report_error:ambiguous}": "outputs of which nobody knows whether they arrived, as when a call "
+    "took longer than send_timeout",
     "REPORTER.dropped{report_error:invalid}": "outputs of which the reporter did not say properly what became of them",
     "REPORTER.dropped{report_error:other}": "outputs lost for a reason that the reporter does not declare",
     "REPORTER.batches": "batches that the reporter has seen to their end",
@@ -140,10 +149,13 @@ def configuration(registry: Registry) -> str:
     example = names["log.level"]
     return (
         "# The daemon's configuration\n\n"
-        "Keys below `otus:` of the file that `otus daemon -c FILE` reads. [deploy/config.yml](../../deploy/config.yml) has them all with their defaults; "
+        "Keys below `otus:` of the file that `otus daemon -c FILE` reads. "
+        "[deploy/config.yml](../../deploy/config.yml) has them all with their defaults; "
         "`otus validate -f FILE` checks one.\n\n"
-        f"Each key can be overridden by a variable: `OTUS_` and its path in upper case, dots as underscores: `log.level` by `{example}`. Lists are written with commas, "
-        "mappings as `key=value` with commas, anything as YAML or JSON. Below `reporters.NAME` and `command_channel.NAME` are the options "
+        "Each key can be overridden by a variable: `OTUS_` and its path in upper case, dots as underscores: "
+        f"`log.level` by `{example}`. Lists are written with commas, "
+        "mappings as `key=value` with commas, anything as YAML or JSON. Below `reporters.NAME` and "
+        "`command_channel.NAME` are the options "
         "of the [component](components.md) of that name; "
         "blocks that several components share, such as `kafka`, come from plugins.\n\n" + reference(cls)
     )
@@ -153,8 +165,10 @@ def task() -> str:
     """The keys of a task file."""
     parts = [
         "# Task files\n\n",
-        "What `otus task create -f`, `otus run --task` and the command `task_create` take, in YAML or JSON. A component is its name, or a mapping with `type` "
-        "and the keys below; its own options, under `config` (beside `type` for `capture`), are in [components](components.md).\n\n"
+        "What `otus task create -f`, `otus run --task` and the command `task_create` take, in YAML or JSON. A "
+        "component is its name, or a mapping with `type` "
+        "and the keys below; its own options, under `config` (beside `type` for `capture`), are in "
+        "[components](components.md).\n\n"
         "`otus schema task` prints a JSON Schema, `otus validate -f FILE` checks a file.\n\n",
         reference(TaskOptions),
         "\n## decoder\n\n",
@@ -261,9 +275,10 @@ def metrics() -> str:
         name = f"{family.name}_total" if family.type == "counter" else family.name
         rows.append(_row(f"`{name}`", family.type, ", ".join(f"`{label}`" for label in labels), family.documentation))
     return (
-        "# Metrics\n\nServed on `metrics.listen` at `metrics.path`. Label values come from closed sets: tasks, components, plugins and reasons; never from a packet. "
-        "[Counters](counters.md) explains stages and reasons.\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n"
-        + "".join(rows)
+        "# Metrics\n\nServed on `metrics.listen` at `metrics.path`. Label values come from closed sets: tasks, "
+        "components, plugins and reasons; never from a packet. "
+        "[Counters](counters.md) explains stages and reasons.\n\n| metric | type | labels | meaning "
+        "|\n|---|---|---|---|\n" + "".join(rows)
     )
 
 
@@ -273,17 +288,24 @@ def counters() -> str:
     rows = [_row(f"`{name}`", MEANINGS[name]) for name in names if not name.startswith("hidden{")]
     hidden = [_row(f"`{name}`", *words) for name, words in hidden_kinds.KINDS.items()]
     return (
-        "# Counters\n\nEvery frame ends in exactly one of these. `otus run --summary-json`, `otus task status` and `otus stats` show them; "
-        "`unaccounted` is how far the sums are from closing, and 0 when all is quiet. PARSER, PROCESSOR and REPORTER stand for a component's id.\n\n"
+        "# Counters\n\nEvery frame ends in exactly one of these. `otus run --summary-json`, `otus task status` and "
+        "`otus stats` show them; "
+        "`unaccounted` is how far the sums are from closing, and 0 when all is quiet. PARSER, PROCESSOR and REPORTER "
+        "stand for a component's id.\n\n"
         "    kernel_rx − kernel_drop      = frames_read − frames_again + excluded_own + in_ring\n"
         "    frames_read + messages_added = units + fragments_merged + fragments_held + segments_merged + segments_held"
-        "\n                                   + dropped{decode:…} + dropped{reassembly:…} + dropped{worker_crash} + frames_cut\n"
-        "    units                        = matched + dropped{unmatched} + dropped{ignored:…} + dropped{parse_error:…}\n"
-        "    matched                      = kept + dropped{filtered:…} + dropped{processor_error:…} + dropped{circuit_open:…}\n"
-        "    offered + spool_found        = reported + queued + in_flight + spooled + moved_to_fallback + offered_again + its own dropped{…}, for each reporter\n\n"
+        "\n                                   + dropped{decode:…} + dropped{reassembly:…} + dropped{worker_crash} + "
+        "frames_cut\n"
+        "    units                        = matched + dropped{unmatched} + dropped{ignored:…} + "
+        "dropped{parse_error:…}\n"
+        "    matched                      = kept + dropped{filtered:…} + dropped{processor_error:…} + "
+        "dropped{circuit_open:…}\n"
+        "    offered + spool_found        = reported + queued + in_flight + spooled + moved_to_fallback + "
+        "offered_again + its own dropped{…}, for each reporter\n\n"
         "`excluded_own` are the frames of Otus's own connections that `exclude_own` leaves out of a live capture.\n\n"
         "| counter | what it counts |\n|---|---|\n" + "".join(rows) + "\n## What was not looked into\n\n"
-        "Counted beside the identity, and shown as `not_looked_into` with `what`, `count`, `told` and `remedy`; the metric is `otus_not_looked_into_total`. "
+        "Counted beside the identity, and shown as `not_looked_into` with `what`, `count`, `told` and `remedy`; the "
+        "metric is `otus_not_looked_into_total`. "
         "Frames of a link type that is not read are `link:NUMBER`; what a parser declares is `PARSER:NAME`.\n\n"
         "| what | told | remedy |\n|---|---|---|\n" + "".join(hidden)
     )

@@ -1,8 +1,9 @@
 """Makes the captures of this folder again: real sipp calls between two network namespaces, recorded by tcpdump.
 
-``sudo python3 examples/make.py`` needs sipp, tcpdump and iproute2. The phones are 192.0.2.10 and 192.0.2.20 (RFC 5737), on a
-veth with an MTU of 1500, so that the large INVITE is fragmented by the kernel. vlan.pcap and vxlan.pcap are the frames of
-call.pcap with what a switch and a tunnel endpoint would have put around them: not every kernel has such devices.
+``sudo python3 examples/make.py`` needs sipp, tcpdump and iproute2. The phones are 192.0.2.10 and 192.0.2.20 (RFC 5737),
+on a veth with an MTU of 1500, so that the large INVITE is fragmented by the kernel. vlan.pcap and vxlan.pcap are the
+frames of call.pcap with what a switch and a tunnel endpoint would have put around them: not every kernel has such
+devices.
 """
 
 from __future__ import annotations

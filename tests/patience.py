@@ -13,7 +13,9 @@ from collections.abc import Callable
 PATIENCE_S = 60.0
 """How long a thing that must come may take; it costs nothing where it comes at once."""
 PORTS = range(20_000, 32_000)
-"""Below those that the kernel gives to outgoing connections: nobody takes one between its choice and its use, or while its owner starts again."""
+"""Below those that the kernel gives to outgoing connections: nobody takes one between its choice and its use, or while
+its owner starts again.
+"""
 
 
 def wait(condition: Callable[[], object], within: float = PATIENCE_S, what: str = "") -> None:
@@ -25,7 +27,9 @@ def wait(condition: Callable[[], object], within: float = PATIENCE_S, what: str 
 
 
 def keeps(limit: float, measure: Callable[[], float], tries: int = 5, what: str = "it took") -> None:
-    """See to it that one of a few tries stays within a limit: a machine that stands still spoils some, a product that is slow spoils all."""
+    """See to it that one of a few tries stays within a limit: a machine that stands still spoils some, a product that
+    is slow spoils all.
+    """
     measured: list[float] = []
     while not measured or measured[-1] > limit:
         assert len(measured) < tries, f"{what} {', '.join(f'{one:.3f}' for one in measured)}; the limit is {limit}"
@@ -45,7 +49,10 @@ def fresh_process() -> float:
 
 
 def beyond(within: float, work: Callable[[], float]) -> float:
-    """Give by how much something that starts a process is late. On a quiet machine that takes some 0.6 s; on a busy one it is measured."""
+    """Give by how much something that starts a process is late.
+
+    On a quiet machine that takes some 0.6 s; on a busy one it is measured.
+    """
     slow = fresh_process()
     return work() - max(within, within - 0.6 + 3 * slow)
 

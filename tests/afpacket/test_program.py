@@ -1,4 +1,6 @@
-"""Programs that are put together run as they should: otus_pcap's interpreter is the judge, and the kernel in test_sockets."""
+"""Programs that are put together run as they should: otus_pcap's interpreter is the judge, and the kernel in
+test_sockets.
+"""
 
 from __future__ import annotations
 

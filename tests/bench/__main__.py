@@ -1,6 +1,7 @@
 """Measures the packet path: ``nox -s bench``, or ``python -m tests.bench ROW...``.
 
-Each row is run several times between two dpkt loops over the same packets; CPU time, medians and ratios are printed. The ratios decide: machines differ and are shared.
+Each row is run several times between two dpkt loops over the same packets; CPU time, medians and ratios are printed.
+The ratios decide: machines differ and are shared.
 """
 
 from __future__ import annotations
@@ -111,7 +112,9 @@ def process(*command: str) -> tuple[float, int]:
 
 
 def compared(row: Row, path: Path, plain: Path) -> tuple[float, float]:
-    """Give the median time of a frame of our chain, and the median of its ratios to the dpkt loops right before and after: a machine's speed drifts."""
+    """Give the median time of a frame of our chain, and the median of its ratios to the dpkt loops right before and
+    after: a machine's speed drifts.
+    """
     values, ratios = [], []
     for _ in range(RUNS):
         before = dpkt_loop(plain)

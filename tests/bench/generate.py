@@ -1,7 +1,7 @@
 """Makes the captures that are measured: SIP as a carrier's edge sees it, the same bytes every time.
 
-200,000 packets: whole calls with SDP, OPTIONS, REGISTER with 401, about 600 bytes a frame, thousands of phones; a busy variant with 3,000 calls up at
-once; fragmented INVITEs; QinQ and VXLAN around the first.
+200,000 packets: whole calls with SDP, OPTIONS, REGISTER with 401, about 600 bytes a frame, thousands of phones; a busy
+variant with 3,000 calls up at once; fragmented INVITEs; QinQ and VXLAN around the first.
 """
 
 from __future__ import annotations

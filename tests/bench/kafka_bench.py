@@ -1,7 +1,8 @@
 """Measures the way to Kafka: ``nox -s bench -- kafka``, or ``python -m tests.bench kafka``.
 
-Capture file → SIP → JSON and headers → snappy → a real broker on this machine, every message acknowledged by it; CPU seconds of our process, its start taken off. Beside it, in the
-same run, the same values through one ``send()`` a message of the client library. The ratio of the two decides: machines differ and are shared.
+Capture file → SIP → JSON and headers → snappy → a real broker on this machine, every message acknowledged by it; CPU
+seconds of our process, its start taken off. Beside it, in the same run, the same values through one ``send()`` a
+message of the client library. The ratio of the two decides: machines differ and are shared.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ from aiokafka import AIOKafkaProducer
 
 async def main(bootstrap, topic, path, count):
     values = [line for line, _ in zip(open(path, "rb").read().splitlines(), range(count))]
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", compression_type="snappy", linger_ms=20, max_batch_size=1 << 18)
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", compression_type="snappy", linger_ms=20,
+                                max_batch_size=1 << 18)
     await producer.start()
     begun = used()
     for at in range(0, len(values), 500):
-        futures = [await producer.send(topic, value, key=b"192.0.2.1:5060-192.0.2.2:5060", headers=[("task_id", b"run")]) for value in values[at:at + 500]]
+        futures = [await producer.send(topic, value, key=b"192.0.2.1:5060-192.0.2.2:5060",
+                                       headers=[("task_id", b"run")]) for value in values[at:at + 500]]
         await asyncio.gather(*futures)
     print(len(values), used() - begun)
     await producer.stop()

@@ -1,6 +1,7 @@
 """Measures live capture: ``nox -s bench -- live``, or ``python -m tests.bench live``, as root.
 
-tcpreplay sends a capture through a veth pair as fast as it can while ``otus run`` captures at the other end; the pair's two ends lie in namespaces of their own.
+tcpreplay sends a capture through a veth pair as fast as it can while ``otus run`` captures at the other end; the pair's
+two ends lie in namespaces of their own.
 """
 
 from __future__ import annotations
@@ -63,8 +64,10 @@ def under_load(pair: Pair, folder: Path, path: Path, name: str, **options: objec
     accounted(summary)
     rate = summary["kernel_rx"] / took
     sys.stdout.write(
-        f"{name:<28} {rate:>9,.0f} pps  for {took:.0f} s: received {summary['kernel_rx']:,}, read {summary['frames_read']:,}, "
-        f"lost {summary['kernel_drop']:,}; worker {memory:.1f} MiB beside the ring (target {RSS_MAX_MIB}), CPU {summary['cpu_s']:.1f} s\n"
+        f"{name:<28} {rate:>9,.0f} pps  for {took:.0f} s: received {summary['kernel_rx']:,}, read "
+        f"{summary['frames_read']:,}, "
+        f"lost {summary['kernel_drop']:,}; worker {memory:.1f} MiB beside the ring (target {RSS_MAX_MIB}), CPU "
+        f"{summary['cpu_s']:.1f} s\n"
     )
     return summary
 

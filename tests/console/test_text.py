@@ -16,10 +16,14 @@ TUNNEL = {"outer_src_ip": "192.0.2.1", "outer_dst_ip": "192.0.2.2", "tunnel": "v
 
 # fmt: off
 SNAPSHOT = [
-    "2026-02-21 10:30:00.123Z  10.0.0.1:5060      → 10.0.0.20:5060    INVITE                  a84b4c76e66710  alice@atlanta.example → bob@b.example  SDP audio 49170 PCMU,PCMA,G722,… + video off H264",  # noqa: E501
-    "2026-02-21 10:30:00.133Z  10.0.0.20:5060     → 10.0.0.1:5060     180 Ringing (INVITE)    a84b4c76e66710  alice@atlanta.example → bob@b.example",
-    "2026-02-21 10:30:02.123Z  10.0.0.20:5060     → 10.0.0.1:5060     486 Busy Here (INVITE)  a84b4c76e66710  alice@atlanta.example → bob@b.example  vlan 10.20  vxlan 7",
-    "2026-02-22 10:30:00.123Z  [2001:db8::1]:5060 → [2001:db8::2]:53  dns                     dns.qname=example.com dns.id=1  33 bytes",
+    "2026-02-21 10:30:00.123Z  10.0.0.1:5060      → 10.0.0.20:5060    INVITE                  a84b4c76e66710  "
+    "alice@atlanta.example → bob@b.example  SDP audio 49170 PCMU,PCMA,G722,… + video off H264",
+    "2026-02-21 10:30:00.133Z  10.0.0.20:5060     → 10.0.0.1:5060     180 Ringing (INVITE)    a84b4c76e66710  "
+    "alice@atlanta.example → bob@b.example",
+    "2026-02-21 10:30:02.123Z  10.0.0.20:5060     → 10.0.0.1:5060     486 Busy Here (INVITE)  a84b4c76e66710  "
+    "alice@atlanta.example → bob@b.example  vlan 10.20  vxlan 7",
+    "2026-02-22 10:30:00.123Z  [2001:db8::1]:5060 → [2001:db8::2]:53  dns                     dns.qname=example.com "
+    "dns.id=1  33 bytes",
 ]
 # fmt: on
 

@@ -1,4 +1,6 @@
-"""A plugin whose components go wrong when a file tells them to, so that a real daemon comes into each state that an alert is for."""
+"""A plugin whose components go wrong when a file tells them to, so that a real daemon comes into each state that an
+alert is for.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,10 @@ class Moods:
 
 @otus_core.hookimpl
 def otus_components():
-    yield otus_core.Capturer(name="moody", factory="moody_parts:Capturer", config=Moods, live=True, summary="Frames, losses or silence")
-    yield otus_core.Parser(name="moody", factory="moody_parts:Parser", config=Moods, payload_types=("tick",), summary="Uses CPU or memory")
+    yield otus_core.Capturer(name="moody", factory="moody_parts:Capturer", config=Moods, live=True,
+                             summary="Frames, losses or silence")
+    yield otus_core.Parser(name="moody", factory="moody_parts:Parser", config=Moods, payload_types=("tick",),
+                           summary="Uses CPU or memory")
     yield otus_core.Reporter(name="moody", factory="moody_parts:Reporter", config=Moods, summary="Waits or raises")
 """
 PARTS = """

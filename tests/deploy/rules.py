@@ -62,9 +62,11 @@ def firing(
     labels: Sequence[Mapping[str, str]],
     after_min: int = BAD_MIN,
 ) -> str:
-    """Play a story: ten minutes of ``calm``, half an hour of ``bad``, in which counters grow as they grew between its two scrapes.
+    """Play a story: ten minutes of ``calm``, half an hour of ``bad``, in which counters grow as they grew between its
+    two scrapes.
 
-    Gives promtool's complaints: empty when no alert of this name fires at the end of the calm, and ``after_min`` minutes into the bad one for each of ``labels``, and no other.
+    Gives promtool's complaints: empty when no alert of this name fires at the end of the calm, and ``after_min``
+    minutes into the bad one for each of ``labels``, and no other.
     """
     rule = alerts()[name]
     job = {} if "sum by" in rule["expr"] else {"job": INSTANCE["job"]}

@@ -1,4 +1,6 @@
-"""Each alert fires on what a real daemon exports in the state that the alert is for, and none on what a healthy one does."""
+"""Each alert fires on what a real daemon exports in the state that the alert is for, and none on what a healthy one
+does.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ PAUSE_S = 1.5
 
 @attrs.frozen
 class States:
-    """What daemons exported: a healthy one; one before and, twice, after everything went wrong; one that runs out of descriptors; and one that is gone."""
+    """What daemons exported: a healthy one; one before and, twice, after everything went wrong; one that runs out of
+    descriptors; and one that is gone.
+    """
 
     healthy: tuple[Scrape, Scrape]
     before: Scrape
@@ -264,7 +268,9 @@ def test_what_alerts_and_panels_ask_for_is_exported(states: States) -> None:
 
 
 def test_the_reference_names_what_is_exported(states: States) -> None:
-    """The page is made from a view that nobody exported: a real daemon has exactly its metrics, with exactly its labels."""
+    """The page is made from a view that nobody exported: a real daemon has exactly its metrics, with exactly its
+    labels.
+    """
     rows = re.findall(r"^\| `(otus_\w+)` \| (\w+) \| (.*?) \|", REFERENCE.read_text(), re.MULTILINE)
     told = {name: set(re.findall(r"\w+", labels)) for name, _, labels in rows}
     found: dict[str, set[str]] = {}

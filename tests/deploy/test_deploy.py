@@ -1,4 +1,6 @@
-"""What is in deploy/ is sound: the unit is tight, the metrics that alerts and panels ask for exist, the shipped configuration is the one in the code."""
+"""What is in deploy/ is sound: the unit is tight, the metrics that alerts and panels ask for exist, the shipped
+configuration is the one in the code.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def test_the_unit_gives_one_capability() -> None:
 
 
 def test_the_agent_ends_with_a_task_that_captures(tmp_path: Path) -> None:
-    """The shipped task is valid with the shipped configuration, brokers named as the README says; so is the DaemonSet's."""
+    """The shipped task is valid with the shipped configuration, brokers named as the README says; so is the
+    DaemonSet's.
+    """
     named = tmp_path / "config.yml"
     command = next(line for line in (DEPLOY / "README.md").read_text().splitlines() if "sed -i" in line)
     expression = re.search(r"'(s/.*/)'", command)

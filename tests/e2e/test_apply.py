@@ -141,7 +141,9 @@ def test_more_workers_than_cpus_are_a_warning_without_a_limit(node: Node) -> Non
 
 
 def test_a_secret_in_the_folder_is_refused_and_not_copied(node: Node) -> None:
-    """What the daemon keeps of a task lies on its disk in clear text, so a file may name a secret only by a file of its own."""
+    """What the daemon keeps of a task lies on its disk in clear text, so a file may name a secret only by a file of its
+    own.
+    """
     folder = node.folder / "tasks.d"
     folder.mkdir()
     sasl = {"enabled": True, "mechanism": "PLAIN", "username": "otus", "password": "open-sesame"}

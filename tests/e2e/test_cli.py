@@ -1,4 +1,6 @@
-"""The command line as scripts use it: exit statuses, JSON everywhere, watching, completion, and help when no daemon runs."""
+"""The command line as scripts use it: exit statuses, JSON everywhere, watching, completion, and help when no daemon
+runs.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Programs that are started without standard input, output or error, or with ones that take nothing: they work, say what they can, and end with the right status."""
+"""Programs that are started without standard input, output or error, or with ones that take nothing: they work, say
+what they can, and end with the right status.
+"""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ class Config:
 @otus_core.hookimpl
 def otus_components():
     yield otus_core.Reporter(name="hearer", factory="hearer_parts:Hearer", config=Config, summary="Hears")
-    yield otus_core.Reporter(name="asker", factory="hearer_parts:Asker", config=Config, summary="Asks for what there is not")
+    yield otus_core.Reporter(name="asker", factory="hearer_parts:Asker", config=Config,
+                             summary="Asks for what there is not")
 """
 HEARER_PARTS = """
 import otus_core

@@ -55,7 +55,9 @@ PARTS = """
             self.kept.append(packet)
             return False
         def stop(self):
-            shown = [(str(p.src_ip), p.src_port, len(p.payload), p.payload[:8].decode("ascii", "replace")) for p in self.kept]
+            begun = [packet.payload[:8].decode("ascii", "replace") for packet in self.kept]
+            ends = [(str(packet.src_ip), packet.src_port, len(packet.payload)) for packet in self.kept]
+            shown = [(*end, text) for end, text in zip(ends, begun, strict=True)]
             print(len(self.kept), shown[0], shown[-1], file=sys.stderr)
 
     class Unwired(Told, otus_core.BaseProcessor):
@@ -217,7 +219,9 @@ def test_what_does_not_fit_together_is_told_before_it_runs(site: Site, task: dic
 
 
 def test_components_start_from_the_reporters_and_stop_from_the_parsers(site: Site, examples: Path) -> None:
-    """Whoever gives something to others stops before them: a reporter is there, and has been flushed, until nothing more can come."""
+    """Whoever gives something to others stops before them: a reporter is there, and has been flushed, until nothing
+    more can come.
+    """
     status, _, err, _ = run(site, examples, parsers=["first"], processors=["second"], reporters=["third"])
     assert status == 0
     assert err[:3] == ["started Third", "started Second", "started First"]

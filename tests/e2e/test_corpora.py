@@ -1,4 +1,6 @@
-"""Every capture of the corpora: nothing breaks, every frame is accounted for, and every SIP message is the one that tshark saw."""
+"""Every capture of the corpora: nothing breaks, every frame is accounted for, and every SIP message is the one that
+tshark saw.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from otus_core.task.config import load_task
 TUNNELS = "vxlan,gre,geneve,ipip,gtpu"
 
 NOT_READ = {
-    "wireshark-wiki__protos-test-suite-traffic__c07-sip-r2.cap": "Network Monitor 2, which is neither pcap nor pcapng; the oracle read it through tshark",
+    "wireshark-wiki__protos-test-suite-traffic__c07-sip-r2.cap": "Network Monitor 2, which is neither pcap "
+    "nor pcapng; the oracle read it through tshark",
 }
 
 
@@ -56,7 +59,9 @@ def run(
 
 
 def oracle_of(path: Path) -> list[tuple[str, str]] | None:
-    """Give the SHA-256 and the method or status of each message that is ours to report, in order; ``None`` without an oracle."""
+    """Give the SHA-256 and the method or status of each message that is ours to report, in order; ``None`` without an
+    oracle.
+    """
     for found in (path.parent / "oracle").glob(f"{path.name.replace('[', '[[]')}.sip.jsonl*"):
         data = gzip.decompress(found.read_bytes()) if found.suffix == ".gz" else found.read_bytes()
         rows = [json.loads(line) for line in data.splitlines()]

@@ -1,4 +1,6 @@
-"""What a daemon does by itself from time to time: it prunes the history, watches the fill levels of its tasks, and feeds systemd's watchdog."""
+"""What a daemon does by itself from time to time: it prunes the history, watches the fill levels of its tasks, and
+feeds systemd's watchdog.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ import otus_core
 
 @otus_core.configuration
 class Held:
-    while_there: str = otus_core.option(default="", help="A file that holds reports up, beyond as many messages as it says.")
+    while_there: str = otus_core.option(default="",
+                                        help="A file that holds reports up, beyond as many messages as it says.")
 
 @otus_core.hookimpl
 def otus_components():
@@ -127,7 +130,10 @@ def test_a_task_whose_buffer_fills_is_degraded_until_it_is_empty_again(ticking: 
 
 
 def held_call(folder: Path, task_id: str, messages: int) -> dict[str, Any]:
-    """A task whose reporter takes as many messages as the file ``let`` says, ten at a time. Its source gives all at once, and does not end."""
+    """A task whose reporter takes as many messages as the file ``let`` says, ten at a time.
+
+    Its source gives all at once, and does not end.
+    """
     capture = folder / f"{task_id}.pcap"
     with capture.open("wb") as file:
         writer = dpkt.pcap.Writer(file)
@@ -142,7 +148,9 @@ def held_call(folder: Path, task_id: str, messages: int) -> dict[str, Any]:
 def test_a_task_is_degraded_from_the_high_watermark_until_its_buffer_is_below_the_low_one(
     ticking: Node, tmp_path: Path
 ) -> None:
-    """Of 160 messages ten are under way and 150 of 200 places are taken; between the watermarks a task stays as it was."""
+    """Of 160 messages ten are under way and 150 of 200 places are taken; between the watermarks a task
+    stays as it was.
+    """
     node, let = ticking, tmp_path / "let"
     let.write_text("0")
     marks = "{high_watermark: 0.7, low_watermark: 0.5}"
@@ -224,7 +232,9 @@ def test_the_watchdog_goes_hungry_while_a_worker_hangs(ticking: Node, tmp_path: 
 
 
 def test_a_worker_that_dies_again_and_again_is_started_again_ever_later(ticking: Node, tmp_path: Path) -> None:
-    """At once, then half a second, one second and two seconds after its death: a worker that cannot run costs little."""
+    """At once, then half a second, one second and two seconds after its death: a worker that cannot run
+    costs little.
+    """
     node = ticking
     node.start(PYTHONPATH=str(tmp_path))
     create(node, "discard")

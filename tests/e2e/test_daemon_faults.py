@@ -1,4 +1,6 @@
-"""What a daemon survives, against whole processes: signals, disks, files that are not its own, callers of every kind, bad configurations."""
+"""What a daemon survives, against whole processes: signals, disks, files that are not its own, callers of every kind,
+bad configurations.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A node as its operator knows it: a live task on a veth, sipp's calls, status, metrics, reload, kill -9, stop; and nothing is lost on the way."""
+"""A node as its operator knows it: a live task on a veth, sipp's calls, status, metrics, reload, kill -9, stop; and
+nothing is lost on the way.
+"""
 
 from __future__ import annotations
 

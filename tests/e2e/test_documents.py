@@ -1,4 +1,6 @@
-"""Task documents as people paste them: the plan's own, in a file, over the socket; checked with a daemon's defaults; shown again."""
+"""Task documents as people paste them: the plan's own, in a file, over the socket; checked with a daemon's defaults;
+shown again.
+"""
 
 from __future__ import annotations
 

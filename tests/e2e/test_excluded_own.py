@@ -1,4 +1,6 @@
-"""What a live capture leaves out because it is Otus's own is counted, frame by frame: tcpdump beside it sees as many."""
+"""What a live capture leaves out because it is Otus's own is counted, frame by frame: tcpdump beside it
+sees as many.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A file with a password in it that others can read is warned of: at the start, in ``validate``, in ``config show`` and in the status."""
+"""A file with a password in it that others can read is warned of: at the start, in ``validate``, in ``config show`` and
+in the status.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What users met and Otus does not read yet: nothing of it is lost uncounted, and the figures say what became of it. Their numbers are those of ``shared/field/CASES.md``."""
+"""What users met and Otus does not read yet: nothing of it is lost uncounted, and the figures say what became of it.
+
+Their numbers are those of ``shared/field/CASES.md``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a call announces is found when its media come, from the capture's first packet on: by another parser, in a capture of any length."""
+"""What a call announces is found when its media come, from the capture's first packet on: by another parser, in a
+capture of any length.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ import otus_core
 
 @otus_core.hookimpl
 def otus_components():
-    yield otus_core.Parser(name="looker", factory="looker_parts:Looker", payload_types=("x",), wants_flows=True, summary="Looks flows up")
+    yield otus_core.Parser(name="looker", factory="looker_parts:Looker", payload_types=("x",), wants_flows=True,
+                           summary="Looks flows up")
 """
 PARTS = """
 from collections import Counter

@@ -1,4 +1,6 @@
-"""Somebody sends first fragments in the name of a host that sends fragmented messages, 10,000 a second of packet time; the host's messages are put together all the same."""
+"""Somebody sends first fragments in the name of a host that sends fragmented messages, 10,000 a second of packet time;
+the host's messages are put together all the same.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,14 @@ from otus_core.testing.host import Host
 
 FORGED_A_SECOND = 10_000
 EACH = 100
-"""Forged fragments between two messages; ids of the one and of the other count upwards, so that they meet each time all 65,536 were used."""
+"""Forged fragments between two messages; ids of the one and of the other count upwards, so that they meet each time all
+65,536 were used.
+"""
 SECONDS = 14
 BEGUN = 1_771_669_800
 MESSAGE = (
-    b"INVITE sip:b@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nFrom: <sip:a@example.com>;tag=1\r\n"
+    b"INVITE sip:b@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nFrom: "
+    b"<sip:a@example.com>;tag=1\r\n"
     b"To: <sip:b@example.com>\r\nCall-ID: %d\r\nCSeq: 1 INVITE\r\nX-Long: "
     + b"x" * 2000
     + b"\r\nContent-Length: 0\r\n\r\n"

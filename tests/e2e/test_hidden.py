@@ -152,7 +152,8 @@ def test_fragments_without_their_first_one_are_told(tmp_path: Path) -> None:
     task = tmp_path / "apart.yml"
     capture = write(tmp_path / "all.pcap", first, *rest)
     task.write_text(
-        f"capture: {{type: pcap, files: [{capture}]}}\ndecoder: {{ip_reassembly: false}}\nparsers: [sip]\nreporters: [discard]\n"
+        f"capture: {{type: pcap, files: [{capture}]}}\ndecoder: {{ip_reassembly: false}}\nparsers: [sip]\nreporters: "
+        "[discard]\n"
     )
     done = otus("run", "--task", task)
     assert f"{1 + len(rest)} fragments that were not put together: decoder.ip_reassembly: true" in done.stderr.decode()

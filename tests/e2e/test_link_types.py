@@ -1,4 +1,6 @@
-"""Link types that put a header of the capturing machine before the packet: ``otus run`` says of a capture what tshark does."""
+"""Link types that put a header of the capturing machine before the packet: ``otus run`` says of a capture what tshark
+does.
+"""
 
 from __future__ import annotations
 

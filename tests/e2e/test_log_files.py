@@ -1,4 +1,6 @@
-"""The files of a real daemon: the log that is moved away, that is full, or that nobody reads; modes whatever the umask; what stands in the place of a file."""
+"""The files of a real daemon: the log that is moved away, that is full, or that nobody reads; modes whatever the umask;
+what stands in the place of a file.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,10 @@ def commanded(path: Path) -> list[str]:
 
 
 def test_a_log_that_is_moved_away_loses_nothing(node: Node) -> None:
-    """What logrotate does without copytruncate: another name, and then a word to the daemon. Even one whose new configuration is wrong."""
+    """What logrotate does without copytruncate: another name, and then a word to the daemon.
+
+    Even one whose new configuration is wrong.
+    """
     node.start()
     log, number = node.folder / "otus.log", 0
 

@@ -1,4 +1,6 @@
-"""The log of a real daemon: who commanded what, whatever way it came; what debug level shows; the node in every line, whichever process it is from."""
+"""The log of a real daemon: who commanded what, whatever way it came; what debug level shows; the node in every line,
+whichever process it is from.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,12 @@ class Place:
 
 @otus_core.hookimpl
 def otus_components():
-    yield otus_core.Capturer(name="chatty", factory="chatty_parts:Source", live=True, privileged=True, summary="A frame now and then")
-    yield otus_core.Parser(name="chatty", factory="chatty_parts:Parser", payload_types=("chat",), summary="Takes every packet")
-    yield otus_core.CommandChannel(name="lines", factory="chatty_parts:Channel", config=Place, summary="A line of JSON is a command")
+    yield otus_core.Capturer(name="chatty", factory="chatty_parts:Source", live=True, privileged=True,
+                             summary="A frame now and then")
+    yield otus_core.Parser(name="chatty", factory="chatty_parts:Parser", payload_types=("chat",),
+                           summary="Takes every packet")
+    yield otus_core.CommandChannel(name="lines", factory="chatty_parts:Channel", config=Place,
+                                   summary="A line of JSON is a command")
 """
 PARTS = """
 import asyncio, json, logging, os, threading, time
@@ -46,7 +51,8 @@ class Source(otus_core.BaseCapturer):
     def read(self):
         if self._halted: return None
         self._given += 1
-        return otus_core.FrameBatch.from_frames([(time.time_ns(), packets.udp(b"chat", src_port=1024 + self._given % 50000))])
+        return otus_core.FrameBatch.from_frames([(time.time_ns(),
+                                                  packets.udp(b"chat", src_port=1024 + self._given % 50000))])
     def wait_hint(self): return 0.01
     def halt(self): self._halted = True
 
@@ -66,7 +72,8 @@ class Channel(otus_core.BaseCommandChannel):
         async def called(reader, writer):
             while line := await reader.readline():
                 message = json.loads(line)
-                with otus_core.calling({"principal": message["who"], "seat": 7, "command": "a lie", "event": "another"}):
+                lies = {"command": "a lie", "event": "another"}
+                with otus_core.calling({"principal": message["who"], "seat": 7, **lies}):
                     answer = await handler(message["command"], message["payload"])
                 writer.write(json.dumps(answer).encode() + b"\\n")
             writer.close()

@@ -1,4 +1,6 @@
-"""Plugins that raise, hang, leak and die, in a real daemon on a live source: their worker alone pays, they are named, and what goes on failing is cut off."""
+"""Plugins that raise, hang, leak and die, in a real daemon on a live source: their worker alone pays, they are named,
+and what goes on failing is cut off.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +33,12 @@ class Harm:
 
 @otus_core.hookimpl
 def otus_components():
-    yield otus_core.Capturer(name="ticker", factory="ticker_parts:Ticker", config=Ticks, live=True, shardable=True, summary="A frame now and then")
-    yield otus_core.Parser(name="fine", factory="ticker_parts:Fine", payload_types=("tick",), priority=90, summary="Takes every packet")
-    yield otus_core.Parser(name="harmful", factory="ticker_parts:Harmful", config=Harm, payload_types=("tick",), priority=10, summary="Does harm")
+    yield otus_core.Capturer(name="ticker", factory="ticker_parts:Ticker", config=Ticks, live=True, shardable=True,
+                             summary="A frame now and then")
+    yield otus_core.Parser(name="fine", factory="ticker_parts:Fine", payload_types=("tick",), priority=90,
+                           summary="Takes every packet")
+    yield otus_core.Parser(name="harmful", factory="ticker_parts:Harmful", config=Harm, payload_types=("tick",),
+                           priority=10, summary="Does harm")
 """
 PARTS = """
 import ctypes, os, time

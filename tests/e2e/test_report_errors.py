@@ -1,4 +1,6 @@
-"""Every reason for which the core itself drops what a reporter could not send is one that can happen: no counter is there in vain."""
+"""Every reason for which the core itself drops what a reporter could not send is one that can happen: no counter is
+there in vain.
+"""
 
 from __future__ import annotations
 

@@ -29,7 +29,8 @@ class Difficult:
 
 @otus_core.hookimpl
 def otus_components():
-    yield otus_core.Reporter(name="difficult", factory="difficult_parts:Difficult", config=Difficult, summary="Is difficult")
+    yield otus_core.Reporter(name="difficult", factory="difficult_parts:Difficult", config=Difficult,
+                             summary="Is difficult")
 """
 DIFFICULT_PARTS = """
 import asyncio, os, time

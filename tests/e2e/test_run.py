@@ -241,7 +241,10 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_closed_pipe_ends_quietly(examples: Path) -> None:
-    command = f"{OTUS} run {' '.join([str(examples / 'call.pcap')] * 200)} --format json -q | head -n 1; exit ${{PIPESTATUS[0]}}"
+    command = (
+        f"{OTUS} run {' '.join([str(examples / 'call.pcap')] * 200)} --format json -q | head -n 1; exit "
+        f"${{PIPESTATUS[0]}}"
+    )
     done = subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
     assert json.loads(done.stdout)["task_id"] == "run"

@@ -1,4 +1,6 @@
-"""What a third party's reporter inherits from the daemon's configuration: its own defaults, and a block that its plugin shares."""
+"""What a third party's reporter inherits from the daemon's configuration: its own defaults, and a block that its plugin
+shares.
+"""
 
 from __future__ import annotations
 

@@ -28,7 +28,8 @@ import otus_core
 @otus_core.hookimpl
 def otus_components():
     for name in ("teller", "listener"):  # flows are shared where somebody else could look them up
-        yield otus_core.Parser(name=name, factory="teller_parts:Teller", payload_types=("age",), wants_flows=True, summary="Tells of flows")
+        yield otus_core.Parser(name=name, factory="teller_parts:Teller", payload_types=("age",), wants_flows=True,
+                               summary="Tells of flows")
 """
 TELLER_PARTS = """
 import time

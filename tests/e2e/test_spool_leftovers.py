@@ -1,4 +1,6 @@
-"""What a deleted task leaves in its spool is told, stays until somebody decides, and is noticed when the daemon starts."""
+"""What a deleted task leaves in its spool is told, stays until somebody decides, and is noticed when the
+daemon starts.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ import otus_core
 
 @otus_core.hookimpl
 def otus_components():
-    yield otus_core.Reporter(name="away", factory="away_parts:Away", summary="Its destination is away while a file is there")
+    yield otus_core.Reporter(name="away", factory="away_parts:Away",
+                             summary="Its destination is away while a file is there")
 """
 AWAY_PARTS = """
 import os

@@ -14,7 +14,9 @@ OTUS = str(Path(sys.executable).with_name("otus"))
 
 
 def on_a_terminal(*arguments: object, keys: bytes = b"", after_s: float = 0.0) -> tuple[int, bytes]:
-    """Run ``otus`` with all its standard streams on one terminal, and type there; gives the exit status and what was shown."""
+    """Run ``otus`` with all its standard streams on one terminal, and type there; gives the exit status and what was
+    shown.
+    """
     pid, terminal = pty.fork()
     if pid == 0:
         os.execve(OTUS, [OTUS, *map(str, arguments)], {**os.environ, "TERM": "xterm"})

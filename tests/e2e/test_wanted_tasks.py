@@ -1,4 +1,6 @@
-"""A task that was accepted stays wanted until somebody deletes it: real daemons, whose tasks cannot start for one reason or another."""
+"""A task that was accepted stays wanted until somebody deletes it: real daemons, whose tasks cannot start for one
+reason or another.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ class Needing:
 
 @otus_core.hookimpl
 def otus_components():
-    yield otus_core.Capturer(name="fragile", factory="fragile_parts:Capturer", config=Fragile, live=True, summary="May break")
+    yield otus_core.Capturer(name="fragile", factory="fragile_parts:Capturer", config=Fragile, live=True,
+                             summary="May break")
     yield otus_core.Reporter(name="needing", factory="fragile_parts:Reporter", config=Needing, summary="Needs a file")
 """
 PARTS = """

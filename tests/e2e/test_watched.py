@@ -1,4 +1,6 @@
-"""Every long-lived task of a daemon and of its workers is made to fail once, in a real daemon: it comes back, is counted, and is logged."""
+"""Every long-lived task of a daemon and of its workers is made to fail once, in a real daemon: it comes back, is
+counted, and is logged.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,8 @@ trip(Delivery, "_settle", "worker:report")
 
 @otus_core.hookimpl
 def otus_components():
-    yield otus_core.Reporter(name="lines", factory="saboteur_parts:Lines", max_in_flight=4, summary="Writes a line a batch")
+    yield otus_core.Reporter(name="lines", factory="saboteur_parts:Lines", max_in_flight=4,
+                             summary="Writes a line a batch")
     yield otus_core.Reporter(name="picky", factory="saboteur_parts:Picky", summary="Wants a file")
 """
 SABOTEUR_PARTS = """

@@ -1,8 +1,9 @@
-"""Fuzzes the compiled modules in a sanitizer build: ``nox -s fuzz -- [SECONDS] [TARGET ...]``, or ``python -m tests.fuzz``.
+"""Fuzzes the compiled modules in a sanitizer build: ``nox -s fuzz -- [SECONDS] [TARGET ...]``, or ``python -m
+tests.fuzz``.
 
-AddressSanitizer and UndefinedBehaviorSanitizer are compiled into a copy of the sources, so that a read beyond a frame ends the process instead of going
-unnoticed. Each target runs its seeds, all their prefixes, and mutations for the given time (default 30 seconds each). Exit status 1 when one did harm; the input
-that it was given is kept in ``.cache/fuzz``.
+AddressSanitizer and UndefinedBehaviorSanitizer are compiled into a copy of the sources, so that a read beyond a frame
+ends the process instead of going unnoticed. Each target runs its seeds, all their prefixes, and mutations for the given
+time (default 30 seconds each). Exit status 1 when one did harm; the input that it was given is kept in ``.cache/fuzz``.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def fuzz(target: str, folders: list[Path], seconds: float) -> bool:
 
 
 def run_here(target: str, seconds: float, kept: Path) -> None:
-    """Be the process of one target: mutate until the time is over; the input at hand is in ``kept`` when it does harm."""
+    """Be the process of one target: mutate until the time is over; the input at hand is in ``kept`` when
+    it does harm.
+    """
     from tests.fuzz.harness import forever
 
     module = importlib.import_module(f"tests.fuzz.{target}")

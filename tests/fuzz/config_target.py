@@ -1,4 +1,6 @@
-"""Fuzz target: any bytes as a configuration or task file. Each is refused with words that a terminal can bear, or understood, within bounds of time and size.
+"""Fuzz target: any bytes as a configuration or task file.
+
+Each is refused with words that a terminal can bear, or understood, within bounds of time and size.
 
 ``python -m tests.fuzz.config_target`` runs seeds and mutations of them; with ``--fuzz`` and atheris it fuzzes.
 """
@@ -87,7 +89,8 @@ def seeds() -> list[bytes]:
         json.dumps(task).encode(),
         json.dumps({"command": "task_create", "task": task}, indent=2).encode(),
         lines.encode(),
-        b"otus: {log: {level: debug, outputs: {loki: {labels: {app: x}}}}, kafka: {brokers: ['a:1'], sasl: {enabled: true}}}\n",
+        b"otus: {log: {level: debug, outputs: {loki: {labels: {app: x}}}}, kafka: {brokers: ['a:1'], sasl: {enabled: "
+        b"true}}}\n",
         b"a: &a [x,x]\nb: &b [*a,*a]\nc: [*b,*b]\n",
         b"a: 1\na: 2\n",
         b"!!python/object/apply:os.system ['true']\n",

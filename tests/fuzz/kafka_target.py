@@ -1,4 +1,6 @@
-"""Fuzz target: any bytes as the texts, payload and packed labels of outputs on their way to Kafka. What is written is read back whole.
+"""Fuzz target: any bytes as the texts, payload and packed labels of outputs on their way to Kafka.
+
+What is written is read back whole.
 
 ``python -m tests.fuzz.kafka_target`` runs seeds and mutations; with ``--fuzz`` and atheris installed it fuzzes.
 """

@@ -1,7 +1,9 @@
-"""Fuzz target: any bytes as a capture file. At most one error, frames inside the file, and shards that share them exactly.
+"""Fuzz target: any bytes as a capture file.
 
-``python -m tests.fuzz.pcap_target`` runs the seeds and mutations of them; with ``--fuzz`` and atheris installed it fuzzes.
-Input: one byte that chooses filter and shards, then the file.
+At most one error, frames inside the file, and shards that share them exactly.
+
+``python -m tests.fuzz.pcap_target`` runs the seeds and mutations of them; with ``--fuzz`` and atheris installed it
+fuzzes. Input: one byte that chooses filter and shards, then the file.
 """
 
 from __future__ import annotations

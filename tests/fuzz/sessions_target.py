@@ -1,4 +1,6 @@
-"""Fuzz target: any order of the messages of calls, with any Call-IDs, tags and descriptions. Nothing is raised, and calls and flows keep their bounds.
+"""Fuzz target: any order of the messages of calls, with any Call-IDs, tags and descriptions.
+
+Nothing is raised, and calls and flows keep their bounds.
 
 ``python -m tests.fuzz.sessions_target`` runs seeds and mutations; with ``--fuzz`` and atheris installed it fuzzes.
 """
@@ -33,7 +35,9 @@ class Wire:
 
 
 def message(step: int, tail: bytes) -> bytes:
-    """Make a message of one step: what it is, of which call and dialog, and with which body, some of it from ``tail``."""
+    """Make a message of one step: what it is, of which call and dialog, and with which body, some of it
+    from ``tail``.
+    """
     method = METHODS[step % 6]
     start = b"SIP/2.0 " + STATUS[step // 6 % 4] if step & 128 else method + b" sip:a@b SIP/2.0"
     call, tag = b"%d" % (step // 3 % 6) + tail[:3].hex().encode(), b"%d" % (step // 5 % 3)

@@ -1,4 +1,6 @@
-"""Fuzz target: any bytes as a SIP message. Every field can be read, JSON and packed labels say the same as the fields, and nothing but ParseError is raised.
+"""Fuzz target: any bytes as a SIP message.
+
+Every field can be read, JSON and packed labels say the same as the fields, and nothing but ParseError is raised.
 
 ``python -m tests.fuzz.sip_target`` runs seeds and mutations; with ``--fuzz`` and atheris installed it fuzzes.
 """
@@ -36,9 +38,12 @@ SDP = (
     b"a=rtpmap:101 telephone-event/8000\r\na=rtcp:49171 IN IP4 192.0.2.1\r\na=rtcp-mux\r\na=sendonly\r\n"
 )
 INVITE = (
-    b"INVITE sip:bob@example.org SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1;rport, SIP/2.0/TCP [2001:db8::1];branch=z9hG4bK2\r\n"
-    b'From: "Alice \\"A\\"" <sip:alice@example.org;x=1?h=2>;tag=1\r\nTo: <sip:bob@example.org>\r\nCall-ID: a@b\r\nCSeq: 1 INVITE\r\n'
-    b"Contact: <sip:alice@192.0.2.1>;q=0.5, *\r\nSubject: one\r\n two\r\nMax-Forwards: 70\r\nContent-Type: application/sdp\r\n"
+    b"INVITE sip:bob@example.org SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1;rport, SIP/2.0/TCP "
+    b"[2001:db8::1];branch=z9hG4bK2\r\n"
+    b'From: "Alice \\"A\\"" <sip:alice@example.org;x=1?h=2>;tag=1\r\nTo: <sip:bob@example.org>\r\nCall-ID: '
+    b"a@b\r\nCSeq: 1 INVITE\r\n"
+    b"Contact: <sip:alice@192.0.2.1>;q=0.5, *\r\nSubject: one\r\n two\r\nMax-Forwards: 70\r\nContent-Type: "
+    b"application/sdp\r\n"
 )
 
 
@@ -86,7 +91,10 @@ def seeds() -> list[bytes]:
         + SDP
         + b"--b--"
     )
-    response = b"SIP/2.0 200 OK\r\nv: SIP/2.0/UDP a;branch=z9hG4bK1\r\nf: sip:a@b;tag=1\r\nt: sip:b@c;tag=2\r\ni: x\r\nCSeq: 1 INVITE\r\nl: 0\r\n\r\n"
+    response = (
+        b"SIP/2.0 200 OK\r\nv: SIP/2.0/UDP a;branch=z9hG4bK1\r\nf: sip:a@b;tag=1\r\nt: sip:b@c;tag=2\r\ni: "
+        b"x\r\nCSeq: 1 INVITE\r\nl: 0\r\n\r\n"
+    )
     return [body, multipart, response, body.replace(b"\r\n", b"\n"), response.replace(b"\r\n", b"\r")]
 
 

@@ -1,1 +1,3 @@
-"""What an attacker, or a bad day, does to Otus: on real processes, short in CI; ``nox -s hostile -- SECONDS`` goes on for longer."""
+"""What an attacker, or a bad day, does to Otus: on real processes, short in CI; ``nox -s hostile -- SECONDS`` goes on
+for longer.
+"""

@@ -27,7 +27,9 @@ def peak(*arguments: object, **options: object) -> tuple[int, int]:
 
 @contextmanager
 def limited(pids: Iterable[int], most: int) -> Iterator[str]:
-    """Limit the memory of processes and of their children together: by cgroup v2 or v1 where it may be used, else each alone by RLIMIT_AS. Says which."""
+    """Limit the memory of processes and of their children together: by cgroup v2 or v1 where it may be used, else each
+    alone by RLIMIT_AS. Says which.
+    """
     for kind, folder, key in KINDS:
         group = folder / f"otus-{os.getpid()}"
         try:

@@ -28,8 +28,10 @@ LENGTHS = tuple(min(60_000, int(8 * 1.15**n)) for n in range(64))
 """Of the Call-IDs: from 8 bytes to 60 kB, most of them short."""
 BEGUN = 10**18
 INVITE = (
-    b"INVITE sip:b@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nFrom: <sip:a@example.com>;tag=1\r\n"
-    b"To: <sip:b@example.com>\r\nCSeq: 1 INVITE\r\nContent-Type: application/sdp\r\nCall-ID: %s\r\nContent-Length: %d\r\n\r\n%s"
+    b"INVITE sip:b@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nFrom: "
+    b"<sip:a@example.com>;tag=1\r\n"
+    b"To: <sip:b@example.com>\r\nCSeq: 1 INVITE\r\nContent-Type: application/sdp\r\nCall-ID: %s\r\nContent-Length: "
+    b"%d\r\n\r\n%s"
 )
 SDP = b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 0\r\n"
 IDENTIFICATION, SOURCE = 18, 26  # of an IPv4 header behind an Ethernet header

@@ -21,7 +21,8 @@ DECLARED = """
 
     @otus_core.hookimpl
     def otus_components():
-        yield otus_core.Parser(name="cruel", factory="cruel_parts:Parser", config=Kind, payload_types=("x",), priority=1)
+        yield otus_core.Parser(name="cruel", factory="cruel_parts:Parser", config=Kind, payload_types=("x",),
+                               priority=1)
         yield otus_core.Processor(name="cruel", factory="cruel_parts:Processor", config=Kind)
         yield otus_core.Reporter(name="cruel", factory="cruel_parts:Reporter", config=Kind)
         yield otus_core.Processor(name="unmade", factory="cruel_parts:unmade", config=Kind)
@@ -54,8 +55,10 @@ KINDS = """
     class Base(BaseException): pass
 
     KINDS = {
-        "mute": Mute, "exits": Exits, "no-text": NoText, "sly": SlyText, "nameless": Nameless, "base": Base, "interrupt": KeyboardInterrupt,
-        "exit": SystemExit, "generator": GeneratorExit, "cancelled": asyncio.CancelledError, "stop": StopIteration, "memory": MemoryError,
+        "mute": Mute, "exits": Exits, "no-text": NoText, "sly": SlyText, "nameless": Nameless, "base": Base,
+        "interrupt": KeyboardInterrupt,
+        "exit": SystemExit, "generator": GeneratorExit, "cancelled": asyncio.CancelledError, "stop": StopIteration,
+        "memory": MemoryError,
     }
 """
 PARTS = """
@@ -78,7 +81,8 @@ PARTS = """
     def unmade(config): raise KINDS[config.kind]()
 """
 NAMES = (
-    "mute", "exits", "no-text", "sly", "nameless", "base", "interrupt", "exit", "generator", "cancelled", "stop", "memory"
+    "mute", "exits", "no-text", "sly", "nameless", "base", "interrupt", "exit", "generator", "cancelled", "stop",
+    "memory"
 )  # fmt: skip
 PACKETS = 7
 

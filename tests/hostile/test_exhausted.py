@@ -1,4 +1,6 @@
-"""Descriptors or processes run out under a daemon whose worker dies: it is told, and all goes on when there are some again."""
+"""Descriptors or processes run out under a daemon whose worker dies: it is told, and all goes on when there are some
+again.
+"""
 
 from __future__ import annotations
 

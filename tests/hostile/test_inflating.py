@@ -1,4 +1,6 @@
-"""What is compressed may be large once it is inflated: bodies of messages and capture files are inflated within bounds."""
+"""What is compressed may be large once it is inflated: bodies of messages and capture files are inflated
+within bounds.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,10 @@ from otus_core.testing.host import Host
 from tests.hostile.memory import peak
 
 MESSAGE = (
-    b"INVITE sip:b@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nFrom: <sip:a@example.com>;tag=1\r\n"
-    b"To: <sip:b@example.com>\r\nCall-ID: %d\r\nCSeq: 1 INVITE\r\nContent-Type: application/sdp\r\nContent-Encoding: %s\r\n"
+    b"INVITE sip:b@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nFrom: "
+    b"<sip:a@example.com>;tag=1\r\n"
+    b"To: <sip:b@example.com>\r\nCall-ID: %d\r\nCSeq: 1 INVITE\r\nContent-Type: application/sdp\r\nContent-Encoding: "
+    b"%s\r\n"
     b"Content-Length: %d\r\n\r\n%s"
 )
 HUGE = 32 << 20

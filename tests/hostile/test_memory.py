@@ -1,4 +1,6 @@
-"""Memory runs out under a daemon: the worker that takes it goes, is named and comes back; daemon and other tasks go on."""
+"""Memory runs out under a daemon: the worker that takes it goes, is named and comes back; daemon and
+other tasks go on.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Silent, slow and greedy clients of the metrics endpoint take neither the daemon's threads nor its descriptors, make no noise, and do not keep a proper scraper out."""
+"""Silent, slow and greedy clients of the metrics endpoint take neither the daemon's threads nor its descriptors, make
+no noise, and do not keep a proper scraper out.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ def test_half_sent_requests_are_bounded_in_number_and_time(node: Node) -> None:
 
 
 class Greedy:
-    """A client that holds as many connections as it can get, each with half a request, and comes again at once when one is closed."""
+    """A client that holds as many connections as it can get, each with half a request, and comes again at once when one
+    is closed.
+    """
 
     def __init__(self, port: int, address: str) -> None:
         self._there = ("127.0.0.1", port)

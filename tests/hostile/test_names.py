@@ -1,4 +1,6 @@
-"""Linux lets interfaces have control characters in their names: none reaches metrics, logs, answers or a terminal raw."""
+"""Linux lets interfaces have control characters in their names: none reaches metrics, logs, answers or a
+terminal raw.
+"""
 
 from __future__ import annotations
 

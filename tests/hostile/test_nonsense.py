@@ -1,4 +1,6 @@
-"""Components that answer nonsense, or a command that ends the process: what they answer for is counted, they are named, and the run ends well."""
+"""Components that answer nonsense, or a command that ends the process: what they answer for is counted, they are named,
+and the run ends well.
+"""
 
 from __future__ import annotations
 

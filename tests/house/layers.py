@@ -19,7 +19,9 @@ INLINE = "otus_core.inline"
 
 
 def imported(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Give each module that a source imports or cimports, and which names of it; what only type checkers see is left out."""
+    """Give each module that a source imports or cimports, and which names of it; what only type checkers see is left
+    out.
+    """
     text = TYPE_CHECKING.sub("", text)
     for match in FROM.finditer(text):
         names = re.sub(r"#[^\n]*", "", match["names"]).strip("() \n")
@@ -37,7 +39,10 @@ def core_layers() -> dict[str, int]:
 
 
 def upward(path: Path, source: Path, layers: dict[str, int]) -> list[str]:
-    """Give the imports of one file of the core that lead to a higher layer, or to a plugin. ``source`` is the folder that holds ``otus_core``."""
+    """Give the imports of one file of the core that lead to a higher layer, or to a plugin.
+
+    ``source`` is the folder that holds ``otus_core``.
+    """
     here = layers.get(path.relative_to(source / CORE).with_suffix("").parts[0])
     wrong = []
     for module, names in imported(path.read_text()):

@@ -1,4 +1,6 @@
-"""Rules of the house that no linter knows: what is documented, what may be imported, how things are called, where links lead."""
+"""Rules of the house that no linter knows: what is documented, what may be imported, how things are called, where links
+lead.
+"""
 
 from __future__ import annotations
 

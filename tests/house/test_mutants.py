@@ -1,4 +1,6 @@
-"""The lists of faults that ``nox -s mutants`` puts in fit the source: else change them with the code that they are about."""
+"""The lists of faults that ``nox -s mutants`` puts in fit the source: else change them with the code that they are
+about.
+"""
 
 from __future__ import annotations
 

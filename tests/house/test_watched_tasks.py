@@ -1,4 +1,6 @@
-"""No long-lived asyncio task is without somebody who notices when it fails: ``otus_core.Chores`` is the one way, and the few other places say why they need none."""
+"""No long-lived asyncio task is without somebody who notices when it fails: ``otus_core.Chores`` is the one way, and
+the few other places say why they need none.
+"""
 
 from __future__ import annotations
 

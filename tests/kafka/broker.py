@@ -1,7 +1,8 @@
 """A real Apache Kafka for the tests: one KRaft node from its published artifacts, on free loopback ports.
 
-The jars are fetched once with Maven into ``$OTUS_TEST_KAFKA_CACHE``, else ``$XDG_CACHE_HOME/otus-test-kafka``. Every broker has its own data folder and
-certificates. ``PROXIED`` is a plain listener that advertises another port, where a test puts its ``Proxy``.
+The jars are fetched once with Maven into ``$OTUS_TEST_KAFKA_CACHE``, else ``$XDG_CACHE_HOME/otus-test-kafka``. Every
+broker has its own data folder and certificates. ``PROXIED`` is a plain listener that advertises another port, where a
+test puts its ``Proxy``.
 """
 
 from __future__ import annotations
@@ -37,13 +38,20 @@ POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>otus.test</groupId><artifactId>kafka</artifactId><version>1</version><packaging>pom</packaging>
   <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version></dependency>
-    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.24.3</version></dependency>
-    <dependency><groupId>org.apache.logging.log4j</groupId><artifactId>log4j-core</artifactId><version>2.24.3</version></dependency>
+    <dependency>
+      <groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version>
+    </dependency>
+    <dependency>
+      <groupId>org.apache.logging.log4j</groupId><artifactId>log4j-slf4j-impl</artifactId><version>2.24.3</version>
+    </dependency>
+    <dependency>
+      <groupId>org.apache.logging.log4j</groupId><artifactId>log4j-core</artifactId><version>2.24.3</version>
+    </dependency>
   </dependencies>
 </project>
 """
-LOGGING = """<Configuration status="WARN"><Appenders><Console name="out"><PatternLayout pattern="%d %p %c: %m%n"/></Console></Appenders>
+LOGGING = """<Configuration status="WARN">
+<Appenders><Console name="out"><PatternLayout pattern="%d %p %c: %m%n"/></Console></Appenders>
 <Loggers><Root level="WARN"><AppenderRef ref="out"/></Root></Loggers></Configuration>
 """
 
@@ -82,7 +90,10 @@ class Certificates:
 
 
 class Broker:
-    """One broker. ``servers["PLAINTEXT"]`` and so on are ``host:port``; ``external`` ones have only the first and cannot be harmed."""
+    """One broker.
+
+    ``servers["PLAINTEXT"]`` and so on are ``host:port``; ``external`` ones have only the first and cannot be harmed.
+    """
 
     def __init__(self, folder: Path, settings: dict[str, str] | None = None, limits: tuple[str, ...] = ()) -> None:
         self.folder = folder

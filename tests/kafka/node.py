@@ -19,7 +19,9 @@ HOST = "edge-kafka-1"
 
 
 class Daemon:
-    """A daemon in the machine's own namespace, where the broker is; its interface to the calls is one end of a veth pair."""
+    """A daemon in the machine's own namespace, where the broker is; its interface to the calls is one end of a veth
+    pair.
+    """
 
     def __init__(
         self,

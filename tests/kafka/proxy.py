@@ -10,7 +10,10 @@ from .broker import Broker
 
 
 class Proxy:
-    """``async with Proxy(broker)``: forwards until told otherwise. ``hold_answers`` lets requests through and keeps what the broker says to them."""
+    """``async with Proxy(broker)``: forwards until told otherwise.
+
+    ``hold_answers`` lets requests through and keeps what the broker says to them.
+    """
 
     def __init__(self, broker: Broker) -> None:
         self.port = broker.proxy_port

@@ -1,6 +1,8 @@
-"""Outages of a real broker while calls go on: what fits into memory waits there, with a spool everything waits, and both outlive what else goes wrong.
+"""Outages of a real broker while calls go on: what fits into memory waits there, with a spool everything waits, and
+both outlive what else goes wrong.
 
-``OTUS_TEST_OUTAGE_S=600`` makes the outage ten minutes long; the messages, some 1.2 million, then take two gigabytes below the test's folder.
+``OTUS_TEST_OUTAGE_S=600`` makes the outage ten minutes long; the messages, some 1.2 million, then take two gigabytes
+below the test's folder.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ AWAY_S = float(os.environ.get("OTUS_TEST_OUTAGE_S", "20"))
 RATE = 2000
 BEFORE_S, AFTER_S = 3, 4
 IN_FLIGHT_MAX = 3 * 500
-"""A batch for each partition may have been on its way when the broker went, and is sent again: nobody knows whether it arrived."""
+"""A batch for each partition may have been on its way when the broker went, and is sent again: nobody knows whether it
+arrived.
+"""
 
 
 @pytest.fixture

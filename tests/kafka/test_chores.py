@@ -1,4 +1,6 @@
-"""Each long-lived asyncio task of the plugin is killed once, by what a library leaks or by a defect: it comes back, is counted, and its work goes on."""
+"""Each long-lived asyncio task of the plugin is killed once, by what a library leaks or by a defect: it comes back, is
+counted, and its work goes on.
+"""
 
 from __future__ import annotations
 

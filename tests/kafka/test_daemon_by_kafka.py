@@ -1,4 +1,6 @@
-"""A node that is run from afar: commands over Kafka to a real daemon, sipp calls over a veth, messages in the data topic."""
+"""A node that is run from afar: commands over Kafka to a real daemon, sipp calls over a veth, messages in the data
+topic.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What compressed batches may inflate to, with every codec to the byte, and in formats that no broker of today writes."""
+"""What compressed batches may inflate to, with every codec to the byte, and in formats that no broker of
+today writes.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def test_what_is_cut_at_the_end_of_a_fetch_stays_as_it_is(codec: int) -> None:
 
 
 def test_the_record_that_ended_the_last_process_is_put_out_unseen() -> None:
-    """It is named by its offset and checksum; each batch that is inflated is named before, and reported as done after."""
+    """It is named by its offset and checksum; each batch that is inflated is named before, and reported
+    as done after.
+    """
     told: list[str] = []
     data = batch(GZIP, 100, 7) + batch(0, 100, 8) + batch(GZIP, 100, 9)
     first, _, third = (data[at : at + 8] for at in (0, 0, len(data) - len(batch(GZIP, 100, 9))))

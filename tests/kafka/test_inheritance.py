@@ -1,4 +1,6 @@
-"""What tasks inherit from ``otus.kafka``: it takes effect at a reload, and nothing of it is kept with a task or shown."""
+"""What tasks inherit from ``otus.kafka``: it takes effect at a reload, and nothing of it is kept with a
+task or shown.
+"""
 
 from __future__ import annotations
 

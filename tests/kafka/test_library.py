@@ -1,4 +1,6 @@
-"""What the plugin takes of aiokafka beyond its public names, because there is no public way (docs/decisions.md): a version that has changed it fails here."""
+"""What the plugin takes of aiokafka beyond its public names, because there is no public way (docs/decisions.md): a
+version that has changed it fails here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A broker that is away for a minute while calls go on: the capture loses nothing, what is lost behind it is counted, and reporting resumes."""
+"""A broker that is away for a minute while calls go on: the capture loses nothing, what is lost behind it is counted,
+and reporting resumes.
+"""
 
 from __future__ import annotations
 

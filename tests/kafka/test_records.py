@@ -1,4 +1,7 @@
-"""Records as the encoder writes them, read by others: the client library's parser, and librdkafka behind a real broker. No record depends on what is in it."""
+"""Records as the encoder writes them, read by others: the client library's parser, and librdkafka behind a real broker.
+
+No record depends on what is in it.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +137,9 @@ def test_the_flow_key_is_the_same_for_both_directions_whichever_end_is_the_lesse
 
 
 def test_the_texts_of_many_ipv6_addresses_do_not_pile_up() -> None:
-    """Addresses come from packets: of 40,000 no more texts stay than the cache may hold, each of which is two blocks of memory."""
+    """Addresses come from packets: of 40,000 no more texts stay than the cache may hold, each of which is two blocks of
+    memory.
+    """
 
     def report(begin: int, end: int) -> None:
         pairs = ((f"2001:db8::{n:x}", f"2001:db8:1::{n:x}") for n in range(begin, end))

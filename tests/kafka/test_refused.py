@@ -151,7 +151,8 @@ def test_twenty_thousand_malformed_records_hold_up_no_command(daemon: Callable[.
     answers = [record.json for record in consume(one.broker, one.answers)]
     place = next(n for n, answer in enumerate(answers) if n and "result" in answer)
     counts = one.call("status")["command_channels"][0]["commands"]
-    # Every record is counted once; the good one was answered when all those before it had been read, and few of them answered.
+    # Every record is counted once; the good one was answered when all those before it had been read, and few of them
+    # answered.
     quarter = FLOOD // 4
     names = ("version", "no_target", "malformed", "expired")
     assert {name: counts[f"refused:{name}"] for name in names} == dict.fromkeys(names, quarter)

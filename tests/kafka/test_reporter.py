@@ -123,7 +123,9 @@ def test_order_stays_within_a_partition(broker: Broker, topic: str) -> None:
 
 
 def test_a_batch_that_is_too_large_for_the_broker_arrives_in_parts_and_in_order(broker: Broker) -> None:
-    """The reporter believes that a megabyte may be sent, and the topic takes 4 KiB: each batch is halved until it fits."""
+    """The reporter believes that a megabyte may be sent, and the topic takes 4 KiB: each batch is halved
+    until it fits.
+    """
     topic = make_topic(broker, partitions=1, **{"max.message.bytes": "4096"})
     noise = random.Random(3)
     outputs = [sip(n, raw_payload=noise.randbytes(300)) for n in range(64)]

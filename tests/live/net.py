@@ -36,7 +36,9 @@ def run_otus(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def control(folder: Path, *arguments: str, text: str | None = None) -> tuple[int, Any, str]:
-    """Run an ``otus`` command against the daemon whose socket is in ``folder``; gives exit status, the JSON answer, and standard error."""
+    """Run an ``otus`` command against the daemon whose socket is in ``folder``; gives exit status, the JSON answer, and
+    standard error.
+    """
     done = subprocess.run(
         [OTUS, "--socket", f"{folder}/o.sock", "--output", "json", *arguments],
         capture_output=True,
@@ -190,7 +192,9 @@ class Run:
         self.workers = workers
 
     def started(self) -> Run:
-        """Wait until every worker has mapped its ring, has said so, and was heard: what stops before that has not started."""
+        """Wait until every worker has mapped its ring, has said so, and was heard: what stops before that has not
+        started.
+        """
         wait(lambda: len(self.rings()) == self.workers or self.process.poll() is not None, what="worker")
         assert self.process.poll() is None, self.errors()
         for pid in (*self.rings(), self.process.pid):

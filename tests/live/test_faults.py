@@ -237,7 +237,9 @@ def test_a_second_task_does_not_suffer(pair: Pair, run: Start) -> None:
 
 
 def test_an_output_that_nobody_reads_does_not_hold_up_the_capture(pair: Pair, tmp_path: Path) -> None:
-    """A flooded interface, and a reporter whose pipe is full: the kernel drops nothing, and what the reporter lost is counted."""
+    """A flooded interface, and a reporter whose pipe is full: the kernel drops nothing, and what the reporter lost is
+    counted.
+    """
     summary = tmp_path / "summary.json"
     command = (OTUS, "run", "-i", "eth0", *FILTER, "--summary-json", summary)
     with (tmp_path / "errors").open("wb") as errors:

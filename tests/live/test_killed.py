@@ -1,4 +1,6 @@
-"""A worker that is killed in the middle of a packet while its reporter's destination is away: nothing that it had read is lost."""
+"""A worker that is killed in the middle of a packet while its reporter's destination is away: nothing that it had read
+is lost.
+"""
 
 from __future__ import annotations
 

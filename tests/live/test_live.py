@@ -21,7 +21,8 @@ from tests.live.net import Pair, Run, accounted, sipp_answers
 pytestmark = pytest.mark.live
 
 OPTIONS = (
-    b"OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK%d\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:a@b>\r\n"
+    b"OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK%d\r\nFrom: <sip:a@b>;tag=1\r\nTo: "
+    b"<sip:a@b>\r\n"
     b"Call-ID: call-%d\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
 )
 Start = Callable[..., Run]
@@ -42,7 +43,9 @@ def sipp_statistics(folder: Path) -> dict[str, str]:
 
 
 def call(pair: Pair, folder: Path, *, calls: int) -> int:
-    """Make sipp calls from the far to the near end; gives how many messages the kernel sent, those of a slow sipp's repetitions included."""
+    """Make sipp calls from the far to the near end; gives how many messages the kernel sent, those of a slow sipp's
+    repetitions included.
+    """
     before = pair.sent()
     with sipp_answers(pair.NEAR, folder, pair.near):
         pair.run(

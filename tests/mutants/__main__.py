@@ -1,9 +1,11 @@
-"""Puts faults into a copy of the source and looks whether the tests notice: ``nox -s mutants -- [python|generated|cython|sample] [WORD ...]``.
+"""Puts faults into a copy of the source and looks whether the tests notice: ``nox -s mutants --
+[python|generated|cython|sample] [WORD ...]``.
 
-Each fault is one small change of a guard, a bound, an order, a counter or a state; a test that concerns it has to fail. Faults in Python are listed in ``python.toml``, or are
-made by Cosmic Ray in the modules that ``generated.toml`` names; those in compiled modules are listed in ``cython.toml``. ``sample`` are ten that CI tries each time, always the
-same. ``WORD`` chooses faults whose names hold it. Exit status 1 where a fault goes unnoticed that is not listed as equivalent, where less than nine in ten are noticed, or
-where a list no longer fits the source.
+Each fault is one small change of a guard, a bound, an order, a counter or a state; a test that concerns it has to fail.
+Faults in Python are listed in ``python.toml``, or are made by Cosmic Ray in the modules that ``generated.toml`` names;
+those in compiled modules are listed in ``cython.toml``. ``sample`` are ten that CI tries each time, always the same.
+``WORD`` chooses faults whose names hold it. Exit status 1 where a fault goes unnoticed that is not listed as
+equivalent, where less than nine in ten are noticed, or where a list no longer fits the source.
 """
 
 from __future__ import annotations

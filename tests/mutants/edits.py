@@ -1,4 +1,5 @@
-"""Faults to be put into the source: which text of which file becomes which other text, and the tests that have to notice.
+"""Faults to be put into the source: which text of which file becomes which other text, and the tests that have to
+notice.
 
 In: ``*.toml`` beside this file. Out: ``Edit``s. Raises ``Stale`` where the source no longer holds what an edit changes.
 """
@@ -20,7 +21,9 @@ class Stale(Exception):
 
 @attrs.frozen(kw_only=True)
 class Edit:
-    """One fault. ``tests`` are pytest's names; ``compiles`` the modules to compile again, which for a ``.pyx`` is itself.
+    """One fault.
+
+    ``tests`` are pytest's names; ``compiles`` the modules to compile again, which for a ``.pyx`` is itself.
 
     ``equivalent`` says why no test can see it; ``sample`` that CI tries it each time.
     """

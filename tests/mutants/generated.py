@@ -1,6 +1,8 @@
-"""Faults that Cosmic Ray makes: its operators change comparisons, numbers, conditions and loops in the functions of the modules that ``generated.toml`` names.
+"""Faults that Cosmic Ray makes: its operators change comparisons, numbers, conditions and loops in the functions of the
+modules that ``generated.toml`` names.
 
-Of each module as many are tried as the list says, chosen by a digest of what they change: the choice stays the same while a module's lines do.
+Of each module as many are tried as the list says, chosen by a digest of what they change: the choice stays the same
+while a module's lines do.
 """
 
 from __future__ import annotations
@@ -44,10 +46,14 @@ OPERATORS = (
     "ReplaceUnaryOperator_Delete_Not",
     "ZeroIterationForLoop",
 )
-"""Those that turn a guard, a bound, an order or a count into its neighbour; others mostly make code that cannot run at all."""
+"""Those that turn a guard, a bound, an order or a count into its neighbour; others mostly make code that cannot run at
+all.
+"""
 
 UNCOUNTED = re.compile(r"^\s*((async )?def |log\.|@)|timeout=|sleep\(|printable\(|indent=|mode=")
-"""Lines of annotations and defaults, of log events, of pauses, and of how much of a text is shown: there a neighbouring value is as good."""
+"""Lines of annotations and defaults, of log events, of pauses, and of how much of a text is shown: there a neighbouring
+value is as good.
+"""
 
 
 @attrs.frozen

@@ -1,4 +1,6 @@
-"""A copy of the working tree in which faults are put in and tests run, with a Python of its own that imports nothing of ours from anywhere else."""
+"""A copy of the working tree in which faults are put in and tests run, with a Python of its own that imports nothing of
+ours from anywhere else.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ class Tree:
         self.python = self._make_python()
 
     def _make_python(self) -> Path:
-        """Make a virtual environment whose only packages of ours are those of this copy; the others come from the one that runs this."""
+        """Make a virtual environment whose only packages of ours are those of this copy; the others come from the one
+        that runs this.
+        """
         home = self.folder / ".venv"
         venv.create(home, symlinks=True, with_pip=False)
         python = home / "bin" / "python"
@@ -68,7 +72,10 @@ class Tree:
 
     @contextmanager
     def holding(self, file: str, text: str, modules: Sequence[str] = ()) -> Iterator[None]:
-        """Have ``text`` in the place of a file's own, and the compiled ``modules`` made from it. Raises Stale where it does not compile."""
+        """Have ``text`` in the place of a file's own, and the compiled ``modules`` made from it.
+
+        Raises Stale where it does not compile.
+        """
         path = self.folder / file
         original = path.read_text()
         compiled = {module: self._compiled(module) for module in modules}

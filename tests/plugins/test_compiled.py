@@ -73,7 +73,10 @@ def told(str text, bytes utf8, long long number, bytes address):
         release(&out)
     return made, sizeof(Flow), sizeof(FrameRecord)
 """
-ASK = "import sys; from acme_shared.told import told; print(told('ü\"\\U00010000', b'\\xff\\n', -7, bytes(15) + b'\\x01'), sorted(m for m in sys.modules if 'otus' in m))"
+ASK = (
+    "import sys; from acme_shared.told import told; print(told('ü\"\\U00010000', b'\\xff\\n', -7, bytes(15) + "
+    "b'\\x01'), sorted(m for m in sys.modules if 'otus' in m))"
+)
 
 
 def test_a_plugin_is_built_against_what_the_core_ships(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""A parser that anybody could have written: installed by pip, found, checked, and right about DNS (dpkt is the oracle)."""
+"""A parser that anybody could have written: installed by pip, found, checked, and right about DNS (dpkt
+is the oracle).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A SIP parser in plain Python, written as anybody could: it sees what the first-party one sees, in every capture, and keeps the contract."""
+"""A SIP parser in plain Python, written as anybody could: it sees what the first-party one sees, in every capture, and
+keeps the contract.
+"""
 
 from __future__ import annotations
 

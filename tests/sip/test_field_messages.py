@@ -1,4 +1,6 @@
-"""Messages as users of other tools met them: what ``otus run`` says of each, in JSON, labels and text, and the library of the same bytes."""
+"""Messages as users of other tools met them: what ``otus run`` says of each, in JSON, labels and text, and the library
+of the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -294,7 +296,10 @@ def test_unknown_fields_before_the_known_ones_hide_no_message() -> None:
     assert not parser().can_handle(packet(b"SIP/2.0 200 OK\r\nServer: web\r\n\r\nVia: x\r\nTo: y\r\n", 9, 9))
 
 
-DIGEST = 'Digest username="bob", realm="h", nonce="n0", uri="sip:h", Response = "0123456789abcdef", opaque="o", response=feed'
+DIGEST = (
+    'Digest username="bob", realm="h", nonce="n0", uri="sip:h", Response = "0123456789abcdef", opaque="o", '
+    "response=feed"
+)
 
 
 @pytest.mark.parametrize("name", ["Authorization", "PROXY-authorization"])

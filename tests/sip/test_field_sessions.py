@@ -1,6 +1,8 @@
-"""Calls as they are in the field: proxies with media relays, forks, glare, shared flows, and descriptions that nobody should send but many do.
+"""Calls as they are in the field: proxies with media relays, forks, glare, shared flows, and descriptions that nobody
+should send but many do.
 
-Captures are those of ``shared/field/CASES.md``, by their numbers; what they do not hold is said here message by message.
+Captures are those of ``shared/field/CASES.md``, by their numbers; what they do not hold is said here message by
+message.
 """
 
 from __future__ import annotations
@@ -287,7 +289,9 @@ class Hop:
         self._send(f"SIP/2.0 {status}", cseq, branch, media, tags, back, not back)
 
     def _send(self, start: str, cseq: str, branch: str, media: str, tags: str, asked_back: bool, back: bool) -> None:
-        """Send a message; ``asked_back`` says that the far host made the request, ``back`` that it sends this message."""
+        """Send a message; ``asked_back`` says that the far host made the request, ``back`` that it sends
+        this message.
+        """
         caller, _, callee = tags.partition(" ")
         lines = [
             start,

@@ -128,7 +128,9 @@ def test_a_quotation_that_ends_within_the_call_id_has_none() -> None:
 
 
 def test_extensions_behind_a_quotation_are_no_part_of_it() -> None:
-    """RFC 4884 §4: cut to its length, in words, then an extension structure; here one that looks like a header field."""
+    """RFC 4884 §4: cut to its length, in words, then an extension structure; here one that looks like a
+    header field.
+    """
     message = b"INVITE sip:a@b SIP/2.0\r\n" + b"x" * 1000
     extension = b"\x20\0\0\0\nCall-ID: forged\r\n"
     four = error(quoted(message)[:128], 3, 3, b"\0" + bytes([32]) + b"\0\0", extension)

@@ -84,7 +84,10 @@ def test_as_many_media_as_are_looked_at(count: int) -> None:
 
 
 def test_one_of_several_parts() -> None:
-    body = b"--b\r\nContent-Type: text/plain\r\n\r\nx\r\n--b\r\nContent-Type: application/sdp\r\n\r\nm=audio 9 RTP/AVP 0\r\n--b--"
+    body = (
+        b"--b\r\nContent-Type: text/plain\r\n\r\nx\r\n--b\r\nContent-Type: application/sdp\r\n\r\nm=audio 9 "
+        b"RTP/AVP 0\r\n--b--"
+    )
     told, said = described(body, b"multipart/mixed;boundary=b")
     assert told == said
     assert told["media"][0]["port"] == 9

@@ -89,7 +89,10 @@ def handled(sip: SipParser, payload: bytes) -> list:
     return found if isinstance(found, list) else [found]
 
 
-HEAD = b"INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nFrom: <sip:a@a>;tag=1\r\nTo: <sip:b@b>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n"
+HEAD = (
+    b"INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=z9hG4bK1\r\nFrom: <sip:a@a>;tag=1\r\nTo: "
+    b"<sip:b@b>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n"
+)
 SDP = HEAD + b"Content-Type: application/sdp\r\n\r\nv=0\r\n"
 GENERATORS = {
     "folded lines": lambda n: HEAD + b"Subject: a\r\n" + b" b\r\n" * n + b"\r\n",

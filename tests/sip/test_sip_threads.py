@@ -9,7 +9,9 @@ import otus_sip
 from otus_core import OutputPacket, encode_json
 from tests.sip.messages import message
 
-BODY = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nm=audio 4000 RTP/AVP 0\u00a08\r\na=rtpmap:0 é\u00a0PCMU/8000\r\n".encode()
+BODY = (
+    "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nm=audio 4000 RTP/AVP 0\u00a08\r\na=rtpmap:0 é\u00a0PCMU/8000\r\n"
+).encode()
 """A description that is not all ASCII: its words are split by Python, where another thread may get its turn."""
 
 

@@ -1,8 +1,9 @@
 """Runs a real node for minutes and breaks what is around it: ``nox -s soak -- MINUTES [CALLS_A_SECOND]``, as root.
 
-sipp's calls cross a veth pair; a daemon captures them with two workers and reports to a real Kafka broker. In the course of it the broker is away for a
-fifth of the time, a worker is killed with SIGKILL, and the configuration is reloaded. At the end every frame must be accounted for, and the topic must hold
-every message that the workers read and that the killed one did not take with it. Exit status 1 when anything is lost.
+sipp's calls cross a veth pair; a daemon captures them with two workers and reports to a real Kafka broker. In the
+course of it the broker is away for a fifth of the time, a worker is killed with SIGKILL, and the configuration is
+reloaded. At the end every frame must be accounted for, and the topic must hold every message that the workers read and
+that the killed one did not take with it. Exit status 1 when anything is lost.
 """
 
 from __future__ import annotations

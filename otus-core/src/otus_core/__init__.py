@@ -1,7 +1,7 @@
 """Otus: an edge packet-capture agent for SIP/VoIP, as a plugin framework.
 
-This module is the whole of what a plugin may import; the names are loaded at first use. Compiled plugins may also cimport what is in ``otus_core.inline``, and build
-with ``otus_core.build``.
+This module is the whole of what a plugin may import; the names are loaded at first use. Compiled plugins may also
+cimport what is in ``otus_core.inline``, and build with ``otus_core.build``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How compiled modules of Otus and of its plugins are built: ``setup(ext_modules=extensions())`` in ``setup.py``.
 
-In: the folder ``src`` of a distribution. Out: one extension for each ``.pyx`` below it, translated by Cython, with the core's ``otus_core/inline/*.pxd`` within reach of
-``cimport``. Needs setuptools and Cython, which a distribution names in ``[build-system] requires``, beside ``otus-core``.
+In: the folder ``src`` of a distribution. Out: one extension for each ``.pyx`` below it, translated by Cython, with the
+core's ``otus_core/inline/*.pxd`` within reach of ``cimport``. Needs setuptools and Cython, which a distribution names
+in ``[build-system] requires``, beside ``otus-core``.
 """
 
 from __future__ import annotations

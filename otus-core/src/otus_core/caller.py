@@ -24,9 +24,11 @@ _channel: ContextVar[str] = ContextVar("otus_channel", default="")
 
 @contextmanager
 def calling(about: Mapping[str, str | int], *, routine: bool = False) -> Iterator[None]:
-    """Say who gives the commands that the handler is called with in this block: ``{"principal": …}``, and whatever tells where the command came from.
+    """Say who gives the commands that the handler is called with in this block: ``{"principal": …}``, and whatever
+    tells where the command came from.
 
-    The daemon logs every command from a channel, with these fields. ``routine``: the channel asks of its own accord, for a heartbeat; that is logged at debug only.
+    The daemon logs every command from a channel, with these fields. ``routine``: the channel asks of its own accord,
+    for a heartbeat; that is logged at debug only.
     """
     before = _caller.set(Caller(dict(about), routine))
     try:

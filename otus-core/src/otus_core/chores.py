@@ -1,7 +1,8 @@
 """Long-lived asyncio tasks that have an owner, who notices when one of them fails.
 
-A bare ``asyncio.create_task`` that raises is silent until it is collected, and what it did is no longer done. That holds for a ``CancelledError`` too: a
-library that awaits a task of its own which it has cancelled hands that error to its caller, although nobody wanted the caller to end.
+A bare ``asyncio.create_task`` that raises is silent until it is collected, and what it did is no longer done. That
+holds for a ``CancelledError`` too: a library that awaits a task of its own which it has cancelled hands that error to
+its caller, although nobody wanted the caller to end.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ def report_failure(name: str, error: BaseException, **about: Any) -> None:
 
 
 def watch_loop(name: str) -> None:
-    """Log and count what nobody else sees on the running event loop: a callback that raises, a task whose error nobody has asked for."""
+    """Log and count what nobody else sees on the running event loop: a callback that raises, a task whose error nobody
+    has asked for.
+    """
 
     def heed(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception") or RuntimeError(context["message"])
@@ -67,10 +70,12 @@ def watch_loop(name: str) -> None:
 
 
 class Chores:
-    """The long-lived asyncio tasks of one owner. Each is begun again when it fails, logged as ``chore_failed``, and counted by its name.
+    """The long-lived asyncio tasks of one owner.
 
-    A chore's name becomes the value of a metric's label: it comes from a small, fixed set. What tells one of several apart (a task's id, a
-    reporter's name) is given as ``about``, and is only logged.
+    Each is begun again when it fails, logged as ``chore_failed``, and counted by its name.
+
+    A chore's name becomes the value of a metric's label: it comes from a small, fixed set. What tells one of several
+    apart (a task's id, a reporter's name) is given as ``about``, and is only logged.
     """
 
     def __init__(self) -> None:
@@ -83,7 +88,10 @@ class Chores:
         on_failure: Callable[[str], None] | None = None,
         **about: Any,
     ) -> asyncio.Task[None]:
-        """Run ``work()`` until it returns, again and again while it raises; ``on_failure`` is told each reason. Gives the asyncio task, which stays this object's."""
+        """Run ``work()`` until it returns, again and again while it raises; ``on_failure`` is told each reason.
+
+        Gives the asyncio task, which stays this object's.
+        """
         count_failures(name, 0)
         task = asyncio.create_task(_keep(name, work, on_failure, about), name=name)
         self._tasks.append(task)
@@ -91,7 +99,9 @@ class Chores:
         return task
 
     async def stop(self, *, patiently: bool = False) -> None:
-        """Cancel all and wait for them. One that swallows its cancellation is cancelled again, a bounded number of times.
+        """Cancel all and wait for them.
+
+        One that swallows its cancellation is cancelled again, a bounded number of times.
 
         ``patiently``: each is cancelled once, and may take its time to leave things in order.
         """
@@ -146,7 +156,9 @@ async def _keep(
 
 
 def keep_thread(name: str, work: Callable[[], None]) -> None:
-    """Run ``work()`` until it returns, again and again while it raises: what a thread does that lives as long as its process."""
+    """Run ``work()`` until it returns, again and again while it raises: what a thread does that lives as long as its
+    process.
+    """
     count_failures(name, 0)
     first, longest = PAUSES_S
     pause = first
@@ -171,7 +183,9 @@ def reason_of(error: BaseException) -> str:
 
 
 def was_asked_to_end() -> bool:
-    """Whether somebody has called ``cancel()`` of the current task: else a ``CancelledError`` seen here belongs to another one."""
+    """Whether somebody has called ``cancel()`` of the current task: else a ``CancelledError`` seen here belongs to
+    another one.
+    """
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
 

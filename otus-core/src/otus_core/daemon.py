@@ -1,7 +1,8 @@
 """The daemon: puts configuration, logs, tasks, metrics and control together, and takes them apart in order.
 
-Start: configuration → logs → plugins → the data folder's lock → kept tasks become known → control socket → metrics → kept tasks start → command channels → READY.
-Stop: command channels → tasks (buffers flushed) → metrics → socket → locks → logs. Everything runs on one event loop; packets are the workers' business.
+Start: configuration → logs → plugins → the data folder's lock → kept tasks become known → control socket → metrics →
+kept tasks start → command channels → READY. Stop: command channels → tasks (buffers flushed) → metrics → socket → locks
+→ logs. Everything runs on one event loop; packets are the workers' business.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ RESTORE_WITHIN_S = 20.0
 VIEW_WITHIN_S = 5.0
 WATCHDOG_EVERY_S = 1.0
 COLLECT_AFTER = (700, 10, 10)
-"""Python's own thresholds: callers that break off leave cycles, and a daemon is not a short command (``cli.COLLECT_AFTER``)."""
+"""Python's own thresholds: callers that break off leave cycles, and a daemon is not a short command
+(``cli.COLLECT_AFTER``).
+"""
 
 
 class Daemon:
@@ -164,10 +167,13 @@ class Daemon:
         self._stopping.set()
 
     async def reload(self) -> dict[str, Any]:
-        """Read the configuration again, and apply the folder of tasks; a bad file changes nothing. Raises ConfigInvalid.
+        """Read the configuration again, and apply the folder of tasks; a bad file changes nothing.
 
-        The log file is opened anew. Log level, metrics interval and limits change at once; the metrics' certificate and password are read again.
-        Tasks that wait for their next try are tried now, and live tasks whose defaults have changed are started anew.
+        Raises ConfigInvalid.
+
+        The log file is opened anew. Log level, metrics interval and limits change at once; the metrics' certificate and
+        password are read again. Tasks that wait for their next try are tried now, and live tasks whose defaults have
+        changed are started anew.
         """
         self._notifier.reloading()
         self._logs.reopen()  # whatever the configuration is like: its file may have been moved away
@@ -318,7 +324,9 @@ class Daemon:
             await asyncio.sleep(self._effective.config.task_persistence.gc_interval)
 
     async def _feed_watchdog(self) -> None:
-        """Feed systemd's watchdog only while every running worker's loop turns; one that hangs is replaced long before systemd's patience ends."""
+        """Feed systemd's watchdog only while every running worker's loop turns; one that hangs is replaced long before
+        systemd's patience ends.
+        """
         while True:
             if all(_is_fresh(task) for task in self._manager.tasks.values()):
                 self._notifier.watchdog()
@@ -344,7 +352,9 @@ class Daemon:
 
 
 async def _heed_no_signals() -> None:
-    """The loop's end would give signals back their own effect, and one that comes late would kill a process that has stopped well."""
+    """The loop's end would give signals back their own effect, and one that comes late would kill a process that has
+    stopped well.
+    """
     loop, numbers = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     await loop.shutdown_default_executor()  # its threads could take what this one does not
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # for good: none gets in between

@@ -1,6 +1,7 @@
 """What a plugin says of its components: frozen values that it yields from the ``otus_components`` hook.
 
-A declaration is light. Its factory is named, ``"otus_sip.parser:SipParser"``, so that listing plugins imports no parser; so may its configuration class be.
+A declaration is light. Its factory is named, ``"otus_sip.parser:SipParser"``, so that listing plugins imports no
+parser; so may its configuration class be.
 """
 
 from __future__ import annotations
@@ -66,9 +67,9 @@ def _named(target: str) -> Any:
 class Declaration:
     """What all kinds have in common. ``factory`` is called with the configuration and returns the component.
 
-    ``config`` is its configuration class, or names it: ``"otus_sip.config:SipConfig"`` is imported when a task uses the component.
-    ``local_options`` names options, such as destinations, logins and encryption, that a task from a command channel may not set; options named like files
-    (``*_file``, ``path``) are refused from there anyway.
+    ``config`` is its configuration class, or names it: ``"otus_sip.config:SipConfig"`` is imported when a task uses the
+    component. ``local_options`` names options, such as destinations, logins and encryption, that a task from a command
+    channel may not set; options named like files (``*_file``, ``path``) are refused from there anyway.
     """
 
     kind: ClassVar[str] = ""
@@ -86,7 +87,10 @@ class Declaration:
         return found
 
     def load_config(self) -> type:
-        """Import and return the configuration class. Raises whatever the import raises, and TypeError for what is none."""
+        """Import and return the configuration class.
+
+        Raises whatever the import raises, and TypeError for what is none.
+        """
         found: Any = _named(self.config) if isinstance(self.config, str) else self.config
         if not (isinstance(found, type) and attrs.has(found)):
             raise TypeError(f"{self.config!r} is not a configuration class")
@@ -97,8 +101,8 @@ class Declaration:
 class Capturer(Declaration):
     """A source of frames.
 
-    ``live``: it never waits for reporters and has no end of its own. ``shardable``: N workers can share it. ``privileged``: its
-    factory's ``acquire`` runs in the opener process.
+    ``live``: it never waits for reporters and has no end of its own. ``shardable``: N workers can share it.
+    ``privileged``: its factory's ``acquire`` runs in the opener process.
     """
 
     kind: ClassVar[str] = "capturer"
@@ -118,14 +122,18 @@ def _hidden(instance: Any, _attribute: attrs.Attribute[Any], value: Any) -> None
 
 @attrs.frozen(kw_only=True, eq=False)
 class Parser(Declaration):
-    """A parser. ``payload_types[0]`` is what ``Parsed`` means when it names none; each may become part of a topic's name.
+    """A parser.
 
-    ``transports`` (``udp``, ``tcp``, ``icmp``, ``other``) are the packets it is asked about at all; ``ports`` documents its defaults; parsers are asked in the
-    order of ``priority`` (lower first), then name. ``call_label`` names the label that tells calls apart. ``labels`` are all that it can make, also those that are made
-    only when asked for: where they are given, a task that asks for another label with the same first part is refused.
-    ``counters`` are names of its own that it counts with ``context.count(name)``. So are the keys of ``hidden``: what it meets and does not look into. The value tells of it
-    in two texts, the first word of the first being a plural: ``{"tls": ("packets in TLS", "not supported yet")}``, or the option that would look in the place of the second.
-    ``icmp`` among the ``transports`` stands for ICMP and ICMPv6, which ``other`` includes.
+    ``payload_types[0]`` is what ``Parsed`` means when it names none; each may become part of a topic's name.
+
+    ``transports`` (``udp``, ``tcp``, ``icmp``, ``other``) are the packets it is asked about at all; ``ports`` documents
+    its defaults; parsers are asked in the order of ``priority`` (lower first), then name. ``call_label`` names the
+    label that tells calls apart. ``labels`` are all that it can make, also those that are made only when asked for:
+    where they are given, a task that asks for another label with the same first part is refused. ``counters`` are names
+    of its own that it counts with ``context.count(name)``. So are the keys of ``hidden``: what it meets and does not
+    look into. The value tells of it in two texts, the first word of the first being a plural: ``{"tls": ("packets in
+    TLS", "not supported yet")}``, or the option that would look in the place of the second. ``icmp`` among the
+    ``transports`` stands for ICMP and ICMPv6, which ``other`` includes.
     """
 
     kind: ClassVar[str] = "parser"
@@ -152,8 +160,9 @@ class Processor(Declaration):
 class Reporter(Declaration):
     """A reporter.
 
-    ``payload_types`` it accepts, empty for all. At most ``max_in_flight`` calls of ``report`` are open at a time. ``own_retries``: it retries by itself, so
-    the core's ``send_timeout`` and ``max_retries`` do not apply. ``failure_reasons`` is the closed set of reasons in a ``ReportResult``; others count as ``other``.
+    ``payload_types`` it accepts, empty for all. At most ``max_in_flight`` calls of ``report`` are open at a time.
+    ``own_retries``: it retries by itself, so the core's ``send_timeout`` and ``max_retries`` do not apply.
+    ``failure_reasons`` is the closed set of reasons in a ``ReportResult``; others count as ``other``.
     """
 
     kind: ClassVar[str] = "reporter"
@@ -175,7 +184,9 @@ class CommandChannel(Declaration):
 
 @attrs.frozen(kw_only=True, eq=False)
 class CommandGroup:
-    """A group of ``otus`` commands that a plugin adds: ``app`` names a ``typer.Typer``, as ``"package.module:name"``, imported when it is used."""
+    """A group of ``otus`` commands that a plugin adds: ``app`` names a ``typer.Typer``, as ``"package.module:name"``,
+    imported when it is used.
+    """
 
     app: str = attrs.field(validator=_factory)
     summary: str
@@ -190,11 +201,13 @@ def _block(_instance: object, _attribute: attrs.Attribute[str], value: str) -> N
 class SharedConfig:
     """A block of the daemon's configuration, ``otus.NAME``, from which several components of a plugin inherit.
 
-    ``config`` is its configuration class, or names it; every key has a default. ``heirs`` are the components, as ``"reporter:NAME"`` or ``"command_channel:NAME"``: a
-    key that is set here and neither in ``otus.reporters.NAME`` (``otus.command_channel.NAME``) nor in the task itself is theirs too.
+    ``config`` is its configuration class, or names it; every key has a default. ``heirs`` are the components, as
+    ``"reporter:NAME"`` or ``"command_channel:NAME"``: a key that is set here and neither in ``otus.reporters.NAME``
+    (``otus.command_channel.NAME``) nor in the task itself is theirs too.
 
-    ``bound`` names keys that say where to connect, each with those that are meant for that destination alone, such as ``{"brokers": ("sasl", "tls")}``:
-    a task that names another destination does not inherit them, so that no password goes where it does not belong.
+    ``bound`` names keys that say where to connect, each with those that are meant for that destination alone, such as
+    ``{"brokers": ("sasl", "tls")}``: a task that names another destination does not inherit them, so that no password
+    goes where it does not belong.
     """
 
     name: str = attrs.field(validator=_block)
@@ -211,7 +224,10 @@ class SharedConfig:
                 raise ValueError(f"heir {heir!r}: use reporter:NAME or command_channel:NAME")
 
     def load_config(self) -> type:
-        """Import and return the configuration class. Raises whatever the import raises, and TypeError for what is none."""
+        """Import and return the configuration class.
+
+        Raises whatever the import raises, and TypeError for what is none.
+        """
         found: Any = _named(self.config) if isinstance(self.config, str) else self.config
         if not (isinstance(found, type) and attrs.has(found)):
             raise TypeError(f"{self.config!r} is not a configuration class")

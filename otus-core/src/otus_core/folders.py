@@ -14,7 +14,11 @@ NOT_REGULAR = "is not a regular file"
 
 
 def make_folder(folder: Path, mode: int) -> None:
-    """Have a folder. It gets ``mode`` if it is made now; those above it that have to be made too are closed to others' writing. Raises OSError."""
+    """Have a folder.
+
+    It gets ``mode`` if it is made now; those above it that have to be made too are closed to others' writing. Raises
+    OSError.
+    """
     missing = [folder]
     while not missing[-1].parent.exists():
         missing.append(missing[-1].parent)
@@ -30,7 +34,10 @@ def make_folder(folder: Path, mode: int) -> None:
 
 
 def open_regular(path: Path, flags: int, mode: int = 0o640) -> int:
-    """Open a regular file, no link to one; with ``O_CREAT`` a new one has exactly ``mode``. Raises OSError, and never waits for the other end of a pipe."""
+    """Open a regular file, no link to one; with ``O_CREAT`` a new one has exactly ``mode``.
+
+    Raises OSError, and never waits for the other end of a pipe.
+    """
     safe = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(path, (flags | safe) & ~(os.O_CREAT | os.O_TRUNC))
@@ -50,7 +57,10 @@ def open_regular(path: Path, flags: int, mode: int = 0o640) -> int:
 
 
 def read_secret(path: str) -> str:
-    """Read the one line that a file holds, a password or a token. Raises OSError and ValueError, which name the file."""
+    """Read the one line that a file holds, a password or a token.
+
+    Raises OSError and ValueError, which name the file.
+    """
     text = read_regular(path, SECRET_MAX).rstrip("\r\n")
     if not text or not text.isprintable():
         raise ValueError(f"{path}: does not hold one line of text")
@@ -58,7 +68,9 @@ def read_secret(path: str) -> str:
 
 
 def read_regular(path: str, most: int) -> str:
-    """Read a text file that somebody named, of at most ``most`` bytes. Raises OSError and ValueError, which name the file.
+    """Read a text file that somebody named, of at most ``most`` bytes.
+
+    Raises OSError and ValueError, which name the file.
 
     A link to it will do, as Kubernetes makes them for secrets. A pipe is refused: nobody might ever write to it.
     """
@@ -73,7 +85,10 @@ def read_regular(path: str, most: int) -> str:
 
 
 def require_regular(*paths: str) -> None:
-    """See that files which a library is going to open are no pipes, at which it would wait. Raises OSError, which names the file."""
+    """See that files which a library is going to open are no pipes, at which it would wait.
+
+    Raises OSError, which names the file.
+    """
     for path in paths:
         os.close(_open_named(path))
 
@@ -91,7 +106,9 @@ def refusal(path: Path, reason: str) -> OSError:
 
 
 def _explained(path: Path, error: OSError) -> OSError:
-    """Say what stands in the way in its own words: for a pipe the system says "No such device", for a link "Too many levels"."""
+    """Say what stands in the way in its own words: for a pipe the system says "No such device", for a link "Too many
+    levels".
+    """
     try:
         there = os.lstat(path).st_mode
     except OSError:

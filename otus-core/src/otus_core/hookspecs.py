@@ -1,7 +1,7 @@
 """Every hook that a plugin can implement. None of them is on the packet path.
 
-A plugin is a module, named by an entry point of the group ``otus.plugins``, whose functions marked with ``otus_core.hookimpl``
-answer these. A complete plugin module::
+A plugin is a module, named by an entry point of the group ``otus.plugins``, whose functions marked with
+``otus_core.hookimpl`` answer these. A complete plugin module::
 
     import otus_core
 

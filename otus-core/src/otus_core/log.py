@@ -1,4 +1,6 @@
-"""Loggers that cost nothing until something is logged: importing structlog takes longer than reading a small capture."""
+"""Loggers that cost nothing until something is logged: importing structlog takes longer than reading a
+small capture.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def is_wanted(level: str) -> bool:
 
 
 def settle() -> None:
-    """Configure structlog now if somebody has imported it: left alone it writes to standard output, which is for answers."""
+    """Configure structlog now if somebody has imported it: left alone it writes to standard output, which is for
+    answers.
+    """
     if "structlog" in sys.modules:
         _configure()
 

@@ -1,4 +1,6 @@
-"""The capturer ``afpacket``: gives the frames of a packet socket's ring, block by block, and watches the interface behind it."""
+"""The capturer ``afpacket``: gives the frames of a packet socket's ring, block by block, and watches the interface
+behind it.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,9 @@ LOOK_EVERY_S = 0.002
 class AfpacketCapturer(otus_core.BaseCapturer):
     """Captures from one interface, or one worker's share of it.
 
-    ``stats().received`` counts what passed the filter, drops included, as the kernel does; ``dropped`` what found no room in the ring, and ``excluded``
-    the frames of Otus's own connections. Of these the kernel puts one byte into the ring, by which they are known: it cannot count what a filter refuses.
+    ``stats().received`` counts what passed the filter, drops included, as the kernel does; ``dropped`` what found no
+    room in the ring, and ``excluded`` the frames of Otus's own connections. Of these the kernel puts one byte into the
+    ring, by which they are known: it cannot count what a filter refuses.
     """
 
     rereads = True  # a block stays the reader's until it is given back, and its dead reader never does
@@ -133,7 +136,10 @@ class AfpacketCapturer(otus_core.BaseCapturer):
         return "" if flags & kernel.IFF_RUNNING else f"{interface}: the link is down"
 
     def _is_deaf(self, sock: socket.socket) -> bool:
-        """Whether the interface that the socket was bound to is gone. One made again under that name has another index."""
+        """Whether the interface that the socket was bound to is gone.
+
+        One made again under that name has another index.
+        """
         return self._config.interface != sockets.ANY and sock.getsockname()[0] != self._config.interface
 
     def wants_descriptors(self) -> bool:

@@ -1,4 +1,6 @@
-"""The kernel's side of a packet socket: numbers and structures of linux/if_packet.h, linux/filter.h and linux/if.h, and the calls that take them."""
+"""The kernel's side of a packet socket: numbers and structures of linux/if_packet.h, linux/filter.h and linux/if.h, and
+the calls that take them.
+"""
 
 from __future__ import annotations
 
@@ -71,12 +73,18 @@ def attached(sock: socket.socket) -> bytes:
 
 
 def set_promiscuous(sock: socket.socket, index: int) -> None:
-    """Take what is not meant for this machine, for as long as the socket lives: ``struct packet_mreq``. Raises OSError."""
+    """Take what is not meant for this machine, for as long as the socket lives: ``struct packet_mreq``.
+
+    Raises OSError.
+    """
     sock.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, struct.pack("=iHH8s", index, PACKET_MR_PROMISC, 0, b""))
 
 
 def join_fanout(sock: socket.socket, mode: str, *, group: int | None, defragment: bool) -> int:
-    """Share frames with the sockets of a group, of a new one without ``group``; gives the group's id. Raises OSError."""
+    """Share frames with the sockets of a group, of a new one without ``group``; gives the group's id.
+
+    Raises OSError.
+    """
     flags = FANOUT_MODES[mode] | (FANOUT_FLAG_DEFRAG if defragment else 0)
     if group is None:
         flags |= FANOUT_FLAG_UNIQUEID
@@ -85,7 +93,10 @@ def join_fanout(sock: socket.socket, mode: str, *, group: int | None, defragment
 
 
 def take_statistics(sock: socket.socket) -> tuple[int, int]:
-    """Give ``(packets, drops)`` since the last call: ``struct tpacket_stats_v3``, where packets includes drops. Raises OSError."""
+    """Give ``(packets, drops)`` since the last call: ``struct tpacket_stats_v3``, where packets includes drops.
+
+    Raises OSError.
+    """
     packets, drops, _freezes = struct.unpack("=3I", sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12))
     return packets, drops
 
@@ -101,7 +112,9 @@ def interface_flags(sock: socket.socket, interface: str) -> int:
 
 
 def interface_drops(interface: str) -> int:
-    """Give what the interface dropped before a socket could see it, since it was made: ``drop`` of proc_pid_net(5), 0 where it is not listed."""
+    """Give what the interface dropped before a socket could see it, since it was made: ``drop`` of proc_pid_net(5), 0
+    where it is not listed.
+    """
     try:
         with open("/proc/self/net/dev", encoding="ascii", errors="replace") as table:
             for line in table:

@@ -1,6 +1,8 @@
-"""BPF programs for packet sockets: the user's filter, in front of it what is never to be taken, and behind it what is to be counted instead of taken.
+"""BPF programs for packet sockets: the user's filter, in front of it what is never to be taken, and behind it what is
+to be counted instead of taken.
 
-Programs are packed ``struct sock_filter``s (linux/filter.h). A guard is a program that accepts what is *not* wanted: ``guarded`` puts it in front of another, ``marked`` behind it.
+Programs are packed ``struct sock_filter``s (linux/filter.h). A guard is a program that accepts what is *not* wanted:
+``guarded`` puts it in front of another, ``marked`` behind it.
 """
 
 from __future__ import annotations
@@ -30,9 +32,14 @@ Connection = tuple[str, int, str, int]
 
 NOTHING = INSTRUCTION.pack(RET_K, 0, 0, 0)
 MARK = 1
-"""Bytes that are kept of a frame which is only to be counted: nobody else cuts a frame to so few. A filter of the kernel's cannot count what it refuses."""
+"""Bytes that are kept of a frame which is only to be counted: nobody else cuts a frame to so few.
+
+A filter of the kernel's cannot count what it refuses.
+"""
 SIGN = 0x0707_5001
-"""Begins what ``marked`` made, so that ``unmarked`` can take it apart; no compiler begins a program by loading a constant that nobody reads."""
+"""Begins what ``marked`` made, so that ``unmarked`` can take it apart; no compiler begins a program by loading a
+constant that nobody reads.
+"""
 
 
 def accept(snap_len: int) -> bytes:
@@ -63,7 +70,10 @@ def guarded(guard: bytes, program: bytes) -> bytes:
 
 
 def marked(program: bytes, guard: bytes) -> bytes:
-    """Of what ``program`` accepts, cut to ``MARK`` bytes what ``guard`` accepts as well. Without a guard it is the program."""
+    """Of what ``program`` accepts, cut to ``MARK`` bytes what ``guard`` accepts as well.
+
+    Without a guard it is the program.
+    """
     if not guard:
         return program
     steps = list(INSTRUCTION.iter_unpack(program))
@@ -108,7 +118,10 @@ def outgoing_on(index: int) -> bytes:
 
 
 def connections_guard(connections: Iterable[Connection], link_type: int) -> bytes:
-    """Accept the packets of these TCP connections, empty without one. Of more than ``CONNECTIONS_MAX`` the first few count."""
+    """Accept the packets of these TCP connections, empty without one.
+
+    Of more than ``CONNECTIONS_MAX`` the first few count.
+    """
     wanted = sorted(set(connections))[:CONNECTIONS_MAX]
     if not wanted:
         return b""

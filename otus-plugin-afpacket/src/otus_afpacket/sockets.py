@@ -1,7 +1,10 @@
-"""Opens packet sockets: the part that needs CAP_NET_RAW. What it gives is ready: ring, filter, bound, in its fanout group.
+"""Opens packet sockets: the part that needs CAP_NET_RAW.
 
-The order matters. Made with protocol 0 and with a filter that takes nothing, a socket queues nothing of other interfaces before it is bound and nothing
-twice before it has joined its group; only then comes the filter that was asked for.
+What it gives is ready: ring, filter, bound, in its fanout group.
+
+The order matters. Made with protocol 0 and with a filter that takes nothing, a socket queues nothing of other
+interfaces before it is bound and nothing twice before it has joined its group; only then comes the filter that was
+asked for.
 """
 
 from __future__ import annotations
@@ -26,7 +29,10 @@ PAGE_SIZE = 4096
 
 @attrs.define
 class Group:
-    """The fanout group that a task's shards have joined so far. A shard that comes again starts a new one: the old sockets are deaf."""
+    """The fanout group that a task's shards have joined so far.
+
+    A shard that comes again starts a new one: the old sockets are deaf.
+    """
 
     index: int
     number: int
@@ -34,7 +40,10 @@ class Group:
 
 
 def acquire(config: AfpacketConfig, shard: int, shards: int, state: dict[str, Any]) -> list[int]:
-    """Give one shard's socket. Raises CaptureError (not fatal while the interface is absent or down), OSError and BpfInvalid."""
+    """Give one shard's socket.
+
+    Raises CaptureError (not fatal while the interface is absent or down), OSError and BpfInvalid.
+    """
     check_ring(config)
     index = index_of(config.interface)
     try:
@@ -54,7 +63,10 @@ def check_ring(config: AfpacketConfig) -> None:
 
 
 def index_of(interface: str) -> int:
-    """Give the interface's index, 0 for ``any``. Raises CaptureError, which is not fatal, when there is none of that name."""
+    """Give the interface's index, 0 for ``any``.
+
+    Raises CaptureError, which is not fatal, when there is none of that name.
+    """
     if interface == ANY:
         return 0
     try:

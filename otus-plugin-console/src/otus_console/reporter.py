@@ -25,7 +25,9 @@ from otus_core import (
 log = Logger("otus.console")
 T = TypeVar("T")
 WRITE_AT_ONCE = 40
-"""Messages of JSON in one write: some 100 kB, which malloc has at hand; more is fetched from the kernel page by page, every time."""
+"""Messages of JSON in one write: some 100 kB, which malloc has at hand; more is fetched from the kernel page by page,
+every time.
+"""
 
 
 class ConsoleReporter(BaseReporter):

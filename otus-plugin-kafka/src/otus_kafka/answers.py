@@ -1,6 +1,7 @@
 """What a node says: answers to commands, to what is no command, heartbeats and events; signed where the node has a key.
 
-Refusals are answered beside the reading of commands and at a bounded rate: who sends nonsense must not hold up who does not.
+Refusals are answered beside the reading of commands and at a bounded rate: who sends nonsense must not hold up who does
+not.
 """
 
 from __future__ import annotations

@@ -14,7 +14,10 @@ NOTE_MAX = 256
 
 
 class Begun:
-    """A file with the name of one record while it is being read. ``left`` is the one that the last process did not finish."""
+    """A file with the name of one record while it is being read.
+
+    ``left`` is the one that the last process did not finish.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path

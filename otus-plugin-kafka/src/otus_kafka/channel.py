@@ -1,7 +1,8 @@
-"""The command channel ``kafka``: takes commands from a topic, has the daemon execute them, and sends the answers to another topic.
+"""The command channel ``kafka``: takes commands from a topic, has the daemon execute them, and sends the answers to
+another topic.
 
-Nothing here stops the daemon: a broker that is down is tried again, a consumer that went silent is made anew. Commands run one after another beside the polling, so
-that a slow one does not cost the membership in the consumer group.
+Nothing here stops the daemon: a broker that is down is tried again, a consumer that went silent is made anew. Commands
+run one after another beside the polling, so that a slow one does not cost the membership in the consumer group.
 """
 
 from __future__ import annotations
@@ -40,13 +41,17 @@ POLL_MOST = 16
 INFLATED = 2
 """A batch may inflate to so many times ``max_command_bytes``."""
 SILENT_REQUESTS = 6
-"""A consumer that heard nothing of its broker for so many times ``request_timeout`` is made anew: it looks the brokers' names up only at its start."""
+"""A consumer that heard nothing of its broker for so many times ``request_timeout`` is made anew: it looks the brokers'
+names up only at its start.
+"""
 BACKOFF_S = (0.5, 10.0)
 CLOSE_S = 5.0
 WAITING_MAX = 1000
 """Commands that may wait for the one that runs."""
 COMMIT_EVERY_S = 1.0
-"""Records that are not executed are committed together: a commit takes the broker longer than refusing a hundred of them."""
+"""Records that are not executed are committed together: a commit takes the broker longer than refusing a hundred of
+them.
+"""
 LOG_RATE, LOG_BURST = 1.0, 20.0
 FETCH_EXTRA = 65536
 IDS_MIN = 10_000
@@ -233,7 +238,9 @@ class KafkaChannel(BaseCommandChannel):
                 committed, is_behind = time.monotonic(), False
 
     async def _settle(self, consumer: AIOKafkaConsumer, assigned: frozenset[Any], taken: Mapping[Any, Any]) -> None:
-        """Commit where we begin, so that what comes while we are away later is not skipped; what was just taken is not done yet."""
+        """Commit where we begin, so that what comes while we are away later is not skipped; what was just taken is not
+        done yet.
+        """
         positions = {
             part: taken[part][0].offset if part in taken else await consumer.position(part) for part in assigned
         }
@@ -263,7 +270,9 @@ class KafkaChannel(BaseCommandChannel):
         return accepted
 
     def _put_out(self, reason: str) -> None:
-        """Count and tell what is skipped unread: it inflates beyond the bound, or the last process did not survive it."""
+        """Count and tell what is skipped unread: it inflates beyond the bound, or the last process did
+        not survive it.
+        """
         self._counts[f"refused:{reason}"] += 1
         self._say("command_refused", reason=SKIPPED[reason])
 

@@ -1,7 +1,7 @@
 """What the client library logs: kept from flooding the log, and kept as the reason that its exceptions do not give.
 
-aiokafka tells why a connection failed only in its log. Every task that it starts inherits the context of the one that called it, so a line can be laid at
-the door of the component on whose behalf it was written.
+aiokafka tells why a connection failed only in its log. Every task that it starts inherits the context of the one that
+called it, so a line can be laid at the door of the component on whose behalf it was written.
 """
 
 from __future__ import annotations

@@ -22,7 +22,10 @@ log = structlog.get_logger("otus.kafka")
 
 
 def client_options(config: ClientConfig) -> dict[str, Any]:
-    """Give the keyword arguments that producer and consumer share. Raises PluginInitFailed for files that cannot be used."""
+    """Give the keyword arguments that producer and consumer share.
+
+    Raises PluginInitFailed for files that cannot be used.
+    """
     options: dict[str, Any] = {
         "bootstrap_servers": list(config.brokers),
         "client_id": config.client_id,
@@ -63,7 +66,8 @@ def is_auth(text: str) -> bool:
 async def close_apart(closing: Coroutine[Any, Any, None], within: float) -> None:
     """Close a client in a task of its own, for at most ``within`` seconds.
 
-    aiokafka's ``stop()`` awaits tasks that it has cancelled, and after an outage that raises CancelledError in whoever called it, who would end as if told to.
+    aiokafka's ``stop()`` awaits tasks that it has cancelled, and after an outage that raises CancelledError in whoever
+    called it, who would end as if told to.
     """
     task = asyncio.create_task(closing, name="kafka:close")
     try:

@@ -1,7 +1,8 @@
 """Commands and answers as they lie in their topics, and their signatures. Nothing here talks to anybody.
 
-A command: ``{"version": "v1", "target": HOST or "*", "command", "timestamp" (RFC 3339), "request_id", "payload"}``. Its answer: ``{"version", "source", "command",
-"request_id", "timestamp", "result" or "error"}``, with the host's name as key. A signature travels in a header: ``otus-signature: v1=`` and the HMAC-SHA256 of the value in hex.
+A command: ``{"version": "v1", "target": HOST or "*", "command", "timestamp" (RFC 3339), "request_id", "payload"}``. Its
+answer: ``{"version", "source", "command", "request_id", "timestamp", "result" or "error"}``, with the host's name as
+key. A signature travels in a header: ``otus-signature: v1=`` and the HMAC-SHA256 of the value in hex.
 """
 
 from __future__ import annotations
@@ -55,9 +56,12 @@ class Command:
 
 
 class Refused(Exception):
-    """A command is not executed. ``reason`` is one word for counters, ``request_id`` and ``command`` are known where it could be read so far.
+    """A command is not executed.
 
-    ``incomplete`` are records whose writer does not know how commands look: those are answered without a ``request_id`` too.
+    ``reason`` is one word for counters, ``request_id`` and ``command`` are known where it could be read so far.
+
+    ``incomplete`` are records whose writer does not know how commands look: those are answered without a ``request_id``
+    too.
     """
 
     def __init__(
@@ -190,7 +194,10 @@ def make_report(source: str, now: float, **fields: Any) -> bytes:
 
 
 def parse_object(value: bytes | None) -> dict[str, Any] | None:
-    """Read an answer or a report, ``None`` when it is none of ours. Numbers that JSON does not have (NaN, infinities) are none of ours either."""
+    """Read an answer or a report, ``None`` when it is none of ours.
+
+    Numbers that JSON does not have (NaN, infinities) are none of ours either.
+    """
     try:
         data = json.loads(value or b"", parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
@@ -232,7 +239,10 @@ def is_signed(key: bytes | None, value: bytes, headers: Mapping[str, bytes]) -> 
 
 
 def read_keys(path: str) -> dict[str, bytes]:
-    """Read lines ``TARGET KEY-IN-HEX``; blank lines and what follows # do not count. Raises OSError and ValueError, which name the line."""
+    """Read lines ``TARGET KEY-IN-HEX``; blank lines and what follows # do not count.
+
+    Raises OSError and ValueError, which name the line.
+    """
     keys: dict[str, bytes] = {}
     for number, line in enumerate(read_regular(path, KEYS_FILE_MAX).splitlines(), 1):
         words = line.partition("#")[0].split()

@@ -1,6 +1,7 @@
 """Remembers which commands have been executed, over restarts too: a repeated request is not executed twice.
 
-One line of JSON a request is appended and synced before the command runs, so a command that takes the daemon down is not tried again either.
+One line of JSON a request is appended and synced before the command runs, so a command that takes the daemon down is
+not tried again either.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ FILE_MAX_BYTES = 64 << 20
 
 
 class Executed:
-    """Request ids of the last while. ``capacity`` bounds them; with the rate and age of commands bounded, none is forgotten that could still come."""
+    """Request ids of the last while.
+
+    ``capacity`` bounds them; with the rate and age of commands bounded, none is forgotten that could still come.
+    """
 
     def __init__(self, path: Path | None, capacity: int) -> None:
         self._path = path
@@ -31,7 +35,10 @@ class Executed:
         return request_id in self._ids
 
     def load(self, oldest: float) -> None:
-        """Read what earlier processes executed since ``oldest``, and write the file anew. Raises OSError. Lines that cannot be read are left out."""
+        """Read what earlier processes executed since ``oldest``, and write the file anew.
+
+        Raises OSError. Lines that cannot be read are left out.
+        """
         if self._path is None:
             return
         try:
@@ -60,7 +67,10 @@ class Executed:
             self._ids.popitem(last=False)
 
     def add(self, request_id: str, now: float) -> None:
-        """Remember a request that is about to be executed. Raises OSError when the disk does not take it; it is remembered in memory all the same."""
+        """Remember a request that is about to be executed.
+
+        Raises OSError when the disk does not take it; it is remembered in memory all the same.
+        """
         self._remember(request_id, now)
         if self._path is None:
             return

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="""Command many nodes over Kafka, and gather their answers.
 
-    Where the brokers are is said by --brokers, by OTUS_FLEET_BROKERS, or by the file that the global option --config names: its otus.kafka and
-    command_channel.kafka. Exit status 1 when a node answered with an error, or an expected one not at all.
+    Where the brokers are is said by --brokers, by OTUS_FLEET_BROKERS, or by the file that the global option --config
+    names: its otus.kafka and command_channel.kafka. Exit status 1 when a node answered with an error, or an expected
+    one not at all.
     """,
     no_args_is_help=True,
 )

@@ -1,4 +1,6 @@
-"""Commands many nodes: publishes one command, and gathers the answers of all nodes that are expected, by its request id."""
+"""Commands many nodes: publishes one command, and gathers the answers of all nodes that are expected, by its request
+id.
+"""
 
 from __future__ import annotations
 
@@ -49,9 +51,10 @@ class Fleet:
 class Gathered:
     """What came back.
 
-    ``answers`` by node: those of several nodes with one name are NODE, NODE#INSTANCE … ``signed`` says of each answer ``yes``, ``no``, or ``unknown`` without a key.
-    ``missing`` are the nodes that were expected and silent, ``heartbeats`` the last of each node, ``namesakes`` those of processes that share a node's
-    name and did not answer, ``notes`` what was odd.
+    ``answers`` by node: those of several nodes with one name are NODE, NODE#INSTANCE … ``signed`` says of each answer
+    ``yes``, ``no``, or ``unknown`` without a key. ``missing`` are the nodes that were expected and silent,
+    ``heartbeats`` the last of each node, ``namesakes`` those of processes that share a node's name and did not answer,
+    ``notes`` what was odd.
     """
 
     answers: dict[str, dict[str, Any]]

@@ -1,4 +1,5 @@
-"""Reads what nodes say, as anybody who may write to their topics can have written it: one odd record costs no other node its row.
+"""Reads what nodes say, as anybody who may write to their topics can have written it: one odd record costs no other
+node its row.
 
 In: records. Out: heartbeats and answers by node, who has signed them, and notes on what was odd, one a node.
 """
@@ -132,7 +133,8 @@ class Heartbeats:
     def namesakes(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Give, of each name that several processes use at the same time, the last heartbeat by process.
 
-        One that was restarted has two as well, one after the other; of two at the same time each was heard of after the other began.
+        One that was restarted has two as well, one after the other; of two at the same time each was heard of after the
+        other began.
         """
         found = {}
         for node, known in self._found.items():
@@ -185,7 +187,9 @@ class Answers:
         return self._keep(attrs.evolve(said, data=_sound(said.data)))
 
     def _keep(self, said: Said) -> bool:
-        """Keep an answer beside those of other processes with its name; one that is signed outdoes those that are not."""
+        """Keep an answer beside those of other processes with its name; one that is signed outdoes those
+        that are not.
+        """
         known = self._found.get(said.node, {})
         signed = {name: one for name, one in known.items() if one.signed == "yes"}
         if known and (said.signed == "yes") != bool(signed):

@@ -45,7 +45,8 @@ class Gate:
     def check(self, value: bytes | None, headers: Mapping[str, bytes], now: float) -> Command | None:
         """Give a record's command when it may be executed, ``None`` when it is somebody else's. Raises Refused.
 
-        A record without a signature that must have one is not read at all, and nothing that a refusal says depends on a record before its signature holds.
+        A record without a signature that must have one is not read at all, and nothing that a refusal says depends on a
+        record before its signature holds.
         """
         value = value or b""
         if len(value) > self._config.max_command_bytes:
@@ -70,7 +71,10 @@ class Gate:
             raise command.refused("rate", f"more than {self._config.max_commands_per_second:g} commands a second")
 
     def _read(self, value: bytes, headers: Mapping[str, bytes]) -> tuple[dict[str, Any], str]:
-        """Read a record that must be signed; gives its object and for whom it is. Raises Refused (``signature``, ``malformed``)."""
+        """Read a record that must be signed; gives its object and for whom it is.
+
+        Raises Refused (``signature``, ``malformed``).
+        """
         signers = [target for target, key in self._keys.items() if is_signed(key, value, headers)]
         forged = Refused("signature", "the signature is not valid here")
         try:

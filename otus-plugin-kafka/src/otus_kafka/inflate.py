@@ -36,7 +36,10 @@ class TooLarge(Exception):
 
 @attrs.frozen
 class Guard:
-    """``limit`` bytes that a batch may inflate to; ``put_out`` is told of each batch that is skipped. ``begin`` may say that a batch is to be skipped unseen."""
+    """``limit`` bytes that a batch may inflate to; ``put_out`` is told of each batch that is skipped.
+
+    ``begin`` may say that a batch is to be skipped unseen.
+    """
 
     limit: int
     put_out: Callable[[str], None]

@@ -1,7 +1,8 @@
 """The way of batches to one partition, one after the other, so that their order stays.
 
-A batch leaves when it is full, when it holds ``batch_size`` messages and nothing is under way, or when ``flush_interval`` has passed; while one is under way
-the next one grows. So batches are small when there is little to do, and large when brokers are slow.
+A batch leaves when it is full, when it holds ``batch_size`` messages and nothing is under way, or when
+``flush_interval`` has passed; while one is under way the next one grows. So batches are small when there is little to
+do, and large when brokers are slow.
 """
 
 from __future__ import annotations
@@ -110,7 +111,9 @@ class Road:
         self.patience: float | None = config.delivery_timeout
 
     def deadline(self) -> float | None:
-        """Give the time (of the loop's clock) until which what comes now may wait for a broker; ``None``: as long as it takes."""
+        """Give the time (of the loop's clock) until which what comes now may wait for a broker; ``None``: as long as it
+        takes.
+        """
         return None if self.patience is None else asyncio.get_running_loop().time() + self.patience
 
     def flush(self) -> None:

@@ -1,7 +1,7 @@
 """A producer that is connected in the background, comes back by itself, and is made anew when it went silent.
 
-Out: ``ProducerLink.send`` ships one batch once and gives what became of it; ``reason`` says why nothing can be shipped. Nothing here raises because a
-broker is down.
+Out: ``ProducerLink.send`` ships one batch once and gives what became of it; ``reason`` says why nothing can be shipped.
+Nothing here raises because a broker is down.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from otus_kafka.settings import ClientConfig
 BACKOFF_S = (0.2, 2.0)
 """First and longest pause between two attempts to connect."""
 SILENT_S = 60.0
-"""A client that failed for so long and had nothing acknowledged is made anew: it looks the brokers' names up only at its start."""
+"""A client that failed for so long and had nothing acknowledged is made anew: it looks the brokers' names up only at
+its start.
+"""
 CLOSE_S = 3.0
 
 log = structlog.get_logger("otus.kafka")
@@ -163,9 +165,11 @@ class ProducerLink:
 
 
 def _one_attempt(producer: AIOKafkaProducer) -> None:
-    """Make the library send a batch once and tell us: its own repetitions would hide whether an earlier one may have arrived.
+    """Make the library send a batch once and tell us: its own repetitions would hide whether an earlier one may have
+    arrived.
 
-    aiokafka has no public option for that (0.14): it repeats until ``request_timeout_ms`` is over. tests/kafka/test_library.py notices when this changes.
+    aiokafka has no public option for that (0.14): it repeats until ``request_timeout_ms`` is over.
+    tests/kafka/test_library.py notices when this changes.
     """
     accumulator: Any = getattr(producer, "_message_accumulator", None)
     if hasattr(accumulator, "_batch_ttl"):

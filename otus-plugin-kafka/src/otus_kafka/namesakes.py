@@ -1,6 +1,8 @@
-"""Notices other processes that use this node's name: commands for it then reach only one of them, and answers and heartbeats contradict each other.
+"""Notices other processes that use this node's name: commands for it then reach only one of them, and answers and
+heartbeats contradict each other.
 
-Everything that a node says has its name as the record's key, so that one partition of each topic holds it all, and is all that is read here.
+Everything that a node says has its name as the record's key, so that one partition of each topic holds it all, and is
+all that is read here.
 """
 
 from __future__ import annotations
@@ -51,7 +53,10 @@ class Namesake:
     def told(self) -> str:
         """Say where it is, and when it was heard of."""
         signature = {None: "signature not checked", True: "signed", False: "not signed with this node's key"}
-        return f"{self.node_ip or 'address unknown'}, last heard of {envelope.rfc3339(self.seen)}, {signature[self.signed]}"
+        return (
+            f"{self.node_ip or 'address unknown'}, last heard of {envelope.rfc3339(self.seen)}, "
+            f"{signature[self.signed]}"
+        )
 
 
 class Namesakes:

@@ -10,7 +10,8 @@ from aiokafka import errors
 class Outcome:
     """``reason`` is empty when the batch was acknowledged, else one of the reporter's failure reasons.
 
-    ``again``: sending once more may help. ``unreached``: no broker can have seen it, so it does not count as an attempt. ``split``: refused for its size.
+    ``again``: sending once more may help. ``unreached``: no broker can have seen it, so it does not count as an
+    attempt. ``split``: refused for its size.
     """
 
     reason: str

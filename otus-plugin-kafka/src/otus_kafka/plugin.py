@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import otus_core
 
 MAX_IN_FLIGHT = 16
-"""Calls of ``report`` that are open at a time: enough to fill batches of several partitions while others are on their way."""
+"""Calls of ``report`` that are open at a time: enough to fill batches of several partitions while others are on their
+way.
+"""
 FAILURES = ("ambiguous", "auth", "encode", "refused", "stopped", "too_large", "topic", "unavailable")
 
 

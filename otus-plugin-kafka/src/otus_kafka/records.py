@@ -1,7 +1,7 @@
 """Finished record batches in Kafka's message format 2: compression, header and checksum.
 
-In: a batch's records, one after the other (``batch``). Out: bytes for a produce request. The layout is Kafka's documentation, section "Record Batch"; the CRC-32C covers
-everything behind it.
+In: a batch's records, one after the other (``batch``). Out: bytes for a produce request. The layout is Kafka's
+documentation, section "Record Batch"; the CRC-32C covers everything behind it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ _SIZE = struct.Struct(">i")
 
 
 class SealedBatch:
-    """A finished batch, with what the client library asks of one (``aiokafka.producer.message_accumulator.BatchBuilder``)."""
+    """A finished batch, with what the client library asks of one
+    (``aiokafka.producer.message_accumulator.BatchBuilder``).
+    """
 
     __slots__ = ("_count", "_data")
 
@@ -74,7 +76,10 @@ def compressor(codec: str, level: int | None) -> Callable[[memoryview], bytes | 
 
 
 class Snappy:
-    """Compresses into blocks as snappy-java has them, which Kafka's clients read; the room for it is used again. The result is good until the next call."""
+    """Compresses into blocks as snappy-java has them, which Kafka's clients read; the room for it is used again.
+
+    The result is good until the next call.
+    """
 
     def __init__(self) -> None:
         self._room = bytearray()

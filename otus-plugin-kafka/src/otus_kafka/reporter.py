@@ -1,7 +1,9 @@
-"""The reporter ``kafka``: each call of ``report`` ends when every message of it is acknowledged or counted under a reason.
+"""The reporter ``kafka``: each call of ``report`` ends when every message of it is acknowledged or counted under a
+reason.
 
-Messages are encoded into batches of their partition (``encoding``), which travel one after the other (``lanes``) over one connection that comes back
-by itself (``link``). What is held is bounded: by the core, which keeps a few calls open, and by ``max_buffer_bytes``.
+Messages are encoded into batches of their partition (``encoding``), which travel one after the other (``lanes``) over
+one connection that comes back by itself (``link``). What is held is bounded: by the core, which keeps a few calls open,
+and by ``max_buffer_bytes``.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from otus_kafka.topics import Topic, TopicBook
 SLICE = 256
 """Messages that are encoded in one go; between two goes the pipeline has its turn."""
 FALLBACK_AFTER_S = 10.0
-"""A broker that leads a partition moves within some seconds; who has somebody else to send to need not wait much longer."""
+"""A broker that leads a partition moves within some seconds; who has somebody else to send to need not wait much
+longer.
+"""
 WAITING = ("unavailable", "stopped")
 ACKS = {0: 0, 1: 1, "all": "all"}
 
@@ -47,7 +51,10 @@ class KafkaReporter(BaseReporter):
             self._patience = FALLBACK_AFTER_S
 
     async def start(self) -> None:
-        """Begin to connect; whether a broker is there shows later. Raises PluginInitFailed for files that cannot be used."""
+        """Begin to connect; whether a broker is there shows later.
+
+        Raises PluginInitFailed for files that cannot be used.
+        """
         self._link = ProducerLink(self._config, acks=ACKS[self._config.acks], retry_backoff_ms=100)
         self._link.start()
         self._road = Road(self._config, self._link)

@@ -1,4 +1,6 @@
-"""How many partitions each topic has, asked for in the background; a topic that cannot be had is refused at once while the asking goes on."""
+"""How many partitions each topic has, asked for in the background; a topic that cannot be had is refused at once while
+the asking goes on.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ TOPICS_MAX = 256
 
 
 class Topic:
-    """What is known of one topic: ``partitions``, or why it cannot be used (``reason``, one of the reporter's failure reasons)."""
+    """What is known of one topic: ``partitions``, or why it cannot be used (``reason``, one of the reporter's failure
+    reasons).
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -26,7 +30,10 @@ class Topic:
 
 
 class TopicBook:
-    """All topics of one reporter. ``on_change`` is called when a topic is found, or has other partitions than before."""
+    """All topics of one reporter.
+
+    ``on_change`` is called when a topic is found, or has other partitions than before.
+    """
 
     def __init__(self, link: ProducerLink, on_change: Callable[[Topic], None]) -> None:
         self._link = link

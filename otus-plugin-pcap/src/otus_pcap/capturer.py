@@ -20,13 +20,17 @@ from otus_pcap.select import Selection
 from otus_pcap.source import STDIN, open_file, size_of
 
 CHUNK_SIZE = 256 * 1024
-"""Bytes read at a time for each shard: few enough to be in the processor's caches still when the decoder comes to them, enough for a slice of the pipeline."""
+"""Bytes read at a time for each shard: few enough to be in the processor's caches still when the decoder comes to them,
+enough for a slice of the pipeline.
+"""
 CHUNK_SHARDS = 4
 """Beyond that many shards a chunk gives a slice fewer frames, and does not grow."""
 CHUNKS_A_READ = 4
 """Chunks that one ``read`` may go through without a frame to give, before others get their turn."""
 OPEN_AHEAD = 512
-"""Most files that are opened before a worker gives up its rights: half of the descriptors that a shell gives, and never more than half of those there are."""
+"""Most files that are opened before a worker gives up its rights: half of the descriptors that a shell gives, and never
+more than half of those there are.
+"""
 RECORD_SIZE = 32
 """Bytes of one index record, of which the first eight are the time."""
 
@@ -55,7 +59,9 @@ class PcapCapturer(otus_core.BaseCapturer):
 
     @classmethod
     def acquire(cls, config: PcapConfig, shard: int, shards: int, state: dict[str, Any]) -> list[int]:
-        """Open the files, as many as may be open; -1 stands for one that cannot be opened, and has its error when its turn comes."""
+        """Open the files, as many as may be open; -1 stands for one that cannot be opened, and has its error when its
+        turn comes.
+        """
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         ahead = OPEN_AHEAD if most == resource.RLIM_INFINITY else min(OPEN_AHEAD, most // 2)
         return [_opened(name) for name in _names(config)[:ahead]]

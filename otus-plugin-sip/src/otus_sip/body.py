@@ -1,7 +1,8 @@
-"""Bodies that are more than their bytes: multipart bodies (RFC 2046 §5.1, RFC 5621) and content codings (RFC 3261 §20.12).
+"""Bodies that are more than their bytes: multipart bodies (RFC 2046 §5.1, RFC 5621) and content codings (RFC 3261
+§20.12).
 
-In: what Content-Type, Content-Encoding and Content-Disposition say, and the bytes. Out: a flat list of ``Part``s and the first fault as a constant text.
-Nothing is raised; depth, number of parts and what is inflated are bounded.
+In: what Content-Type, Content-Encoding and Content-Disposition say, and the bytes. Out: a flat list of ``Part``s and
+the first fault as a constant text. Nothing is raised; depth, number of parts and what is inflated are bounded.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ _COMPACT = {"c": "content-type", "e": "content-encoding"}
 
 @attrs.frozen(eq=False)
 class Part:
-    """One body: its Content-Type and Content-Disposition as they are written, and its bytes with the content codings undone."""
+    """One body: its Content-Type and Content-Disposition as they are written, and its bytes with the content codings
+    undone.
+    """
 
     kind: str
     disposition: str
@@ -125,7 +128,10 @@ def token(value: str) -> str:
 
 
 def parameter(value: str, name: str) -> str:
-    """Give a parameter of a header field; empty where there is none. Names are compared without regard to case (RFC 3261 §7.3.1)."""
+    """Give a parameter of a header field; empty where there is none.
+
+    Names are compared without regard to case (RFC 3261 §7.3.1).
+    """
     for found in _PARAMETER.finditer(value):
         if found[1].lower() == name:
             text = found[2] or ""
@@ -134,7 +140,9 @@ def parameter(value: str, name: str) -> str:
 
 
 def _pieces(content: bytes, boundary: str) -> Iterator[bytes]:
-    """Give what lies between delimiters: lines of ``--boundary``, perhaps with blanks behind it, up to ``--boundary--``."""
+    """Give what lies between delimiters: lines of ``--boundary``, perhaps with blanks behind it, up to
+    ``--boundary--``.
+    """
     if not boundary:
         return
     mark = b"--" + boundary.encode("utf-8", "replace")

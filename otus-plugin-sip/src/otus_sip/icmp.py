@@ -1,8 +1,9 @@
 """The parser ``icmp``: ICMP and ICMPv6 errors that quote SIP, or a packet of a SIP port.
 
-In: the ICMP message behind an IP header. Out: an ``IcmpError``, with the addresses, ports and start line of the packet that could not be delivered.
-A router quotes at least the IP header and eight bytes (RFC 792), as a rule 548 bytes or more (RFC 1812 §4.3.2.3), over IPv6 up to 1,280 in all (RFC 4443 §2.4):
-mostly the start line is among them. Other ICMP, echo above all, is nobody's.
+In: the ICMP message behind an IP header. Out: an ``IcmpError``, with the addresses, ports and start line of the packet
+that could not be delivered. A router quotes at least the IP header and eight bytes (RFC 792), as a rule 548 bytes or
+more (RFC 1812 §4.3.2.3), over IPv6 up to 1,280 in all (RFC 4443 §2.4): mostly the start line is among them. Other ICMP,
+echo above all, is nobody's.
 """
 
 from __future__ import annotations
@@ -63,7 +64,10 @@ ERRORS_V6 = {1: "unreachable", 2: "packet too big", 3: "time exceeded", 4: "para
 
 @attrs.frozen(kw_only=True, eq=False)
 class Quoted:
-    """The packet that an error is about. ``method`` or ``status_code`` where the quotation has a start line; ``call_id`` where it reaches that far."""
+    """The packet that an error is about.
+
+    ``method`` or ``status_code`` where the quotation has a start line; ``call_id`` where it reaches that far.
+    """
 
     protocol: str
     src_ip: str

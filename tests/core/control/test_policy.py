@@ -1,4 +1,6 @@
-"""What a caller from afar may do: the kinds of ways in which a task could name something that is not this node's own."""
+"""What a caller from afar may do: the kinds of ways in which a task could name something that is not this
+node's own.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def test_no_destination_login_or_file_comes_from_afar(config: dict[str, Any], to
 @pytest.mark.parametrize("wrapper", ["task", "config"])
 @pytest.mark.parametrize("depth", [1, 2, 3, 4, 5])
 def test_a_task_that_is_wrapped_hides_nothing(wrapper: str, depth: int) -> None:
-    """What a task stands below is taken off more than once on its way: the check must not see less than those behind it."""
+    """What a task stands below is taken off more than once on its way: the check must not see less than those behind
+    it.
+    """
     task: dict[str, Any] = {"id": "x", "capture": LIVE}
     task["reporters"] = [{"type": "kafka", "config": {"topic": "t", "brokers": ["evil:9092"]}}]
     for _ in range(depth):

@@ -1,4 +1,6 @@
-"""What a request may be, before anything of it is read as JSON: its nesting, found in linear time whatever the bytes are."""
+"""What a request may be, before anything of it is read as JSON: its nesting, found in linear time whatever the bytes
+are.
+"""
 
 from __future__ import annotations
 

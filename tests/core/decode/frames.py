@@ -29,7 +29,9 @@ def label(*labels: int) -> bytes:
 
 
 def nflog(packet: bytes, order: str = "<", *, family: int = 2, version: int = 0) -> bytes:
-    """Give a packet as ``tcpdump -i nflog`` writes it: behind a hook's attribute and a prefix that is padded to whole words."""
+    """Give a packet as ``tcpdump -i nflog`` writes it: behind a hook's attribute and a prefix that is padded to whole
+    words.
+    """
     attributes = ((1, b"\x08\x00\x01\x00"), (10, b"sip:\0"), (9, packet))
     padded = (struct.pack(order + "HH", 4 + len(v), k) + v + bytes(-len(v) % 4) for k, v in attributes)
     return struct.pack("!BBH", family, version, 7) + b"".join(padded)
@@ -45,7 +47,9 @@ def wireless(packet: bytes, kind: int = 0x08, flags: int = 1, *, control: int = 
 
 
 def radiotap(present: str, fields: str, frame: bytes) -> bytes:
-    """Give an 802.11 frame behind a radiotap header, whose words of presence and fields are hexadecimal as they lie there."""
+    """Give an 802.11 frame behind a radiotap header, whose words of presence and fields are hexadecimal as they lie
+    there.
+    """
     rest = bytes.fromhex(present) + bytes.fromhex(fields)
     return struct.pack("<BBH", 0, 0, 4 + len(rest)) + rest + frame
 

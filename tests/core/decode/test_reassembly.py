@@ -208,7 +208,9 @@ def test_fragments_time_out_by_packet_clock() -> None:
 
 
 def test_a_packet_that_comes_late_does_not_turn_the_clock_back() -> None:
-    """Captures of several interfaces are out of order: what comes with an earlier time is held for its time all the same."""
+    """Captures of several interfaces are out of order: what comes with an earlier time is held for its time all the
+    same.
+    """
     bench = Bench.of()
     assert bench.give(fragment4(BODY[:8], 0, True), timestamp=100 * SECOND) is None
     assert bench.give(fragment4(BODY[8:9], 8, False), timestamp=100 * SECOND) is not None

@@ -1,4 +1,6 @@
-"""Frames of a file are shared by the unordered pair of outer addresses: both directions and all fragments in one shard."""
+"""Frames of a file are shared by the unordered pair of outer addresses: both directions and all fragments
+in one shard.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ def shards_of(make: Callable[[int], bytes], link_type: int = 1) -> set[int]:
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_addresses_count_when_all_of_them_are_there_and_no_sooner(version: int) -> None:
-    """A frame cut behind its last address byte is of its hosts' shard; one that is a byte shorter than an IP header goes to shard 0."""
+    """A frame cut behind its last address byte is of its hosts' shard; one that is a byte shorter than an IP header
+    goes to shard 0.
+    """
     header = 20 if version == 4 else 40
     width = 4 if version == 4 else 16
 
@@ -92,7 +96,9 @@ def test_addresses_count_when_all_of_them_are_there_and_no_sooner(version: int) 
     ],
 )
 def test_behind_labels_a_mac_address_that_begins_like_an_ip_header_is_none(mac: bytes) -> None:
-    """The length tells a pseudowire from IP (RFC 4928 §3), as for the decoder: the addresses that count are those inside."""
+    """The length tells a pseudowire from IP (RFC 4928 §3), as for the decoder: the addresses that count are those
+    inside.
+    """
 
     def labelled(n: int) -> bytes:
         inside = mac + ethernet(n.to_bytes(4, "big"), bytes(4))[6:]

@@ -96,7 +96,9 @@ def test_an_outage_loses_nothing_that_fits_the_buffer(server: Loki) -> None:
 def test_after_an_outage_the_newest_lines_come_in_their_order(
     server: Loki, monkeypatch: pytest.MonkeyPatch, written: int, lost: int
 ) -> None:
-    """A batch that was refused goes before what was written meanwhile, as far as there is room: the oldest lines go, and are counted."""
+    """A batch that was refused goes before what was written meanwhile, as far as there is room: the oldest lines go,
+    and are counted.
+    """
     monkeypatch.setattr(loki, "BUFFER_MAX", 10)
     server.statuses = [503]
     server.answers.clear()

@@ -40,7 +40,9 @@ def numbered(count: int, size: int = 0) -> list[bytes]:
 
 @pytest.mark.parametrize(("spooled", "factor"), [(False, 1), (True, 2)], ids=["live", "live, with a spool"])
 def test_the_oldest_go_when_the_bytes_of_a_live_buffer_are_too_many(spooled: bool, factor: int) -> None:
-    """Of a hundred packets only as many stay as their bytes have room for: twice as many where a spool takes them soon."""
+    """Of a hundred packets only as many stay as their bytes have room for: twice as many where a spool
+    takes them soon.
+    """
     payloads = numbered(100, 96)
     made = Held(max_bytes=10 * (OVERHEAD + 100), spooled=spooled)
     made.offer(*payloads)

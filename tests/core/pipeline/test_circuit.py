@@ -74,7 +74,9 @@ def test_half_open_it_lets_one_batch_at_a_time_through(clock: Clock) -> None:
 
 
 def test_it_stays_open_longer_each_time_up_to_a_bound(clock: Clock) -> None:
-    """Each pause is between half and all of a time that doubles: many nodes do not come at once, and none comes at once."""
+    """Each pause is between half and all of a time that doubles: many nodes do not come at once, and none comes at
+    once.
+    """
     circuit = Circuit()
     fail(circuit, 4)
     for longest in (0.5, 1.0, 2.0, 4.0, 4.0, 4.0):

@@ -85,7 +85,9 @@ WHOLE = ("frames_read", "messages_added", "units", "matched", "kept", "kafka.off
 
 @st.composite
 def accounted(draw: st.DrawFn) -> dict[str, int]:
-    """Counters of a worker in which every frame and message has ended somewhere, or waits: what comes in is the sum of what becomes of it (robustness.md)."""
+    """Counters of a worker in which every frame and message has ended somewhere, or waits: what comes in is the sum of
+    what becomes of it (robustness.md).
+    """
     counters = dict.fromkeys(NAMES, 0)
     for name in [*FATES, *itertools.chain.from_iterable(FATES_OF_A_MESSAGE.values())]:
         counters[name] = draw(st.integers(0, 50))

@@ -486,7 +486,9 @@ def test_a_full_buffer_has_room_again_when_something_left_it() -> None:
 def test_when_the_source_has_ended_what_moves_is_waited_for_and_what_stalls_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Five batches of half a second take longer than a reporter may stand still; one that stands still for good is given up."""
+    """Five batches of half a second take longer than a reporter may stand still; one that stands still for good is
+    given up.
+    """
     monkeypatch.setattr("otus_core.pipeline.call.STALLED_S", 2.0)
 
     async def scenario() -> None:

@@ -22,12 +22,15 @@ def told(fates: Fates) -> tuple[int, dict[int, str], dict[int, str], dict[str, i
     [
         pytest.param(ReportResult(3), (3, {}, {}, {}), False, id="all"),
         pytest.param(ReportResult(2, {"auth": [1]}), (2, {1: "auth"}, {}, {}), False, id="all but one"),
-        pytest.param(ReportResult(failed={"auth": 3}), (0, {0: "auth", 1: "auth", 2: "auth"}, {}, {}), False, id="none, counted"),
-        pytest.param(ReportResult(retry={"busy": 3}), (0, {}, {0: "busy", 1: "busy", 2: "busy"}, {}), False, id="all again"),
+        pytest.param(ReportResult(failed={"auth": 3}), (0, {0: "auth", 1: "auth", 2: "auth"}, {}, {}), False,
+                     id="none, counted"),
+        pytest.param(ReportResult(retry={"busy": 3}), (0, {}, {0: "busy", 1: "busy", 2: "busy"}, {}), False,
+                     id="all again"),
         pytest.param(ReportResult(final={"bad": 3}), (0, {}, {}, {"bad": 3}), False, id="all final"),
         pytest.param(ReportResult(1, {"auth": 2}), (1, {}, {}, {"auth": 2}), False, id="counted beside reported"),
         pytest.param(
-            ReportResult(0, {"auth": 2}, {"busy": 1}), (0, {}, {}, {"auth": 2, "busy": 1}), False, id="two kinds counted"
+            ReportResult(0, {"auth": 2}, {"busy": 1}), (0, {}, {}, {"auth": 2, "busy": 1}), False,
+            id="two kinds counted"
         ),
         pytest.param(
             ReportResult(0, {"auth": 1, "quota": 2}),
@@ -36,13 +39,15 @@ def told(fates: Fates) -> tuple[int, dict[int, str], dict[int, str], dict[str, i
             id="two reasons of one kind counted",
         ),
         pytest.param(
-            ReportResult(0, {"auth": [1]}, {"busy": 2}), (0, {1: "auth"}, {0: "busy", 2: "busy"}, {}), False, id="the rest again"
+            ReportResult(0, {"auth": [1]}, {"busy": 2}), (0, {1: "auth"}, {0: "busy", 2: "busy"}, {}), False,
+            id="the rest again"
         ),
         pytest.param(ReportResult(2), (2, {}, {}, {INVALID: 1}), True, id="one forgotten"),
         pytest.param(ReportResult(0), (0, {0: INVALID, 1: INVALID, 2: INVALID}, {}, {}), True, id="all forgotten"),
         pytest.param(ReportResult(4), (3, {}, {}, {}), True, id="one too many"),
         pytest.param(ReportResult(3, {"auth": [0]}), (2, {0: "auth"}, {}, {}), True, id="one told twice"),
-        pytest.param(ReportResult(-1, {"auth": 3}), (0, {0: "auth", 1: "auth", 2: "auth"}, {}, {}), True, id="fewer than none"),
+        pytest.param(ReportResult(-1, {"auth": 3}), (0, {0: "auth", 1: "auth", 2: "auth"}, {}, {}), True,
+                     id="fewer than none"),
         pytest.param(ReportResult(2, {"auth": 2}), (2, {}, {}, {"auth": 1}), True, id="counted one too many"),
         pytest.param(ReportResult(2, {"auth": [7]}), (2, {}, {}, {INVALID: 1}), True, id="a place that there is not"),
         pytest.param("no result", (0, {0: INVALID, 1: INVALID, 2: INVALID}, {}, {}), True, id="no result"),

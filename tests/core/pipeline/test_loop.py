@@ -1,4 +1,6 @@
-"""The packet path: one chain of calls, in which nothing a component does costs more than its own packet, and every frame is counted."""
+"""The packet path: one chain of calls, in which nothing a component does costs more than its own packet, and every
+frame is counted.
+"""
 
 from __future__ import annotations
 

@@ -175,7 +175,9 @@ def test_the_oldest_segment_goes_when_there_is_no_room(bench: Bench) -> None:
 def test_records_stay_in_order_though_the_clock_does_not_go_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    """Files are in the order of their births, which the clock gives: a machine without a battery may have it set back at any time."""
+    """Files are in the order of their births, which the clock gives: a machine without a battery may have it set back
+    at any time.
+    """
     limits = SpoolLimits(4 << 20, 86400.0)
     times = itertools.count(1_771_668_600 * 10**9, step)
     monkeypatch.setattr(time, "time_ns", lambda: next(times))
@@ -251,7 +253,9 @@ def test_what_workers_left_that_there_are_no_more_is_sent_by_the_others(bench: B
 
 @pytest.mark.parametrize("seed", range(30))
 def test_nothing_is_lost_or_out_of_order_whatever_is_done(bench: Bench, seed: int) -> None:
-    """A model: takes and settlements in any order, ends and kills; every record comes at least once, in order within one life."""
+    """A model: takes and settlements in any order, ends and kills; every record comes at least once, in order within
+    one life.
+    """
     chance = random.Random(seed)
     spool, _ = bench.open(limits=SpoolLimits(1 << 30, 86400.0))
     spool._segment_bytes = 2000

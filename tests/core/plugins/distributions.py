@@ -30,7 +30,9 @@ class Site:
         requires: Sequence[str] = ("otus-core>=0.1,<0.2",),
         modules: Mapping[str, str] | None = None,
     ) -> None:
-        """Install a distribution whose entry point, named as it is unless said otherwise, is a module with this source."""
+        """Install a distribution whose entry point, named as it is unless said otherwise, is a module
+        with this source.
+        """
         module = name.replace("-", "_")
         entry_point = entry_point or name.removeprefix("otus-plugin-")
         for filename, text in {module: source, **(modules or {})}.items():

@@ -1,4 +1,6 @@
-"""``otus plugins check``: each rule that needs no data, broken by a plugin that is really installed; one that dies or hangs is a finding too."""
+"""``otus plugins check``: each rule that needs no data, broken by a plugin that is really installed; one that dies or
+hangs is a finding too.
+"""
 
 from __future__ import annotations
 
@@ -83,7 +85,8 @@ def findings(site: Site, kind: str, parts: str, more: str = "", imports: str = "
         ("Parser", "import os; os.kill(os.getpid(), 11)", PARSES, "its process ended with status -11"),
     ],
     ids=[
-        "channel", "status", "channel stop", "capturer", "acquire", "reporter", "stdout", "flows", "handle", "exits", "raises", "dies"
+        "channel", "status", "channel stop", "capturer", "acquire", "reporter", "stdout", "flows", "handle", "exits",
+        "raises", "dies"
     ],
 )  # fmt: skip
 def test_what_a_plugin_breaks_is_told(tmp_path: Path, kind: str, parts: str, more: str, told: str) -> None:

@@ -1,4 +1,6 @@
-"""Which connections are Otus's own: those that it opened or accepted, told by both ends; never all that use a port it listens on."""
+"""Which connections are Otus's own: those that it opened or accepted, told by both ends; never all that use a port it
+listens on.
+"""
 
 from __future__ import annotations
 

@@ -37,7 +37,9 @@ def supervised() -> TaskSupervisor:
 
 
 def test_getting_up_is_no_silence(process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that says that it runs has not beaten yet: it was killed as hung when it had taken longer to get there than a running one may be silent."""
+    """A worker that says that it runs has not beaten yet: it was killed as hung when it had taken longer to get there
+    than a running one may be silent.
+    """
     clock = 1000.0
     monkeypatch.setattr(slot_module, "time", SimpleNamespace(monotonic=lambda: clock))
     (slot,) = supervised().slots

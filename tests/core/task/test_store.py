@@ -145,7 +145,9 @@ def test_what_a_crash_left_half_written_is_removed(store: TaskStore) -> None:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is asked of the operating system from here on: each ``fsync``, by what it brings to the disk, and each ``rename``."""
+    """What is asked of the operating system from here on: each ``fsync``, by what it brings to the disk, and each
+    ``rename``.
+    """
     made: list[str] = []
     fsync, rename = os.fsync, os.rename
 
@@ -163,7 +165,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_what_is_saved_outlives_a_loss_of_power(store: TaskStore, calls: list[str]) -> None:
-    """The content is on the disk before it has its name, and the name before the caller goes on: a folder is written by ``fsync`` of its own (fsync(2))."""
+    """The content is on the disk before it has its name, and the name before the caller goes on: a folder is written by
+    ``fsync`` of its own (fsync(2)).
+    """
     store.save(task())
     assert calls == ["sync a.json.tmp", "rename a.json.tmp a.json", "sync tasks"]
 

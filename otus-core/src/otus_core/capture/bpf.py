@@ -1,7 +1,8 @@
 """Compiles libpcap filter expressions to classic BPF.
 
-In: an expression as pcap-filter(7) describes it. Out: the program as packed ``struct sock_filter``s, which a socket takes as it is and which a
-reader of files runs itself. libpcap comes with ``cypcap`` where that has a wheel; elsewhere the system's own library is asked.
+In: an expression as pcap-filter(7) describes it. Out: the program as packed ``struct sock_filter``s, which a socket
+takes as it is and which a reader of files runs itself. libpcap comes with ``cypcap`` where that has a wheel; elsewhere
+the system's own library is asked.
 """
 
 from __future__ import annotations
@@ -36,9 +37,10 @@ _FRAGMENT = "(ip[6:2] & 0x1fff != 0) or (ip6[6] = 44)"
 def compile_bpf(expression: str, link_type: int = 1, *, widen: bool = False, interface: str = "") -> bytes:
     """Compile an expression for frames of a link type; gives packed ``sock_filter``s. Raises BpfInvalid.
 
-    ``widen`` also lets later IP fragments through, which hold no ports, and what matches inside one or two VLAN tags. Names of hosts in the expression
-    are looked up, so use addresses where that must not wait. ``interface`` makes a program for sockets, which finds the VLAN tags that the kernel has
-    taken out of frames; it needs CAP_NET_RAW and an interface that is up, and raises OSError otherwise.
+    ``widen`` also lets later IP fragments through, which hold no ports, and what matches inside one or two VLAN tags.
+    Names of hosts in the expression are looked up, so use addresses where that must not wait. ``interface`` makes a
+    program for sockets, which finds the VLAN tags that the kernel has taken out of frames; it needs CAP_NET_RAW and an
+    interface that is up, and raises OSError otherwise.
     """
     _check(expression)
     compiled = _compile(expression, link_type, interface)  # as given first: an error speaks of what the user wrote
@@ -56,13 +58,15 @@ def _check(expression: str) -> None:
 
 
 def _check_loops(expression: str, compiled: Sequence[tuple[int, int, int, int]]) -> None:
-    # `protochain` jumps back (pcap-filter(7)), by an offset that wraps around. The kernel refuses that, and nothing would bound it.
+    # `protochain` jumps back (pcap-filter(7)), by an offset that wraps around. The kernel refuses that, and nothing
+    # would bound it.
     if any(code == JUMP_ALWAYS and k >= len(compiled) for code, _, _, k in compiled):
         raise BpfInvalid(expression, "it needs a loop (`protochain` does), which a filter cannot have")
 
 
 def _widened(expression: str, link_type: int) -> str:
-    # `vlan` moves the offsets of everything after it in the expression, so the plain case comes first and each tag once (pcap-filter(7)).
+    # `vlan` moves the offsets of everything after it in the expression, so the plain case comes first and each tag once
+    # (pcap-filter(7)).
     plain = f"(({expression}) or {_FRAGMENT})"
     if link_type not in TAGGED_LINK_TYPES:
         return plain

@@ -15,7 +15,9 @@ from itertools import pairwise
 DEBUG = "OTUS_DEBUG"
 FAILED, INTERRUPTED = 1, 130
 COLLECT_AFTER = (50_000, 10, 10)
-"""Containers made and not given back before cycles are looked for: looking through what imports leave takes a tenth of a short command."""
+"""Containers made and not given back before cycles are looked for: looking through what imports leave takes a tenth of
+a short command.
+"""
 
 
 class OutputClosed(Exception):
@@ -23,7 +25,10 @@ class OutputClosed(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``otus`` with these arguments, ``sys.argv``'s unless given; returns the exit status. Errors are told in a line each on stderr."""
+    """Run ``otus`` with these arguments, ``sys.argv``'s unless given; returns the exit status.
+
+    Errors are told in a line each on stderr.
+    """
     gc.set_threshold(*COLLECT_AFTER)
     _hold_standard_files()
     from otus_core.cli.app import run_app
@@ -58,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _hold_standard_files() -> None:
-    """Have standard input, output and error open, as nothing where the caller closed them (``>&-``): else a socket or a log file would get their numbers, and what is printed."""
+    """Have standard input, output and error open, as nothing where the caller closed them (``>&-``): else a socket or a
+    log file would get their numbers, and what is printed.
+    """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(descriptor)
@@ -77,7 +84,9 @@ def _complain(text: str) -> None:
 
 
 def _let_go_of_output() -> None:
-    """Nobody takes what is printed: what is left of it is thrown away, and not tried again at the end of the process."""
+    """Nobody takes what is printed: what is left of it is thrown away, and not tried again at the end of
+    the process.
+    """
     with suppress(OSError):
         sys.stdout.flush()
     null = os.open(os.devnull, os.O_WRONLY)

@@ -112,7 +112,9 @@ def run_app(arguments: Sequence[str]) -> int:
 
 
 def hoisted(arguments: Sequence[str]) -> list[str]:
-    """Move the global options to the front, so that they may stand after the command as well: ``otus status --output json``."""
+    """Move the global options to the front, so that they may stand after the command as well: ``otus status --output
+    json``.
+    """
     front: list[str] = []
     rest: list[str] = []
     left = list(arguments)
@@ -147,7 +149,10 @@ def _tell_what_brings(name: str, ctx: typer.Context) -> None:
 
 @cache
 def _imported(name: str, entry: Entry) -> Any:
-    """Import a command and make it one that the application can call. Raises OtusError for a plugin's that cannot be imported."""
+    """Import a command and make it one that the application can call.
+
+    Raises OtusError for a plugin's that cannot be imported.
+    """
     module, _, attribute = entry.target.partition(":")
     try:
         target = getattr(import_module(module), attribute)

@@ -1,4 +1,6 @@
-"""Every command of ``otus``, with where it is: the help needs no module of theirs, and a command imports its own alone."""
+"""Every command of ``otus``, with where it is: the help needs no module of theirs, and a command imports
+its own alone.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,10 @@ COMMANDS: Mapping[str, Entry] = {name: entry for section in SECTIONS.values() fo
 
 
 def plugin_commands(registry: Any) -> dict[str, Entry]:
-    """Give the commands that plugins add. A name that is taken is refused, and logged with the plugin that wanted it."""
+    """Give the commands that plugins add.
+
+    A name that is taken is refused, and logged with the plugin that wanted it.
+    """
     from otus_core.declarations import CommandGroup
 
     found: dict[str, Entry] = {}

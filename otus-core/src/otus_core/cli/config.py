@@ -22,8 +22,8 @@ def _group() -> None:
 def sample(context: typer.Context) -> None:
     """Print a configuration with every key, what it is for, and its default.
 
-    The blocks that installed plugins share between their components are in it. The options of a reporter or a command channel, below its name, are
-    shown by `otus plugins show NAME --sample`.
+    The blocks that installed plugins share between their components are in it. The options of a reporter or a command
+    channel, below its name, are shown by `otus plugins show NAME --sample`.
     """
     from otus_core.config.shipped import shipped_config
 

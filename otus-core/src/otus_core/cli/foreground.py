@@ -33,7 +33,9 @@ from otus_core.task.worker import Worker
 FORMATS = ("text", "json", "none")
 GOOD, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 LAST_LINES_S = 10.0
-"""How long a slow reader gets for the last lines of a run that was interrupted, or is live; a file waits as long as it takes."""
+"""How long a slow reader gets for the last lines of a run that was interrupted, or is live; a file waits as long as it
+takes.
+"""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -66,7 +68,10 @@ class Result:
 
 
 def run_foreground(request: RunRequest, registry: Registry, defaults: TaskDefaults | None = None) -> int:
-    """Run, with these plugins and a daemon's defaults, and give the exit status. Raises OtusError for what the arguments or the task have wrong."""
+    """Run, with these plugins and a daemon's defaults, and give the exit status.
+
+    Raises OtusError for what the arguments or the task have wrong.
+    """
     begun = time.monotonic()
     registry.log_failures()
     config = load_task(task_data(request), registry, defaults)
@@ -254,7 +259,10 @@ def _tell(result: Result, request: RunRequest, file: int | None) -> None:
 
 @contextmanager
 def _summary_file(path: Path | None) -> Iterator[int | None]:
-    """Open the file that the summary goes to, with the rights that the run gives up. What is in it stays until then, and of a run that fails to start none is left."""
+    """Open the file that the summary goes to, with the rights that the run gives up.
+
+    What is in it stays until then, and of a run that fails to start none is left.
+    """
     if path is None or str(path) == "-":
         yield None
         return

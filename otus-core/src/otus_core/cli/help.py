@@ -1,4 +1,6 @@
-"""The help page of ``otus``, made from the table of commands: no command is imported for it, and no rich, which takes longer than all the rest."""
+"""The help page of ``otus``, made from the table of commands: no command is imported for it, and no rich, which takes
+longer than all the rest.
+"""
 
 from __future__ import annotations
 

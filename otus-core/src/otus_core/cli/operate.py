@@ -58,10 +58,12 @@ def status(
 ) -> None:
     """Show the daemon: version, uptime, tasks, plugins, command channels, and what of them is down, with the reason.
 
-    Exit status 0: nothing is down. 1: a task has failed or is degraded (its interface is gone, a worker is dead, a destination does not answer, a component is
-    cut off, a send buffer is nearly full), or a command channel is down; or the daemon does not answer within 30 s. 3: no daemon runs.
+    Exit status 0: nothing is down. 1: a task has failed or is degraded (its interface is gone, a worker is dead, a
+    destination does not answer, a component is cut off, a send buffer is nearly full), or a command channel is down; or
+    the daemon does not answer within 30 s. 3: no daemon runs.
 
-    With --alive it is 0 whenever the daemon answers: that is for probes that restart what fails them, for a new process brings no broker back.
+    With --alive it is 0 whenever the daemon answers: that is for probes that restart what fails them, for a new process
+    brings no broker back.
     """
     from otus_core.cli.tables import alive_text, status_text
 
@@ -78,7 +80,10 @@ def status(
 
 
 def _ask_status(ctx: typer.Context, alive: bool) -> dict[str, Any]:
-    """Ask the daemon how it is. Where only an answer counts, one that tells of an error is an answer too. Raises OtusError."""
+    """Ask the daemon how it is.
+
+    Where only an answer counts, one that tells of an error is an answer too. Raises OtusError.
+    """
     try:
         result: dict[str, Any] = _call(ctx, "daemon_status")
     except RequestRefused:
@@ -129,8 +134,9 @@ def task_apply(
 ) -> None:
     """Create the tasks of files, and change those that differ; what is as its file says is left alone.
 
-    A changed live task is started before its predecessor is stopped, so that no packet is missed; both may report the packets of that moment.
-    Every file is read before anything is done. One task that is refused does not keep the others.
+    A changed live task is started before its predecessor is stopped, so that no packet is missed; both may report the
+    packets of that moment. Every file is read before anything is done. One task that is refused does not keep the
+    others.
     """
     from otus_core.task.files import list_task_files, read_task_files
 

@@ -153,7 +153,9 @@ def _facts(one: Registered) -> dict[str, Any]:
 
 
 def abilities(declared: Any) -> Iterator[tuple[str, str]]:
-    """Give what a component declares that it can do and needs, in words: a name and a value each, without what is not so."""
+    """Give what a component declares that it can do and needs, in words: a name and a value each, without what is not
+    so.
+    """
     import attrs
 
     from otus_core.config.shape import spelt

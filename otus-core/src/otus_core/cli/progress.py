@@ -18,7 +18,9 @@ BAR_WIDTH = 30
 
 
 class Progress:
-    """A status line on a terminal: a bar for files that take more than a second, rate, messages and drops for a live source."""
+    """A status line on a terminal: a bar for files that take more than a second, rate, messages and drops for a live
+    source.
+    """
 
     def __init__(
         self,

@@ -12,7 +12,9 @@ from otus_core.errors import OtusError
 from otus_core.observe.systemd import READY_FD
 
 PRIVATE = 0o027
-"""Of the umask: whatever the daemon or a plugin makes without saying how is not written by others, nor read by everybody."""
+"""Of the umask: whatever the daemon or a plugin makes without saying how is not written by others, nor read by
+everybody.
+"""
 
 
 def run_daemon(
@@ -27,7 +29,9 @@ def run_daemon(
 
 
 def _allow_descriptors() -> None:
-    """Take as many descriptors as the system gives: a shell's ordinary 1,024 are few for callers, workers and their rings."""
+    """Take as many descriptors as the system gives: a shell's ordinary 1,024 are few for callers, workers and their
+    rings.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 

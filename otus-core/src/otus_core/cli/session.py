@@ -40,7 +40,9 @@ class Session:
 
     @cached_property
     def selection(self) -> Selection:
-        """Which plugins are wanted: ``plugins`` of the configuration file where one is given, then the options and the environment."""
+        """Which plugins are wanted: ``plugins`` of the configuration file where one is given, then the options and the
+        environment.
+        """
         from otus_core.plugins.selection import selection_from
 
         self._warn_of_unknown_plugins()
@@ -76,7 +78,10 @@ class Session:
         return plugin_commands(self.registry)
 
     def _warn_of_unknown_plugins(self) -> None:
-        """Tell which names of ``--no-plugin`` are no plugin's. That is no error: a service whose plugin was uninstalled must go on starting."""
+        """Tell which names of ``--no-plugin`` are no plugin's.
+
+        That is no error: a service whose plugin was uninstalled must go on starting.
+        """
         if not self.no_plugin:
             return
         from otus_core.plugins.loader import unknown

@@ -1,6 +1,7 @@
 """What the control plane answers, for people.
 
-Words of components come from plugins, and what they say may come from afar: each line is made safe for a terminal and cut to a bounded width here.
+Words of components come from plugins, and what they say may come from afar: each line is made safe for a terminal and
+cut to a bounded width here.
 """
 
 from __future__ import annotations

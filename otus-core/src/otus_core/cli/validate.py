@@ -23,9 +23,10 @@ def validate(
 ) -> None:
     """Check a task file, or the daemon's configuration file, against the installed plugins.
 
-    A configuration is what has the top-level key otus. With --config FILE a task is checked with that daemon's defaults, as `otus task create` has it.
-    The capture filter is compiled; what this machine lacks (CPUs, the interface, a file) is a warning. Nothing is started and no interface is opened.
-    Exit status 2 when something is wrong.
+    A configuration is what has the top-level key otus. With --config FILE a task is checked with that daemon's
+    defaults, as `otus task create` has it. The capture filter is compiled; what this machine lacks (CPUs, the
+    interface, a file) is a warning. Nothing is started and no interface is opened. Exit status 2 when something is
+    wrong.
     """
     session = session_of(context)
     source = "standard input" if str(file) == "-" else str(file)

@@ -1,1 +1,3 @@
-"""Configuration: one definition of each field serves validation, JSON Schema, the commented sample and the reference."""
+"""Configuration: one definition of each field serves validation, JSON Schema, the commented sample and
+the reference.
+"""

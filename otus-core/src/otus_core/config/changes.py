@@ -20,7 +20,10 @@ AT_ONCE = (
     "task_persistence.max_task_history",
     "tasks_dir",
 )
-"""Keys, with all below them, that take effect at a reload. Where they are defaults of tasks, live tasks that inherit them are started anew."""
+"""Keys, with all below them, that take effect at a reload.
+
+Where they are defaults of tasks, live tasks that inherit them are started anew.
+"""
 
 
 def changes(old: Any, new: Any) -> tuple[list[str], list[str]]:

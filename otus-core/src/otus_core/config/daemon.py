@@ -307,7 +307,8 @@ class DaemonConfig:
     command_channel: CommandChannelConfig = option(factory=CommandChannelConfig, help="Commands from afar.")
     reporters: dict[str, dict[str, Any]] = option(
         factory=dict,
-        help="Defaults for the reporters of all tasks, by the reporter's name: what a task's own `config` does not say.",
+        help="Defaults for the reporters of all tasks, by the reporter's name: what a task's own `config` does not "
+        "say.",
     )
     resources: ResourcesConfig = option(factory=ResourcesConfig, help="Limits.")
     backpressure: BackpressureConfig = option(factory=BackpressureConfig, help="Slow reporters.")

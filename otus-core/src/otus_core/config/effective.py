@@ -1,6 +1,7 @@
 """The configuration that is in force: the file, then ``OTUS_*`` variables over it, then what a key inherits or expands.
 
-In: a path and the environment. Out: an ``Effective``. Raises ConfigInvalid with everything that is wrong, each with its path or variable.
+In: a path and the environment. Out: an ``Effective``. Raises ConfigInvalid with everything that is wrong, each with its
+path or variable.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def load_effective(
 ) -> Effective:
     """Read the daemon's configuration.
 
-    ``sections`` are the parts that plugins define. Without them, before plugins are loaded, such parts are left out unseen.
+    ``sections`` are the parts that plugins define. Without them, before plugins are loaded, such parts are left out
+    unseen.
     """
     if path is None:
         return effective_from({ROOT: {}}, "defaults", environment, sections)
@@ -66,7 +68,10 @@ def effective_from(
     sections: Sections | None = None,
     path: Path | None = None,
 ) -> Effective:
-    """Settle what a configuration file holds; ``path`` is the file, where there is one. Raises ConfigInvalid, whose problems name ``source``."""
+    """Settle what a configuration file holds; ``path`` is the file, where there is one.
+
+    Raises ConfigInvalid, whose problems name ``source``.
+    """
     sections = sections or Sections(is_strict=False)
     cls = sections.config_class()
     data = _rooted(data, source)
@@ -112,7 +117,10 @@ def _kept(
 
 
 def _reporter_problems(reporters: Mapping[str, Mapping[str, Any]], sections: Sections) -> list[ConfigProblem]:
-    """Say which reporters, and which of their options, there are not. Values are checked with the task that inherits them."""
+    """Say which reporters, and which of their options, there are not.
+
+    Values are checked with the task that inherits them.
+    """
     problems = []
     for name, options in reporters.items():
         path = f"{ROOT}.{REPORTERS}.{name}"
@@ -216,7 +224,9 @@ def _override(
 
 
 def _value(text: str, shape: Shape) -> Any:
-    """Read a variable: text as it is, lists by commas, mappings as ``key=value`` by commas, anything as YAML or JSON."""
+    """Read a variable: text as it is, lists by commas, mappings as ``key=value`` by commas, anything as
+    YAML or JSON.
+    """
     if isinstance(shape, Scalar) and shape.type is str:
         return text
     if isinstance(shape, Items) and not text.lstrip().startswith("["):
@@ -277,7 +287,9 @@ def _given(config: object) -> dict[str, Any]:
 
 
 def _first_address() -> str:
-    """Give the first IPv4 address of an interface that is up, not loopback, and not link-local; empty when there is none."""
+    """Give the first IPv4 address of an interface that is up, not loopback, and not link-local; empty when there is
+    none.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for _, name in socket.if_nameindex():
             request = struct.pack("256s", name.encode()[:15])

@@ -1,6 +1,7 @@
 """Files that hold secrets and can be read by more than the user that they are for.
 
-In: configurations as plain data, with and without their secrets covered. Out: warnings, each with the file and the keys that are in it, never a value.
+In: configurations as plain data, with and without their secrets covered. Out: warnings, each with the file and the keys
+that are in it, never a value.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ def warn_of_files(files: Iterator[tuple[str, Any]]) -> list[str]:
 def readers_of(path: Path | str) -> str:
     """Say who beside its owner can read a file; empty when nobody can, or it is not there.
 
-    A file of root's that is open to a group other than root's has been given to that group on purpose: it is how a service that cannot be the
-    owner reads its configuration (``root:otus 0640``, a mounted Kubernetes secret).
+    A file of root's that is open to a group other than root's has been given to that group on purpose: it is how a
+    service that cannot be the owner reads its configuration (``root:otus 0640``, a mounted Kubernetes secret).
     """
     try:
         about = os.stat(path)
@@ -72,4 +73,7 @@ def _name(group: int) -> str:
 
 
 def _warning(path: str, what: str, readers: str) -> str:
-    return f"{printable(path, 200)} {what} and can be read by {readers}: give it to the daemon's user alone (chown, chmod 600)"
+    return (
+        f"{printable(path, 200)} {what} and can be read by {readers}: give it to the daemon's user alone (chown, "
+        "chmod 600)"
+    )

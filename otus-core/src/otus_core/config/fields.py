@@ -12,7 +12,9 @@ OPTION = "otus"
 
 
 class DurationMark:
-    """Marks a float field that also takes ``"500ms"``, ``"3s"``, ``"5m"``, ``"24h"``, ``"7d"``; the value is in seconds."""
+    """Marks a float field that also takes ``"500ms"``, ``"3s"``, ``"5m"``, ``"24h"``, ``"7d"``; the value is in
+    seconds.
+    """
 
 
 Duration = Annotated[float, DurationMark]
@@ -20,7 +22,10 @@ Duration = Annotated[float, DurationMark]
 
 @attrs.frozen(kw_only=True, eq=False)
 class Option:
-    """What is known of a field beside its name, type and default. Bounds of a list or tuple field hold for each of its items."""
+    """What is known of a field beside its name, type and default.
+
+    Bounds of a list or tuple field hold for each of its items.
+    """
 
     help: str = ""
     ge: float | None = None
@@ -55,8 +60,8 @@ def option(
 ) -> Any:
     """Define a configuration field; without ``default`` or ``factory`` it is required.
 
-    ``alias`` is another spelling of the key that is accepted too; a ``secret`` is never shown. A ``secret_file`` names a file that holds
-    secrets: Otus warns when others can read it.
+    ``alias`` is another spelling of the key that is accepted too; a ``secret`` is never shown. A ``secret_file`` names
+    a file that holds secrets: Otus warns when others can read it.
     """
     about = Option(
         help=help,

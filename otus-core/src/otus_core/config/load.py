@@ -1,6 +1,7 @@
 """Reads YAML and JSON strictly: bounded in size and depth, no aliases, anchors, tags or duplicate keys.
 
-In: a file, or text. Out: plain dicts, lists, str, int, float, bool and None. Raises ConfigInvalid, with the line where there is one.
+In: a file, or text. Out: plain dicts, lists, str, int, float, bool and None. Raises ConfigInvalid, with the line where
+there is one.
 
 Plain scalars mean what YAML 1.2 says they mean: ``no``, ``on``, ``22:22``, ``0777`` and ``2026-02-21`` are text.
 """

@@ -16,8 +16,9 @@ def mask(data: Any, cls: type, sections: Mapping[str, type] | None = None, at: s
 
     With ``which="secret_file"`` the names of files that hold secrets are covered instead.
 
-    ``sections`` gives the classes of mappings that plugins define, by their dotted path below ``cls``. Keys that the class does not know are kept as they
-    are: they were refused when the configuration was checked. Sections that have no class, because their plugin is not there, are covered whole.
+    ``sections`` gives the classes of mappings that plugins define, by their dotted path below ``cls``. Keys that the
+    class does not know are kept as they are: they were refused when the configuration was checked. Sections that have
+    no class, because their plugin is not there, are covered whole.
     """
     if not isinstance(data, Mapping):
         return data

@@ -1,4 +1,7 @@
-"""A commented YAML sample of a configuration class: every key, with its help and its default. Reading it back gives the defaults."""
+"""A commented YAML sample of a configuration class: every key, with its help and its default.
+
+Reading it back gives the defaults.
+"""
 
 from __future__ import annotations
 

@@ -55,7 +55,9 @@ def field_schema(field: Field) -> dict[str, Any]:
 
 
 def shape_schema(shape: Shape, option: Option) -> dict[str, Any]:
-    """Give the schema of one shape; bounds and choices go to the scalars in it, as the validator holds them to each item."""
+    """Give the schema of one shape; bounds and choices go to the scalars in it, as the validator holds them to each
+    item.
+    """
     if isinstance(shape, Nested):
         return object_schema(shape.cls)
     if isinstance(shape, Items):

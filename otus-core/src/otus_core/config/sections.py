@@ -25,7 +25,9 @@ CHANNEL, REPORTERS = "command_channel", "reporters"
 
 @attrs.frozen(kw_only=True, eq=False)
 class Shared:
-    """A block below ``otus``: its key, its class, its help, the paths of the sections that inherit from it, and what they inherit only with its destination."""
+    """A block below ``otus``: its key, its class, its help, the paths of the sections that inherit from it, and what
+    they inherit only with its destination.
+    """
 
     name: str
     cls: type
@@ -36,10 +38,13 @@ class Shared:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Sections:
-    """What plugins add. ``classes`` has the class of each section by its path below ``otus``, ``reporters.NAME`` for one.
+    """What plugins add.
 
-    ``is_complete`` is false where a plugin is left out or failed: then a block that nobody takes may be that plugin's. ``known_elsewhere`` are names of
-    blocks of plugins that are not installed. ``is_strict`` is false before plugins are loaded: then nothing can be said of what is not the core's.
+    ``classes`` has the class of each section by its path below ``otus``, ``reporters.NAME`` for one.
+
+    ``is_complete`` is false where a plugin is left out or failed: then a block that nobody takes may be that plugin's.
+    ``known_elsewhere`` are names of blocks of plugins that are not installed. ``is_strict`` is false before plugins are
+    loaded: then nothing can be said of what is not the core's.
     """
 
     classes: Mapping[str, type] = attrs.field(factory=dict)
@@ -79,7 +84,9 @@ class Sections:
         return found
 
     def unclaimed(self, data: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, str]:
-        """Give the keys that must be left out because their plugin is not there, each with what is to be said of it; empty where that is nothing."""
+        """Give the keys that must be left out because their plugin is not there, each with what is to be said of it;
+        empty where that is nothing.
+        """
         found = {}
         for key, value in data.items():
             if key in known or not isinstance(value, Mapping):
@@ -110,7 +117,10 @@ def _config_class(blocks: tuple[tuple[str, type, str], ...], channels: tuple[tup
 
 
 def check_shared(name: str, cls: type, taken: tuple[str, ...]) -> None:
-    """See to it that a block can stand beside the others. Raises ValueError, and UnknownShape for a class that cannot be configured."""
+    """See to it that a block can stand beside the others.
+
+    Raises ValueError, and UnknownShape for a class that cannot be configured.
+    """
     if name in keys_of(DaemonConfig) or name in taken:
         raise ValueError(f"otus.{name} is taken: choose another name")
     required = [field.key for field in fields_of(cls) if field.required]

@@ -178,7 +178,9 @@ def figure(number: float, shape: Shape | None) -> str:
 
 
 def spelt(seconds: float) -> str | None:
-    """Write a duration with the largest unit of which it is a whole number, so that reading it gives the same; ``None`` where there is none."""
+    """Write a duration with the largest unit of which it is a whole number, so that reading it gives the same; ``None``
+    where there is none.
+    """
     if seconds == 0:
         return "0s"
     for unit, size in reversed(SECONDS.items()):

@@ -62,7 +62,10 @@ class Problems:
 
 
 def structure(cls: type[T], data: Any, path: str = "", source: str = "") -> T:
-    """Make an instance of a configuration class. Raises ConfigInvalid, which lists every problem with its path under ``path``."""
+    """Make an instance of a configuration class.
+
+    Raises ConfigInvalid, which lists every problem with its path under ``path``.
+    """
     problems = Problems()
     made = build(cls, data, path, problems)
     if problems.found:

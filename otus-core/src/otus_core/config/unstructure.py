@@ -10,7 +10,9 @@ from otus_core.config.shape import Items, Shape, fields_of, is_duration, spelt
 
 
 def unstructure(config: Any, shape: Shape | None = None) -> Any:
-    """Give plain dicts, lists and scalars that ``structure`` makes the same object of. Secrets are among them: ``mask`` covers those.
+    """Give plain dicts, lists and scalars that ``structure`` makes the same object of.
+
+    Secrets are among them: ``mask`` covers those.
 
     ``shape`` is that of the value where it is known: durations are then written with their unit, as in ``24h``.
     """

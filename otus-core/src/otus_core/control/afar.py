@@ -1,4 +1,6 @@
-"""The door for commands that come over a channel: what they may do, what they are answered, and their record in the log."""
+"""The door for commands that come over a channel: what they may do, what they are answered, and their record in the
+log.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ log = Logger("otus.daemon")
 async def execute_from_afar(
     allow: AllowConfig, registry: Registry, handler: CommandHandler, command: str, payload: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    """Execute a command that came over a channel, and log it; gives ``{"result": …}`` or ``{"error": …}``, and raises nothing."""
+    """Execute a command that came over a channel, and log it; gives ``{"result": …}`` or ``{"error": …}``, and raises
+    nothing.
+    """
     caller = current_caller()
     answer = await _executed(allow, registry, handler, command, payload)
     said = answer["error"]["message"] if "error" in answer else ""

@@ -1,4 +1,7 @@
-"""The record of commands: who wanted what over which channel, and what became of it. One line a command, whatever way it came."""
+"""The record of commands: who wanted what over which channel, and what became of it.
+
+One line a command, whatever way it came.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ def record(
     *,
     quietly: bool = False,
 ) -> None:
-    """Log one command that has been executed or refused. ``quietly`` is for questions that come often: at debug, unless the command changes something."""
+    """Log one command that has been executed or refused.
+
+    ``quietly`` is for questions that come often: at debug, unless the command changes something.
+    """
     tell = log.debug if quietly and command not in CHANGING else log.info
     tell(
         "command_executed",

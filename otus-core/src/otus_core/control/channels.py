@@ -1,4 +1,6 @@
-"""The daemon's command channels: made and started in the background, tried again when that fails, and shown while they are down."""
+"""The daemon's command channels: made and started in the background, tried again when that fails, and shown while they
+are down.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,10 @@ log = Logger("otus.daemon")
 
 
 class Channels:
-    """One channel of each name. A file of keys that is not there yet, or a plugin that raises, costs nothing but the time until the next try."""
+    """One channel of each name.
+
+    A file of keys that is not there yet, or a plugin that raises, costs nothing but the time until the next try.
+    """
 
     def __init__(
         self,

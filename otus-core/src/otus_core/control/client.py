@@ -17,7 +17,10 @@ TIMEOUT_S = 30.0
 
 
 def call(path: Path, method: str, params: Mapping[str, Any] | None = None, timeout: float = TIMEOUT_S) -> Any:
-    """Call the daemon. Raises DaemonNotRunning when nothing answers, OtusError with the daemon's own words when it refuses."""
+    """Call the daemon.
+
+    Raises DaemonNotRunning when nothing answers, OtusError with the daemon's own words when it refuses.
+    """
     request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": dict(params or {})})
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(timeout)
@@ -27,7 +30,8 @@ def call(path: Path, method: str, params: Mapping[str, Any] | None = None, timeo
             raise OtusError(f"{path}: permission denied; the daemon answers to root and to its own user") from None
         except OSError as error:
             raise DaemonNotRunning(
-                f"no daemon answers at {path} ({error.strerror or error}); start it with `otus daemon` or `systemctl start otus`"
+                f"no daemon answers at {path} ({error.strerror or error}); start it with `otus daemon` or `systemctl "
+                "start otus`"
             ) from None
         try:
             with contextlib.suppress(

@@ -1,6 +1,7 @@
 """What each command does. The control socket and every command channel come through here.
 
-In: a method and its params. Out: plain JSON values. Raises RpcError and the OtusError family, whose messages reach the caller.
+In: a method and its params. Out: plain JSON values. Raises RpcError and the OtusError family, whose messages reach the
+caller.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ class Owner(Protocol):
     """What the handler needs of the daemon."""
 
     async def reload(self) -> dict[str, Any]:
-        """Read the configuration again, and the folder of tasks; gives what changed and what needs a restart. Raises ConfigInvalid."""
+        """Read the configuration again, and the folder of tasks; gives what changed and what needs a restart.
+
+        Raises ConfigInvalid.
+        """
         ...
 
     def request_shutdown(self) -> None:
@@ -73,7 +77,10 @@ class CommandHandler:
         }
 
     async def handle(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Execute one command. ``daemon_shutdown`` only says what will happen: who has sent the answer calls ``answered``."""
+        """Execute one command.
+
+        ``daemon_shutdown`` only says what will happen: who has sent the answer calls ``answered``.
+        """
         found = self.methods.get(method)
         if found is None:
             said = unknown_key(method, tuple(self.methods)).replace("unknown key", "unknown command", 1)
@@ -213,9 +220,11 @@ class Rates:
 
 
 def task_of(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Find the task in ``task_create``'s params: below ``config``, below ``task`` (beside ``command: task_create`` or not), or the params themselves.
+    """Find the task in ``task_create``'s params: below ``config``, below ``task`` (beside ``command: task_create`` or
+    not), or the params themselves.
 
-    All three are what people paste: the documented params, a task file with its ``task:`` line, and the task alone. Raises RpcError, ConfigInvalid.
+    All three are what people paste: the documented params, a task file with its ``task:`` line, and the task alone.
+    Raises RpcError, ConfigInvalid.
     """
     if not any(key in params for key in (*WRAPPERS, "capture")):
         raise RpcError(INVALID_PARAMS, "params.config: is required: the task, as an object")

@@ -1,7 +1,11 @@
-"""What a caller from afar may do. It holds for every command channel, before the command is looked into; the control socket's callers are local and not asked.
+"""What a caller from afar may do.
 
-A task from afar chooses among what this node's own configuration offers: it names no destination, login, encryption or file. Else whoever can write to a topic
-could have this node's password sent to a place of his, or a file of this node read (the file's content goes out as a "password").
+It holds for every command channel, before the command is looked into; the control socket's callers are local and not
+asked.
+
+A task from afar chooses among what this node's own configuration offers: it names no destination, login, encryption or
+file. Else whoever can write to a topic could have this node's password sent to a place of his, or a file of this node
+read (the file's content goes out as a "password").
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The control socket: accepts local callers, reads requests, writes answers; every amount and time is bounded.
 
-One door for whatever a caller may do wrong: each connection is served by ``_serve``, which ends it after any error. Peers are checked by the kernel's word (SO_PEERCRED).
+One door for whatever a caller may do wrong: each connection is served by ``_serve``, which ends it after any error.
+Peers are checked by the kernel's word (SO_PEERCRED).
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ from otus_core.task.lock import take_lock
 log = Logger("otus.control")
 
 CONNECTIONS_MAX = 1024
-"""Open at a time, or half of what descriptors there are, whichever is less; beyond, the one that has been silent for longest goes."""
+"""Open at a time, or half of what descriptors there are, whichever is less; beyond, the one that has been silent for
+longest goes.
+"""
 REQUEST_WITHIN_S = 10.0
 """From the first byte of a request to its end."""
 IDLE_MAX_S = 300.0
@@ -164,7 +167,10 @@ class ControlServer:
             await asyncio.sleep(0)  # a caller that has sent a thousand requests waits for its turn before each
 
     async def _answer(self, line: bytes, uid: int) -> tuple[Request | None, bytes | None]:
-        """Give the request and its answer. This is the fault boundary: a caller never sees a traceback, the daemon never dies of a request."""
+        """Give the request and its answer.
+
+        This is the fault boundary: a caller never sees a traceback, the daemon never dies of a request.
+        """
         try:
             request = parse(line)
         except RpcError as error:

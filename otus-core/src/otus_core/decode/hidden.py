@@ -1,6 +1,7 @@
 """What the decoder meets and does not look into: a closed list of kinds, with the words that tell of each.
 
-A kind is counted as ``hidden{KIND}``, beside the accounting identity: its packets end as ``dropped{unmatched}`` or another of the identity's terms all the same.
+A kind is counted as ``hidden{KIND}``, beside the accounting identity: its packets end as ``dropped{unmatched}`` or
+another of the identity's terms all the same.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ UNSUPPORTED = "not supported yet"
 
 
 class Hidden(NamedTuple):
-    """``told``: what there is, its first word the plural of what is counted. ``remedy``: the option that would look, or that there is none."""
+    """``told``: what there is, its first word the plural of what is counted.
+
+    ``remedy``: the option that would look, or that there is none.
+    """
 
     told: str
     remedy: str

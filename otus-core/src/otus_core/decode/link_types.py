@@ -1,6 +1,7 @@
 """Link types that are not read, by number and name, so that it can be said what a capture of one of them is.
 
-Numbers and names: tcpdump.org/linktypes, without the ``LINKTYPE_`` in front. Those that ``link`` and ``wrapped`` read are not among them.
+Numbers and names: tcpdump.org/linktypes, without the ``LINKTYPE_`` in front. Those that ``link`` and ``wrapped`` read
+are not among them.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ class ReassemblyConfig:
         default=0.25,
         gt=0,
         le=1,
-        help="share of the limits that one source address may take, and of datagrams 256 at most; its own oldest give way",
+        help="share of the limits that one source address may take, and of datagrams 256 at most; its own oldest "
+        "give way",
     )
 
 

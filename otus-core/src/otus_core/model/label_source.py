@@ -6,9 +6,12 @@ from typing import Protocol
 
 
 class LabelSource(Protocol):
-    """Labels that are made when somebody asks for them; a parser may give one in the place of a dict. It gives the same answers for ever.
+    """Labels that are made when somebody asks for them; a parser may give one in the place of a dict.
 
-    A source may also offer ``packed_labels() -> bytes`` (see ``otus_core.packed_labels``), from which reports are written without making the dict.
+    It gives the same answers for ever.
+
+    A source may also offer ``packed_labels() -> bytes`` (see ``otus_core.packed_labels``), from which reports are
+    written without making the dict.
     """
 
     def label(self, name: str) -> str | None:

@@ -8,8 +8,9 @@ UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 def printable(text: str | bytes, limit: int = 0) -> str:
     r"""Escape what is not printable, so that it can reach a terminal or a log line.
 
-    Control characters, C1, line and paragraph separators, bidirectional marks and other format characters, lone surrogates and invalid UTF-8
-    become ``\xNN`` or ``\uNNNN``, and a backslash is doubled. With ``limit`` the text is cut to that many characters, ending in ``…``.
+    Control characters, C1, line and paragraph separators, bidirectional marks and other format characters, lone
+    surrogates and invalid UTF-8 become ``\xNN`` or ``\uNNNN``, and a backslash is doubled. With ``limit`` the text is
+    cut to that many characters, ending in ``…``.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "backslashreplace") if text.isascii() else text.decode("utf-8", "surrogateescape")
@@ -36,7 +37,10 @@ def told(error: BaseException, limit: int = 1000) -> str:
 
 
 def words_of(error: BaseException) -> str:
-    """Give an error's type and text on one line. Never raises: the error may be a plugin's own, and its ``__str__`` anything."""
+    """Give an error's type and text on one line.
+
+    Never raises: the error may be a plugin's own, and its ``__str__`` anything.
+    """
     try:
         text = str.encode(str(error), "utf-8", "backslashreplace").decode()  # __str__ may give its own kind of text
     except BaseException:  # noqa: BLE001 - the fault boundary of plugins' exceptions

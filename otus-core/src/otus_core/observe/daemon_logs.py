@@ -1,4 +1,6 @@
-"""The daemon's log: standard error, a rotating file and Loki, at a level that can change at run time. Every line carries the node.
+"""The daemon's log: standard error, a rotating file and Loki, at a level that can change at run time.
+
+Every line carries the node.
 
 What an output does not take is counted, and said in that output when it takes lines again.
 """
@@ -23,11 +25,16 @@ from otus_core.observe.rotation import RotatingFile
 from otus_core.observe.stderr import StandardError
 
 TOLD_EVERY_S = 10.0
-"""How often it is said at most that an output lost lines: one that takes some and refuses others must not be kept busy with that."""
+"""How often it is said at most that an output lost lines: one that takes some and refuses others must not be kept busy
+with that.
+"""
 
 
 class Sink(Protocol):
-    """Where lines go. ``lost`` counts those that it did not take, at once or later; ``trouble`` says why it takes none now."""
+    """Where lines go.
+
+    ``lost`` counts those that it did not take, at once or later; ``trouble`` says why it takes none now.
+    """
 
     lost: int
     trouble: str

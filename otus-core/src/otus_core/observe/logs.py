@@ -56,7 +56,9 @@ def _configure_stderr(level: str) -> None:
 
 
 def setup_forwarding(level: str, send: Callable[[str, dict[str, Any]], None]) -> None:
-    """Hand every event to ``send(level, event)`` on the running loop, whatever thread it is from, for a worker whose parent writes the log."""
+    """Hand every event to ``send(level, event)`` on the running loop, whatever thread it is from, for a worker whose
+    parent writes the log.
+    """
     loop, thread = asyncio.get_running_loop(), threading.get_ident()
 
     def forward(method: str, event: dict[str, Any]) -> None:
@@ -89,14 +91,19 @@ def _configure_forwarding(level: str, send: Callable[[str, dict[str, Any]], None
 
 
 def relay(logger: Logger, message: Sequence[Any], **about: Any) -> None:
-    """Log what a helper process forwarded: ``("log", level, event)``; ``about`` wins over what it says of itself. Raises what nonsense raises."""
+    """Log what a helper process forwarded: ``("log", level, event)``; ``about`` wins over what it says of itself.
+
+    Raises what nonsense raises.
+    """
     event = dict(message[2])
     level = message[1] if message[1] in LEVELS else "info"
     getattr(logger, level)(str(event.pop("event", "")), **{**event, **about})
 
 
 class _FromLibrary(logging.Handler):
-    """Python's own logging, which libraries and asyncio write to: without this, bare lines and tracebacks on standard error."""
+    """Python's own logging, which libraries and asyncio write to: without this, bare lines and tracebacks on standard
+    error.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -131,7 +138,9 @@ def level_number(level: str) -> int:
 
 
 def _simple(key: str, value: Any) -> Any:
-    """Give what can travel to the parent, of bounded length: one character more than is shown, so that the cut can be seen."""
+    """Give what can travel to the parent, of bounded length: one character more than is shown, so that the cut can be
+    seen.
+    """
     if isinstance(value, (int, float, bool, type(None))):
         return value
     return (value if isinstance(value, (str, bytes)) else _text(value))[: _limit(key) + 1]

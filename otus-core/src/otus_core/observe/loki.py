@@ -1,7 +1,8 @@
 """Log lines to Grafana Loki, by its push API, from a thread of its own.
 
-In: lines. Out: batches by size or time, tried again with growing pauses while Loki is away. The buffer is bounded: the oldest lines go first and are counted. Never blocks.
-See https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs
+In: lines. Out: batches by size or time, tried again with growing pauses while Loki is away. The buffer is bounded: the
+oldest lines go first and are counted. Never blocks. See
+https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs
 """
 
 from __future__ import annotations
@@ -27,14 +28,20 @@ TIMEOUT_S = 5.0
 PAUSE_FIRST_S = 0.5
 PAUSE_MOST_S = 30.0
 REFUSED_FOR_GOOD = set(range(400, 500)) - {401, 403, 408, 429}
-"""What Loki answers to a push that it will never take. A login can be put right, and what came too late or too often may come again."""
+"""What Loki answers to a push that it will never take.
+
+A login can be put right, and what came too late or too often may come again.
+"""
 TOLD_EVERY_S = 10.0
 
 log = Logger("otus.loki")
 
 
 class LokiPusher:
-    """``write`` takes one line; ``close`` pushes what is left, for a few seconds. ``headers`` gives what each push carries, and may raise OSError or ValueError."""
+    """``write`` takes one line; ``close`` pushes what is left, for a few seconds.
+
+    ``headers`` gives what each push carries, and may raise OSError or ValueError.
+    """
 
     def __init__(
         self,
@@ -140,7 +147,10 @@ class LokiPusher:
             return None
 
     def _tell(self, trouble: str) -> None:
-        """Log why nothing gets there, once for as long as it stays so; the other outputs show it now. What is told is pushed too, so it must not come often."""
+        """Log why nothing gets there, once for as long as it stays so; the other outputs show it now.
+
+        What is told is pushed too, so it must not come often.
+        """
         now = time.monotonic()
         if trouble == self.trouble or now - self._told_at < TOLD_EVERY_S:
             return

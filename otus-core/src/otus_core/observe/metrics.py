@@ -1,6 +1,7 @@
 """The metrics endpoint: at each scrape the tasks' counters, as Prometheus has them.
 
-Counters live in shared memory and survive the workers. Label values come from closed sets: task, component and plugin names, reasons fixed at assembly; nothing from a packet.
+Counters live in shared memory and survive the workers. Label values come from closed sets: task, component and plugin
+names, reasons fixed at assembly; nothing from a packet.
 """
 
 from __future__ import annotations
@@ -113,7 +114,8 @@ def _daemon(view: View) -> Iterator[Metric]:
     left.add_metric([], view.spool_bytes_left)
     closed = CounterMetricFamily(
         "otus_metrics_connections_closed",
-        "Connections that got no metrics: too many at once, gave way to another one, too slow, headers too large, unauthorized",
+        "Connections that got no metrics: too many at once, gave way to another one, too slow, headers too large, "
+        "unauthorized",
         labels=["reason"],
     )
     for reason, n in view.scrapes_closed.items():
@@ -135,7 +137,8 @@ def _plugins(records: Iterable[PluginRecord]) -> Metric:
 def _capturing(tasks: Iterable[TaskView]) -> Metric:
     up = GaugeMetricFamily(
         "otus_capture_up",
-        "1 while a worker takes frames from its source, 0 while its interface is down or gone or the worker is not there",
+        "1 while a worker takes frames from its source, 0 while its interface is down or gone or the worker is not "
+        "there",
         labels=["task", "pipeline", "interface"],
     )
     for task in tasks:
@@ -171,7 +174,9 @@ def _tasks(tasks: Iterable[TaskView]) -> Iterator[Metric]:
 
 
 def _off(task: TaskView) -> Iterator[int]:
-    """Give what each worker says of itself between two slices of packets; of one that is gone, what its counters say."""
+    """Give what each worker says of itself between two slices of packets; of one that is gone, what its
+    counters say.
+    """
     for pipeline, counters in enumerate(task.workers):
         runs = pipeline < len(task.pids) and task.pids[pipeline] is not None
         yield counters["unaccounted"] if runs else unaccounted(counters, task.roster)
@@ -190,7 +195,8 @@ def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:
     drops = CounterMetricFamily("otus_dropped", "Packets dropped, by reason", labels=["task", "pipeline", "reason"])
     hidden = CounterMetricFamily(
         "otus_not_looked_into",
-        "Packets, frames, fragments or messages that were not looked into, by kind; `otus task status` names the option that would",
+        "Packets, frames, fragments or messages that were not looked into, by kind; `otus task status` names the "
+        "option that would",
         labels=["task", "what"],
     )
     fragments = GaugeMetricFamily(
@@ -233,7 +239,8 @@ def _reporters(tasks: Iterable[TaskView]) -> Iterator[Metric]:
     spent = CounterMetricFamily("otus_reporter_seconds", "Time that batches took, added", labels=labels)
     oldest = GaugeMetricFamily(
         "otus_reporter_oldest_call_seconds",
-        "How long the oldest call of a reporter has been under way: it grows while a destination is away, or a reporter hangs",
+        "How long the oldest call of a reporter has been under way: it grows while a destination is away, or a "
+        "reporter hangs",
         labels=labels,
     )
     blocked = CounterMetricFamily(

@@ -35,7 +35,9 @@ HEADER_BYTES_MAX = 16 << 10
 HEADER_LINES_MAX = 64
 """Prometheus sends 6."""
 ACCEPT_PAUSE_S = 0.1
-"""Pause after a connection that could not be taken: without a free descriptor it stays in the queue, and asking again at once takes a whole core."""
+"""Pause after a connection that could not be taken: without a free descriptor it stays in the queue, and asking again
+at once takes a whole core.
+"""
 
 LOG = structlog.get_logger()
 
@@ -91,7 +93,8 @@ class MetricsServer:
 class _Server(ThreadingMixIn, WSGIServer):
     """A thread for each connection.
 
-    The time limit is one for all that a client sends or takes: a limit for each read never ends for a client that sends a byte now and then.
+    The time limit is one for all that a client sends or takes: a limit for each read never ends for a client that sends
+    a byte now and then.
     """
 
     daemon_threads = True

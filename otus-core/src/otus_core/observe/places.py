@@ -102,7 +102,9 @@ class Places:
         return None if came and shares[newcomer] == most else oldest
 
     def request_came(self, request: socket.socket) -> bool:
-        """Give a connection the rest of its time; False when it has been cut, which its reader sees as the request's end."""
+        """Give a connection the rest of its time; False when it has been cut, which its reader sees as the request's
+        end.
+        """
         with self._lock:
             held = self._held[request]
             if held.is_cut:

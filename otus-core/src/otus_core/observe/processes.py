@@ -1,4 +1,6 @@
-"""CPU time, memory and descriptors of the daemon and of each worker, as the Prometheus client library reads them from /proc."""
+"""CPU time, memory and descriptors of the daemon and of each worker, as the Prometheus client library reads them from
+/proc.
+"""
 
 from __future__ import annotations
 

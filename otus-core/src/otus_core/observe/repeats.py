@@ -1,4 +1,6 @@
-"""Bounds the rate of events that a packet can cause: the first is logged at once, then at most one every ten seconds, with their number."""
+"""Bounds the rate of events that a packet can cause: the first is logged at once, then at most one every ten seconds,
+with their number.
+"""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
     otus.log  otus.log.1.gz (the newest)  otus.log.2.gz …
 
-Writing never raises: a disk that is full or a folder that is gone costs lines, which are counted, and is tried again. A file that somebody else moves away, logrotate(8)
-for one, is written on until ``reopen``: nothing is lost in between.
+Writing never raises: a disk that is full or a folder that is gone costs lines, which are counted, and is tried again. A
+file that somebody else moves away, logrotate(8) for one, is written on until ``reopen``: nothing is lost in between.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class RotatingFile:
             return False
 
     def reopen(self) -> None:
-        """Go on in the file that has the name now, which is made if there is none: the one so far may have been moved away."""
+        """Go on in the file that has the name now, which is made if there is none: the one so far may have been moved
+        away.
+        """
         with self._lock:
             self._close()
             self._tried_at = float("-inf")
@@ -135,7 +137,9 @@ class RotatingFile:
             self._compressing.start()
 
     def _remove_old(self) -> None:
-        """Remove what is too old or one too many, and what a crash left half compressed: a quiet log may not be put away for months."""
+        """Remove what is too old or one too many, and what a crash left half compressed: a quiet log may not be put
+        away for months.
+        """
         self._looked_at = time.monotonic()
         for number, path in self._old():
             if number > self._max_backups or self._is_aged(path):

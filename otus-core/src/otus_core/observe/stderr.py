@@ -1,6 +1,8 @@
-"""Log lines to standard error, from a thread of its own: whoever is on the other end may read as slowly as he likes, or not at all.
+"""Log lines to standard error, from a thread of its own: whoever is on the other end may read as slowly as he likes, or
+not at all.
 
-A pipe that nobody reads takes 64 KiB (pipe(7)), and whoever writes then waits for ever. The daemon's event loop must not: a line that finds no room here is counted.
+A pipe that nobody reads takes 64 KiB (pipe(7)), and whoever writes then waits for ever. The daemon's event loop must
+not: a line that finds no room here is counted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What the metrics show, as of one moment: the daemon makes it on its event loop, a scrape turns it into metrics on a thread of its own."""
+"""What the metrics show, as of one moment: the daemon makes it on its event loop, a scrape turns it into metrics on a
+thread of its own.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,10 @@ from otus_core.task.health import answering, fill_levels, spool_levels, spool_li
 class TaskView:
     """One task as the metrics see it.
 
-    Of each worker: ``workers`` holds its counters, ``capturing`` whether it takes frames (of live sources only), ``pids`` its process (``None`` while there is none),
-    ``memory`` the bytes of its own. ``connected``, ``fill``, ``spool_limit`` and ``spool_fill`` are by reporter; one that does not tell whether its
-    destination answers is not in ``connected``, one without a spool not in the last two. Limits are in bytes, ``memory_limit`` 0 for none.
+    Of each worker: ``workers`` holds its counters, ``capturing`` whether it takes frames (of live sources only),
+    ``pids`` its process (``None`` while there is none), ``memory`` the bytes of its own. ``connected``, ``fill``,
+    ``spool_limit`` and ``spool_fill`` are by reporter; one that does not tell whether its destination answers is not in
+    ``connected``, one without a spool not in the last two. Limits are in bytes, ``memory_limit`` 0 for none.
     """
 
     id: str
@@ -42,7 +45,11 @@ class TaskView:
 
 @attrs.frozen(kw_only=True)
 class View:
-    """What is measured, as of now. ``channels`` tells of each command channel whether it is connected, ``namesakes`` of how many others with this node's name it knows."""
+    """What is measured, as of now.
+
+    ``channels`` tells of each command channel whether it is connected, ``namesakes`` of how many others with this
+    node's name it knows.
+    """
 
     tasks: tuple[TaskView, ...]
     plugins: tuple[PluginRecord, ...]

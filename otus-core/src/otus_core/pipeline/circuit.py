@@ -1,4 +1,6 @@
-"""The circuit of one reporter: it opens after failures in a row, stays open for a growing while, and lets one batch through to see whether it may close."""
+"""The circuit of one reporter: it opens after failures in a row, stays open for a growing while, and lets one batch
+through to see whether it may close.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ PAUSE_S = (0.1, 2.0)
 
 
 def pause_before(attempt: int, bounds: tuple[float, float] = PAUSE_S) -> float:
-    """Give the seconds to wait before try ``attempt`` + 1: twice as long each time, and up to half as much off, so that many nodes do not come at once."""
+    """Give the seconds to wait before try ``attempt`` + 1: twice as long each time, and up to half as much off, so that
+    many nodes do not come at once.
+    """
     first, longest = bounds
     return float(min(first * 2 ** min(attempt, 16), longest) * random.uniform(0.5, 1.0))
 

@@ -1,6 +1,7 @@
 """The names of one worker's counters, and the identity that holds between them.
 
-The names are those of the accounting identity; which of them exist is fixed by the task's components, never by a packet.
+The names are those of the accounting identity; which of them exist is fixed by the task's components, never by a
+packet.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ FRAME_COUNTERS = (
 KERNEL_COUNTERS = ("kernel_rx", "kernel_drop", "interface_drop", "excluded_own")
 """What ``CaptureStats`` counts, in its order."""
 RESUME = ("resume_slot", *(f"resume_{what}{{{slot}}}" for slot in (1, 2) for what in ("frames", "kept")))
-"""Where the source can be read again from; ``resume_slot`` names the pair that holds, 0 for none. A worker may be killed between any two stores: it writes the other pair first."""
+"""Where the source can be read again from; ``resume_slot`` names the pair that holds, 0 for none.
+
+A worker may be killed between any two stores: it writes the other pair first.
+"""
 GAUGES = (
     *KERNEL_COUNTERS,
     *RESUME,
@@ -55,7 +59,9 @@ EXTRAS = (
     *("batches", "retries", "latency_ns", "blocked_ns", "bytes_queued", "oldest_ns"),
     *("spool_written", "spool_sent", "spool_resent", "spool_bytes"),
 )
-"""What is counted of a reporter beside its line of the identity; ``bytes_queued``, ``oldest_ns`` and ``spool_bytes`` are levels."""
+"""What is counted of a reporter beside its line of the identity; ``bytes_queued``, ``oldest_ns`` and ``spool_bytes``
+are levels.
+"""
 
 
 SPOOL_DROPS = ("spool_full", "spool_expired", "spool_damaged", "spool_error")
@@ -65,7 +71,8 @@ FOUND = "spool_found"
 
 @attrs.frozen(eq=False)
 class Roster:
-    """The ids of a task's components, in order, with each reporter's declared failure reasons and each parser's counters; ``live`` when its source is.
+    """The ids of a task's components, in order, with each reporter's declared failure reasons and each parser's
+    counters; ``live`` when its source is.
 
     ``hidden`` has, of each parser, what it declares that it meets and does not look into.
     """
@@ -153,7 +160,9 @@ def unaccounted(counters: Mapping[str, int], roster: Roster) -> int:
 
 
 def note_resume(accounts: Accounts, roster: Roster) -> None:
-    """Note, between two slices of packets, whether a worker to come could go on from here: it can while nothing of what was read is in memory alone."""
+    """Note, between two slices of packets, whether a worker to come could go on from here: it can while nothing of what
+    was read is in memory alone.
+    """
     held = ["fragments_held", "segments_held"]
     held += [f"{name}.{term}" for name in roster.reporters for term in ("queued", "in_flight")]
     if any(accounts[name] for name in held):
@@ -201,8 +210,9 @@ def book_crash(counters: Mapping[str, int], roster: Roster, *, again: bool = Fal
 def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
     """Give the identity's terms as the summary and the control plane show them.
 
-    A live source has the kernel's too; ``in_ring`` are the frames that it has handed over and nobody has read yet, as far as has been counted: 0 once all is quiet.
-    The kernel's figures are read twice a second and each frame is counted at once, so that in between more may have been read than the kernel is known to have given.
+    A live source has the kernel's too; ``in_ring`` are the frames that it has handed over and nobody has read yet, as
+    far as has been counted: 0 once all is quiet. The kernel's figures are read twice a second and each frame is counted
+    at once, so that in between more may have been read than the kernel is known to have given.
     """
     terms: dict[str, object] = {name: counters[name] for name in FRAME_COUNTERS if not name.startswith("dropped{")}
     terms["dropped"] = _drops(counters)

@@ -1,8 +1,8 @@
 """Carries one reporter's packets from its send buffer to the reporter, beside the pipeline.
 
-In: a ``SendBuffer`` that the pipeline fills. Out: ``report`` calls, up to ``max_in_flight`` at a time. Every packet taken from the buffer ends as reported, moved to the
-fallback, or in one drop counter, whatever the reporter does; nothing is raised. With a spool, packets go to disk while the
-destination is away, and come from there until it is empty.
+In: a ``SendBuffer`` that the pipeline fills. Out: ``report`` calls, up to ``max_in_flight`` at a time. Every packet
+taken from the buffer ends as reported, moved to the fallback, or in one drop counter, whatever the reporter does;
+nothing is raised. With a spool, packets go to disk while the destination is away, and come from it until it is empty.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Delivery:
 
     @property
     def oldest_ns(self) -> int:
-        """How long the oldest call has been under way (ns): of a reporter that retries by itself nothing else tells that it hangs."""
+        """How long the oldest call has been under way (ns): nothing else tells that one with own retries hangs."""
         return time.monotonic_ns() - self._calls[0].begun_ns if self._calls else 0
 
     @property
@@ -132,7 +132,7 @@ class Delivery:
             await self._room.wait()
 
     async def drain(self, deadline: float | None) -> None:
-        """Send what is left. What has not been sent ``deadline`` seconds from now goes to the fallback, or is lost to the shutdown.
+        """Send what is left; what has not been sent within ``deadline`` seconds goes to the fallback, or is lost.
 
         No deadline: wait for as long as something moves.
         """
@@ -283,7 +283,7 @@ class Delivery:
             attempt += 1
 
     def _is_last(self, fates: Fates, attempt: int) -> bool:
-        """Whether nothing is tried again after this. What surely did not arrive is held for as long as the destination is away, unless somebody else takes it."""
+        """Whether nothing is tried again after this: what did not arrive is held, unless somebody else takes it."""
         if fates.waits and (self._fallback is None or self._spooler is not None):
             return False
         return attempt >= (0 if self._limits.own_retries else self._limits.max_retries)

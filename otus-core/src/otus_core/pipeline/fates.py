@@ -1,6 +1,7 @@
 """What became of each message of a batch, from what a reporter said.
 
-In: a ``ReportResult`` of somebody else's code, which may be anything. Out: ``Fates``, in which every place of the batch stands once; nothing is raised.
+In: a ``ReportResult`` of somebody else's code, which may be anything. Out: ``Fates``, in which every place of the batch
+stands once; nothing is raised.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ KINDS = ("failed", "retry", "final")
 
 @attrs.define(eq=False)
 class Fates:
-    """``failed`` and ``retry`` are places in the batch with their reasons; ``lost`` counts those that are dropped, by reason.
+    """``failed`` and ``retry`` are places in the batch with their reasons; ``lost`` counts those that are dropped, by
+    reason.
 
     ``fault`` says what was wrong with the answer, or is empty.
     """
@@ -87,7 +89,10 @@ def _sorted_out(result: ReportResult, size: int) -> Fates:
     fates = Fates(waits=True)
     rest = _place(fates, result, size)
     if result.reported > len(rest) or result.reported < 0:
-        fates.fault = f"report() says that {result.reported} of {size} messages were reported, and tells the fate of {size - len(rest)} others"
+        fates.fault = (
+            f"report() says that {result.reported} of {size} messages were reported, and tells the fate of "
+            f"{size - len(rest)} others"
+        )
     fates.reported = min(max(int(result.reported), 0), len(rest))
     _count(fates, result, rest)
     return fates
@@ -110,7 +115,10 @@ def _place(fates: Fates, result: ReportResult, size: int) -> list[int]:
 
 
 def _count(fates: Fates, result: ReportResult, rest: list[int]) -> None:
-    """Note the messages that are only counted. Which they are is known when nothing else of the rest has another fate."""
+    """Note the messages that are only counted.
+
+    Which they are is known when nothing else of the rest has another fate.
+    """
     counted = {kind: _counts(getattr(result, kind)) for kind in KINDS}
     told = [kind for kind in KINDS if counted[kind]]
     left = len(rest) - fates.reported

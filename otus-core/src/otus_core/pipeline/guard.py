@@ -20,7 +20,10 @@ BLOCKED_WARN_NS = 50_000_000
 
 
 class Guard:
-    """Stands between delivery and one reporter. A call takes ``limit`` seconds at most, unless it does not heed cancellation."""
+    """Stands between delivery and one reporter.
+
+    A call takes ``limit`` seconds at most, unless it does not heed cancellation.
+    """
 
     def __init__(
         self,

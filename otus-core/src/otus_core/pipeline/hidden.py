@@ -1,6 +1,7 @@
 """What was not looked into, as the summary and the control plane show it: of the decoder and of parsers.
 
-In: counters ``hidden{KIND}`` and ``hidden{PARSER:NAME}``. Out: a list of plain objects, the greatest number first, each with the option that would look.
+In: counters ``hidden{KIND}`` and ``hidden{PARSER:NAME}``. Out: a list of plain objects, the greatest number first, each
+with the option that would look.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What a spool still holds when no task writes to it any more: looked at, and discarded on request.
 
-In: a spool's path. Out: how much is there. Only files that a spool makes are ever removed, and none of a spool that a process has open.
+In: a spool's path. Out: how much is there. Only files that a spool makes are ever removed, and none of a spool that a
+process has open.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ OTHER_FILES = re.compile(r"(?:lock|position|\d{20}(?:-\d{1,10})?\.damaged)\Z")
 
 @attrs.frozen
 class Leftover:
-    """``messages`` counts those in finished files, of which some may have been sent; a file that a crash left open has bytes alone."""
+    """``messages`` counts those in finished files, of which some may have been sent; a file that a crash left open has
+    bytes alone.
+    """
 
     path: str
     messages: int
@@ -44,7 +47,10 @@ def look(path: str) -> Leftover | None:
 
 
 def discard(path: str) -> None:
-    """Remove a spool's files, and its folders where nothing else is in them. Raises OtusError when a process has it open, or a file cannot be removed."""
+    """Remove a spool's files, and its folders where nothing else is in them.
+
+    Raises OtusError when a process has it open, or a file cannot be removed.
+    """
     try:
         for folder in _folders(Path(path)):
             _discard(folder)

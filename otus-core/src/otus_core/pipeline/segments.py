@@ -1,7 +1,8 @@
 """One file of a spool: records behind each other, each with its length and CRC-32, only ever added to.
 
-In: records (bytes). Out: the same, in order, and how many were damaged. A segment that is written to is named ``BORN.open``; a finished one ``BORN-COUNT.spool``, so that it is
-known how many records a damaged one held. No record is empty: a power cut may leave zeros behind what was written, and they would be read as records. Raises OSError.
+In: records (bytes). Out: the same, in order, and how many were damaged. A segment that is written to is named
+``BORN.open``; a finished one ``BORN-COUNT.spool``, so that it is known how many records a damaged one held. No record
+is empty: a power cut may leave zeros behind what was written, and they would be read as records. Raises OSError.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
 @attrs.frozen
 class Piece:
-    """Records read in one go. ``seen`` counts damaged ones too; ``end`` is the offset behind them. ``broken``: what follows cannot be read."""
+    """Records read in one go.
+
+    ``seen`` counts damaged ones too; ``end`` is the offset behind them. ``broken``: what follows cannot be read.
+    """
 
     records: list[bytes]
     seen: int
@@ -35,7 +39,11 @@ class Piece:
 
 
 class Segment:
-    """One file. ``count`` records have been written, of which the first ``done`` need not be read again; ``done_offset`` is where the others begin."""
+    """One file.
+
+    ``count`` records have been written, of which the first ``done`` need not be read again; ``done_offset`` is where
+    the others begin.
+    """
 
     def __init__(self, folder: Path, born: int, path: Path, count: int, size: int) -> None:
         self.folder = folder
@@ -64,7 +72,10 @@ class Segment:
 
     @classmethod
     def find(cls, path: Path) -> Segment | None:
-        """Take up a file that is there already; ``None`` for one that is no segment. What a crash left half written is cut off."""
+        """Take up a file that is there already; ``None`` for one that is no segment.
+
+        What a crash left half written is cut off.
+        """
         named = NAME.match(path.name)
         if named is None:
             return None
@@ -138,7 +149,9 @@ class Segment:
         return Piece(records, seen, offset + at, not seen and offset < self.size)
 
     def unsynced(self) -> int | None:
-        """Give a descriptor of this file, for the caller to sync and close, if it has been written to since the last time."""
+        """Give a descriptor of this file, for the caller to sync and close, if it has been written to since the last
+        time.
+        """
         if not self.is_unsynced or self._descriptor < 0:
             return None
         self.is_unsynced = False

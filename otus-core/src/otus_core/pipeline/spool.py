@@ -1,8 +1,10 @@
 """A queue of records on disk, oldest first, that survives its process: the store of one reporter in one worker.
 
-In: records (bytes). Out: ``Range``s of them, to be settled in any order. The folder of a worker holds segments (``segments``), a lock, and a ``position``: how much of the
-oldest segment is done, and how many records beyond that were given out, which a new process gives out again. What is written
-survives a kill -9, and a power cut once the descriptors that ``unsynced`` gives have been synced. Raises SpoolError where the folder cannot be used, OSError where writing fails.
+In: records (bytes). Out: ``Range``s of them, to be settled in any order. The folder of a worker holds segments
+(``segments``), a lock, and a ``position``: how much of the oldest segment is done, and how many records beyond that
+were given out, which a new process gives out again. What is written survives a kill -9, and a power cut once the
+descriptors that ``unsynced`` gives have been synced. Raises SpoolError where the folder cannot be used, OSError where
+writing fails.
 """
 
 from __future__ import annotations
@@ -105,7 +107,10 @@ class Spool:
         return self.count - sum(given.seen for given in self._given)
 
     def open(self) -> int:
-        """Take up what is there; gives how many records an earlier process had given out and not settled. Raises SpoolError."""
+        """Take up what is there; gives how many records an earlier process had given out and not settled.
+
+        Raises SpoolError.
+        """
         resent = 0
         try:
             for folder in (self._folder, *self._orphans()):
@@ -132,7 +137,9 @@ class Spool:
         self._positions, self._locks = {}, []
 
     def unsynced(self) -> list[int]:
-        """Give descriptors of what has been written to since the last time, files and folders, for the caller to sync and close. Raises OSError."""
+        """Give descriptors of what has been written to since the last time, files and folders, for the caller to sync
+        and close. Raises OSError.
+        """
         found = [segment.unsynced() for segment in self._segments]
         folders, self._unsynced = self._unsynced, set()
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -143,7 +150,10 @@ class Spool:
         return self.bytes_held + _size(records) <= self._limits.max_bytes
 
     def append(self, records: Sequence[bytes]) -> Range:
-        """Write records behind all others; where there is no room the oldest segment is given up first. Raises OSError."""
+        """Write records behind all others; where there is no room the oldest segment is given up first.
+
+        Raises OSError.
+        """
         self._make_room(_size(records))
         segment = self._segments[-1] if self._segments else None
         if segment is None or not segment.is_open or segment.size >= self._segment_bytes or self._is_old(segment):
@@ -232,7 +242,9 @@ class Spool:
             self._give_up(self._segments[0], "spool_full")
 
     def _is_old(self, segment: Segment) -> bool:
-        """Whether a segment has been written to for so long that its first and last record would expire too far apart."""
+        """Whether a segment has been written to for so long that its first and last record would expire
+        too far apart.
+        """
         return time.time_ns() - segment.born > self._limits.max_age / SEGMENTS * 1e9
 
     def _is_expired(self, segment: Segment) -> bool:
@@ -262,7 +274,9 @@ class Spool:
         self._note_position(segment.folder)
 
     def _orphans(self) -> list[Path]:
-        """Give the folders of workers that there are no more, as far as they are ours: a task may have been given fewer."""
+        """Give the folders of workers that there are no more, as far as they are ours: a task may have been given
+        fewer.
+        """
         found = []
         for folder in sorted(self._path.glob("worker-*")):
             number = folder.name.removeprefix("worker-")
@@ -332,7 +346,10 @@ class Spool:
 
 
 def sync(descriptors: Sequence[int]) -> None:
-    """Bring files and folders to the disk, and close their descriptors: takes its time, and belongs into a thread. Raises OSError."""
+    """Bring files and folders to the disk, and close their descriptors: takes its time, and belongs into a thread.
+
+    Raises OSError.
+    """
     try:
         for descriptor in descriptors:
             os.fsync(descriptor)

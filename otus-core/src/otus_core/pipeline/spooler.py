@@ -96,7 +96,9 @@ class Spooler:
         self.is_active = True
 
     def spill(self, buffer: SendBuffer, give_up: Callable[[Sequence[OutputPacket], str], None] | None) -> None:
-        """Take what is in the buffer to disk; ``give_up`` gets what there is no room for, where somebody else can take it."""
+        """Take what is in the buffer to disk; ``give_up`` gets what there is no room for, where somebody else can take
+        it.
+        """
         now = time.monotonic()
         if now >= self._expire_at:
             self._expire_at = now + EXPIRE_EVERY_S
@@ -203,7 +205,9 @@ class Spooler:
         return written
 
     def _record(self, output: OutputPacket) -> bytes | None:
-        """Give an output as bytes, ``None`` where its payload or a label does not allow that: both are somebody else's."""
+        """Give an output as bytes, ``None`` where its payload or a label does not allow that: both are
+        somebody else's.
+        """
         try:
             return store(output)
         except Exception as error:

@@ -12,7 +12,10 @@ T = TypeVar("T")
 
 
 async def timed(call: Coroutine[Any, Any, T], limit: float | None, spent: Callable[[int], None]) -> T:
-    """Run a coroutine for ``limit`` seconds at most, and tell how long each of its steps kept the thread (ns). One that never waits needs no timer."""
+    """Run a coroutine for ``limit`` seconds at most, and tell how long each of its steps kept the thread (ns).
+
+    One that never waits needs no timer.
+    """
     begun = time.monotonic_ns()
     try:
         waits_for = call.send(None)

@@ -1,7 +1,8 @@
 """Outputs as bytes that outlive their process: what a spool holds.
 
-In: an ``OutputPacket``. Out: bytes from which an output is made that reporters cannot tell from it: the same envelope, labels, raw bytes and JSON of the payload.
-Format 1: a head of fixed size, the lengths of the parts, the parts. Integers have their lowest byte first.
+In: an ``OutputPacket``. Out: bytes from which an output is made that reporters cannot tell from it: the same envelope,
+labels, raw bytes and JSON of the payload. Format 1: a head of fixed size, the lengths of the parts, the parts. Integers
+have their lowest byte first.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ class StoredPayload:
 
 
 def store(output: OutputPacket) -> bytes:
-    """Give an output as bytes. Raises what the payload's ``to_json`` raises, and what labels raise that are not text."""
+    """Give an output as bytes.
+
+    Raises what the payload's ``to_json`` raises, and what labels raise that are not text.
+    """
     labels = output.labels
     src, src_port, dst, dst_port, protocol = output.flow.parts()
     vlans = output.vlans

@@ -1,7 +1,7 @@
 """Holds plugins to the contract, as far as that needs no data: each is loaded in a process of its own.
 
-In: a plugin's name, or a folder with its source. Out: a report a plugin, plain: ``plugin``, ``distribution``, ``version`` and ``findings``, each with ``rule``,
-``status`` (``passed``, ``warning``, ``failed``) and ``message``.
+In: a plugin's name, or a folder with its source. Out: a report a plugin, plain: ``plugin``, ``distribution``,
+``version`` and ``findings``, each with ``rule``, ``status`` (``passed``, ``warning``, ``failed``) and ``message``.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def _write_metadata(folder: Path, project: Mapping[str, Any], entries: Mapping[s
 
 
 def _check(record: PluginRecord, *folders: str) -> Report:
-    """Run the contract's rules in a subprocess that imports from these folders first; one that dies or hangs is a finding too."""
+    """Run the contract's rules in a subprocess that imports from these folders first; one that dies or hangs is a
+    finding too.
+    """
     about = {"plugin": record.plugin, "distribution": record.distribution, "version": record.version}
     try:
         done = subprocess.run(

@@ -1,4 +1,6 @@
-"""Hooks that a component receives itself, besides its plugin's module: it knows its connections, the module does not."""
+"""Hooks that a component receives itself, besides its plugin's module: it knows its connections, the
+module does not.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ MARK = f"{PROJECT}_impl"
 
 
 class _Hooks:
-    """A component's marked methods and nothing else: looking for them on the component itself would evaluate its properties."""
+    """A component's marked methods and nothing else: looking for them on the component itself would evaluate its
+    properties.
+    """
 
 
 def hooks_of(component: object) -> pluggy.PluginManager | None:

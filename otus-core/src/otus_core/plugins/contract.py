@@ -2,7 +2,8 @@
 
     python -P -c "from otus_core.plugins.contract import main; main()" ENTRY_POINT DISTRIBUTION
 
-writes its findings as JSON, the last line of standard output. A rule is a generator of complaints; one that complains of nothing is kept.
+writes its findings as JSON, the last line of standard output. A rule is a generator of complaints; one that complains
+of nothing is kept.
 """
 
 from __future__ import annotations
@@ -242,7 +243,10 @@ def _shape(kind: str, component: Any) -> Complaints:
         if inspect.iscoroutinefunction(method) is not (name in ASYNCHRONOUS.get(kind, ())):
             yield f"its method {name} must {'' if name in ASYNCHRONOUS.get(kind, ()) else 'not '}be async"
         if name in ARGUMENTS and not _takes(method, ARGUMENTS[name]):
-            yield f"its method {name} must take {ARGUMENTS[name]} argument{'' if ARGUMENTS[name] == 1 else 's'} beside self"
+            yield (
+                f"its method {name} must take {ARGUMENTS[name]} argument{'' if ARGUMENTS[name] == 1 else 's'} "
+                "beside self"
+            )
 
 
 def _takes(method: Any, count: int) -> bool:

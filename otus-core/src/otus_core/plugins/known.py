@@ -1,7 +1,7 @@
 """What the distributions of this repository bring: the one place where the core names plugins.
 
-It is for two things that no installed plugin can say: what to install for a component or command that is not here, and which distributions ``--safe`` still loads.
-Nothing else in the core depends on these names.
+It is for two things that no installed plugin can say: what to install for a component or command that is not here, and
+which distributions ``--safe`` still loads. Nothing else in the core depends on these names.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def names_of(kind: str) -> set[str]:
 
 
 def component_beside(command: str) -> tuple[str, str] | None:
-    """Give a component, as kind and name, of the distribution that brings a command: why that is missing is why the command is."""
+    """Give a component, as kind and name, of the distribution that brings a command: why that is missing is why the
+    command is.
+    """
     distribution = who_brings(COMMAND, command)
     if distribution is None:
         return None

@@ -1,9 +1,11 @@
 """Takes every installed plugin from found to ready, one by one, each stage inside a fault boundary.
 
-In: the entry points of the group ``otus.plugins``. Out: a ``Registry``. A plugin that fails, whatever it raises, is one record in it, and costs nobody else.
+In: the entry points of the group ``otus.plugins``. Out: a ``Registry``. A plugin that fails, whatever it raises, is one
+record in it, and costs nobody else.
 
-found → version (its ``Requires-Dist: otus-core…``, before anything of it is imported) → import → register → validate → conflict → ready; or disabled, and
-then never imported. A component whose name ``prefer`` gives to another distribution is disabled too.
+found → version (its ``Requires-Dist: otus-core…``, before anything of it is imported) → import → register → validate →
+conflict → ready; or disabled, and then never imported. A component whose name ``prefer`` gives to another distribution
+is disabled too.
 """
 
 from __future__ import annotations
@@ -86,9 +88,11 @@ def unknown(names: Sequence[str]) -> list[str]:
 
 
 def _find() -> tuple[list[tuple[PluginRecord, importlib_metadata.EntryPoint]], list[PluginRecord]]:
-    """Give the group's entry points by name, then distribution, and a record of each distribution whose metadata cannot be read.
+    """Give the group's entry points by name, then distribution, and a record of each distribution whose metadata cannot
+    be read.
 
-    Only files that name the group are looked into. Of two distributions of one name the first on the path is the one that Python imports.
+    Only files that name the group are looked into. Of two distributions of one name the first on the path is the one
+    that Python imports.
     """
     found: list[tuple[PluginRecord, importlib_metadata.EntryPoint]] = []
     damaged: list[PluginRecord] = []
@@ -195,7 +199,10 @@ def _check_version(entry: importlib_metadata.EntryPoint) -> None:
 
 
 def _is_met(text: str) -> bool:
-    """Whether a requirement that begins with our name is met, or is not for us. Raises _Refused when it cannot be read."""
+    """Whether a requirement that begins with our name is met, or is not for us.
+
+    Raises _Refused when it cannot be read.
+    """
     bounds, ours = _bounds(text), _release(otus_core.__version__)
     if bounds is not None and ours is not None:
         return all(COMPARE[how](ours, version) for how, version in bounds)
@@ -214,7 +221,9 @@ def _is_met(text: str) -> bool:
 
 
 def _bounds(text: str) -> list[tuple[str, list[int]]] | None:
-    """Read ``otus-core>=0.1,<0.2``, the form that everybody is told to write; ``None`` for other forms, which are left to packaging."""
+    """Read ``otus-core>=0.1,<0.2``, the form that everybody is told to write; ``None`` for other forms, which are left
+    to packaging.
+    """
     if not text.startswith(CORE):
         return None
     rest = text.removeprefix(CORE)
@@ -242,7 +251,10 @@ def _release(version: str) -> list[int] | None:
 
 
 def _register(plugin: object, name: str) -> pluggy.PluginManager:
-    """Give a manager that holds this plugin alone, so that one plugin's hook never stops another's. Raises PluginValidationError."""
+    """Give a manager that holds this plugin alone, so that one plugin's hook never stops another's.
+
+    Raises PluginValidationError.
+    """
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(hookspecs)
     manager.register(plugin, name)
@@ -296,7 +308,9 @@ def _check_declaration(declaration: object) -> None:
 
 
 def _settle(loaded: list[Loaded], prefer: Mapping[str, str]) -> list[Loaded]:
-    """Find names that two claim: both lose them, unless ``prefer`` names one of their distributions; then the other's is disabled."""
+    """Find names that two claim: both lose them, unless ``prefer`` names one of their distributions; then the other's
+    is disabled.
+    """
     claims: dict[tuple[str, str], list[Loaded]] = {}
     for one in loaded:
         for component in one.record.components:

@@ -1,6 +1,8 @@
-"""What an installed distribution says of itself, read from the head of its METADATA: the whole, its README included, takes an e-mail parser.
+"""What an installed distribution says of itself, read from the head of its METADATA: the whole, its README included,
+takes an e-mail parser.
 
-In: a distribution of importlib_metadata. Out: the fields that the loader needs. Raises whatever reading its files raises.
+In: a distribution of importlib_metadata. Out: the fields that the loader needs. Raises whatever reading its files
+raises.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ class Metadata(NamedTuple):
 
 
 def metadata_of(dist: Any) -> Metadata:
-    """Read a distribution's name, version and requirements (core metadata specification: fields end at the first empty line)."""
+    """Read a distribution's name, version and requirements (core metadata specification: fields end at the first empty
+    line).
+    """
     text = dist.read_text("METADATA")
     if text is None:  # an egg: its requirements lie in a file of their own
         return Metadata(str(dist.name), str(dist.version), tuple(dist.requires or ()))

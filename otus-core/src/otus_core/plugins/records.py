@@ -14,7 +14,9 @@ STAGES: tuple[Stage, ...] = ("found", "version", "import", "register", "validate
 
 
 def state_of(stage: Stage, reason: str = "") -> str:
-    """Say in one word what a stage means: ``ready``, ``disabled`` or ``failed``; ``found`` where loading was not asked for."""
+    """Say in one word what a stage means: ``ready``, ``disabled`` or ``failed``; ``found`` where loading was not asked
+    for.
+    """
     if stage == "found":
         return "failed" if reason else "found"
     return stage if stage in ("ready", "disabled") else "failed"
@@ -22,7 +24,9 @@ def state_of(stage: Stage, reason: str = "") -> str:
 
 @attrs.frozen(kw_only=True, eq=False)
 class ComponentRecord:
-    """One declared component: ``ready``, lost in a ``conflict``, or ``disabled`` where ``plugins.prefer`` gives its name to another."""
+    """One declared component: ``ready``, lost in a ``conflict``, or ``disabled`` where ``plugins.prefer`` gives its
+    name to another.
+    """
 
     declaration: Declaration
     stage: Stage = "ready"

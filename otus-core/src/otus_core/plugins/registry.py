@@ -68,7 +68,10 @@ class Registry:
         return sorted(found, key=lambda r: (getattr(r.declaration, "priority", 0), r.declaration.name))
 
     def config_sections(self) -> Sections:
-        """Give what plugins add to the daemon's configuration. A class that cannot be imported is left out: its component says why when it is used."""
+        """Give what plugins add to the daemon's configuration.
+
+        A class that cannot be imported is left out: its component says why when it is used.
+        """
         from otus_core.config.sections import Sections, Shared, check_shared  # not needed to list plugins
 
         classes: dict[str, type] = {}
@@ -151,7 +154,10 @@ class Registry:
                 yield one.record, answer
 
     def attach(self, component: object, record: PluginRecord) -> None:
-        """Have the hooks called that a component of a plugin receives itself. Raises PluginInitFailed for one that cannot be called."""
+        """Have the hooks called that a component of a plugin receives itself.
+
+        Raises PluginInitFailed for one that cannot be called.
+        """
         from otus_core.plugins.component_hooks import hooks_of  # not needed to list plugins
 
         manager = hooks_of(component)

@@ -1,4 +1,7 @@
-"""Writes a complete distribution for a new plugin, from the templates in ``otus_core/scaffold``. It works, and passes its tests, as it is written."""
+"""Writes a complete distribution for a new plugin, from the templates in ``otus_core/scaffold``.
+
+It works, and passes its tests, as it is written.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,10 @@ CONFIG = {"parser": PORTS, "processor": VALUE, "reporter": PATH, "capturer": PAT
 
 
 def write_plugin(kind: str, name: str, folder: Path) -> list[Path]:
-    """Write the distribution ``otus-plugin-NAME`` into ``folder``; gives its files. Raises OtusError (ConfigInvalid for a wrong kind or name), and then has written nothing."""
+    """Write the distribution ``otus-plugin-NAME`` into ``folder``; gives its files.
+
+    Raises OtusError (ConfigInvalid for a wrong kind or name), and then has written nothing.
+    """
     _check(kind, name)
     target = folder / f"otus-plugin-{name}"
     if target.exists():

@@ -17,7 +17,8 @@ DISABLED_ENVIRONMENT = "OTUS_DISABLED_PLUGINS"
 class Selection:
     """``disabled`` and ``enabled`` (an allow-list, ``None`` for all) name entry points.
 
-    ``prefer`` settles who gets a name that two claim: ``{"parser:sip": "otus-plugin-sip"}``. ``safe`` loads first-party plugins only.
+    ``prefer`` settles who gets a name that two claim: ``{"parser:sip": "otus-plugin-sip"}``. ``safe`` loads first-party
+    plugins only.
     """
 
     disabled: Sequence[str] = ()

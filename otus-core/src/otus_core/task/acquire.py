@@ -25,7 +25,10 @@ Answer = tuple[list[int], CaptureError | None]
 
 
 class Acquirer:
-    """One task's opener. It is started again when it dies; one that never got so far as to be ready ends the task, with its reason."""
+    """One task's opener.
+
+    It is started again when it dies; one that never got so far as to be ready ends the task, with its reason.
+    """
 
     def __init__(self, config: TaskConfig, around: Surroundings) -> None:
         self._config = config

@@ -1,7 +1,7 @@
 """Builds one worker's pipeline from a task's configuration, in phases that are each finished before the next begins.
 
-validate and resolve (done: a ``TaskConfig`` holds declarations and settings) → construct → wire → start, from reporters back to the
-capturer. Stopping goes the other way, from the capturer forward; every component that was constructed is stopped exactly once.
+validate and resolve (a ``TaskConfig`` holds what that gave) → construct → wire → start, from reporters back to the
+capturer. Stopping goes the other way, from the capturer forward; what was constructed is stopped exactly once.
 """
 
 from __future__ import annotations

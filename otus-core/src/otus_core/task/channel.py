@@ -1,7 +1,8 @@
 """Messages between a parent and its workers, over one Unix socket, with descriptors where they are needed.
 
-A message whose descriptors do not all arrive ends the channel: later messages would get the wrong ones.
-A message is a plain value (what ``marshal`` takes: both ends run the same Python) behind its length. Only our own processes are on the other end.
+A message whose descriptors do not all arrive ends the channel: later messages would get the wrong ones. A message is a
+plain value (what ``marshal`` takes: both ends run the same Python) behind its length. Only our own processes are on the
+other end.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class Channel:
         asyncio.get_running_loop().add_reader(self._sock.fileno(), self._receive)
 
     def send(self, message: Any, descriptors: Sequence[int] = (), *, needed: bool = False) -> bool:
-        """Queue a message; false when it was dropped because the peer is gone or, unless it is ``needed``, does not read."""
+        """Queue a message; false when it was dropped because the peer is gone or, unless it is ``needed``, does not
+        read.
+        """
         body = marshal.dumps(message)
         if self._closed or (self._queued + len(body) > QUEUE_MAX_BYTES and not needed):
             self.dropped += 1

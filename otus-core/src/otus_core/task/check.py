@@ -1,7 +1,7 @@
 """What can be known of a valid task only with libpcap, or only on the node that it is to run on.
 
-In: a ``TaskConfig``. Out: problems, for which the task is refused, and warnings, which another node, or this one in an hour, may not deserve,
-and settings that do nothing.
+In: a ``TaskConfig``. Out: problems, for which the task is refused, and warnings, which another node, or this one in an
+hour, may not deserve, and settings that do nothing.
 """
 
 from __future__ import annotations
@@ -21,11 +21,15 @@ from otus_core.task.options import ReporterOptions
 
 FILTER, INTERFACE, FILES, ANY = "bpf_filter", "interface", "files", "any"
 LINK_TYPES = (1, 101, 113, 276, 105, 127)
-"""Ethernet, raw IP, Linux cooked 1 and 2, 802.11 with and without radiotap: an expression such as ``type mgt`` makes sense for some of them only."""
+"""Ethernet, raw IP, Linux cooked 1 and 2, 802.11 with and without radiotap: an expression such as ``type mgt`` makes
+sense for some of them only.
+"""
 
 
 def check_filter(config: TaskConfig, source: str = "") -> None:
-    """Compile the capture filter of a task, if it has one. Raises ConfigInvalid. Looks up the names of hosts, so it may wait for the network.
+    """Compile the capture filter of a task, if it has one.
+
+    Raises ConfigInvalid. Looks up the names of hosts, so it may wait for the network.
 
     Without libpcap nothing can be said here; the capturer says so when it starts.
     """

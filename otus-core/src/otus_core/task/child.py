@@ -2,9 +2,9 @@
 
     python -P -c "from otus_core.task.child import main; main()" CHANNEL_FD PARENT_PID
 
-From the parent: ``init`` (with the counters' and the output's descriptor, then the capture's), ``publish``, ``descriptors``, ``exclude``, ``log_level``,
-``state``, ``stop``.
-To the parent: ``started``, ``publish``, ``fault``, ``log``, ``error``, ``want_descriptors``, ``trouble``, ``reporters``, ``connections``, ``chore``, ``ended``.
+From the parent: ``init`` (with the counters' and the output's descriptor, then the capture's), ``publish``,
+``descriptors``, ``exclude``, ``log_level``, ``state``, ``stop``. To the parent: ``started``, ``publish``, ``fault``,
+``log``, ``error``, ``want_descriptors``, ``trouble``, ``reporters``, ``connections``, ``chore``, ``ended``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A task's configuration: what a task file, ``task_create`` and the arguments of ``otus run`` come to.
 
-In: plain data and the registry of plugins. Out: a ``TaskConfig`` whose components are resolved and whose settings are valid, or ConfigInvalid with everything that is
-wrong, each with its path. Nothing is built and nothing heavy is imported: wiring is checked from declarations.
+In: plain data and the registry of plugins. Out: a ``TaskConfig`` whose components are resolved and whose settings are
+valid, or ConfigInvalid with everything that is wrong, each with its path. Nothing is built and nothing heavy is
+imported: wiring is checked from declarations.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ class ProcessorSpec(ComponentSpec):
 
 @attrs.frozen(kw_only=True, eq=False)
 class ReporterSpec(ComponentSpec):
-    """A reporter and its send buffer; ``batch_size`` and ``batch_timeout`` are ``None`` where the declaration's hold."""
+    """A reporter and its send buffer; ``batch_size`` and ``batch_timeout`` are ``None`` where the
+    declaration's hold.
+    """
 
     batch_size: int | None
     batch_timeout: float | None
@@ -75,7 +78,10 @@ class ReporterSpec(ComponentSpec):
 
 @attrs.frozen(kw_only=True, eq=False)
 class TaskConfig:
-    """A valid task. ``source`` is the plain data that it was made of, defaults included: loading it again gives the same."""
+    """A valid task.
+
+    ``source`` is the plain data that it was made of, defaults included: loading it again gives the same.
+    """
 
     id: str
     workers: int
@@ -91,16 +97,21 @@ class TaskConfig:
 
 
 def read_task_file(path: str | Path) -> dict[str, Any]:
-    """Read a task file (YAML or JSON, ``-`` for standard input) and give the task in it, not yet validated. Raises ConfigInvalid."""
+    """Read a task file (YAML or JSON, ``-`` for standard input) and give the task in it, not yet validated.
+
+    Raises ConfigInvalid.
+    """
     from otus_core.config.load import load_file  # brings YAML, which a run without a task file does not need
 
     return unwrap(load_file(path), "standard input" if str(path) == "-" else str(path))
 
 
 def unwrap(data: Any, source: str = "") -> dict[str, Any]:
-    """Give the task object, which may stand below ``config:``, below ``task:``, or below both, and beside ``command: task_create``. Raises ConfigInvalid.
+    """Give the task object, which may stand below ``config:``, below ``task:``, or below both, and beside ``command:
+    task_create``. Raises ConfigInvalid.
 
-    What it gives is wrapped no further: whoever unwraps it again, after somebody else has checked it, sees the same task.
+    What it gives is wrapped no further: whoever unwraps it again, after somebody else has checked it, sees the same
+    task.
     """
     problems = Problems()
     for wrapper in WRAPPERS:

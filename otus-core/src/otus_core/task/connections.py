@@ -1,4 +1,5 @@
-"""Otus's own TCP connections: a capture of the interface that leads to the broker would else capture its own reports, and grow by itself.
+"""Otus's own TCP connections: a capture of the interface that leads to the broker would else capture its own reports,
+and grow by itself.
 
 Every process looks at its own sockets only; the supervisors gather what they found, and tell all workers.
 """
@@ -12,8 +13,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 Connection = tuple[str, int, str, int]
-"""Local address and port, remote address and port: always all four. With less, whoever sends from the port that we listen on, or to the broker from our address,
-would not be captured either."""
+"""Local address and port, remote address and port: always all four.
+
+With less, whoever sends from the port that we listen on, or to the broker from our address, would not be captured
+either.
+"""
 
 LOOK_EVERY_S = 2.0
 MAPPED = "::ffff:"
@@ -51,7 +55,9 @@ class Gathered:
         self._found: dict[object, tuple[Connection, ...]] = {}
 
     def look(self) -> bool:
-        """Look at this process's own, every ``LOOK_EVERY_S`` however often it is called; says whether they are others than before."""
+        """Look at this process's own, every ``LOOK_EVERY_S`` however often it is called; says whether they are others
+        than before.
+        """
         now, before = time.monotonic(), self.version
         if now - self._looked_at >= LOOK_EVERY_S:
             self._looked_at = now

@@ -25,7 +25,10 @@ Applied = Literal["created", "changed", "unchanged"]
 
 
 async def apply_task(manager: TaskManager, data: Mapping[str, Any], origin: str = APPLY) -> tuple[str, Applied]:
-    """Create a task, or change the one of its id if it differs; gives its id and which it was. Raises what ``create`` and ``change`` raise."""
+    """Create a task, or change the one of its id if it differs; gives its id and which it was.
+
+    Raises what ``create`` and ``change`` raise.
+    """
     asked = unwrap(data)
     if asked.get("id") in manager.tasks:
         changed = await manager.change(asked, origin)
@@ -36,7 +39,10 @@ async def apply_task(manager: TaskManager, data: Mapping[str, Any], origin: str 
 
 
 async def delete_others(manager: TaskManager, keep: Collection[str], origin: str = APPLY) -> list[str]:
-    """Delete the tasks of an origin that are not among these ids; gives those that were deleted. Raises OtusError at the first that cannot be."""
+    """Delete the tasks of an origin that are not among these ids; gives those that were deleted.
+
+    Raises OtusError at the first that cannot be.
+    """
     others = [
         task_id for task_id, task in manager.tasks.items() if task.stored.origin == origin and task_id not in keep
     ]
@@ -46,7 +52,9 @@ async def delete_others(manager: TaskManager, keep: Collection[str], origin: str
 
 
 class TaskFolder:
-    """The folder of task files that a daemon keeps its tasks to: ``tasks_dir``, else ``tasks.d`` beside its configuration file. One pass at a time."""
+    """The folder of task files that a daemon keeps its tasks to: ``tasks_dir``, else ``tasks.d`` beside its
+    configuration file. One pass at a time.
+    """
 
     def __init__(self, manager: TaskManager, configuration: Path | None) -> None:
         self._manager = manager
@@ -54,7 +62,10 @@ class TaskFolder:
         self._passing = asyncio.Lock()
 
     async def adopt(self, config: DaemonConfig) -> None:
-        """At start: keep what the folder declares, before any task is started. A file that is wrong leaves its task as it was, and is logged."""
+        """At start: keep what the folder declares, before any task is started.
+
+        A file that is wrong leaves its task as it was, and is logged.
+        """
         files, problems = await asyncio.to_thread(_read, self._folder(config))
         for file in files:
             try:
@@ -65,7 +76,8 @@ class TaskFolder:
         _tell(problems)
 
     async def apply(self, config: DaemonConfig) -> dict[str, Any]:
-        """At a reload, and after the start: bring the tasks to what the folder declares; gives what was done by task id, and which files are refused.
+        """At a reload, and after the start: bring the tasks to what the folder declares; gives what was done by task
+        id, and which files are refused.
 
         Tasks whose file is gone are deleted, unless a file cannot be read: it may be theirs.
         """
@@ -94,7 +106,10 @@ class TaskFolder:
 
 
 async def _apply_file(manager: TaskManager, file: TaskFile) -> Applied:
-    """Apply one file of the folder. A new task that cannot start stays, and is tried again: its file says that it is wanted."""
+    """Apply one file of the folder.
+
+    A new task that cannot start stays, and is tried again: its file says that it is wanted.
+    """
     if file.id in manager.tasks or manager.has_done(file.data):
         return (await apply_task(manager, file.data, FOLDER))[1]
     await manager.adopt(file.data, FOLDER)

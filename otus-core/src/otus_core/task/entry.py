@@ -23,9 +23,10 @@ RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0
 class Task:
     """One task of the daemon.
 
-    ``config`` and ``supervisor`` are those of the last start, and ``None`` before it; ``stamps`` tell the files of passwords and keys that it found.
-    ``attempt`` holds how the start that is under way, or the last one, came out: the reason why it failed, or empty.
-    ``unusable`` says why this daemon can do nothing with it. ``next_try_ns`` is 0 where no further start is due.
+    ``config`` and ``supervisor`` are those of the last start, and ``None`` before it; ``stamps`` tell the files of
+    passwords and keys that it found. ``attempt`` holds how the start that is under way, or the last one, came out: the
+    reason why it failed, or empty. ``unusable`` says why this daemon can do nothing with it. ``next_try_ns`` is 0 where
+    no further start is due.
     """
 
     stored: StoredTask
@@ -64,7 +65,10 @@ class Task:
         return True
 
     def failure(self) -> str:
-        """Say why a task that has ended failed, or nothing. A source with an end that is damaged anywhere was not read as it was asked for."""
+        """Say why a task that has ended failed, or nothing.
+
+        A source with an end that is damaged anywhere was not read as it was asked for.
+        """
         assert self.supervisor is not None
         live = self.supervisor.config.capture.declaration.live
         faults = list(dict.fromkeys(str(fault) for fault in self.supervisor.faults if fault.fatal or not live))
@@ -81,7 +85,9 @@ class Task:
 
 
 def pauses_between_starts() -> Iterator[float]:
-    """Give the pauses between the starts of a task that fails: each up to half as long again, so that tasks that failed together do not return together."""
+    """Give the pauses between the starts of a task that fails: each up to half as long again, so that tasks that failed
+    together do not return together.
+    """
     pause = RETRY_FIRST_S
     while True:
         yield pause * random.uniform(1.0, 1.5)

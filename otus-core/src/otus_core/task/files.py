@@ -1,7 +1,7 @@
 """Task files as they lie in a folder, or one by one.
 
-In: a file, or a folder whose ``*.yaml``, ``*.yml`` and ``*.json`` are task files, hidden ones left out. Out: the tasks in them, not yet validated, each with
-its file, and what is wrong with the other files.
+In: a file, or a folder whose ``*.yaml``, ``*.yml`` and ``*.json`` are task files, hidden ones left out. Out: the tasks
+in them, not yet validated, each with its file, and what is wrong with the other files.
 """
 
 from __future__ import annotations

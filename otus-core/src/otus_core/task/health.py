@@ -1,6 +1,7 @@
 """What keeps a task, or the node, from its full work, in the words of the component that suffers from it.
 
-In: tasks, what their workers have told, and the command channels. Out: plain text and values, which metrics and the control plane show.
+In: tasks, what their workers have told, and the command channels. Out: plain text and values, which metrics and the
+control plane show.
 """
 
 from __future__ import annotations
@@ -34,14 +35,20 @@ def status_of(reporter: Any) -> Status:
 
 
 def plain_status(told: Any) -> Status:
-    """Make what a component says of itself plain values of bounded number and size. Raises what its mapping and its texts raise."""
+    """Make what a component says of itself plain values of bounded number and size.
+
+    Raises what its mapping and its texts raise.
+    """
     return {
         printable(str(key), STATUS_TEXT_MAX): _plain(value) for key, value in list(dict(told).items())[:STATUS_KEYS_MAX]
     }
 
 
 def words(told: Any) -> str:
-    """Make what a component says text of bounded length, safe for logs and terminals. Raises what its ``__str__`` raises."""
+    """Make what a component says text of bounded length, safe for logs and terminals.
+
+    Raises what its ``__str__`` raises.
+    """
     return printable(str(told), STATUS_TEXT_MAX)
 
 
@@ -86,7 +93,9 @@ def fill_levels(supervisor: TaskSupervisor, config: TaskConfig) -> dict[str, flo
 
 
 def spool_limits(supervisor: TaskSupervisor, config: TaskConfig) -> dict[str, int]:
-    """Give the most bytes that each reporter's spools may take on disk, those of all workers together; without reporters that have none."""
+    """Give the most bytes that each reporter's spools may take on disk, those of all workers together; without
+    reporters that have none.
+    """
     workers = len(supervisor.slots)
     return {spec.id: spec.spool.max_bytes * workers for spec in config.reporters if spec.spool is not None}
 
@@ -116,7 +125,8 @@ def troubles(task: Task) -> list[str]:
 
 
 def node_troubles(tasks: Iterable[Task], channels: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Give what is down on this node: each with the ``task`` or the ``command_channel`` that suffers, and the ``reason``.
+    """Give what is down on this node: each with the ``task`` or the ``command_channel`` that suffers, and the
+    ``reason``.
 
     A plugin that is broken is not among them: a task that needs it is, and nobody else misses it.
     """

@@ -1,4 +1,6 @@
-"""What tasks inherit from the daemon's configuration: it is put below what a task says each time it starts, and is never stored with it."""
+"""What tasks inherit from the daemon's configuration: it is put below what a task says each time it starts, and is
+never stored with it.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,9 @@ NOTHING = object()
 class TaskDefaults:
     """What the daemon's own configuration gives to tasks that do not say otherwise.
 
-    ``decoder`` and ``reporter`` (``capacity``, ``send_timeout`` …) hold keys of those; ``components`` holds keys of one component's ``config``,
-    by ``kind:name``, such as ``reporter:kafka``. ``bound`` has, by the same names, what is inherited only together with a destination
-    (``SharedConfig.bound``).
+    ``decoder`` and ``reporter`` (``capacity``, ``send_timeout`` …) hold keys of those; ``components`` holds keys of one
+    component's ``config``, by ``kind:name``, such as ``reporter:kafka``. ``bound`` has, by the same names, what is
+    inherited only together with a destination (``SharedConfig.bound``).
     """
 
     decoder: Mapping[str, Any] = attrs.field(factory=dict)
@@ -107,7 +109,10 @@ def _copied(value: Any) -> Any:
 
 
 def without_defaults(data: Mapping[str, Any], defaults: TaskDefaults) -> dict[str, Any]:
-    """Undo ``with_defaults``: take out what is as it would be inherited anyway. Version 1 of task files had the defaults in it."""
+    """Undo ``with_defaults``: take out what is as it would be inherited anyway.
+
+    Version 1 of task files had the defaults in it.
+    """
     made = {key: _copied(value) for key, value in data.items()}
     decoder = _beyond(made.pop("decoder", NOTHING), defaults.decoder)
     if decoder is not NOTHING:
@@ -137,7 +142,9 @@ def _beyond(given: Any, inherited: Any) -> Any:
 
 
 def file_stamps(data: Any) -> tuple[tuple[str, int, int], ...]:
-    """Give path, inode and time of change of each file that a component is told of by a key such as ``password_file``: a new password shows in them."""
+    """Give path, inode and time of change of each file that a component is told of by a key such as ``password_file``:
+    a new password shows in them.
+    """
     return tuple(sorted({_stamp(path) for path in _files(data)}))
 
 

@@ -1,7 +1,8 @@
 """How one wanted task is kept running: started, waited for, tried again, replaced, and made history.
 
-A task that was accepted is *wanted* until somebody deletes it or its source comes to its end. Each wanted task has a keeper, an asyncio task that starts it, waits for its end
-and tries again what failed. Nobody else starts a task's workers, and they are stopped only by the keeper, or after it has been cancelled.
+A task that was accepted is *wanted* until somebody deletes it or its source comes to its end. Each wanted task has a
+keeper, an asyncio task that starts it, waits for its end and tries again what failed. Nobody else starts a task's
+workers, and they are stopped only by the keeper, or after it has been cancelled.
 """
 
 from __future__ import annotations
@@ -66,13 +67,19 @@ class TaskKeeping:
         return self._tasks.get(task.stored.id) is task
 
     def _checked(self, data: Mapping[str, Any]) -> TaskConfig:
-        """Validate a task with the defaults that are in force now; a secret in what would lie on the disk is refused. Raises ConfigInvalid."""
+        """Validate a task with the defaults that are in force now; a secret in what would lie on the disk is refused.
+
+        Raises ConfigInvalid.
+        """
         config = load_task(data, self._registry, self._defaults())
         self._refuse_secrets(data)
         return config
 
     def _refuse_secrets(self, data: Mapping[str, Any]) -> None:
-        """See to it that nothing secret is stored. Raises ConfigInvalid: of a task that is no task, what is wrong with it."""
+        """See to it that nothing secret is stored.
+
+        Raises ConfigInvalid: of a task that is no task, what is wrong with it.
+        """
         if self._store is None:
             return
         try:
@@ -163,7 +170,10 @@ class TaskKeeping:
         self._set(task, "running", started_ns=time.time_ns())
 
     async def _wait_for_end(self, task: Task) -> str | None:
-        """Wait until a task that runs has ended by itself; gives why it failed, or empty. ``None`` when it was woken to be started anew, and has been stopped."""
+        """Wait until a task that runs has ended by itself; gives why it failed, or empty.
+
+        ``None`` when it was woken to be started anew, and has been stopped.
+        """
         while True:
             supervisor = task.supervisor
             assert supervisor is not None
@@ -182,7 +192,8 @@ class TaskKeeping:
                 return None
 
     async def _replace(self, task: Task, predecessor: TaskSupervisor) -> bool:
-        """Run a task with its new settings, and stop its present run when the new one is there: at once where both cannot run together, which gives false.
+        """Run a task with its new settings, and stop its present run when the new one is there: at once where both
+        cannot run together, which gives false.
 
         When the new run cannot be started, the present one goes on.
         """

@@ -21,7 +21,10 @@ def spool_paths(task: Mapping[str, Any]) -> set[str]:
 
 
 def left_behind(gone: Iterable[Mapping[str, Any]], wanted: Iterable[Mapping[str, Any]]) -> list[Leftover]:
-    """Give what lies in spools of tasks that are gone and is of no task that is wanted. Reads folders: belongs into a thread."""
+    """Give what lies in spools of tasks that are gone and is of no task that is wanted.
+
+    Reads folders: belongs into a thread.
+    """
     taken = {path for task in wanted for path in spool_paths(task)}
     paths = {path for task in gone for path in spool_paths(task)} - taken
     return [found for found in map(look, sorted(paths)) if found is not None]

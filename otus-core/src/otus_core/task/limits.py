@@ -17,7 +17,9 @@ log = Logger("otus.task")
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """``max_workers`` is 0 for no limit; a task counts as degraded by the fill levels of its buffers; ``max_history`` counts ended tasks."""
+    """``max_workers`` is 0 for no limit; a task counts as degraded by the fill levels of its buffers; ``max_history``
+    counts ended tasks.
+    """
 
     max_workers: int
     high_watermark: float
@@ -36,7 +38,10 @@ def limits_of(config: DaemonConfig) -> Limits:
 
 
 def check_room(config: TaskConfig, others: Iterable[TaskConfig], limits: Limits) -> None:
-    """See to it that a task may have its workers beside those of the others. Raises TaskStartFailed where ``max_workers`` is set and too small."""
+    """See to it that a task may have its workers beside those of the others.
+
+    Raises TaskStartFailed where ``max_workers`` is set and too small.
+    """
     taken = sum(other.workers for other in others)
     if limits.max_workers and taken + config.workers > limits.max_workers:
         raise TaskStartFailed(
@@ -46,7 +51,9 @@ def check_room(config: TaskConfig, others: Iterable[TaskConfig], limits: Limits)
 
 
 def warn_of_crowd(config: TaskConfig, others: Iterable[TaskConfig]) -> None:
-    """Say that more workers than CPUs are at work: they share CPUs, which a node with several quiet tasks can well bear."""
+    """Say that more workers than CPUs are at work: they share CPUs, which a node with several quiet tasks can well
+    bear.
+    """
     workers = config.workers + sum(other.workers for other in others)
     cpus = len(os.sched_getaffinity(0))
     if workers > cpus:

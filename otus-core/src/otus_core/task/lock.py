@@ -1,4 +1,6 @@
-"""Locks that tell whether a daemon is there: a file beside what is locked, held with flock(2), so that the lock goes with its process however that ends."""
+"""Locks that tell whether a daemon is there: a file beside what is locked, held with flock(2), so that the lock goes
+with its process however that ends.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ def take_lock(lock_path: Path, wanted: Path) -> int:
 
 
 def lock_data_dir(folder: Path) -> int:
-    """Take the lock of a data folder, which two daemons must not share, whatever their sockets are. Raises OtusError."""
+    """Take the lock of a data folder, which two daemons must not share, whatever their sockets are.
+
+    Raises OtusError.
+    """
     try:
         make_folder(folder, 0o750)
         return take_lock(folder / DATA_LOCK, folder)

@@ -1,6 +1,7 @@
 """The daemon's tasks: created, kept running, deleted, kept on disk and brought back.
 
-In: task configurations as plain data. Out: states and counters. One task's failure stops neither the others nor the daemon. Raises the TaskError family and ConfigInvalid.
+In: task configurations as plain data. Out: states and counters. One task's failure stops neither the others nor the
+daemon. Raises the TaskError family and ConfigInvalid.
 
 How each of them is kept running is the matter of ``keeping``.
 """
@@ -42,7 +43,9 @@ class TaskManager(TaskKeeping):
         self.leftovers: list[Leftover] = []
 
     async def create(self, data: Any, origin: str = "") -> str:
-        """Check, store and start a task; gives its id. A task whose first start fails is refused: it is history, with the reason.
+        """Check, store and start a task; gives its id.
+
+        A task whose first start fails is refused: it is history, with the reason.
 
         Raises ConfigInvalid, TaskAlreadyExists, TaskStartFailed, and OtusError when it cannot be stored.
         """
@@ -52,17 +55,19 @@ class TaskManager(TaskKeeping):
         return await self._to_its_end(self._create(asked, config, origin))
 
     async def delete(self, task_id: str, *, discard_spools: bool = False) -> list[Leftover]:
-        """Stop a task and make it history; gives what stays on disk in its spools, or is discarded from there on request.
+        """Stop a task and make it history; gives what stays on disk in its spools, or is discarded from there on
+        request.
 
-        Raises TaskNotFound, and OtusError when the disk refuses: then the task goes on as before, unless it is the spool that cannot be discarded.
+        Raises TaskNotFound, and OtusError when the disk refuses: then the task goes on as before, unless it is the
+        spool that cannot be discarded.
         """
         return await self._to_its_end(self._delete(task_id, discard_spools))
 
     async def adopt(self, data: Mapping[str, Any], origin: str) -> None:
         """Keep a task as a file declares it, in the place of a task of its id that was not started yet.
 
-        It is not started, nor looked into: what is wrong with it shows when it starts. Raises ConfigInvalid for one that holds a secret, which would lie on the
-        disk, and OtusError when it cannot be stored.
+        It is not started, nor looked into: what is wrong with it shows when it starts. Raises ConfigInvalid for one
+        that holds a secret, which would lie on the disk, and OtusError when it cannot be stored.
         """
         known = self._tasks.get(data["id"])
         if known is not None and (known.unusable or known.stored.config == data and known.stored.origin == origin):
@@ -82,7 +87,9 @@ class TaskManager(TaskKeeping):
             raise
 
     async def change(self, data: Mapping[str, Any], origin: str) -> bool:
-        """Have a task run as ``data`` says from now on; says whether that is anything new. A live source is captured without a gap.
+        """Have a task run as ``data`` says from now on; says whether that is anything new.
+
+        A live source is captured without a gap.
 
         A change that cannot be started is undone. Raises ConfigInvalid, TaskNotFound, TaskStartFailed, OtusError.
         """
@@ -91,11 +98,17 @@ class TaskManager(TaskKeeping):
         return await self._to_its_end(self._change(self.get(config.id), data, origin))
 
     async def start(self, task_id: str) -> None:
-        """Start a task that is kept without running, at once. Raises TaskNotFound, TaskStartFailed; it then is tried again like any other."""
+        """Start a task that is kept without running, at once.
+
+        Raises TaskNotFound, TaskStartFailed; it then is tried again like any other.
+        """
         await self._to_its_end(self._start_kept(task_id))
 
     def restore(self) -> None:
-        """Take over what was kept on disk, without starting it: afterwards every id is known. Raises OtusError when there is no place for tasks."""
+        """Take over what was kept on disk, without starting it: afterwards every id is known.
+
+        Raises OtusError when there is no place for tasks.
+        """
         if self._store is None:
             return
         try:
@@ -112,7 +125,10 @@ class TaskManager(TaskKeeping):
             self._tasks[task_id] = Task(stored=stored, unusable=reason)
 
     async def start_restored(self, *, start: bool, within: float) -> None:
-        """Start what was restored, each task on its own, or show it as stopped. Waits for the first starts, at most ``within`` seconds."""
+        """Start what was restored, each task on its own, or show it as stopped.
+
+        Waits for the first starts, at most ``within`` seconds.
+        """
         restored = [task for task in self._tasks.values() if task.state == "created" and task.keeper is None]
         for task in restored:
             if start:
@@ -129,7 +145,8 @@ class TaskManager(TaskKeeping):
                 task.supervisor.set_log_level(level)
 
     def renew(self) -> list[str]:
-        """Take a changed configuration up: failed tasks are tried at once, and live ones that run with other settings are started anew. Gives their ids.
+        """Take a changed configuration up: failed tasks are tried at once, and live ones that run with other settings
+        are started anew. Gives their ids.
 
         A task whose source has an end is left to finish: started anew, it would report the same packets again.
         """
@@ -149,7 +166,9 @@ class TaskManager(TaskKeeping):
         return task
 
     def has_done(self, data: Mapping[str, Any]) -> bool:
-        """Whether the last that is known of this very task is that its source came to its end: a file that was read need not be read again."""
+        """Whether the last that is known of this very task is that its source came to its end: a file that was read
+        need not be read again.
+        """
         last = next(iter(self.ended(data.get("id"))), None)
         return last is not None and (last.config, last.state, last.reason) == (data, "stopped", "")
 
@@ -158,7 +177,9 @@ class TaskManager(TaskKeeping):
         return [stored for stored in self._ended if task_id is None or stored.id == task_id][:HISTORY_SHOWN]
 
     def sample(self) -> None:
-        """Look at the buffers' fill levels: above the high watermark a task is degraded, until it is below the low one."""
+        """Look at the buffers' fill levels: above the high watermark a task is degraded, until it is
+        below the low one.
+        """
         for task in self._tasks.values():
             level = task.fill()
             was = task.degraded
@@ -278,7 +299,9 @@ class TaskManager(TaskKeeping):
             doing.exception()  # has been seen, by the caller or by nobody: the task's history tells it
 
     def _is_outdated(self, task: Task) -> bool:
-        """Whether a reload concerns a task: it waits for its next try, or runs with settings that are not those in force."""
+        """Whether a reload concerns a task: it waits for its next try, or runs with settings that are not those in
+        force.
+        """
         if task.state == "failed":
             return True
         if task.state not in ("starting", "running") or task.config is None or not task.config.capture.declaration.live:

@@ -2,9 +2,10 @@
 
     python -P -c "from otus_core.task.opener import main; main()" CHANNEL_FD PARENT_PID
 
-What it logs goes to its parent, as ``("log", level, event)``.
-It says ``("ready",)`` when it has read its task. It answers ``("acquire", number, shard, shards)`` with ``("acquired", number)`` and the descriptors, or with
-``("refused", number, reason, fatal)``. One opener serves one task, so that what a capturer's ``acquire`` calls share (a fanout group) stays within it.
+What it logs goes to its parent, as ``("log", level, event)``. It says ``("ready",)`` when it has read its task. It
+answers ``("acquire", number, shard, shards)`` with ``("acquired", number)`` and the descriptors, or with ``("refused",
+number, reason, fatal)``. One opener serves one task, so that what a capturer's ``acquire`` calls share (a fanout group)
+stays within it.
 """
 
 from __future__ import annotations

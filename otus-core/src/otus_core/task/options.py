@@ -1,4 +1,6 @@
-"""The keys of a task file that are the same whatever plugins are installed: one definition for validation, schema and reference."""
+"""The keys of a task file that are the same whatever plugins are installed: one definition for validation, schema and
+reference.
+"""
 
 from __future__ import annotations
 

@@ -63,7 +63,9 @@ class PipeWriter:
 
 
 class LineMerger:
-    """Copies whole lines from the workers' pipes to standard output, in a thread: a slow reader holds up neither parent nor capture."""
+    """Copies whole lines from the workers' pipes to standard output, in a thread: a slow reader holds up neither parent
+    nor capture.
+    """
 
     def __init__(self, descriptor: int = 1, on_closed: Callable[[], object] = lambda: None) -> None:
         self._out = descriptor
@@ -87,7 +89,9 @@ class LineMerger:
         return writer
 
     def close(self, timeout: float) -> bool:
-        """Write what the pipes still hold, until their workers have closed them, for at most ``timeout`` seconds; says whether all is written."""
+        """Write what the pipes still hold, until their workers have closed them, for at most ``timeout`` seconds; says
+        whether all is written.
+        """
         if not self._ending:
             self._ending = True
             os.write(self._wake_write, b".")

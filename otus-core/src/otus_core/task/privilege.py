@@ -43,7 +43,8 @@ def acquire(capture: ComponentSpec, shard: int = 0, shards: int = 1) -> list[int
 
 
 def seal(*kept: int, user: tuple[int, int] | None = None) -> None:
-    """Give up for good what this process does not need: every capability but ``kept``, another user's rights, and system calls.
+    """Give up for good what this process does not need: every capability but ``kept``, another user's rights, and
+    system calls.
 
     ``user`` are the ids of the user and the group that root becomes. Raises OSError when the kernel refuses.
     """

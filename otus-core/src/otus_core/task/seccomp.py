@@ -1,8 +1,10 @@
 """Has the kernel refuse, for good, the system calls that no worker and no opener has a use for (seccomp(2)).
 
-The list names what is refused, and what is refused fails with EPERM. A list of what is allowed would be shorter to argue for, but plugins, the libraries that they bring, glibc and
-Python choose their calls by version and machine: each upgrade would be an outage. What is refused here is what an intruder needs to leave the process: other programs, other
-processes' memory, namespaces and mounts, the kernel's own programs and modules, its keys, and interfaces with a long record of faults.
+The list names what is refused, and what is refused fails with EPERM. A list of what is allowed would be shorter to
+argue for, but plugins, the libraries that they bring, glibc and Python choose their calls by version and machine: each
+upgrade would be an outage. What is refused here is what an intruder needs to leave the process: other programs, other
+processes' memory, namespaces and mounts, the kernel's own programs and modules, its keys, and interfaces with a long
+record of faults.
 """
 
 from __future__ import annotations
@@ -25,14 +27,22 @@ NEW_NAMESPACES = 0x7E020000  # linux/sched.h: every CLONE_NEW* that clone can gi
 # asm/unistd_64.h, and asm-generic/unistd.h, which arm64 uses
 REFUSED = {
     "execve": (59, 221), "execveat": (322, 281), "ptrace": (101, 117),
-    "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272), "pidfd_getfd": (438, 438), "process_madvise": (440, 440),
-    "setns": (308, 268), "unshare": (272, 97), "chroot": (161, 51), "pivot_root": (155, 41), "mount": (165, 40), "umount2": (166, 39),
-    "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430), "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433), "mount_setattr": (442, 442),
-    "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
-    "init_module": (175, 105), "finit_module": (313, 273), "delete_module": (176, 106), "kexec_load": (246, 104), "kexec_file_load": (320, 294),
-    "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219), "open_by_handle_at": (304, 265), "personality": (135, 92),
-    "reboot": (169, 142), "swapon": (167, 224), "swapoff": (168, 225), "acct": (163, 89), "quotactl": (179, 60), "syslog": (103, 116), "vhangup": (153, 58),
-    "settimeofday": (164, 170), "clock_settime": (227, 112), "clock_adjtime": (305, 266), "adjtimex": (159, 171), "sethostname": (170, 161), "setdomainname": (171, 162),
+    "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272), "pidfd_getfd": (438, 438),
+    "process_madvise": (440, 440),
+    "setns": (308, 268), "unshare": (272, 97), "chroot": (161, 51), "pivot_root": (155, 41), "mount": (165, 40),
+    "umount2": (166, 39),
+    "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430), "fsconfig": (431, 431),
+    "fsmount": (432, 432), "fspick": (433, 433), "mount_setattr": (442, 442),
+    "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282), "io_uring_setup": (425, 425),
+    "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
+    "init_module": (175, 105), "finit_module": (313, 273), "delete_module": (176, 106), "kexec_load": (246, 104),
+    "kexec_file_load": (320, 294),
+    "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219), "open_by_handle_at": (304, 265),
+    "personality": (135, 92),
+    "reboot": (169, 142), "swapon": (167, 224), "swapoff": (168, 225), "acct": (163, 89), "quotactl": (179, 60),
+    "syslog": (103, 116), "vhangup": (153, 58),
+    "settimeofday": (164, 170), "clock_settime": (227, 112), "clock_adjtime": (305, 266), "adjtimex": (159, 171),
+    "sethostname": (170, 161), "setdomainname": (171, 162),
 }  # fmt: skip
 X86_ONLY = {"modify_ldt": 154, "ioperm": 173, "iopl": 172}
 CLONE, CLONE3 = (56, 220), (435, 435)
@@ -40,7 +50,10 @@ ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # linux
 
 
 def refuse_system_calls() -> bool:
-    """Install the filter in this process, for all its threads to come; the kernel wants PR_SET_NO_NEW_PRIVS first. False where there is none for this machine or this kernel."""
+    """Install the filter in this process, for all its threads to come; the kernel wants PR_SET_NO_NEW_PRIVS first.
+
+    False where there is none for this machine or this kernel.
+    """
     machine = os.uname().machine
     if machine not in ARCHITECTURES:
         return False

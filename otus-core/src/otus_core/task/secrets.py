@@ -14,7 +14,10 @@ from otus_core.task.inherit import LISTS
 
 
 def refuse_secrets(data: Mapping[str, Any], registry: Registry) -> None:
-    """See to it that a valid task names no secret itself, because it is kept on disk. Raises ConfigInvalid, which names each secret's key and never its value."""
+    """See to it that a valid task names no secret itself, because it is kept on disk.
+
+    Raises ConfigInvalid, which names each secret's key and never its value.
+    """
     problems = [ConfigProblem(path, _advice(path)) for path, _ in covered(mask_task(data, registry), data)]
     if problems:
         raise ConfigInvalid(problems)
@@ -34,7 +37,9 @@ def exposed_files(data: Mapping[str, Any], registry: Registry) -> list[str]:
 
 
 def mask_task(data: Mapping[str, Any], registry: Registry, which: str = "secret") -> dict[str, Any]:
-    """Give a task's plain data with the secrets of its components covered (or what else ``mask`` knows); of a component that is not installed all options are."""
+    """Give a task's plain data with the secrets of its components covered (or what else ``mask`` knows); of a component
+    that is not installed all options are.
+    """
     masked = dict(data)
     if isinstance(data.get("capture"), Mapping):
         masked["capture"] = _masked("capturer", data["capture"], data["capture"], registry, which)

@@ -1,4 +1,6 @@
-"""One worker of a task, as its supervisor sees it: process, channel, descriptors, counters, and its history of crashes."""
+"""One worker of a task, as its supervisor sees it: process, channel, descriptors, counters, and its
+history of crashes.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +41,11 @@ def _tell_state(slot: WorkerSlot, _field: object, state: str) -> str:
 
 @attrs.define(kw_only=True)
 class WorkerSlot:
-    """``state``: starting, running, waiting (for its interface), restarting, ended, failed; ``reason`` says why it is not running.
+    """``state``: starting, running, waiting (for its interface), restarting, ended, failed; ``reason`` says why it is
+    not running.
 
-    ``trouble`` says why nothing comes in although it runs; ``reporters`` is what its reporters tell of their destinations; ``told`` is the version of our own connections
-    that it was told to leave out.
+    ``trouble`` says why nothing comes in although it runs; ``reporters`` is what its reporters tell of their
+    destinations; ``told`` is the version of our own connections that it was told to leave out.
     """
 
     shard: int
@@ -103,7 +106,9 @@ class WorkerSlot:
             self.channel.send(message)
 
     def hear(self, task: str, kind: str, told: Any = None) -> None:
-        """Take what the worker tells of itself: that it wants new descriptors, failures of its chores, or how its reporters' destinations are."""
+        """Take what the worker tells of itself: that it wants new descriptors, failures of its chores, or how its
+        reporters' destinations are.
+        """
         if kind == "want_descriptors":
             self.renewing = True
             return
@@ -157,9 +162,11 @@ class WorkerSlot:
         return blamed
 
     def reads_again(self, status: int) -> bool:
-        """Whether the next worker reads again what this one had not brought to an end: it was killed from outside, which is no fault of a frame.
+        """Whether the next worker reads again what this one had not brought to an end: it was killed from outside,
+        which is no fault of a frame.
 
-        The kernel's killer of those that take too much memory is outside too: who dies again before it has come further has a frame that is at fault.
+        The kernel's killer of those that take too much memory is outside too: who dies again before it has come further
+        has a frame that is at fault.
         """
         counters = self.accounts.snapshot()
         at, before = counters["frames_read"] - counters["frames_again"], self._died_at

@@ -22,7 +22,9 @@ RESERVED = 16
 
 
 class Reserve:
-    """Descriptors that are held so that a helper can be started when all others are taken: a worker's death must not be the moment to find out."""
+    """Descriptors that are held so that a helper can be started when all others are taken: a worker's death must not be
+    the moment to find out.
+    """
 
     def __init__(self) -> None:
         self._held: list[int] = []

@@ -4,7 +4,8 @@ created → starting → running → stopping → stopped
              ↘          ↘          ↘
               failed     failed     failed
 
-A task that is still wanted goes from ``failed`` to ``starting`` again, one that was kept without being started from ``stopped``.
+A task that is still wanted goes from ``failed`` to ``starting`` again, one that was kept without being started from
+``stopped``.
 """
 
 from __future__ import annotations

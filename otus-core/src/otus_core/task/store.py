@@ -1,11 +1,12 @@
 """Tasks on disk: one JSON file a task, written so that a crash at any step leaves the old file or the new one.
 
     {data_dir}/tasks/ID.json               what should run; brought back when the daemon starts
-    {data_dir}/tasks/finished/ID.NS.json   history: tasks that were deleted or came to their end; NS is when, in ns since 1970
+    {data_dir}/tasks/finished/ID.NS.json   history: tasks that were deleted or came to their end; NS is when, in ns
+                                           since 1970
     *.corrupt                              what could not be read, set aside
 
-The file holds the *wanted* state. A file of a newer version is left where it is: a newer Otus wrote it, and will read it again.
-In: ``StoredTask``. Raises OSError when the disk refuses; then what was stored before is intact.
+The file holds the *wanted* state. A file of a newer version is left where it is: a newer Otus wrote it, and will read
+it again. In: ``StoredTask``. Raises OSError when the disk refuses; then what was stored before is intact.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from otus_core.task.state import STATES, TASK_ID, State
 log = Logger("otus.store")
 
 VERSION = 2
-"""Version 1 held tasks with the defaults that they inherited when they were created, version 2 holds them as they were asked for."""
+"""Version 1 held tasks with the defaults that they inherited when they were created, version 2 holds them as they were
+asked for.
+"""
 FILE_MAX = 2 << 20
 """A task file is at most 1 MiB as YAML; more than twice that is not ours."""
 FILES_MAX = 10_000
@@ -37,7 +40,8 @@ FINISHED = re.compile(r"(?P<id>[A-Za-z0-9][A-Za-z0-9._-]{0,63})\.(?P<ns>\d{1,20}
 class StoredTask:
     """What is kept of a task. Times are ns since 1970, 0 for not yet.
 
-    ``origin`` says who declared it: ``apply`` and ``tasks.d`` may delete, when asked to, what they declared themselves; empty is a command.
+    ``origin`` says who declared it: ``apply`` and ``tasks.d`` may delete, when asked to, what they declared themselves;
+    empty is a command.
     """
 
     id: str
@@ -118,7 +122,8 @@ class TaskStore:
     def finish(self, task: StoredTask) -> None:
         """Move a task to the history. Raises OSError.
 
-        Its file first says that it is not wanted any more: a crash before the move, or a failing move, does not bring it back.
+        Its file first says that it is not wanted any more: a crash before the move, or a failing move, does not bring
+        it back.
         """
         ended = attrs.evolve(task, wanted="stopped")
         self.save(ended)
@@ -127,7 +132,8 @@ class TaskStore:
     def load(self) -> list[StoredTask]:
         """Give the tasks that should run, by id. Files that are damaged or not ours are set aside and reported.
 
-        ``newer`` then holds, by id, what is to be said of the files that a newer version wrote, ``older`` the ids of tasks that still have their defaults in them.
+        ``newer`` then holds, by id, what is to be said of the files that a newer version wrote, ``older`` the ids of
+        tasks that still have their defaults in them.
         """
         tasks = []
         self.newer, self.older = {}, set()
@@ -207,7 +213,10 @@ def _checked(task_id: str) -> str:
 
 
 def _read(path: Path, name: str) -> tuple[StoredTask, int]:
-    """Read one file; gives the task and the file's version. Raises OSError or ValueError that say what is wrong with it."""
+    """Read one file; gives the task and the file's version.
+
+    Raises OSError or ValueError that say what is wrong with it.
+    """
     with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
         data = file.read(FILE_MAX + 1)
     if len(data) > FILE_MAX:

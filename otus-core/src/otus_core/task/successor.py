@@ -1,4 +1,6 @@
-"""The next run of a task that is running: started before the one before it is stopped, so that no packet passes unseen."""
+"""The next run of a task that is running: started before the one before it is stopped, so that no packet
+passes unseen.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,10 @@ from otus_core.task.surroundings import Surroundings
 
 
 def can_overlap(old: TaskConfig, new: TaskConfig) -> bool:
-    """Whether both may run at once: a live source can be read twice. A spool has one writer, and a file would be reported twice."""
+    """Whether both may run at once: a live source can be read twice.
+
+    A spool has one writer, and a file would be reported twice.
+    """
     live = old.capture.declaration.live and new.capture.declaration.live
     return live and not any(spec.spool for config in (old, new) for spec in config.reporters)
 

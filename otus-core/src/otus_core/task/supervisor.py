@@ -1,7 +1,7 @@
 """Runs a task as worker processes: spawns them, watches them, restarts them, carries messages between them.
 
-In: a ``TaskConfig`` and the ``Node``. Out: the counters of all workers, which live in shared memory and survive them, and their states. One supervisor a task; it lives on
-its owner's event loop (that of ``otus run`` or of the daemon) and never blocks it.
+In: a ``TaskConfig`` and the ``Node``. Out: the counters of all workers, which live in shared memory and survive them,
+and their states. One supervisor a task, on the event loop of its owner (``otus run`` or the daemon), never blocking it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ STUCK_AFTER_S = 1.5
 HUNG_AFTER_S = 3.0
 """A worker is silent for so long before it is replaced; before that it counts as stuck."""
 LATE_S = 1.0
-"""A pause that is so much too long tells that this process stood still, and most likely its workers with it: their silence counts anew from there."""
+"""A pause so much too long tells that this process stood still, its workers too: their silence counts from there."""
 START_WITHIN_S = 60.0
 STOP_WITHIN_S = 15.0
 RSS_EVERY_S = 1.0
@@ -104,7 +104,7 @@ class TaskSupervisor:
         return summary(self.counters(shard), self.slots[0].roster)
 
     async def start(self) -> None:
-        """Start all workers; returns when each runs or waits for its interface. Raises TaskStartFailed, after stopping what ran."""
+        """Start all workers; returns when each runs or waits for its interface. Raises TaskStartFailed: none runs."""
         self._chores.start("task:watch", self._watch, task=self.config.id)
         try:
             for slot in self.slots:
@@ -125,7 +125,7 @@ class TaskSupervisor:
         await self._ended.wait()
 
     async def stop(self, within: float = STOP_WITHIN_S) -> None:
-        """Stop the workers well; those that have not ended after ``within`` seconds are killed, and what they held is counted."""
+        """Stop the workers well; those still there after ``within`` seconds are killed, what they held is counted."""
         self._stopping = True
         for slot in self.slots:
             slot.send(("stop",))
@@ -265,7 +265,7 @@ class TaskSupervisor:
         self._around.on_change()
 
     async def _watch(self) -> None:
-        """Look after the workers as long as the task is there: what goes wrong in one turn is told and counted, and the next turn comes."""
+        """Look after the workers as long as the task is there: what goes wrong in one turn is told and counted."""
         while True:
             await self._pause(WATCH_EVERY_S)
             try:
@@ -360,7 +360,7 @@ class TaskSupervisor:
             slot.schedule_restart(f"worker died: {reason}" + (f" in {blamed}" if blamed else ""))
 
     async def _mend(self, slot: WorkerSlot) -> None:
-        """Start again what is due, and renew descriptors whose interface came back; what the system refuses is tried again."""
+        """Start again what is due, renew descriptors whose interface came back; what is refused is tried again."""
         try:
             await self._start_or_renew(slot)
         except OSError as error:

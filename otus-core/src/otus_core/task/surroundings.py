@@ -15,7 +15,9 @@ from otus_core.task.spawn import Reserve
 
 @attrs.frozen(kw_only=True)
 class Surroundings:
-    """What a supervisor is given by its owner. ``plugins`` are the loader's settings, so that workers load what the parent did.
+    """What a supervisor is given by its owner.
+
+    ``plugins`` are the loader's settings, so that workers load what the parent did.
 
     ``user``: the ids of the user and the group that workers become when they are root.
     """

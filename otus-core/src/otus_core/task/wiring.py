@@ -1,4 +1,6 @@
-"""Whether a task's components fit together, as far as their declarations tell: checked when the task is validated, not when it runs."""
+"""Whether a task's components fit together, as far as their declarations tell: checked when the task is validated, not
+when it runs.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ def check_wiring(
     data: Mapping[str, Any],
     fanout: bool,
 ) -> None:
-    """Note what does not fit. ``data`` is the task as given; ``fanout`` tells that its ``workers`` came as ``capture.fanout_size``."""
+    """Note what does not fit.
+
+    ``data`` is the task as given; ``fanout`` tells that its ``workers`` came as ``capture.fanout_size``.
+    """
     workers = data.get("workers", 1)
     if capture is not None and type(workers) is int and workers > 1 and not capture.declaration.shardable:
         where = "capture.fanout_size" if fanout else "workers"
@@ -39,8 +44,9 @@ def check_wiring(
 def check_labels(problems: Problems, parsers: Sequence[ComponentSpec], processors: Sequence[ComponentSpec]) -> None:
     """Note labels that nobody makes: a filter with one would keep nothing, or everything, without a word.
 
-    Only parsers that declare their ``labels`` are judged, each by the first part of their names. A processor's settings tell with ``labels_read()``
-    (pairs of key and label) what it asks for, and with ``labels_added()`` what it adds for those behind it.
+    Only parsers that declare their ``labels`` are judged, each by the first part of their names. A processor's settings
+    tell with ``labels_read()`` (pairs of key and label) what it asks for, and with ``labels_added()`` what it adds for
+    those behind it.
     """
     declared = {label for spec in parsers for label in spec.declaration.labels}
     protocols = {label.partition(".")[0] for label in declared}
@@ -67,7 +73,8 @@ def _check_payload_types(
         if parsers and accepted and not produced.intersection(accepted):
             problems.add(
                 f"reporters[{i}]",
-                f"{spec.type} takes payloads of type {', '.join(accepted)}, and this task makes {', '.join(sorted(produced))}",
+                f"{spec.type} takes payloads of type {', '.join(accepted)}, and this task makes "
+                f"{', '.join(sorted(produced))}",
             )
 
 

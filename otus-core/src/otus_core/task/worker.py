@@ -1,7 +1,7 @@
 """Runs one assembled pipeline: slices of packets and, between them, the reporters.
 
-In: an ``Assembly``. Out: an ``Outcome``. A live source is never held up by a reporter; a source that can wait is. ``stop`` may be called at any time and
-ends the run well: what the source still holds is read, reporters are flushed.
+In: an ``Assembly``. Out: an ``Outcome``. A live source is never held up by a reporter; a source that can wait is.
+``stop`` may be called at any time and ends the run well: what the source still holds is read, reporters are flushed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ IDLE_S = 0.02
 STATS_EVERY_S = 0.5
 BEAT_EVERY_S = 0.2
 COLLECT_AFTER = (100_000, 20, 50)
-"""Containers made and not given back before cycles are looked for: a full send buffer is no leak, a plugin's cycles are found all the same."""
+"""Containers made and not given back before cycles are looked for: a full send buffer is no leak, a plugin's cycles are
+found all the same.
+"""
 CIRCUIT_OPEN_S = 60.0
 DRAIN_LIVE_S = 5.0
 """What a stopped live source still holds is read for at most this long, and reporters get as long again."""
@@ -123,7 +125,10 @@ class Worker:
         self._wake.set()
 
     async def run(self) -> Outcome:
-        """Start the components, read the source to its end or until ``stop``, and stop the components. Raises TaskStartFailed."""
+        """Start the components, read the source to its end or until ``stop``, and stop the components.
+
+        Raises TaskStartFailed.
+        """
         assembly = self.assembly
         started = False
         thresholds = gc.get_threshold()
@@ -234,7 +239,10 @@ class Worker:
             await asyncio.sleep(0)
 
     async def _unless_stopped(self, step: Coroutine[Any, Any, None]) -> bool:
-        """Await a step; gives False, having cancelled it, when the run is stopped first. Raises what the step raises."""
+        """Await a step; gives False, having cancelled it, when the run is stopped first.
+
+        Raises what the step raises.
+        """
         doing = asyncio.ensure_future(step)
         stopped = asyncio.ensure_future(self._wake.wait())
         await asyncio.wait({doing, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -315,7 +323,8 @@ class Worker:
         accounts.set("flows", len(self.assembly.flows))
         accounts.set("progress_ppm", int(1e6 * (self.assembly.source.progress() or 0.0)))
         self._book_states()
-        # Told from here, where no packet is halfway: whoever reads the counters from outside may see one between two of them.
+        # Told from here, where no packet is halfway: whoever reads the counters from outside may see one between two of
+        # them.
         counters = accounts.snapshot()
         accounts.set("unaccounted", unaccounted(counters, self.assembly.roster))
         self._figures.tell(time.monotonic(), counters)

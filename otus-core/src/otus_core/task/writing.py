@@ -1,4 +1,6 @@
-"""Changes of what lies on the disk, made in one thread and in the order in which they were asked for: a slow disk holds up nobody but whoever waits for it."""
+"""Changes of what lies on the disk, made in one thread and in the order in which they were asked for: a slow disk holds
+up nobody but whoever waits for it.
+"""
 
 from __future__ import annotations
 

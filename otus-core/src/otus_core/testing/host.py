@@ -17,7 +17,9 @@ WITHIN_S = 120
 
 @attrs.frozen
 class Ran:
-    """What a run gave: each output as a dict (the JSON of ``--format json``), the counters, and what was said on standard error."""
+    """What a run gave: each output as a dict (the JSON of ``--format json``), the counters, and what was said on
+    standard error.
+    """
 
     outputs: list[dict[str, Any]]
     summary: dict[str, Any]
@@ -32,7 +34,9 @@ class Host:
         self._folder = folder
 
     def __call__(self, source: Path | Sequence[bytes] | None, *options: str) -> Ran:
-        """Run on a capture file, or on Ethernet frames, with further options of ``otus run``; on ``None`` what ``--task`` says is captured."""
+        """Run on a capture file, or on Ethernet frames, with further options of ``otus run``; on ``None`` what
+        ``--task`` says is captured.
+        """
         path = self._capture(source) if isinstance(source, Sequence) else source
         summary = self._folder / "otus-summary.json"
         command = [

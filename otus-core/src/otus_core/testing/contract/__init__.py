@@ -6,7 +6,8 @@ For a parser the whole test is::
         component = "dns"
         samples = Path(__file__).parent / "samples"
 
-A sample is a file of bytes, one packet's payload; ``NAME.json`` beside ``NAME.bin`` holds the labels that it must give, one dict a message.
+A sample is a file of bytes, one packet's payload; ``NAME.json`` beside ``NAME.bin`` holds the labels that it must give,
+one dict a message.
 """
 
 from otus_core.testing.contract.capturer import CapturerContract

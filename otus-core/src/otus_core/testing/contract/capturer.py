@@ -27,8 +27,8 @@ TRIES = 3
 class CapturerContract(Contract):
     """What a capturer must do.
 
-    ``config`` leads it to a source of ``frames`` frames; ``missing`` is a configuration whose source is not there. For a live capturer ``stir`` makes the
-    frames come; one that needs privilege is given what its own ``acquire`` opens.
+    ``config`` leads it to a source of ``frames`` frames; ``missing`` is a configuration whose source is not there. For
+    a live capturer ``stir`` makes the frames come; one that needs privilege is given what its own ``acquire`` opens.
     """
 
     kind = "capturer"
@@ -134,7 +134,9 @@ class CapturerContract(Contract):
             assert len(shares) == self.frames
 
     def check_share(self, shard: Shard, given: list[RawPacket]) -> None:
-        """A file's frames are shared as the core shares them, so that both directions of a conversation, and fragments, meet in one worker."""
+        """A file's frames are shared as the core shares them, so that both directions of a conversation, and fragments,
+        meet in one worker.
+        """
         with closing(self.opened()) as alone:
             frames = self.read(alone)
         assert len(frames) == self.frames

@@ -44,13 +44,18 @@ class Commands:
 
 
 class CommandChannelContract(Contract):
-    """What a command channel must do. ``send`` is the other end: it sends one command and gives the answer's ``result`` or ``error``."""
+    """What a command channel must do.
+
+    ``send`` is the other end: it sends one command and gives the answer's ``result`` or ``error``.
+    """
 
     kind = "command_channel"
     _late = ""
 
     async def send(self, command: str, payload: dict[str, Any]) -> Mapping[str, Any]:
-        """Send a command over what the channel listens to, and wait for its answer: ``{"result": …}`` or ``{"error": …}``."""
+        """Send a command over what the channel listens to, and wait for its answer: ``{"result": …}`` or ``{"error":
+        …}``.
+        """
         raise NotImplementedError
 
     @asynccontextmanager
@@ -140,7 +145,9 @@ class CommandChannelContract(Contract):
         await self.send("task_list", {})
 
     def test_hooks_are_taken_quickly(self) -> None:
-        """A channel that receives hooks takes a thousand of them without waiting, before its start and while it runs; they end nothing."""
+        """A channel that receives hooks takes a thousand of them without waiting, before its start and while it runs;
+        they end nothing.
+        """
 
         async def main() -> None:
             handler = Commands(RESULT)

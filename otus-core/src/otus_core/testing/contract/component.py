@@ -1,4 +1,6 @@
-"""What all contract suites share: the component is made as a task makes it, found by its name, with its configuration checked."""
+"""What all contract suites share: the component is made as a task makes it, found by its name, with its configuration
+checked.
+"""
 
 from __future__ import annotations
 

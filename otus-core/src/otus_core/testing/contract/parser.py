@@ -24,7 +24,10 @@ CAN_HANDLE_MAX_S = 50e-6
 
 
 class ParserContract(Contract):
-    """What a parser must do. ``samples`` names a folder of ``*.bin`` files; ``port`` is the port they come to, the first declared one by default."""
+    """What a parser must do.
+
+    ``samples`` names a folder of ``*.bin`` files; ``port`` is the port they come to, the first declared one by default.
+    """
 
     kind = "parser"
     samples: ClassVar[Path]
@@ -55,7 +58,9 @@ class ParserContract(Contract):
         return found
 
     def parse(self, parser: BaseParser, payload: bytes) -> list[Parsed] | None:
-        """Parse as the pipeline does: ``None`` when the packet is not the parser's, or ParseError was raised; all else that is raised is a breach."""
+        """Parse as the pipeline does: ``None`` when the packet is not the parser's, or ParseError was raised; all else
+        that is raised is a breach.
+        """
         result: Parsed | Sequence[Parsed | ParseError] | None = None
         refused: ParseError | None = None
         try:
@@ -122,7 +127,10 @@ class ParserContract(Contract):
         assert [[(repr(m.payload), dict(m.labels), m.raw) for m in messages] for messages in kept] == told
 
     def test_can_handle_is_pure_and_quick(self) -> None:
-        """It is asked for every packet. A parser that has a ``take`` instead need not have it; one that has both says the same by both."""
+        """It is asked for every packet.
+
+        A parser that has a ``take`` instead need not have it; one that has both says the same by both.
+        """
         parser = self.make_parser()
         if not _has_can_handle(parser):
             return

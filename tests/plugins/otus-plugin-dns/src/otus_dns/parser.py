@@ -1,4 +1,7 @@
-"""Reads DNS messages (RFC 1035 §4): header, first question, and the records of the answer section. Every length, count and jump is bounded."""
+"""Reads DNS messages (RFC 1035 §4): header, first question, and the records of the answer section.
+
+Every length, count and jump is bounded.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,9 @@ def _answers(data: bytes, at: int, count: int) -> list[dict[str, Any]]:
 
 
 def _name(data: bytes, at: int) -> tuple[str, int]:
-    """Give the name at an offset, and what comes after it; compression (RFC 1035 §4.1.4) jumps backwards only, and not for ever."""
+    """Give the name at an offset, and what comes after it; compression (RFC 1035 §4.1.4) jumps backwards only, and not
+    for ever.
+    """
     parts: list[str] = []
     after, jumps, length = 0, 0, 0
     while True:

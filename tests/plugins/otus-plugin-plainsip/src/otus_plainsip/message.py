@@ -1,8 +1,9 @@
 """Reads one SIP message (RFC 3261 §7): start line, header fields, body.
 
-In: bytes, and where a message begins in them. Out: ``Parsed``, and ``None`` for what is no SIP or, in a stream, not whole. Plain Python is quick when C does the work: a usual head
-is taken apart by one regular expression, which finds what labels and framing need; any other is read line by line. Either way the cost is linear in the size of the message. Text
-is UTF-8; what is not becomes U+FFFD.
+In: bytes, and where a message begins in them. Out: ``Parsed``, and ``None`` for what is no SIP or, in a stream, not
+whole. Plain Python is quick when C does the work: a usual head is taken apart by one regular expression, which finds
+what labels and framing need; any other is read line by line. Either way the cost is linear in the size of the message.
+Text is UTF-8; what is not becomes U+FFFD.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ USUAL = re.compile(
     rb"|(?:[^VFTILCvftilc \t\r\n].*+\n)++"
     rb")*\r?\n"
 )
-"""A whole head as nearly all are: no folds, names as RFC 3261 spells them. Adds every Via, the URIs of From and To, Call-ID, the method of CSeq, Content-Length."""
+"""A whole head as nearly all are: no folds, names as RFC 3261 spells them.
+
+Adds every Via, the URIs of From and To, Call-ID, the method of CSeq, Content-Length.
+"""
 
 _CSEQ = re.compile(rf"[ \t\r\n]*+[0-9]*+[ \t\r\n]*+({TOKEN}++)")
 _ADDRESS = re.compile(r'\s*+(?:"(?:[^"\\]|\\.)*+"\s*+<([^>]*+)>|(?!")[^<;>]*+<([^>]*+)>|(?!")([^<;>]++))', re.DOTALL)
@@ -147,7 +151,10 @@ def _line_by_line(start: re.Match[bytes], stream: bool) -> otus_core.Parsed | No
 def _framed(
     start: re.Match[bytes], end: int, body: int, length: int, labels: dict[str, str], stream: bool
 ) -> otus_core.Parsed | None:
-    """Give the message with its own bytes. A datagram ends its message; what Content-Length leaves over is not part of it (RFC 3261 §18.3)."""
+    """Give the message with its own bytes.
+
+    A datagram ends its message; what Content-Length leaves over is not part of it (RFC 3261 §18.3).
+    """
     data, begin = start.string, start.start(1)
     size = len(data)
     stop = body if stream else size
@@ -199,6 +206,8 @@ def number(text: str) -> int:
 
 
 def _uri(value: str) -> str:
-    """Give the URI of an address, in angle brackets or before the first parameter (RFC 3261 §20.10); empty where there is none."""
+    """Give the URI of an address, in angle brackets or before the first parameter (RFC 3261 §20.10); empty where there
+    is none.
+    """
     found = _ADDRESS.match(value)
     return found[found.lastindex].rstrip() if found and found.lastindex else ""

@@ -1,6 +1,7 @@
 """The parser ``plainsip``: packets in, SIP messages with labels out.
 
-What is SIP is told by the start line; over TCP a whole message must follow. A datagram holds one message, a segment all that lie whole in it.
+What is SIP is told by the start line; over TCP a whole message must follow. A datagram holds one message, a segment all
+that lie whole in it.
 """
 
 from __future__ import annotations
