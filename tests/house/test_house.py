@@ -78,6 +78,20 @@ def test_every_hook_is_documented_with_an_example() -> None:
     assert [hook.__name__ for hook in hooks if hook.__name__ not in guide] == []
 
 
+def test_the_architecture_names_every_module() -> None:
+    """The core's modules in its tables, a plugin's in the row of its package."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    core, plugins = text.split("\n## Files of the plugins\n")
+    rows = dict(re.findall(r"^\| `(otus_\w+)` \| (.*)", plugins, re.MULTILINE))
+    unnamed = []
+    for path in [*sources(), *ROOT.glob("otus-*/src/**/*.pxd")]:
+        package = path.relative_to(ROOT).parts[2]
+        where = core if package == "otus_core" else rows.get(package, "") + " `plugin` `config`"
+        if path.stem != "__init__" and not re.search(rf"`(\w+/)*{path.stem}(\.py|\.pyx|\.pxd)?`", where):
+            unnamed.append(str(path.relative_to(ROOT)))
+    assert sorted(unnamed) == []
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path: Path) -> None:
     text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
