@@ -78,6 +78,15 @@ def test_every_hook_is_documented_with_an_example() -> None:
     assert [hook.__name__ for hook in hooks if hook.__name__ not in guide] == []
 
 
+def test_the_changelog_is_grouped_and_says_each_thing_once() -> None:
+    """Merges of this file keep the lines of both sides: what one of them moved or took out may come back at its end."""
+    lines = (ROOT / "CHANGELOG.md").read_text().split("\n## ", 1)[1].splitlines()[1:]
+    entries = lines[lines.index("### Added") :]
+    stray = [line for line in entries if line and not line.startswith(("### ", "- ", "  ")) and not line.endswith(":")]
+    items = [line for line in entries if line.startswith(("### ", "- "))]
+    assert (stray, sorted({item for item in items if items.count(item) > 1})) == ([], [])
+
+
 def test_the_architecture_names_every_module() -> None:
     """The core's modules in its tables, a plugin's in the row of its package."""
     text = (ROOT / "docs" / "architecture.md").read_text()
