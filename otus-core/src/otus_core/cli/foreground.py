@@ -86,8 +86,9 @@ def run_foreground(request: RunRequest, registry: Registry, defaults: TaskDefaul
 
 
 def _warn_without_parser(config: TaskConfig, registry: Registry) -> None:
-    """Say so when no packet can become a message, and what to do about it."""
-    if config.parsers or config.unmatched_policy == "forward":
+    """Say so when no packet can become a message, and what to do about it; a parser of ICMP errors alone is none."""
+    parsers = [spec for spec in config.parsers if spec.declaration.transports != ("icmp",)]
+    if parsers or config.unmatched_policy == "forward":
         return
     try:
         registry.component("parser", "sip")
