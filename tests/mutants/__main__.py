@@ -27,7 +27,7 @@ from tests.mutants.tree import Ran, Tree
 KILLED_AT_LEAST = 0.9
 WITHIN_S = 120.0
 """The time that the tests of one fault have; one that makes them hang is noticed too."""
-TESTS_FAILED = 1
+TESTS_FAILED, INTERRUPTED = 1, 2
 
 
 @attrs.frozen
@@ -52,7 +52,8 @@ def judge(edit: Edit, tree: Tree) -> Judged:
 
 
 def _verdict(edit: Edit, ran: Ran) -> tuple[str, str]:
-    if ran.status is None or ran.status < 0 or ran.status == TESTS_FAILED:
+    escaped = ran.status == INTERRUPTED and "!!! KeyboardInterrupt !!!" in ran.told  # out of the code under test
+    if ran.status is None or ran.status < 0 or ran.status == TESTS_FAILED or escaped:
         return ("stale", f"is listed as equivalent, but killed:\n{ran.told}") if edit.equivalent else ("killed", "")
     if ran.status != 0:  # a module that cannot be imported, or a test that is not there
         return "stale", f"pytest ended with {ran.status}:\n{ran.told}"
