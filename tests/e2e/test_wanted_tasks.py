@@ -15,7 +15,7 @@ import pytest
 from otus_core.testing import packets
 from tests.core.plugins.distributions import Site
 from tests.e2e.node import Node, task
-from tests.live.net import OTUS, children_of
+from tests.live.net import OTUS, children_of, run_otus
 from tests.patience import wait
 from tests.pcap.files import pcap_header, pcap_record
 
@@ -146,6 +146,9 @@ def test_at_once_at_a_reload_or_when_an_operator_says_so(place: Place) -> None:
     place.restart()
     wait(lambda: place.failed("the destination is not there"))
     assert place.node.rpc("config_reload")["result"]["tasks_started_anew"] == ["t"]
+    wait(lambda: place.failed("the destination is not there"))
+    told = run_otus("--socket", str(place.node.folder / "o.sock"), "reload").stdout
+    assert told.splitlines() == ["reloaded: nothing changed", "task t is started anew"]
 
 
 def test_a_live_task_that_breaks_is_tried_again(place: Place) -> None:

@@ -42,6 +42,8 @@ def reload(ctx: typer.Context) -> None:
     changed = ", ".join(result["changed"]) or "nothing"
     later = ", ".join(result["needs_restart"])
     text = f"reloaded: {changed} changed" + (f"; needs a restart: {later}" if later else "")
+    anew = [task_id for task_id in result["tasks_started_anew"] if task_id not in result["tasks_applied"]]
+    text += "".join(f"\ntask {task_id} is started anew" for task_id in anew)
     text += "".join(f"\ntask {task_id} {what}" for task_id, what in result["tasks_applied"].items())
     text += "".join(f"\nrefused: {printable(problem)}" for problem in result["task_files_refused"])
     _show(ctx, result, text)
