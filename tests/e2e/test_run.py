@@ -275,4 +275,4 @@ def test_the_plugins_are_listed() -> None:
 
 
 def test_arguments_have_their_help(examples: Path) -> None:
-    assert b"stdin" in otus("run", "--help").stdout
+    assert b"Capture files" in otus("run", "--help").stdout

@@ -32,16 +32,30 @@ TaskId = Annotated[str, typer.Argument(metavar="TASK", help="Task id.")]
 SHARED: tuple[tuple[str, Any, Any], ...] = (
     (
         "brokers",
-        Annotated[str, typer.Option(envvar="OTUS_FLEET_BROKERS", metavar="HOST:PORT,...", help="Where to start from.")],
+        Annotated[
+            str, typer.Option(envvar="OTUS_FLEET_BROKERS", metavar="HOST:PORT,...", help="Brokers to connect to first.")
+        ],
         "",
     ),
-    ("topic", Annotated[str, typer.Option(help="Topic of commands; the file's, else otus-commands.")], ""),
-    ("response_topic", Annotated[str, typer.Option(help="Topic of answers; the file's, else otus-responses.")], ""),
-    ("heartbeat_topic", Annotated[str, typer.Option(help="Topic of heartbeats: tells which nodes are to answer.")], ""),
+    (
+        "topic",
+        Annotated[str, typer.Option(help="Topic of commands (default: the configuration file's, else otus-commands).")],
+        "",
+    ),
+    (
+        "response_topic",
+        Annotated[str, typer.Option(help="Topic of answers (default: the configuration file's, else otus-responses).")],
+        "",
+    ),
+    (
+        "heartbeat_topic",
+        Annotated[str, typer.Option(help="Topic of heartbeats, which show the nodes that should answer.")],
+        "",
+    ),
     ("timeout", Annotated[float, typer.Option(min=0.5, max=600, help="Seconds to wait for answers.")], 10.0),
-    ("expect", Annotated[int, typer.Option(min=0, help="Number of nodes that are to answer a broadcast.")], 0),
+    ("expect", Annotated[int, typer.Option(min=0, help="Number of nodes that should answer when all are asked.")], 0),
     ("keys_file", Annotated[str, typer.Option(help='Sign with keys from a file of lines "TARGET KEY-IN-HEX".')], ""),
-    ("json", Annotated[bool, typer.Option("--json", help="Answers as one JSON object.")], False),
+    ("json", Annotated[bool, typer.Option("--json", help="Print the answers as one JSON object.")], False),
 )
 """The options of every command here."""
 
@@ -91,7 +105,7 @@ def _list(target: OneOrAll = "*") -> Request:
 
 @_command("status")
 def _status(
-    task: Annotated[str, typer.Argument(metavar="[TASK]", help="Task id; all tasks when left out.")] = "",
+    task: Annotated[str, typer.Argument(metavar="[TASK]", help="Id of the task (default: all tasks).")] = "",
     target: OneOrAll = "*",
 ) -> Request:
     """Show tasks and their states, node by node."""
@@ -102,7 +116,7 @@ def _status(
 
 @_command("create")
 def _create(
-    file: Annotated[str, typer.Option("--file", "-f", metavar="FILE", help="Task file; - is standard input.")],
+    file: Annotated[str, typer.Option("--file", "-f", metavar="FILE", help="The task file; - is standard input.")],
     target: OneOrAll,
 ) -> Request:
     """Create a task on a node, or on all."""

@@ -17,25 +17,27 @@ class Entry(NamedTuple):
 
 SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     "Capture": {
-        "run": Entry("otus_core.cli.run:run", "Read capture files or an interface, and print what is in them"),
+        "run": Entry(
+            "otus_core.cli.run:run", "Read capture files or capture live, and print the messages that are found"
+        ),
     },
     "Daemon": {
-        "daemon": Entry("otus_core.cli.operate:daemon", "Run the daemon"),
-        "stop": Entry("otus_core.cli.operate:stop", "Stop it; its tasks come back when it is started again"),
-        "reload": Entry("otus_core.cli.operate:reload", "Let it read its configuration again"),
+        "daemon": Entry("otus_core.cli.operate:daemon", "Run the daemon, which keeps capture tasks running"),
+        "stop": Entry("otus_core.cli.operate:stop", "Stop the daemon; its tasks come back when it is started again"),
+        "reload": Entry("otus_core.cli.operate:reload", "Have the daemon read its configuration again"),
         "status": Entry(
-            "otus_core.cli.operate:status", "Show its tasks, plugins and what is down; exit status 1 when something is"
+            "otus_core.cli.operate:status", "Show the daemon's tasks and plugins, and whether anything is down"
         ),
-        "stats": Entry("otus_core.cli.operate:stats", "Show rates, drops and queue levels of each task"),
-        "task": Entry("otus_core.cli.operate:task_app", "Create, start, look at and delete its tasks"),
+        "stats": Entry("otus_core.cli.operate:stats", "Show packet rates, drops and queue levels of each task"),
+        "task": Entry("otus_core.cli.operate:task_app", "Create, show, start and delete the daemon's tasks"),
     },
     "Plugins": {
-        "plugins": Entry("otus_core.cli.plugins:app", "List, show, check and write plugins"),
+        "plugins": Entry("otus_core.cli.plugins:app", "List and check plugins, and write a new one"),
     },
     "Files": {
-        "validate": Entry("otus_core.cli.validate:validate", "Check a task or configuration file"),
-        "schema": Entry("otus_core.cli.schema:app", "Print the JSON Schema of such a file, for editors"),
-        "config": Entry("otus_core.cli.config:app", "Print a configuration to start from, or the one in force"),
+        "validate": Entry("otus_core.cli.validate:validate", "Check a task file or the daemon's configuration file"),
+        "schema": Entry("otus_core.cli.schema:app", "Print the JSON Schema of these files, for editors"),
+        "config": Entry("otus_core.cli.config:app", "Print a sample configuration, or the one that is in force"),
     },
 }
 

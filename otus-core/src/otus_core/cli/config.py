@@ -10,7 +10,9 @@ import typer
 
 from otus_core.cli.session import session_of
 
-app = typer.Typer(no_args_is_help=True, help="The daemon's configuration file.")
+app = typer.Typer(
+    no_args_is_help=True, help="Print a sample of the daemon's configuration, or the one that is in force."
+)
 
 
 @app.callback()
@@ -20,7 +22,7 @@ def _group() -> None:
 
 @app.command("sample")
 def sample(context: typer.Context) -> None:
-    """Print a configuration with every key, what it is for, and its default.
+    """Print a sample configuration: every key with its purpose and its default.
 
     The blocks that installed plugins share between their components are in it. The options of a reporter or a command
     channel, below its name, are shown by `otus plugins show NAME --sample`.
@@ -34,7 +36,10 @@ def sample(context: typer.Context) -> None:
 def show(
     context: typer.Context,
     effective: Annotated[
-        bool, typer.Option("--effective", help="Every key, as it is in force: defaults, variables and inheritance.")
+        bool,
+        typer.Option(
+            "--effective", help="Print every key as it is in force, with defaults, variables and inheritance."
+        ),
     ] = False,
 ) -> None:
     """Print the configuration that --config names, checked, with secrets covered.

@@ -10,14 +10,14 @@ from otus_core.cli.commands import SECTIONS, Entry
 from otus_core.cli.listing import coloured
 
 OPTIONS = (
-    ("-c, --config FILE", "configuration of the daemon"),
-    ("--socket PATH", "control socket of the daemon"),
-    ("--output text|json", "how answers are printed"),
-    ("--no-plugin NAME", "leave a plugin out; may be repeated"),
+    ("-c, --config FILE", "the daemon's configuration file"),
+    ("--socket PATH", "the daemon's control socket (default: from the configuration)"),
+    ("--output text|json", "print answers as text or as JSON"),
+    ("--no-plugin NAME", "do not load this plugin; may be repeated"),
     ("--safe", "load first-party plugins only"),
     ("--version", "print the version"),
-    ("--install-completion", "complete commands and options in this shell"),
-    ("-h, --help", "this page; otus COMMAND --help tells more"),
+    ("--install-completion", "make TAB complete commands and options in this shell"),
+    ("-h, --help", "show this page; otus COMMAND --help explains a command"),
 )
 EXIT_STATUS = (
     ("0", "all went well"),
@@ -27,17 +27,20 @@ EXIT_STATUS = (
     ("130", "interrupted"),
 )
 EXAMPLES = (
-    ("otus run call.pcap", "a line for each SIP message"),
-    ("otus run call.pcap --format json", "for machines"),
-    ('sudo otus run -i eth0 --bpf "udp port 5060"', "the same, live"),
-    ("otus plugins list", "what is installed, what is broken and why"),
+    ("otus run call.pcap", "print a line for each SIP message"),
+    ("otus run call.pcap --format json", "print a JSON object for each message"),
+    ('sudo otus run -i eth0 --bpf "udp port 5060"', "capture live; Ctrl-C ends it"),
+    ("otus plugins list", "show what is installed, what is broken, and why"),
 )
 
 
 def help_page(from_plugins: Mapping[str, Entry]) -> str:
     """Give the page as text; ``from_plugins`` are the commands that plugins add."""
     bold, plain = ("\x1b[1m", "\x1b[0m") if coloured() else ("", "")
-    lines = [f"{bold}otus{plain} captures packets, understands SIP, and reports what it saw.", ""]
+    lines = [
+        f"{bold}otus{plain} captures packets, finds the SIP messages in them, and prints them or sends them on.",
+        "",
+    ]
     lines += [f"{bold}Usage{plain}", "  otus COMMAND [OPTIONS] [ARGUMENTS]", ""]
     sections = {**SECTIONS, "From plugins": from_plugins} if from_plugins else SECTIONS
     width = max(len(name) for entries in sections.values() for name in entries) + 2

@@ -12,18 +12,20 @@ import typer
 from otus_core.errors import ConfigInvalid, OtusError, RequestRefused
 from otus_core.model.text import printable
 
-task_app = typer.Typer(help="Create, apply, start, look at and delete the daemon's tasks.", no_args_is_help=True)
+task_app = typer.Typer(help="Create, show, start and delete the daemon's tasks.", no_args_is_help=True)
 
 WATCH_EVERY_S = 1.0
 
 
 def daemon(
     ctx: typer.Context,
-    daemonize: Annotated[bool, typer.Option("--daemonize", help="Go to the background once it is ready.")] = False,
+    daemonize: Annotated[
+        bool, typer.Option("--daemonize", help="Go to the background when the daemon is ready.")
+    ] = False,
 ) -> None:
-    """Run the daemon, in the foreground unless told otherwise.
+    """Run the daemon, which keeps capture tasks running. It stays in the foreground unless --daemonize is given.
 
-    The global options --config FILE, --socket PATH, --no-plugin NAME and --safe are its own.
+    The global options --config FILE, --socket PATH, --no-plugin NAME and --safe set it up.
     """
     from otus_core.cli.service import run_daemon
 
@@ -37,7 +39,7 @@ def stop(ctx: typer.Context) -> None:
 
 
 def reload(ctx: typer.Context) -> None:
-    """Read the configuration again; a bad file changes nothing."""
+    """Have the daemon read its configuration again. A faulty file changes nothing."""
     result = _call(ctx, "config_reload")
     changed = ", ".join(result["changed"]) or "nothing"
     later = ", ".join(result["needs_restart"])
@@ -53,19 +55,19 @@ def reload(ctx: typer.Context) -> None:
 
 def status(
     ctx: typer.Context,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing: the exit status says it all.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing; only the exit status tells.")] = False,
     alive: Annotated[
-        bool, typer.Option("--alive", help="Ask only whether the daemon answers, whatever else may be down.")
+        bool, typer.Option("--alive", help="Ask only whether the daemon answers, no matter what else is down.")
     ] = False,
 ) -> None:
-    """Show the daemon: version, uptime, tasks, plugins, command channels, and what of them is down, with the reason.
+    """Show version, uptime, tasks, plugins and command channels of the daemon, and what is down, with the reason.
 
     Exit status 0: nothing is down. 1: a task has failed or is degraded (its interface is gone, a worker is dead, a
     destination does not answer, a component is cut off, a send buffer is nearly full), or a command channel is down; or
     the daemon does not answer within 30 s. 3: no daemon runs.
 
-    With --alive it is 0 whenever the daemon answers: that is for probes that restart what fails them, for a new process
-    brings no broker back.
+    With --alive the exit status is 0 whenever the daemon answers. Use it for probes that restart the daemon, because a
+    new process does not bring back a broker.
     """
     from otus_core.cli.tables import alive_text, status_text
 
@@ -98,10 +100,10 @@ def _ask_status(ctx: typer.Context, alive: bool) -> dict[str, Any]:
 def stats(
     ctx: typer.Context,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Show again every second; as JSON, a line each.")
+        bool, typer.Option("--watch", "-w", help="Repeat every second; as JSON, one line each time.")
     ] = False,
 ) -> None:
-    """Show rates, drops and queue levels of each task."""
+    """Show packet rates, drops and queue levels of each task."""
     from otus_core.cli.tables import stats_text
 
     clear = "\x1b[H\x1b[2J" if watch and sys.stdout.isatty() else ""
@@ -117,9 +119,9 @@ def stats(
 @task_app.command("create")
 def task_create(
     ctx: typer.Context,
-    file: Annotated[str, typer.Option("--file", "-f", help="Task file, YAML or JSON; - is stdin.")],
+    file: Annotated[str, typer.Option("--file", "-f", help="The task file, YAML or JSON; - is standard input.")],
 ) -> None:
-    """Create and start a task from a file."""
+    """Create a task from a file, and start it."""
     from otus_core.task.config import read_task_file
 
     result = _call(ctx, "task_create", {"config": read_task_file(file)}, timeout=90.0)
@@ -129,16 +131,16 @@ def task_create(
 @task_app.command("apply")
 def task_apply(
     ctx: typer.Context,
-    path: Annotated[Path, typer.Option("--file", "-f", help="Task file, or a folder of them; - is stdin.")],
+    path: Annotated[Path, typer.Option("--file", "-f", help="A task file, or a folder of them; - is standard input.")],
     prune: Annotated[
-        bool, typer.Option("--prune", help="Delete tasks that an earlier apply made and that are not among these.")
+        bool, typer.Option("--prune", help="Also delete tasks of an earlier apply whose file is gone.")
     ] = False,
 ) -> None:
-    """Create the tasks of files, and change those that differ; what is as its file says is left alone.
+    """Create tasks from files, and change tasks that differ from their file.
 
-    A changed live task is started before its predecessor is stopped, so that no packet is missed; both may report the
-    packets of that moment. Every file is read before anything is done. One task that is refused does not keep the
-    others.
+    Tasks that already are as their file says are left alone. A changed live task is started before the old one is
+    stopped, so that no packet is missed; packets of that moment may be reported twice. Every file is read before
+    anything is done. If one task is refused, the others are applied all the same.
     """
     from otus_core.task.files import list_task_files, read_task_files
 
@@ -167,8 +169,8 @@ def _applied(one: dict[str, Any]) -> str:
 
 
 @task_app.command("start")
-def task_start(ctx: typer.Context, task_id: Annotated[str, typer.Argument(help="The task.")]) -> None:
-    """Start a task that is kept without running, or failed, at once."""
+def task_start(ctx: typer.Context, task_id: Annotated[str, typer.Argument(help="Id of the task.")]) -> None:
+    """Start a task that is stopped, or try a failed one again at once."""
     result = _call(ctx, "task_start", {"task_id": task_id}, timeout=90.0)
     _show(ctx, result, f"task {result['task_id']} runs")
 
@@ -176,10 +178,10 @@ def task_start(ctx: typer.Context, task_id: Annotated[str, typer.Argument(help="
 @task_app.command("delete")
 def task_delete(
     ctx: typer.Context,
-    task_id: Annotated[str, typer.Argument(help="The task.")],
-    discard: Annotated[bool, typer.Option("--discard", help="Discard what waits in its spools.")] = False,
+    task_id: Annotated[str, typer.Argument(help="Id of the task.")],
+    discard: Annotated[bool, typer.Option("--discard", help="Also remove the messages that wait on disk.")] = False,
 ) -> None:
-    """Stop a task and delete it. Messages that wait in its spools stay there unless they are discarded."""
+    """Stop a task and delete it. Messages that wait on disk in its spools remain there unless --discard is given."""
     result = _call(ctx, "task_delete", {"task_id": task_id, **({"discard": True} if discard else {})}, timeout=90.0)
     lines = [f"task {result['task_id']} deleted", *map(_remains, result.get("spools", ()))]
     _show(ctx, result, "\n".join(lines))
@@ -194,8 +196,8 @@ def _remains(spool: dict[str, Any]) -> str:
 
 
 @task_app.command("show")
-def task_show(ctx: typer.Context, task_id: Annotated[str, typer.Argument(help="The task.")]) -> None:
-    """Print the configuration of a task as it was asked for, with secrets covered: a file to edit and create again."""
+def task_show(ctx: typer.Context, task_id: Annotated[str, typer.Argument(help="Id of the task.")]) -> None:
+    """Print the configuration of a task as it was created, with secrets covered; it can be edited and created again."""
     from otus_core.config.dump import dump_yaml
 
     result = _call(ctx, "task_get", {"task_id": task_id})
@@ -205,9 +207,9 @@ def task_show(ctx: typer.Context, task_id: Annotated[str, typer.Argument(help="T
 @task_app.command("list")
 def task_list(
     ctx: typer.Context,
-    history: Annotated[bool, typer.Option("--history", help="Show tasks that have ended as well.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="Also show tasks that have ended.")] = False,
 ) -> None:
-    """List the tasks with their states."""
+    """List the tasks and their states."""
     from otus_core.cli.tables import tasks_text
 
     result = _call(ctx, "task_status")
@@ -219,9 +221,9 @@ def task_list(
 @task_app.command("status")
 def task_status(
     ctx: typer.Context,
-    task_id: Annotated[str | None, typer.Argument(help="The task; all of them if not given.")] = None,
+    task_id: Annotated[str | None, typer.Argument(help="Id of the task (default: all tasks).")] = None,
 ) -> None:
-    """Show one task's state and counters, or every task's."""
+    """Show the state and the counters of one task, or of all."""
     from otus_core.cli.tables import task_text, tasks_text
 
     result = _call(ctx, "task_status", {} if task_id is None else {"task_id": task_id})

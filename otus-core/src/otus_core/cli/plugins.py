@@ -23,17 +23,21 @@ if TYPE_CHECKING:
 FACTS = {"name", "factory", "config", "summary", "stability"}
 """What is said of a component apart from what it can do."""
 
-app = typer.Typer(no_args_is_help=True, help="List, show, check and write plugins.")
+app = typer.Typer(no_args_is_help=True, help="List and check plugins, and write a new one.")
 
 
 @app.command("list")
 def list_(
     context: typer.Context,
-    kind: Annotated[str | None, typer.Option("--kind", help="Only components of this kind.", metavar="KIND")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON array, an object a component.")] = False,
-    no_import: Annotated[bool, typer.Option("--no-import", help="Read metadata alone; import nothing.")] = False,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="Show only components of this kind.", metavar="KIND")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON array with an object for each component.")
+    ] = False,
+    no_import: Annotated[bool, typer.Option("--no-import", help="Read only metadata, and import no plugin.")] = False,
 ) -> None:
-    """List plugins and their components; what is broken comes with the reason and what to do about it."""
+    """List plugins and their components. For a broken one, say why and what to do about it."""
     if kind is not None and kind not in KINDS:
         raise typer.BadParameter(f"{kind!r} is not one of {', '.join(KINDS)}", param_hint="--kind")
     session = session_of(context)
@@ -71,10 +75,12 @@ def check(
     context: typer.Context,
     name: Annotated[
         str | None,
-        typer.Argument(help="Plugin, or folder of one that is not installed; all without.", metavar="[NAME|PATH]"),
+        typer.Argument(
+            help="A plugin, or the folder of one that is not installed (default: all).", metavar="[NAME|PATH]"
+        ),
     ] = None,
 ) -> None:
-    """Load each plugin in a process of its own and hold it to every rule that needs no data.
+    """Check that plugins keep the rules that can be checked without data, each in a process of its own.
 
     Exit status 1 when a rule is broken; warnings do not count.
     """
@@ -101,8 +107,10 @@ def new(
     kind: Annotated[
         str, typer.Argument(help="parser, processor, reporter, capturer or command_channel.", metavar="KIND")
     ],
-    name: Annotated[str, typer.Argument(help="Name of the component: small letters, digits, hyphens.", metavar="NAME")],
-    folder: Annotated[Path, typer.Option("--folder", help="Where the distribution's folder is made.")] = Path(),
+    name: Annotated[
+        str, typer.Argument(help="Name of the component: lower-case letters, digits, hyphens.", metavar="NAME")
+    ],
+    folder: Annotated[Path, typer.Option("--folder", help="Folder in which the plugin's folder is created.")] = Path(),
 ) -> None:
     """Write a new plugin: a complete distribution, with tests that pass.
 

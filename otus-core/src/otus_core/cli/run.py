@@ -13,43 +13,49 @@ from otus_core.cli.session import session_of
 def run(
     context: typer.Context,
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="[FILE]...", help="Capture files (pcap, pcapng, gzip); - is stdin.")
+        list[str] | None,
+        typer.Argument(metavar="[FILE]...", help="Capture files (pcap, pcapng, also gzip); - is standard input."),
     ] = None,
     interface: Annotated[
-        str | None, typer.Option("--interface", "-i", help="Capture live from this interface, or `any`.")
+        str | None, typer.Option("--interface", "-i", help="Capture live from this interface; `any` means all.")
     ] = None,
-    bpf: Annotated[str | None, typer.Option("--bpf", help="Take only frames that match this libpcap filter.")] = None,
+    bpf: Annotated[str | None, typer.Option("--bpf", help="Read only frames that match this libpcap filter.")] = None,
     output_format: Annotated[
-        str | None, typer.Option("--format", help="text, json, or none (count only).", metavar="FORMAT")
+        str | None,
+        typer.Option("--format", help="How to print: text (default), json, or none (count only).", metavar="FORMAT"),
     ] = None,
     task: Annotated[
-        Path | None, typer.Option("--task", "-t", help="Take parsers, processors and reporters from a task file.")
+        Path | None, typer.Option("--task", "-t", help="Run the task in this file; FILE or -i replaces its source.")
     ] = None,
     parser: Annotated[
-        list[str] | None, typer.Option("--parser", help="Use this parser only; may be repeated.", metavar="NAME")
+        list[str] | None, typer.Option("--parser", help="Use only this parser; may be repeated.", metavar="NAME")
     ] = None,
     keep: Annotated[
-        str | None, typer.Option("--filter", help="Keep only what matches this expression.", metavar="EXPR")
+        str | None, typer.Option("--filter", help="Keep only messages that match this expression.", metavar="EXPR")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", "-w", min=1, help="Worker processes; 1, or what the task says.")
+        int | None,
+        typer.Option("--workers", "-w", min=1, help="Number of worker processes (default: 1, or what the task says)."),
     ] = None,
     user: Annotated[
-        str, typer.Option("--user", help="As root: the user that those processes become which parse.", metavar="NAME")
+        str, typer.Option("--user", help="If root: run the parsing processes as this user.", metavar="NAME")
     ] = "",
     tunnels: Annotated[
-        str | None, typer.Option("--tunnels", help="Look into vxlan,gre,geneve,ipip,gtpu.", metavar="LIST")
+        str | None,
+        typer.Option("--tunnels", help="Tunnels to look into: vxlan,gre,geneve,ipip,gtpu.", metavar="LIST"),
     ] = None,
     speed: Annotated[
         float | None, typer.Option("--speed", min=0.0, help="Replay files: 1 is the recorded pace, 0 full speed.")
     ] = None,
     summary_json: Annotated[
         Path | None,
-        typer.Option("--summary-json", help="Write the counters to this file as JSON; - is stdout.", metavar="PATH"),
+        typer.Option(
+            "--summary-json", help="Write the summary as JSON to this file; - is standard output.", metavar="PATH"
+        ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No summary and no progress on stderr.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no summary.")] = False,
 ) -> None:
-    """Read captures, or an interface, and print what is in them.
+    """Read capture files or capture live, and print the messages that are found.
 
     otus run call.pcap · otus run call.pcap --format json · sudo otus run -i eth0 --bpf "udp port 5060"
     """

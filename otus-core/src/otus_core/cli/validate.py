@@ -19,14 +19,16 @@ from otus_core.task.secrets import exposed_files
 
 def validate(
     context: typer.Context,
-    file: Annotated[Path, typer.Option("--file", "-f", help="The file, YAML or JSON; - is stdin.", metavar="FILE")],
+    file: Annotated[
+        Path, typer.Option("--file", "-f", help="The file, YAML or JSON; - is standard input.", metavar="FILE")
+    ],
 ) -> None:
     """Check a task file, or the daemon's configuration file, against the installed plugins.
 
-    A configuration is what has the top-level key otus. With --config FILE a task is checked with that daemon's
-    defaults, as `otus task create` has it. The capture filter is compiled; what this machine lacks (CPUs, the
-    interface, a file) is a warning. Nothing is started and no interface is opened. Exit status 2 when something is
-    wrong.
+    A file with the top-level key otus is taken for a configuration, any other for a task. With --config FILE
+    a task is checked with that daemon's defaults, as `otus task create` does it. The capture filter is
+    compiled. What only this machine lacks (CPUs, the interface, a file) is a warning. Nothing is started and no
+    interface is opened. The exit status is 2 if something is wrong.
     """
     session = session_of(context)
     source = "standard input" if str(file) == "-" else str(file)
