@@ -95,20 +95,31 @@ cdef inline void _read_medium(Description *found, Medium *medium, Text rest) noe
     medium.formats = rest
     medium.address = found.address
     medium.direction = found.direction
-    slash = <const uint8_t *>memchr(port.start, c"/", port.size)
-    if slash != NULL:
-        port.size = slash - port.start
     n = number(port.start, port.size) if port.size <= 5 else -1
+    if n < 0:
+        slash = <const uint8_t *>memchr(port.start, c"/", port.size)
+        n = number(port.start, slash - port.start) if slash != NULL and slash - port.start <= 5 else -1
     medium.port = <int>n if medium.protocol.size and 0 <= n <= 65535 else -1
 
 
 cdef Text _address(Text rest) noexcept nogil:
     """``IN IP4 192.0.2.1``; a multicast TTL behind ``/`` is left out."""
-    cdef Text network = next_word(&rest)
-    cdef Text kind = next_word(&rest)
-    cdef Text address = next_word(&rest)
+    cdef Text network
+    cdef Text kind
+    cdef Text address
     cdef const uint8_t *slash
-    cdef bint known = network.size == 2 and kind.size == 3 and address.size != 0
+    cdef Py_ssize_t n = 0
+    cdef bint known
+    if rest.size > 7 and memcmp(rest.start, b"IN IP4 ", 7) == 0 and not blank(rest.start[7]):   # as nearly all have it
+        address.start = rest.start + 7
+        while n < rest.size - 7 and not blank(address.start[n]) and address.start[n] != c"/":
+            n += 1
+        address.size = n
+        return address
+    network = next_word(&rest)
+    kind = next_word(&rest)
+    address = next_word(&rest)
+    known = network.size == 2 and kind.size == 3 and address.size != 0
     if not known or not same_text(network.start, b"in", 2) or not same_text(kind.start, b"ip", 2):
         address.start, address.size = NULL, 0
         return address
