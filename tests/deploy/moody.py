@@ -18,6 +18,7 @@ def otus_components():
     yield otus_core.Parser(name="moody", factory="moody_parts:Parser", config=Moods, payload_types=("tick",),
                            summary="Uses CPU or memory")
     yield otus_core.Reporter(name="moody", factory="moody_parts:Reporter", config=Moods, summary="Waits or raises")
+    yield otus_core.CommandChannel(name="moody", factory="moody_parts:Channel", config=Moods, summary="Names others")
 """
 PARTS = """
 import asyncio, os, time
@@ -93,5 +94,9 @@ class Reporter(Moody, otus_core.BaseReporter):
         if self.is_("odd"):
             return otus_core.ReportResult(failed={"of a kind that is not declared": len(batch)})
         return otus_core.ReportResult(reported=len(batch))
+
+class Channel(Moody, otus_core.BaseCommandChannel):
+    def status(self):
+        return {"connected": True, "namesakes": {"c0ffee": "192.0.2.7"} if self.is_("twin") else {}}
 """
 BROKEN = "import no_such_module_anywhere\n"

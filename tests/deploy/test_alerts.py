@@ -43,8 +43,9 @@ PAUSE_S = 1.5
 
 @attrs.frozen
 class States:
-    """What daemons exported: a healthy one; one before and, twice, after everything went wrong; one that runs out of
-    descriptors; and one that is gone.
+    """What daemons exported: a healthy one; one before and, twice, after everything went wrong; one that is gone.
+
+    The crowded one runs out of descriptors, while another node has its name.
     """
 
     healthy: tuple[Scrape, Scrape]
@@ -104,12 +105,15 @@ def value(node: Node, name: str, **labels: str) -> float:
 def healthy_then_crowded_then_gone(folder: Path, site: Path) -> tuple[Any, Any, Scrape]:
     node = Node(folder)
     node.under = ["prlimit", f"--nofile={DESCRIPTORS}:{DESCRIPTORS}"]
+    channel = {"enabled": True, "type": "moody", "options": {"folder": str(folder)}}
+    node.write("info", f"  command_channel: {json.dumps(channel)}\n")
     node.start(PYTHONPATH=str(site))
     with ExitStack() as callers:
         callers.callback(node.end)
         create(node, "t", folder / "t")
         wait(lambda: value(node, "otus_reporter_reported_total") > 0, what="it works")
         healthy = twice(node)
+        (folder / "twin").touch()
         for _ in range(DESCRIPTORS // 2):  # so many callers are held at a time
             callers.enter_context(socket.socket(socket.AF_UNIX)).connect(f"{node.folder}/o.sock")
         wait(lambda: value(node, "process_open_fds") > 0.8 * DESCRIPTORS, within=10, what="descriptors run out")
@@ -145,10 +149,11 @@ def before_and_ill(folder: Path, site: Path) -> tuple[Scrape, Any]:
     node.write(
         "info",
         "  resources: {max_workers: 16}\n"
-        f"  kafka: {{brokers: ['127.0.0.1:{nobody}']}}\n  command_channel: {{enabled: true}}\n",
+        f"  kafka: {{brokers: ['127.0.0.1:{nobody}']}}\n  command_channel: {{enabled: true, type: kafka}}\n",
     )
     configuration = node.config.read_text().replace("  resources: {max_workers: 4}\n", "")
     node.config.write_text(configuration)
+    os.mkfifo(folder / "otus.log")
     node.start(PYTHONPATH=str(site))
     try:
         for task_id in ("slow", "raising", "busy", "greedy", "silent", "dying", "failing"):
@@ -219,10 +224,11 @@ ILL: dict[str, list[dict[str, str]]] = {
     "OtusCommandChannelDown": [{"channel": "kafka"}],
     "OtusUnaccounted": [{"task": "silent"}],
     "OtusReloadRefused": [{}],
+    "OtusLogLinesLost": [{}],
 }
-FROM_START = {"OtusPluginDown", "OtusCommandChannelDown"}
+FROM_START = {"OtusPluginDown", "OtusCommandChannelDown", "OtusLogLinesLost"}
 """The ill daemon was so from its start."""
-EVENTS = {"OtusWorkerRestarts", "OtusReloadRefused"}
+EVENTS = {"OtusWorkerRestarts", "OtusReloadRefused", "OtusLogLinesLost"}
 """These tell of something that happened, and go quiet when it does not happen again."""
 
 
@@ -248,6 +254,10 @@ def test_a_daemon_that_is_gone_is_noticed(states: States, tmp_path: Path) -> Non
 
 def test_descriptors_that_run_out_are_noticed(states: States, tmp_path: Path) -> None:
     assert firing(tmp_path, states.healthy[0], states.crowded, "OtusDescriptors", [{}]) == ""
+
+
+def test_a_node_name_that_is_used_twice_is_noticed(states: States, tmp_path: Path) -> None:
+    assert firing(tmp_path, states.healthy[0], states.crowded, "OtusNodeNameTwice", [{"channel": "moody"}]) == ""
 
 
 def test_what_alerts_and_panels_ask_for_is_exported(states: States) -> None:

@@ -4,6 +4,11 @@ module does not.
 
 from __future__ import annotations
 
+import difflib
+import inspect
+import time
+from collections.abc import Iterator
+
 import pluggy
 
 from otus_core import hookspecs
@@ -11,6 +16,8 @@ from otus_core.errors import PluginInitFailed
 from otus_core.hookspecs import PROJECT
 from otus_core.model.text import words_of
 
+CALLS, CALLS_MAX_S = 1000, 1.0
+"""So many changes of tasks' states a component takes within this many seconds: it is called where nothing may wait."""
 COMPONENT_HOOKS = ("otus_task_state_changed",)
 """The others are about a process or a plugin as a whole; a component has ``start`` and ``stop``."""
 MARK = f"{PROJECT}_impl"
@@ -21,6 +28,35 @@ class _Hooks:
     """A component's marked methods and nothing else: looking for them on the component itself would evaluate its
     properties.
     """
+
+
+def strange_hooks(component: object) -> Iterator[str]:
+    """Give complaints of methods that look like hooks and that nobody would call, or would wait for."""
+    cls = type(component)
+    for name in dir(cls):
+        method = getattr(cls, name, None)
+        if not name.startswith(f"{PROJECT}_") or not callable(method):
+            continue
+        near = difflib.get_close_matches(name, COMPONENT_HOOKS, 1)
+        if name in COMPONENT_HOOKS:
+            if not hasattr(method, MARK):
+                yield f"{cls.__name__}.{name} is not marked with otus_core.hookimpl, and so is never called"
+            if inspect.iscoroutinefunction(method):
+                yield f"{cls.__name__}.{name} must not be async: nobody awaits it"
+        elif hasattr(hookspecs, name):
+            yield f"{cls.__name__}.{name}: a component receives only {', '.join(COMPONENT_HOOKS)}"
+        elif near:
+            yield f"{cls.__name__}.{name}: there is no such hook; did you mean {near[0]}?"
+
+
+def seconds_of(hooks: pluggy.PluginManager) -> float:
+    """Call a component's hooks ``CALLS`` times, or until it is seen that this takes too long; give how long it took."""
+    begun = time.monotonic()
+    for n in range(CALLS):
+        hooks.hook.otus_task_state_changed(task_id=f"t{n % 7}", old="starting", new="failed", reason="why")
+        if time.monotonic() - begun > CALLS_MAX_S:
+            break
+    return time.monotonic() - begun
 
 
 def hooks_of(component: object) -> pluggy.PluginManager | None:

@@ -31,6 +31,7 @@ from otus_core.declarations import Capturer, CommandChannel, Declaration, Parser
 from otus_core.errors import ConfigInvalid
 from otus_core.model.flows import FlowRegistry
 from otus_core.model.text import told
+from otus_core.plugins.component_hooks import CALLS, CALLS_MAX_S, hooks_of, seconds_of, strange_hooks
 from otus_core.plugins.loader import load
 from otus_core.plugins.records import PluginRecord
 from otus_core.plugins.selection import Selection, normalized
@@ -54,6 +55,8 @@ ARGUMENTS = {
     "flush": 0,
     "stop": 0,
 }
+HEARERS = ("reporter", "command_channel")
+"""Kinds of components that receive hooks."""
 SUMMARY_MAX = 100
 
 
@@ -214,6 +217,7 @@ def _lives(declared: Declaration) -> Complaints:
     stdout = _Nowhere() if declared.kind == "reporter" else None
     flows = FlowRegistry() if isinstance(declared, Parser) and declared.wants_flows else None
     component.wire(Context(task_id="check", agent_id="check", component_id=declared.name, stdout=stdout, flows=flows))
+    yield from _hooked(declared, component)
     if declared.kind in ("parser", "processor"):  # others would open a source, or connect
         component.start()
         component.stop()
@@ -221,6 +225,19 @@ def _lives(declared: Declaration) -> Complaints:
         json.dumps(dict(component.status()))  # daemon_status shows it, also of a channel that has not started
     elif isinstance(declared, Capturer) and declared.privileged and not callable(getattr(component, "acquire", None)):
         yield "it is declared privileged and has no method acquire"
+
+
+def _hooked(declared: Declaration, component: Any) -> Complaints:
+    """Look at the hooks that a component receives itself. The suite alone calls a reporter's: it starts it."""
+    if declared.kind not in HEARERS:
+        return
+    strange = list(strange_hooks(component))
+    yield from strange
+    hooks = None if strange else hooks_of(component)
+    if hooks is None or not isinstance(declared, CommandChannel):
+        return
+    if seconds_of(hooks) > CALLS_MAX_S:
+        yield f"its hooks are slow: {CALLS} calls take more than {CALLS_MAX_S:g} s; put what is to be sent into a queue"
 
 
 def _settings(declared: Declaration) -> Any:

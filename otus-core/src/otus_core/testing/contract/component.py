@@ -13,6 +13,9 @@ from otus_core.model.flows import FlowRegistry
 from otus_core.plugins.loader import load
 from otus_core.plugins.selection import Selection
 
+TRIES = 3
+"""A machine that stands still spoils some; a component that is slow spoils all."""
+
 
 class Contract:
     """Makes the component that ``component`` names, with ``config``."""

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from otus_core.components import BaseProcessor, BaseReporter, ReportResult
 from otus_core.model.output import OutputPacket
 from otus_core.pipeline.fates import sort_out
-from otus_core.testing.contract.component import Contract
+from otus_core.plugins.component_hooks import CALLS, CALLS_MAX_S, hooks_of, seconds_of, strange_hooks
+from otus_core.testing.contract.component import TRIES, Contract
 
 
 def outputs(count: int = 3) -> list[OutputPacket]:
@@ -85,6 +86,25 @@ class ReporterContract(Contract):
         result = self.report(batch)
         assert sort_out(result, len(batch)).fault == ""
         assert {*result.failed, *result.retry, *result.final} <= set(self.declaration.failure_reasons)
+
+    def test_hooks_are_taken_quickly(self) -> None:
+        """A reporter that receives hooks takes a thousand of them without waiting: packets would wait too."""
+
+        async def run() -> float:
+            reporter: BaseReporter = self.make()
+            strange = list(strange_hooks(reporter))
+            assert not strange, strange
+            hooks = hooks_of(reporter)
+            if hooks is None:
+                return 0.0
+            await reporter.start()
+            try:
+                return seconds_of(hooks)
+            finally:
+                await reporter.stop()
+
+        took = min(asyncio.run(run()) for _ in range(TRIES))
+        assert took <= CALLS_MAX_S, f"{CALLS} hooks took {took:.1f} s or more"
 
     def test_an_empty_batch_does_no_harm(self) -> None:
         """Nothing to report is nothing reported."""
