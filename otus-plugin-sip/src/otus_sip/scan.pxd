@@ -126,17 +126,10 @@ cdef inline uint64_t lower8(const uint8_t *name, Py_ssize_t size) noexcept nogil
     Bit 5 is the case of a letter; other marks change too.
     """
     cdef uint64_t word = 0
-    cdef uint32_t first = 0
-    cdef uint32_t last = 0
     if size >= 8:
         memcpy(&word, name, 8)
         return word | <uint64_t>0x2020202020202020
-    if size >= 4:       # two loads that overlap: a copy of a length that is not known before is a call
-        memcpy(&first, name, 4)
-        memcpy(&last, name + size - 4, 4)
-        word = first | <uint64_t>last << 8 * (size - 4)
-    elif size:
-        word = name[0] | <uint64_t>name[size >> 1] << 8 * (size >> 1) | <uint64_t>name[size - 1] << 8 * (size - 1)
+    memcpy(&word, name, size)     # sizes are known where it is called, so that this is no call
     return word | (<uint64_t>0x2020202020202020 & ((<uint64_t>1 << 8 * size) - 1))
 
 
