@@ -149,15 +149,14 @@ def configuration(registry: Registry) -> str:
     example = names["log.level"]
     return (
         "# The daemon's configuration\n\n"
-        "Keys below `otus:` of the file that `otus daemon -c FILE` reads. "
-        "[deploy/config.yml](../../deploy/config.yml) has them all with their defaults; "
-        "`otus validate -f FILE` checks one.\n\n"
-        "Each key can be overridden by a variable: `OTUS_` and its path in upper case, dots as underscores: "
-        f"`log.level` by `{example}`. Lists are written with commas, "
-        "mappings as `key=value` with commas, anything as YAML or JSON. Below `reporters.NAME` and "
-        "`command_channel.NAME` are the options "
-        "of the [component](components.md) of that name; "
-        "blocks that several components share, such as `kafka`, come from plugins.\n\n" + reference(cls)
+        "These keys stand below `otus:` in the file that `otus daemon -c FILE` reads. "
+        "[deploy/config.yml](../../deploy/config.yml) has all of them with their defaults, and "
+        "`otus validate -f FILE` checks a file.\n\n"
+        "An environment variable can override each key. Its name is `OTUS_` and the key's path in upper case, with "
+        f"underscores for dots: `{example}` overrides `log.level`. Separate the items of a list with commas, and write "
+        "a mapping as `key=value` pairs with commas; YAML and JSON are accepted for any value. Below `reporters.NAME` "
+        "and `command_channel.NAME` stand the options of the [component](components.md) of that name. Blocks that "
+        "several components share, such as `kafka`, come from plugins.\n\n" + reference(cls)
     )
 
 
@@ -165,11 +164,10 @@ def task() -> str:
     """The keys of a task file."""
     parts = [
         "# Task files\n\n",
-        "What `otus task create -f`, `otus run --task` and the command `task_create` take, in YAML or JSON. A "
-        "component is its name, or a mapping with `type` "
-        "and the keys below; its own options, under `config` (beside `type` for `capture`), are in "
-        "[components](components.md).\n\n"
-        "`otus schema task` prints a JSON Schema, `otus validate -f FILE` checks a file.\n\n",
+        "`otus task create -f`, `otus run --task` and the command `task_create` accept these keys, in YAML or JSON. A "
+        "component is given as its name, or as a mapping with `type` and the keys below. Its own options stand under "
+        "`config` (for `capture`, beside `type`); [components](components.md) lists them.\n\n"
+        "`otus schema task` prints a JSON Schema, and `otus validate -f FILE` checks a file.\n\n",
         reference(TaskOptions),
         "\n## decoder\n\n",
         reference(DecoderConfig),
@@ -181,7 +179,9 @@ def task() -> str:
 
 def components(registry: Registry) -> str:
     """Every first-party component with its options."""
-    parts = ["# Components\n\nWhat the first-party plugins bring; `otus plugins list` tells what is installed.\n"]
+    parts = [
+        "# Components\n\nThe components of the first-party plugins. `otus plugins list` shows what is installed.\n"
+    ]
     for kind in KINDS:
         found = sorted(registry.components(kind), key=lambda one: one.declaration.name)
         parts += [_component(one) for one in found]
@@ -201,7 +201,7 @@ def _component(one: Registered) -> str:
 def commands() -> Iterator[str]:
     """Every command with its options."""
     statuses = "; ".join(f"{number} {meaning}" for number, meaning in EXIT_STATUS)
-    yield f"# Commands\n\nExit status: {statuses}. These options stand before or after any command:\n\n"
+    yield f"# Commands\n\nExit status: {statuses}. The following options may stand before or after any command:\n\n"
     yield "| option | meaning |\n|---|---|\n"
     yield from (_row(f"`{option}`", meaning) for option, meaning in OPTIONS)
     root = typer.main.get_command(app)
@@ -288,10 +288,11 @@ def counters() -> str:
     rows = [_row(f"`{name}`", MEANINGS[name]) for name in names if not name.startswith("hidden{")]
     hidden = [_row(f"`{name}`", *words) for name, words in hidden_kinds.KINDS.items()]
     return (
-        "# Counters\n\nEvery frame ends in exactly one of these. `otus run --summary-json`, `otus task status` and "
-        "`otus stats` show them; "
-        "`unaccounted` is how far the sums are from closing, and 0 when all is quiet. PARSER, PROCESSOR and REPORTER "
-        "stand for a component's id.\n\n"
+        "# Counters\n\nThese counters say what became of every frame. `otus run --summary-json`, `otus task status` "
+        "and `otus stats` show them. PARSER, PROCESSOR and REPORTER stand for a component's id. A *unit* is a packet "
+        "that came out of the decoder, and an *output* is a message that a parser made of it.\n\n"
+        "Together they account for every frame: the following sums must hold. `unaccounted` says how far they are from "
+        "holding; it is 0 when nothing is under way.\n\n"
         "    kernel_rx − kernel_drop      = frames_read − frames_again + excluded_own + in_ring\n"
         "    frames_read + messages_added = units + fragments_merged + fragments_held + segments_merged + segments_held"
         "\n                                   + dropped{decode:…} + dropped{reassembly:…} + dropped{worker_crash} + "
@@ -304,8 +305,8 @@ def counters() -> str:
         "offered_again + its own dropped{…}, for each reporter\n\n"
         "`excluded_own` are the frames of Otus's own connections that `exclude_own` leaves out of a live capture.\n\n"
         "| counter | what it counts |\n|---|---|\n" + "".join(rows) + "\n## What was not looked into\n\n"
-        "Counted beside the identity, and shown as `not_looked_into` with `what`, `count`, `told` and `remedy`; the "
-        "metric is `otus_not_looked_into_total`. "
+        "Counted in addition to these sums, and shown as `not_looked_into` with `what`, `count`, `told` and `remedy`; "
+        "the metric is `otus_not_looked_into_total`. "
         "Frames of a link type that is not read are `link:NUMBER`; what a parser declares is `PARSER:NAME`.\n\n"
         "| what | told | remedy |\n|---|---|---|\n" + "".join(hidden)
     )
