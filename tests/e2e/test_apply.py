@@ -106,6 +106,24 @@ def test_the_daemon_keeps_its_tasks_to_its_folder(node: Node) -> None:
     assert set(node.rpc("task_list")["result"]["tasks"]) == {"c", "by-hand"}
 
 
+def test_a_folder_that_is_gone_deletes_nothing(node: Node) -> None:
+    """What it lies on was not mounted, or ``tasks_dir`` has a typing error: an explicit empty folder would delete."""
+    folder = node.folder / "tasks.d"
+    folder.mkdir()
+    (folder / "one.yaml").write_text(content("one"))
+    node.start()
+    wait(lambda: node.runs("one"))
+    folder.rename(node.folder / "elsewhere")
+    answer = node.rpc("config_reload")["result"]
+    assert answer["tasks_applied"] == {}
+    (refused,) = answer["task_files_refused"]
+    assert refused.startswith(f"{folder}: is no folder")
+    node.call("stop")
+    assert node.ended() == 0
+    node.start()
+    wait(lambda: node.runs("one"))
+
+
 def test_what_the_folder_declares_stays_wanted_though_it_cannot_start(node: Node) -> None:
     folder = node.folder / "tasks.d"
     folder.mkdir()

@@ -6,6 +6,7 @@ In: task files. Out: what was done for each. What somebody created by a command 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ log = Logger("otus.task")
 
 APPLY, FOLDER = "apply", "tasks.d"
 """Origins of tasks."""
+GONE = "is no folder; its tasks go on as they were (an empty folder would delete them)"
 Applied = Literal["created", "changed", "unchanged"]
 
 
@@ -66,7 +68,7 @@ class TaskFolder:
 
         A file that is wrong leaves its task as it was, and is logged.
         """
-        files, problems = await asyncio.to_thread(_read, self._folder(config))
+        files, problems = await self._read(self._folder(config))
         for file in files:
             try:
                 if not self._manager.has_done(file.data):
@@ -79,11 +81,12 @@ class TaskFolder:
         """At a reload, and after the start: bring the tasks to what the folder declares; gives what was done by task
         id, and which files are refused.
 
-        Tasks whose file is gone are deleted, unless a file cannot be read: it may be theirs.
+        Tasks whose file is gone are deleted, unless a file cannot be read, which may be theirs, or the whole folder is
+        gone, as when what it lies on was not mounted.
         """
         async with self._passing:
             folder = self._folder(config)
-            files, problems = await asyncio.to_thread(_read, folder)
+            files, problems = await self._read(folder)
             gone = not problems
             done: dict[str, str] = {}
             for file in files:
@@ -100,6 +103,17 @@ class TaskFolder:
         _tell(problems)
         applied = {task_id: what for task_id, what in done.items() if what != "unchanged"}
         return {"tasks_applied": applied, "task_files_refused": [str(problem) for problem in problems]}
+
+    async def _read(self, folder: Path | None) -> tuple[list[TaskFile], list[ConfigProblem]]:
+        if folder is None:
+            return [], []
+        if not await asyncio.to_thread(os.path.isdir, folder):
+            return [], [ConfigProblem(str(folder), GONE)] if self._is_missed(folder) else []
+        return await asyncio.to_thread(_read, folder)
+
+    def _is_missed(self, folder: Path) -> bool:
+        """Whether a folder that is not there should be: the configuration names it, or tasks came from it."""
+        return folder != self._beside or any(task.stored.origin == FOLDER for task in self._manager.tasks.values())
 
     def _folder(self, config: DaemonConfig) -> Path | None:
         return Path(config.tasks_dir) if config.tasks_dir else self._beside
@@ -123,9 +137,7 @@ def _tell(problems: Collection[ConfigProblem]) -> None:
         log.error("task_file_refused", file=problem.path, error=problem.message)
 
 
-def _read(folder: Path | None) -> tuple[list[TaskFile], list[ConfigProblem]]:
-    if folder is None or not folder.is_dir():
-        return [], []
+def _read(folder: Path) -> tuple[list[TaskFile], list[ConfigProblem]]:
     try:
         return read_task_files(list_task_files(folder))
     except ConfigInvalid as error:
