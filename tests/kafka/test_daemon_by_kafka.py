@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from otus_kafka import envelope
-from tests.live.net import Pair, sipp_answers
+from tests.live.net import Pair, control, sipp_answers
 from tests.patience import wait
 
 from .broker import Broker
@@ -133,6 +133,15 @@ def test_each_command_from_afar_is_logged_with_its_place_in_the_topic(broker: Br
         assert {entry["level"] for entry in told if entry.get("principal") == "heartbeat"} == {"debug"}
     finally:
         daemon.end()
+
+
+def test_a_channel_that_takes_unsigned_commands_says_so(daemon: Daemon) -> None:
+    assert daemon.ask("task_list")["result"]["count"] == 0
+    (entry,) = daemon.logged("command_channel_unsigned")
+    assert (entry["level"], entry["topic"]) == ("warning", daemon.commands)
+    _, status, _ = control(daemon.folder, "status")
+    (channel,) = status["command_channels"]
+    assert "whoever can write to the topic commands this node" in channel["warning"]
 
 
 def test_what_is_wrong_with_a_task_is_told_from_afar(daemon: Daemon) -> None:
