@@ -21,31 +21,33 @@ if TYPE_CHECKING:
 
 
 class LineWriter(Protocol):
-    """The way to standard output. Only the parent process writes there, so components hand whole lines over."""
+    """The way to standard output. Only the parent process writes there, so components hand whole lines to it."""
 
     isatty: bool
 
     async def write(self, lines: bytes) -> None:
-        """Hand over one or more whole lines; waits while the other side is slow.
+        """Hand over one or more whole lines; waits while the reader is slow.
 
-        Raises StdoutClosed, a BrokenPipeError, when it is gone.
-
-        A reporter lets that error pass: it tells the core that nobody reads any more.
+        Raises StdoutClosed, a BrokenPipeError, when nobody reads any more. A reporter lets that error pass through, so
+        that the core learns of it.
         """
         ...
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Context:
-    """What a component is wired to.
+    """What a component receives from its surroundings in ``wire``.
 
-    ``flows`` is given to parsers that declare ``wants_flows``; ``stdout`` to reporters. ``peers`` publishes small
-    messages to the same component in the sibling workers of the task (``None`` with a single worker). ``call_labels``
-    gives, by payload type, the label that tells calls apart, where the parser declares one. ``data_dir`` is given to
-    command channels, for what must survive a restart. ``count(name)`` adds 1 to one of the ``counters`` that a parser
-    declares, or to one of what it says is ``hidden``. ``instance`` is given to command channels: it names this run of
-    the daemon, and tells it from another one with the same ``hostname``. ``has_fallback`` and ``has_spool`` tell a
-    reporter what becomes of messages that it gives up.
+    - ``flows``: the registry of flows, for parsers that declare ``wants_flows``.
+    - ``stdout``: standard output, for reporters.
+    - ``peers``: publishes small messages to the same component in the task's other workers; ``None`` if there is only
+      one worker.
+    - ``call_labels``: by payload type, the label that tells calls apart, where the parser declares one.
+    - ``data_dir``: a folder for what must survive a restart, for command channels.
+    - ``instance``: names this run of the daemon, and tells it apart from another one with the same ``hostname``; for
+      command channels.
+    - ``count(name)``: adds 1 to one of the ``counters`` that a parser declares, or to one of its ``hidden`` kinds.
+    - ``has_fallback`` and ``has_spool``: tell a reporter what becomes of messages that it gives up.
     """
 
     task_id: str
@@ -67,7 +69,7 @@ class Context:
 
 
 class _Lifecycle:
-    """The part of the life that all kinds share; every method may be left as it is."""
+    """What all kinds have in common; every method is optional."""
 
     def wire(self, context: Context) -> None:
         """Take what the component needs from its surroundings."""
@@ -75,8 +77,10 @@ class _Lifecycle:
 
 @attrs.frozen
 class CaptureStats:
-    """Totals since ``open``: frames the source offered, dropped before they could be read, dropped by the interface, of
-    Otus's own connections and left out.
+    """Totals since ``open``, in frames.
+
+    ``received``: offered by the source. ``dropped``: lost before they could be read. ``interface_dropped``: dropped by
+    the interface. ``excluded``: left out because they belong to Otus's own connections.
     """
 
     received: int = 0
@@ -88,42 +92,40 @@ class CaptureStats:
 class BaseCapturer(_Lifecycle):
     """Gives frames.
 
-    ``open(shard, shards, fds)`` → ``read()`` until it returns ``None`` → ``close()``. What takes rights to open is
-    split off in ``acquire``; what that returns arrives as ``fds``.
+    The core calls ``open(shard, shards, fds)``, then ``read()`` until it returns ``None``, then ``close()``. Opening
+    what needs special rights is split off into ``acquire``; the descriptors that it returns arrive as ``fds``.
     """
 
     rereads: bool = False
-    """Whether the frames given last can be given again to a worker to come, up to the next ``read()``: what ``fds``
-    stand for still holds them.
-    """
+    """Whether the frames that were given last can be given again to a later worker, up to the next ``read()``, because
+    what ``fds`` stand for still holds them."""
 
     @classmethod
     def acquire(cls, config: Any, shard: int, shards: int, state: dict[str, Any]) -> list[int]:
-        """Open what needs privilege and return the descriptors.
+        """Open what needs privilege, and return the descriptors.
 
-        Raises OSError or CaptureError; unless that is fatal, it is tried again.
-
-        That of a ``privileged`` capturer runs in the opener process, any other's in the worker before it gives up its
-        rights. ``state`` is empty at first and kept from one call to the next, of all the task's shards.
+        Raises OSError or CaptureError; unless the error is fatal, it is tried again. For a ``privileged`` capturer this
+        runs in the opener process, for any other in the worker before it gives up its rights. ``state`` is empty at
+        first, and is kept from one call to the next, for all shards of the task.
         """
         return []
 
     def resume(self, taken: int, stats: CaptureStats) -> None:
-        """Called before ``open`` when an earlier worker of this shard died: ``taken`` frames are done with, the last of
-        which may have killed it.
+        """Prepare to continue after an earlier worker of this shard died; called before ``open``.
 
-        It may have been given more than those, where ``rereads`` says so: they are to be given again. ``stats`` are the
-        totals that it had told. What is left in ``fds`` is to be given, the frames already taken not again.
+        ``taken`` frames are done with; the last of them may have killed the worker. ``stats`` are the totals that the
+        earlier worker had reported. Give what is left in ``fds``, without the frames that were taken. If ``rereads``
+        is true, the earlier worker may have received more frames than ``taken``: give those again.
         """
 
     def open(self, shard: int = 0, shards: int = 1, fds: Sequence[int] = ()) -> None:
         """Open the source, or this worker's share of it. ``fds`` are the capturer's to close. Raises CaptureError."""
 
     def read(self) -> FrameBatch | None:
-        """Give the next frames: an empty batch when nothing is ready, ``None`` when the source has ended.
+        """Return the next frames: an empty batch when nothing is ready, ``None`` when the source has ended.
 
-        The batch's buffer may be reused at the next ``read()`` or ``close()``. Raises CaptureError; unless that is
-        fatal, reading may go on.
+        The batch's buffer may be reused at the next ``read()`` or ``close()``. Raises CaptureError; unless the error is
+        fatal, reading may continue.
         """
         raise NotImplementedError
 
@@ -132,51 +134,51 @@ class BaseCapturer(_Lifecycle):
         return None
 
     def wait_hint(self) -> float | None:
-        """How long until frames are due, in seconds, for a source that knows; ``None`` where it does not."""
+        """How long until frames are due, in seconds, or ``None`` if the source does not know."""
         return None
 
     def progress(self) -> float | None:
-        """How much of the source has been read, 0 to 1, or ``None`` when that cannot be known."""
+        """How much of the source has been read, from 0 to 1, or ``None`` if that cannot be known."""
         return None
 
     def wants_descriptors(self) -> bool:
-        """Say whether new descriptors are needed, because what the old ones stood for is gone; ``acquire`` is then
-        called again.
+        """Say whether new descriptors are needed, because what the old ones stood for is gone.
+
+        ``acquire`` is then called again.
         """
         return False
 
     def reopen(self, fds: Sequence[int]) -> None:
-        """Go on with new descriptors. Raises CaptureError."""
+        """Continue with new descriptors. Raises CaptureError."""
 
     def trouble(self) -> str:
-        """Why nothing comes in at the moment although nothing failed (a link that is down), or empty.
+        """Say why nothing comes in at the moment although nothing failed, such as a link that is down; else empty.
 
         Asked about twice a second.
         """
         return ""
 
     def exclude(self, connections: Sequence[tuple[str, int, str, int]]) -> None:
-        """Leave out Otus's own TCP connections from now on: local address and port, remote address and port.
+        """From now on, leave out these TCP connections of Otus's own; ``stats`` counts the frames that are left out.
 
-        ``stats`` counts the frames that are left out.
+        Each is given as local address and port, remote address and port.
         """
 
     def halt(self) -> None:
-        """Take in nothing more; what has been taken in can still be read, until ``read`` gives ``None`` or an empty
-        batch.
-        """
+        """Take in nothing more. What was taken in can still be read, until ``read`` returns ``None`` or nothing."""
 
     def stats(self) -> CaptureStats:
         """Totals since ``open``."""
         return CaptureStats()
 
     def close(self) -> None:
-        """Give everything back; called once."""
+        """Release everything; called once."""
 
 
 class BaseParser(_Lifecycle):
-    """Understands one protocol: by ``can_handle`` and ``handle``, or by ``take`` alone where what the first finds out
-    serves the second.
+    """Understands one protocol.
+
+    Write either ``can_handle`` and ``handle``, or ``take`` alone, if what the first finds out serves the second.
     """
 
     def start(self) -> None:
@@ -186,23 +188,22 @@ class BaseParser(_Lifecycle):
         """Give everything back."""
 
     def take(self, packet: DecodedPacket) -> Parsed | Sequence[Parsed | ParseError] | None:
-        """Parse one packet, or give ``None``: it is not ours, and the next parser is asked. Else as ``handle``.
+        """Parse one packet, as ``handle`` does, or return ``None`` if it is not ours: the next parser is then asked.
 
-        Where a class has a ``take`` of its own the pipeline calls nothing else: it is asked for every packet, so it has
-        to say no quickly.
+        If a class has a ``take`` of its own, the pipeline calls nothing else. It is asked about every packet of the
+        declared transports, so it has to say no quickly.
         """
         return self.handle(packet) if self.can_handle(packet) else None
 
     def can_handle(self, packet: DecodedPacket) -> bool:
-        """Say quickly, and without side effect, whether this packet is ours."""
+        """Say quickly, and without side effects, whether this packet is ours."""
         raise NotImplementedError
 
     def handle(self, packet: DecodedPacket) -> Parsed | Sequence[Parsed | ParseError]:
         """Parse one packet that ``can_handle`` accepted.
 
-        A list where it holds several messages, an empty one where there is nothing to report.
-
-        Raises ParseError and nothing else; a list has one in the place of a message that could not be read, which is
+        Returns a list if the packet holds several messages, and an empty one if there is nothing to report. Raises
+        ParseError and nothing else. A ParseError in the list stands for a message that could not be read, and is
         counted as if it had been raised.
         """
         raise NotImplementedError
@@ -212,7 +213,7 @@ class BaseParser(_Lifecycle):
 
 
 class BaseProcessor(_Lifecycle):
-    """Looks at each output's envelope, reads and writes its labels, and decides whether it stays."""
+    """Looks at the envelope of each message, reads and writes its labels, and decides whether it stays."""
 
     def start(self) -> None:
         """Get ready for packets."""
@@ -221,23 +222,26 @@ class BaseProcessor(_Lifecycle):
         """Give everything back."""
 
     def process(self, output: OutputPacket) -> bool:
-        """Say whether the packet stays; false drops it. ``payload`` and ``raw_payload`` are not to be touched."""
+        """Return whether the message stays; false drops it. Do not change ``payload`` and ``raw_payload``."""
         raise NotImplementedError
 
 
 Some = int | Sequence[int]
-"""How many messages of a batch, or which: their places in it, from 0."""
+"""How many messages of a batch, or which: their places in it, counted from 0."""
 
 
 @attrs.frozen
 class ReportResult:
-    """The fate of a batch: ``reported`` messages were acknowledged, the others are told by reason, as a count or as
-    their places in the batch.
+    """The fate of a batch.
 
-    ``failed``: given up; they go to the reporter's fallback, and are dropped where there is none. ``final``: nobody
-    could do anything with them, they are dropped. ``retry``: they surely did not arrive, and may later; the core offers
-    them again after a pause. Say places where you can: of a batch that was reported in part, only those can be moved to
-    the fallback or offered again.
+    ``reported`` messages were acknowledged. The others are given by reason, as a count or as their places in the batch:
+
+    - ``failed``: given up. They go to the reporter's fallback, and are dropped if there is none.
+    - ``final``: nobody could send them. They are dropped.
+    - ``retry``: they certainly did not arrive, and may later. The core offers them again after a pause.
+
+    Give places where you can: if only a part of the batch was reported, messages without a place can neither be moved
+    to the fallback nor offered again.
     """
 
     reported: int = 0
@@ -247,11 +251,11 @@ class ReportResult:
 
 
 class BaseReporter(_Lifecycle):
-    """Carries batches to a destination. All its methods run on the worker's event loop, beside the pipeline.
+    """Sends batches to a destination. All its methods run on the worker's event loop, beside the pipeline.
 
     A method named ``otus_task_state_changed`` and marked with ``hookimpl`` is called in each worker of a daemon's task
-    when any task of the node changes its state, while this worker runs. It must not wait for anything. It hears of its
-    own task's end only as far as the worker is still there.
+    when any task of the node changes its state, while this worker runs. It must not wait for anything. It learns of the
+    end of its own task only if the worker is still there.
     """
 
     async def start(self) -> None:
@@ -263,10 +267,10 @@ class BaseReporter(_Lifecycle):
     async def report(self, batch: Sequence[OutputPacket]) -> ReportResult:
         """Send one batch; returns when the fate of every message in it is known.
 
-        OSError (a refused connection, a name that is not found) says that the destination cannot be reached: the batch
-        is offered again, as with ``retry``. Any other exception is taken for a fault of this reporter; the batch counts
-        as ``failed`` after ``max_retries`` further tries. What takes longer than ``send_timeout`` is cancelled, and may
-        have arrived. The core opens up to ``max_in_flight`` of these calls at a time.
+        OSError (a refused connection, a name that is not found) means that the destination cannot be reached: the batch
+        is offered again, as with ``retry``. Any other exception counts as a fault of this reporter, and the batch as
+        ``failed`` after ``max_retries`` more tries. A call that takes longer than ``send_timeout`` is cancelled, and
+        its batch may have arrived. The core opens up to ``max_in_flight`` of these calls at a time.
         """
         raise NotImplementedError
 
