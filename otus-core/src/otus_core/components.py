@@ -165,7 +165,10 @@ class BaseCapturer(_Lifecycle):
         """
 
     def halt(self) -> None:
-        """Take in nothing more. What was taken in can still be read, until ``read`` returns ``None`` or nothing."""
+        """Take in nothing more.
+
+        What was taken in can still be read, until ``read`` returns ``None`` or an empty batch.
+        """
 
     def stats(self) -> CaptureStats:
         """Totals since ``open``."""

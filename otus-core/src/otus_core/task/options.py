@@ -24,25 +24,33 @@ class TaskOptions:
 
     id: str = option(help="Name of the task", pattern=ID)
     workers: int = option(
-        default=1, ge=1, le=WORKERS_MAX, help="Worker processes; more than one needs a source that can be shared"
+        default=1,
+        ge=1,
+        le=WORKERS_MAX,
+        help="Number of worker processes; more than one needs a source that can be shared",
     )
     capture: dict[str, Any] = option(help="Where frames come from: `type`, and the capturer's options beside it")
     decoder: DecoderConfig = option(factory=DecoderConfig, help="How frames are decoded")
     parsers: tuple[str | dict[str, Any], ...] = option(
-        default=(), help="Parsers in the order in which they are asked; every installed one, by priority, when empty"
+        default=(), help="Parsers in the order in which they are asked. Empty: every installed one, by priority"
     )
-    processors: tuple[str | dict[str, Any], ...] = option(default=(), help="What each output goes through, in order")
-    reporters: tuple[str | dict[str, Any], ...] = option(help="Where outputs go; each gets all of them", min_length=1)
+    processors: tuple[str | dict[str, Any], ...] = option(
+        default=(), help="What each message goes through, in this order"
+    )
+    reporters: tuple[str | dict[str, Any], ...] = option(
+        help="Where messages go: each reporter gets all of them, one that is a fallback only what others give up",
+        min_length=1,
+    )
     unmatched_policy: Literal["drop", "forward"] = option(
-        default="drop", help="What happens to packets that no parser takes: forward reports them, payload type raw"
+        default="drop", help="What happens to packets that no parser takes; forward reports them, with payload type raw"
     )
     cpu_affinity: tuple[int, ...] = option(
-        default=(), ge=0, le=4095, help="CPUs to pin the workers to, in turn; none when empty"
+        default=(), ge=0, le=4095, help="CPUs to pin the workers to, in turn. Empty: none"
     )
     worker_max_rss: int = option(
         default=1 << 30,
         ge=0,
-        help="Bytes of memory at which a worker is taken for leaking and restarted; 0 for no limit",
+        help="A worker that takes so many bytes of memory is restarted; 0 means no limit",
     )
 
 
@@ -135,10 +143,14 @@ class ReporterOptions:
         default=16384,
         ge=1,
         le=1 << 24,
-        help="Most messages that wait; then the oldest go to the fallback, or are dropped",
+        help="Most messages that wait; beyond that the oldest go to the fallback, or are dropped",
     )
     spool: SpoolConfig | None = option(
         default=None,
-        help="Keep messages on disk while the destination is away, or there are more than fit into memory",
+        help="Keep messages on disk while the destination does not answer, or if memory has no room for more",
     )
-    max_bytes: int = option(default=32 << 20, ge=1 << 16, help="Most bytes that wait; likewise")
+    max_bytes: int = option(
+        default=32 << 20,
+        ge=1 << 16,
+        help="Most bytes that wait; beyond that the oldest messages go to the fallback, or are dropped",
+    )
