@@ -146,6 +146,7 @@ BEYOND = {
     "otus_core/task/health.py:STATUS_TEXT_MAX": CUT,
     "otus_core/task/options.py:WORKERS_MAX": REFUSED,
     "otus_core/task/output.py:LINE_MAX": "written in parts",
+    "otus_core/task/slot.py:LEFT_OUT_MAX": CUT,
     "otus_core/task/slot.py:CHORE_MAX": CUT,
     "otus_core/task/spawn.py:REASON_MAX": CUT,
     "otus_core/task/store.py:FILE_MAX": "the task is left alone, and told",

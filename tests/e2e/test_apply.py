@@ -92,6 +92,9 @@ def test_the_daemon_keeps_its_tasks_to_its_folder(node: Node) -> None:
     wait(lambda: node.runs("a"), what="the declared task runs")
     refused = [line for line in node.log() if line["event"] == "task_file_refused"]
     assert refused and all(line["file"] == str(folder / "broken.json") for line in refused)
+    status, answer, _ = node.call("status")
+    (trouble,) = answer["troubles"]
+    assert status == 1 and trouble["task_file"] == str(folder / "broken.json") and trouble["reason"]
     assert node.call("task", "create", "-f", "-", text=content("by-hand"))[0] == 0
 
     (folder / "a.json").unlink()
@@ -103,6 +106,7 @@ def test_the_daemon_keeps_its_tasks_to_its_folder(node: Node) -> None:
     (folder / "broken.json").unlink()
     status, answer, _ = node.call("reload")
     assert (status, answer["tasks_applied"]) == (0, {"a": "deleted"})
+    assert node.rpc("daemon_status")["result"]["troubles"] == []
     assert set(node.rpc("task_list")["result"]["tasks"]) == {"c", "by-hand"}
 
 
@@ -174,3 +178,16 @@ def test_a_secret_in_the_folder_is_refused_and_not_copied(node: Node) -> None:
     kept = [path for path in (node.folder / "data").rglob("*") if path.is_file()]
     assert [path for path in kept if b"open-sesame" in path.read_bytes()] == []
     assert "open-sesame" not in (node.folder / "otus.log").read_text()
+
+
+def test_a_component_that_a_task_goes_on_without_is_warned_of(node: Node) -> None:
+    kafka = {"brokers": ["127.0.0.1:1"], "topic": "t", "tls": {"enabled": True, "ca_file": "/nowhere"}}
+    away = {"type": "kafka", "on_failure": "skip", "config": kafka}
+    node.start()
+    status, _, error = node.call("task", "create", "-f", "-", text=content("a", reporters=["discard", away]))
+    assert status == 0, error
+    wait(lambda: node.runs("a"), what="the task runs without it")
+    status, answer, _ = node.call("status")
+    assert (status, answer["troubles"]) == (0, [])
+    (warning,) = [one for one in answer["warnings"] if "left out" in one]
+    assert warning.startswith("task a: reporter kafka could not be started and is left out (on_failure: skip)")

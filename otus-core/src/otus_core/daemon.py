@@ -13,7 +13,7 @@ import gc
 import os
 import secrets
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from otus_core.control.handler import CommandHandler, Rates
 from otus_core.control.pid_file import PidFile
 from otus_core.control.protocol import Request
 from otus_core.control.server import ControlServer
-from otus_core.errors import ConfigInvalid
+from otus_core.errors import ConfigInvalid, ConfigProblem
 from otus_core.log import Logger
 from otus_core.model.text import told
 from otus_core.observe.daemon_logs import DaemonLogs
@@ -204,6 +204,10 @@ class Daemon:
     def channels(self) -> list[dict[str, Any]]:
         """Give the state of the command channels."""
         return self._channels.status()
+
+    def refused_task_files(self) -> Sequence[ConfigProblem]:
+        """Give what was wrong with files of the folder of tasks when it was last read."""
+        return self._folder.refused
 
     def warnings(self) -> list[str]:
         """Give what the configuration in force, as it was last read, is warned of."""

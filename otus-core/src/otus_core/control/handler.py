@@ -7,7 +7,7 @@ caller.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -15,11 +15,12 @@ import attrs
 import otus_core
 from otus_core.config.structure import unknown_key
 from otus_core.control.protocol import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
+from otus_core.errors import ConfigProblem
 from otus_core.plugins.registry import Registry
 from otus_core.task.config import WRAPPERS, unwrap
 from otus_core.task.declared import apply_task, delete_others
 from otus_core.task.entry import Task
-from otus_core.task.health import node_troubles, troubles
+from otus_core.task.health import left_out, node_troubles, troubles
 from otus_core.task.manager import TaskManager
 from otus_core.task.secrets import exposed_files, mask_task
 from otus_core.task.store import StoredTask
@@ -41,6 +42,10 @@ class Owner(Protocol):
 
     def channels(self) -> list[dict[str, Any]]:
         """Give the state of the command channels."""
+        ...
+
+    def refused_task_files(self) -> Sequence[ConfigProblem]:
+        """Give what is wrong with files of the folder of tasks."""
         ...
 
     def warnings(self) -> list[str]:
@@ -154,7 +159,7 @@ class CommandHandler:
             "uptime_sec": round(time.monotonic() - self._begun, 3),
             "tasks": {task_id: task.state for task_id, task in tasks.items()},
             "task_count": len(tasks),
-            "troubles": node_troubles(tasks.values(), channels),
+            "troubles": node_troubles(tasks.values(), channels, self._owner.refused_task_files()),
             "warnings": [*self._owner.warnings(), *self._task_warnings(tasks)],
             "plugins": self._plugins(),
             "command_channels": channels,
@@ -176,7 +181,7 @@ class CommandHandler:
         return [
             f"task {task_id}: {warning}"
             for task_id, task in tasks.items()
-            for warning in exposed_files(task.stored.config, self._registry)
+            for warning in (*left_out(task), *exposed_files(task.stored.config, self._registry))
         ]
 
     def _plugins(self) -> list[dict[str, Any]]:

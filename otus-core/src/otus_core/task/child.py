@@ -27,7 +27,7 @@ from otus_core.observe.logs import setup_forwarding
 from otus_core.observe.repeats import Repeats
 from otus_core.plugins.loader import load
 from otus_core.plugins.registry import Registry
-from otus_core.task.assembly import Node, Place, assemble, origins
+from otus_core.task.assembly import Assembly, Node, Place, assemble, origins
 from otus_core.task.channel import Channel
 from otus_core.task.config import load_task
 from otus_core.task.output import PipeWriter
@@ -137,7 +137,8 @@ class Child:
         return worker
 
     def _started(self, worker: Worker) -> None:
-        self._channel.send(("started", tuple(worker.assembly.roster.reporters)))
+        assembly = worker.assembly
+        self._channel.send(("started", tuple(assembly.roster.reporters), _left_out(assembly)))
 
     def _fault(self, error: CaptureError) -> None:
         self._channel.send(("fault", (str(error.source), str(error.reason), error.offset, bool(error.fatal))))
@@ -189,6 +190,14 @@ async def _main(descriptor: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, lambda: None)  # the parent hears them and decides
     return await Child(Channel(socket.socket(fileno=descriptor))).run()
+
+
+def _left_out(assembly: Assembly) -> tuple[str, ...]:
+    """Give kind and id of each component that could not be started and that the task goes on without."""
+    config = assembly.config
+    there = {id(part.spec) for part in (*assembly.parsers, *assembly.processors, *assembly.reporters)}
+    specs = (*config.parsers, *config.processors, *config.reporters)
+    return tuple(f"{spec.declaration.kind} {spec.id}" for spec in specs if id(spec) not in there)
 
 
 def main() -> None:

@@ -62,6 +62,8 @@ class TaskFolder:
         self._manager = manager
         self._beside = None if configuration is None else Path(configuration).parent / FOLDER
         self._passing = asyncio.Lock()
+        self.refused: list[ConfigProblem] = []
+        """What was wrong with files when the folder was last read."""
 
     async def adopt(self, config: DaemonConfig) -> None:
         """At start: keep what the folder declares, before any task is started.
@@ -75,7 +77,7 @@ class TaskFolder:
                     await self._manager.adopt(file.data, FOLDER)
             except OtusError as error:
                 problems.append(ConfigProblem(str(file.path), str(error)))
-        _tell(problems)
+        self._tell(problems)
 
     async def apply(self, config: DaemonConfig) -> dict[str, Any]:
         """At a reload, and after the start: bring the tasks to what the folder declares; gives what was done by task
@@ -100,7 +102,7 @@ class TaskFolder:
                     done |= dict.fromkeys(deleted, "deleted")
                 except OtusError as error:
                     problems.append(ConfigProblem(str(folder), str(error)))
-        _tell(problems)
+        self._tell(problems)
         applied = {task_id: what for task_id, what in done.items() if what != "unchanged"}
         return {"tasks_applied": applied, "task_files_refused": [str(problem) for problem in problems]}
 
@@ -114,6 +116,12 @@ class TaskFolder:
     def _is_missed(self, folder: Path) -> bool:
         """Whether a folder that is not there should be: the configuration names it, or tasks came from it."""
         return folder != self._beside or any(task.stored.origin == FOLDER for task in self._manager.tasks.values())
+
+    def _tell(self, problems: list[ConfigProblem]) -> None:
+        """Log what is wrong with task files, and remember it for whoever asks how the node is."""
+        self.refused = problems
+        for problem in problems:
+            log.error("task_file_refused", file=problem.path, error=problem.message)
 
     def _folder(self, config: DaemonConfig) -> Path | None:
         return Path(config.tasks_dir) if config.tasks_dir else self._beside
@@ -129,12 +137,6 @@ async def _apply_file(manager: TaskManager, file: TaskFile) -> Applied:
     await manager.adopt(file.data, FOLDER)
     await manager.start(file.id)
     return "created"
-
-
-def _tell(problems: Collection[ConfigProblem]) -> None:
-    """Log what is wrong with task files."""
-    for problem in problems:
-        log.error("task_file_refused", file=problem.path, error=problem.message)
 
 
 def _read(folder: Path) -> tuple[list[TaskFile], list[ConfigProblem]]:

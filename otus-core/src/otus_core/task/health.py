@@ -13,6 +13,7 @@ from otus_core.model.text import printable
 from otus_core.pipeline.counters import CIRCUIT_STATES
 
 if TYPE_CHECKING:
+    from otus_core.errors import ConfigProblem
     from otus_core.task.config import TaskConfig
     from otus_core.task.entry import Task
     from otus_core.task.slot import WorkerSlot
@@ -124,10 +125,12 @@ def troubles(task: Task) -> list[str]:
     return list(dict.fromkeys(found))  # four workers of one interface have the same to say
 
 
-def node_troubles(tasks: Iterable[Task], channels: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Give what is down on this node: each with the ``task`` or the ``command_channel`` that suffers, and the
-    ``reason``.
+def node_troubles(
+    tasks: Iterable[Task], channels: Iterable[Mapping[str, Any]], refused: Iterable[ConfigProblem] = ()
+) -> list[dict[str, str]]:
+    """Give what is down on this node: each with the ``task``, ``task_file`` or ``command_channel``, and the ``reason``.
 
+    A refused file of the folder of tasks is among them: what it declares does not run, or runs as it was before.
     A plugin that is broken is not among them: a task that needs it is, and nobody else misses it.
     """
     found = [{"task": task.stored.id, "reason": reason} for task in tasks for reason in troubles(task)]
@@ -135,7 +138,17 @@ def node_troubles(tasks: Iterable[Task], channels: Iterable[Mapping[str, Any]]) 
         if not channel.get("connected", True):
             reason = str(channel.get("last_error") or "it is not connected")
             found.append({"command_channel": str(channel["type"]), "reason": reason})
+    for problem in refused:
+        path, message = printable(problem.path, STATUS_TEXT_MAX), printable(problem.message, STATUS_TEXT_MAX)
+        found.append({"task_file": path, "reason": message})
     return found
+
+
+def left_out(task: Task) -> list[str]:
+    """Give, once for all workers, the components that could not be started and that the task goes on without."""
+    slots = task.supervisor.slots if task.supervisor is not None else ()
+    names = dict.fromkeys(name for slot in slots if slot.state == "running" for name in slot.left_out)
+    return [f"{name} could not be started and is left out (on_failure: skip); the log says why" for name in names]
 
 
 def _of_worker(slot: WorkerSlot) -> Iterator[str]:

@@ -28,6 +28,8 @@ STABLE_AFTER_S = 60.0
 BLAME_OPENS_AFTER = 3
 """Crashes in a row blamed on one component that open its circuit."""
 BLAME_OPEN_FOR_S = 60.0
+LEFT_OUT_MAX = 100
+"""Components that a worker may tell of as left out, and characters of each."""
 CHORE_MAX = 64
 """Characters of a chore's name that a worker may tell."""
 PAGE_BYTES = os.sysconf("SC_PAGESIZE")
@@ -64,6 +66,7 @@ class WorkerSlot:
     restarts: int = 0
     restart_at: float = 0.0
     rss_at: float = 0.0
+    left_out: tuple[str, ...] = ()
     said_end: bool = False
     said_error: str = ""
     was_running: bool = False
@@ -93,8 +96,9 @@ class WorkerSlot:
         self.reporters = {}
         self._begun = time.monotonic()
 
-    def started(self, reporters: Sequence[str]) -> None:
-        """The worker runs; these of its reporters could be started."""
+    def started(self, reporters: Sequence[str], left_out: Sequence[str] = ()) -> None:
+        """The worker runs; these of its reporters could be started, and it goes on without those left out."""
+        self.left_out = tuple(printable(str(name), LEFT_OUT_MAX) for name in left_out[:LEFT_OUT_MAX])
         kept = {name: reasons for name, reasons in self.roster.reporters.items() if name in reporters}
         self.roster = attrs.evolve(self.roster, reporters=kept)
         self.state, self.was_running = "running", True

@@ -236,7 +236,7 @@ class TaskSupervisor:
         elif kind == "log":
             relay(log, message, task=self.config.id)
         elif kind == "started":
-            slot.started(message[1])
+            slot.started(*message[1:3])
             self._around.on_change()
         elif kind == "fault":
             source, reason, offset, fatal = message[1]
