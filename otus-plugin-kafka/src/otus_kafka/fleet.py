@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="""Command many nodes over Kafka, and gather their answers.
 
-    Where the brokers are is said by --brokers, by OTUS_FLEET_BROKERS, or by the file that the global option --config
-    names: its otus.kafka and command_channel.kafka. Exit status 1 when a node answered with an error, or an expected
-    one not at all.
+    Name the brokers with --brokers or OTUS_FLEET_BROKERS, or give a daemon's configuration file with the global option
+    --config: its otus.kafka and command_channel.kafka are then used. The exit status is 1 if a node answered with an
+    error, or if an expected node did not answer.
     """,
     no_args_is_help=True,
 )
