@@ -63,8 +63,8 @@ def status(
     """Show version, uptime, tasks, plugins and command channels of the daemon, and what is down, with the reason.
 
     Exit status 0: nothing is down. 1: a task has failed or is degraded (its interface is gone, a worker is dead, a
-    destination does not answer, a component is cut off, a send buffer is nearly full), or a command channel is down; or
-    the daemon does not answer within 30 s. 3: no daemon runs.
+    destination does not answer, a component is cut off, a send buffer is nearly full), a command channel is down, or a
+    task file was refused; or the daemon does not answer within 30 s. 3: no daemon runs.
 
     With --alive the exit status is 0 whenever the daemon answers. Use it for probes that restart the daemon, because a
     new process does not bring back a broker.
