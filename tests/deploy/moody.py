@@ -76,7 +76,7 @@ class Parser(Moody, otus_core.BaseParser):
             while time.monotonic() < until:
                 pass
         if self.is_("greedy") and not self.held:
-            self.held = b"x" * (100 << 20)
+            self.held = b"x" * (195 << 20)
         return otus_core.Parsed({}, {"long": "x" * 2000} if self.is_("wordy") else {})
 
 class Reporter(Moody, otus_core.BaseReporter):

@@ -37,6 +37,8 @@ REFERENCE = needs.ROOT / "docs" / "reference" / "metrics.md"
 ASKED = re.compile(r"\b((?:otus|process)_[a-z_]+)(?:\{([^}]*)\})?")
 
 DESCRIPTORS = 100
+GREEDY_MAX = 240 << 20
+"""Limit of the worker that takes 195 MiB more than it needs: above 80 % of this, and below it by more than it needs."""
 PAUSE_S = 1.5
 """Between the two scrapes that tell how fast counters grow."""
 
@@ -157,7 +159,7 @@ def before_and_ill(folder: Path, site: Path) -> tuple[Scrape, Any]:
     node.start(PYTHONPATH=str(site))
     try:
         for task_id in ("slow", "raising", "busy", "greedy", "silent", "dying", "failing"):
-            limit = 120 << 20 if task_id == "greedy" else 0
+            limit = GREEDY_MAX if task_id == "greedy" else 0
             create(node, task_id, folder / task_id, worker_max_rss=limit)
         spool = {"path": str(folder / "spool"), "max_bytes": 1 << 20}
         spooling = {"type": "moody", "config": {"folder": str(folder / "spooling")}, "spool": spool}
@@ -179,7 +181,7 @@ def before_and_ill(folder: Path, site: Path) -> tuple[Scrape, Any]:
         wait(lambda: value(node, "otus_reporter_dropped_total", task="slow") > 0, what="the buffer is full")
         wait(lambda: value(node, "otus_task_degraded", task="slow") == 1)
         wait(lambda: value(node, "otus_component_state", task="raising", state="closed") < 3, what="it is cut off")
-        wait(lambda: value(node, "otus_worker_memory_bytes", task="greedy") > 0.8 * (120 << 20), what="it is greedy")
+        wait(lambda: value(node, "otus_worker_memory_bytes", task="greedy") > 0.8 * GREEDY_MAX, what="it is greedy")
         wait(lambda: ("otus_reporter_connected", (("reporter", "kafka"), ("task", "cut"))) in node.metrics())
         wait(lambda: value(node, "otus_task_status", task="failing", status="failed") == 1, what="it has failed")
         wait(lambda: value(node, "otus_unaccounted", task="silent") > 0, what="it is noticed")
