@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
+import resource
+import stat
 import subprocess
 import sys
 import time
@@ -359,3 +362,29 @@ def test_zeros_that_a_power_cut_left_behind_what_was_written_are_no_records(benc
     assert (spool.count, bench.lost) == (2, {})
     given = spool.take(10)
     assert given is not None and given.records == [b"a", b"b"]
+
+
+def test_what_cannot_be_synced_for_want_of_descriptors_is_synced_later(bench: Bench) -> None:
+    spool, _ = bench.open()
+    spool.append([b"x" * 100])
+    before = len(os.listdir("/proc/self/fd"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before + 20, hard))
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        with pytest.raises(OSError, match="Too many open files"):
+            spool.unsynced()
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(os.listdir("/proc/self/fd")) == before
+    later = spool.unsynced()
+    kinds = {stat.S_IFMT(os.fstat(descriptor).st_mode) for descriptor in later}
+    assert kinds == {stat.S_IFREG, stat.S_IFDIR}  # the file and its folders
+    for descriptor in later:
+        os.close(descriptor)
+    assert spool.unsynced() == []

@@ -91,3 +91,13 @@ def test_a_restarted_worker_that_never_gets_up_is_started_again(
         theirs.close()
 
     asyncio.run(scenario())
+
+
+def test_a_reporter_that_starts_only_the_second_time_is_counted() -> None:
+    (slot,) = supervised().slots
+    slot.started([])
+    assert dict(slot.roster.reporters) == {}
+    slot.started(["discard"])
+    assert list(slot.roster.reporters) == ["discard"]
+    slot.started([])  # what it sent stays in the sums
+    assert list(slot.roster.reporters) == ["discard"]

@@ -154,8 +154,9 @@ class Segment:
         """
         if not self.is_unsynced or self._descriptor < 0:
             return None
+        descriptor = os.dup(self._descriptor)  # where there is none to be had it stays to be synced
         self.is_unsynced = False
-        return os.dup(self._descriptor)
+        return descriptor
 
     def settle(self, first: int, end: int, offset: int) -> None:
         """Records ``first`` to ``end`` need not be read again; ``offset`` is behind them."""

@@ -138,12 +138,22 @@ class Spool:
 
     def unsynced(self) -> list[int]:
         """Give descriptors of what has been written to since the last time, files and folders, for the caller to sync
-        and close. Raises OSError.
+        and close. Raises OSError where there is not even one to be had; the rest is given the next time.
         """
-        found = [segment.unsynced() for segment in self._segments]
-        folders, self._unsynced = self._unsynced, set()
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-        return [one for one in found if one is not None] + [os.open(folder, flags) for folder in folders]
+        found: list[int] = []
+        try:
+            for segment in self._segments:
+                descriptor = segment.unsynced()
+                if descriptor is not None:
+                    found.append(descriptor)
+            for folder in tuple(self._unsynced):
+                with contextlib.suppress(FileNotFoundError):
+                    found.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+                self._unsynced.remove(folder)
+        except OSError:
+            if not found:
+                raise
+        return found
 
     def fits(self, records: Sequence[bytes]) -> bool:
         """Whether there is room without giving anything up."""

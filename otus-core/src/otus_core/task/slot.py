@@ -71,6 +71,8 @@ class WorkerSlot:
     said_error: str = ""
     was_running: bool = False
     kill_reason: str = ""
+    _all: Roster = attrs.field(init=False, default=attrs.Factory(lambda slot: slot.roster, takes_self=True))
+    _ever_started: set[str] = attrs.field(factory=set)
     _begun: float = 0.0
     _in_a_row: int = 0
     _died_at: int = 0
@@ -99,8 +101,11 @@ class WorkerSlot:
     def started(self, reporters: Sequence[str], left_out: Sequence[str] = ()) -> None:
         """The worker runs; these of its reporters could be started, and it goes on without those left out."""
         self.left_out = tuple(printable(str(name), LEFT_OUT_MAX) for name in left_out[:LEFT_OUT_MAX])
-        kept = {name: reasons for name, reasons in self.roster.reporters.items() if name in reporters}
-        self.roster = attrs.evolve(self.roster, reporters=kept)
+        self._ever_started.update(
+            reporters
+        )  # what an earlier process sent stays counted, and a later one may have more
+        kept = {name: reasons for name, reasons in self._all.reporters.items() if name in self._ever_started}
+        self.roster = attrs.evolve(self._all, reporters=kept)
         self.state, self.was_running = "running", True
         self._begun = time.monotonic()  # its first beat is still to come, and getting up was no silence
 
