@@ -380,7 +380,9 @@ def test_a_system_that_refuses_fails_that_task_alone(node: Node, examples: Path)
         return seen[-1] == descriptors(node.pid)
 
     wait(at_rest, what="the number of descriptors is settled")
-    resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (seen[-1] + 2, limits[1]))
+    taken = {int(name) for name in os.listdir(f"/proc/{node.pid}/fd")}
+    free = [number for number in range(len(taken) + 3) if number not in taken]
+    resource.prlimit(node.pid, resource.RLIMIT_NOFILE, (free[2], limits[1]))  # two more, whatever numbers are free
     refused = node.rpc("task_create", config={**config, "id": "t2"})
     assert "Too many open files" in refused["error"]["message"]
     resource.prlimit(node.pid, resource.RLIMIT_NOFILE, limits)

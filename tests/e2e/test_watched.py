@@ -18,13 +18,12 @@ from tests.patience import wait
 
 SABOTEUR = """
 import asyncio, os
-import __main__
 from pathlib import Path
 
 import otus_core
 from otus_core.observe.systemd import Notifier
 from otus_core.pipeline.delivery import Delivery
-from otus_core.task import supervisor, worker
+from otus_core.task import child, supervisor, worker
 from otus_core.task.keeping import TaskKeeping
 from otus_core.task.manager import TaskManager
 from otus_core.task.output import LineMerger
@@ -60,8 +59,7 @@ def trip(owner, name, kind):
 
 supervisor.WATCH_EVERY_S = Trap(supervisor.WATCH_EVERY_S, "task:watch")
 worker.BEAT_EVERY_S = Trap(worker.BEAT_EVERY_S, "worker:heartbeat")
-if hasattr(__main__, "PUBLISH_EVERY_S"):  # a worker
-    __main__.PUBLISH_EVERY_S = Trap(__main__.PUBLISH_EVERY_S, "worker:publish")
+child.PUBLISH_EVERY_S = Trap(child.PUBLISH_EVERY_S, "worker:publish")
 trip(TaskManager, "sample", "daemon:sample")
 trip(TaskManager, "prune", "daemon:prune")
 trip(Notifier, "watchdog", "daemon:watchdog")

@@ -290,7 +290,7 @@ def test_starting_imports_neither_a_mail_parser_nor_packaging(site: Site) -> Non
         timeout=60,
         check=True,
     )
-    heavy = {"email.parser", "packaging", "typer", "rich", "yaml", "structlog", "asyncio", "otus_kafka.settings"}
+    heavy = {"email.parser", "packaging", "rich", "yaml", "structlog", "asyncio", "otus_kafka.settings"}
     assert heavy.isdisjoint(done.stderr.split())
 
 

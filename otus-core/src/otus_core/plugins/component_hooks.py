@@ -4,7 +4,6 @@ module does not.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import time
 from collections.abc import Iterator
@@ -32,6 +31,8 @@ class _Hooks:
 
 def strange_hooks(component: object) -> Iterator[str]:
     """Give complaints of methods that look like hooks and that nobody would call, or would wait for."""
+    import difflib
+
     cls = type(component)
     for name in dir(cls):
         method = getattr(cls, name, None)
