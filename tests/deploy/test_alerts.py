@@ -171,7 +171,8 @@ def before_and_ill(folder: Path, site: Path) -> tuple[Scrape, Any]:
         (folder / "spooling" / "slow").touch()
         absent = {"type": "afpacket", "interface": "otusnone0"}
         create(node, "absent", folder / "absent", capture=absent, parsers=["sip"], reporters=["discard"])
-        create(node, "cut", folder / "cut", reporters=[{"type": "kafka", "config": {"topic": "t"}}])
+        roomy = {"type": "kafka", "config": {"topic": "t"}, "capacity": 1_000_000}  # not full, however long this takes
+        create(node, "cut", folder / "cut", reporters=[roomy])
         (folder / "failing" / "fatal").touch()
         node.config.write_text("otus: {levle: 1}")
         node.rpc("config_reload")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -13,6 +17,7 @@ from otus_core.task.supervisor import HUNG_AFTER_S
 from tests.core.plugins.distributions import Site
 from tests.e2e.node import Node
 from tests.e2e.test_plugin_faults import PARTS, TICKER
+from tests.live.net import OTUS
 from tests.patience import PATIENCE_S, wait
 
 pytestmark = pytest.mark.slow
@@ -55,6 +60,26 @@ class Difficult(otus_core.BaseReporter):
 
     async def stop(self):
         await asyncio.sleep(self._config.stop_s)
+"""
+BUSY = """
+import otus_core
+
+@otus_core.hookimpl
+def otus_components():
+    yield otus_core.Reporter(name="busy", factory="busy_parts:Busy", summary="Has no time", failure_reasons=("busy",))
+"""
+BUSY_PARTS = """
+import os
+import otus_core
+
+class Busy(otus_core.BaseReporter):
+    def __init__(self, config):
+        pass
+
+    async def report(self, batch):
+        with open(os.environ["OTUS_TEST_ASKED"], "a") as asked:
+            asked.write(".")
+        return otus_core.ReportResult(retry={"busy": len(batch)})
 """
 STOP_MAX_S = 45.0
 """The worker's 15 s and what a busy machine adds."""
@@ -145,3 +170,30 @@ def test_a_broken_pipe_of_its_own_is_an_error_of_that_reporter_and_ends_nothing(
     errors = ("otus_component_errors_total", (("component", "reporter:difficult"), ("task", "t")))
     wait(lambda: started.metrics().get(errors) == 3, what="its errors are counted")
     wait(lambda: started.state("t")["counters"]["unaccounted"] == 0)
+
+
+def test_a_stop_is_heeded_while_the_last_messages_of_a_file_are_being_sent(tmp_path: Path, examples: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    Site(folder=site).install("otus-plugin-busy", BUSY, modules={"busy_parts": BUSY_PARTS})
+    busy = {"type": "busy", "send_timeout": "10m"}  # it would be waited for for twice as long
+    (tmp_path / "task.json").write_text(
+        json.dumps(
+            {"id": "t", "capture": {"type": "pcap", "files": [str(examples / "call.pcap")]}, "reporters": [busy]}
+        )
+    )
+    asked = tmp_path / "asked"
+    with subprocess.Popen(
+        [OTUS, "run", "--task", str(tmp_path / "task.json"), "--summary-json", str(tmp_path / "summary.json")],
+        env={**os.environ, "PYTHONPATH": str(site), "OTUS_TEST_ASKED": str(asked)},
+        stderr=subprocess.DEVNULL,
+    ) as running:
+        try:
+            wait(lambda: asked.exists() and asked.stat().st_size > 3, what="the file is read and its messages refused")
+            running.send_signal(signal.SIGINT)
+            assert running.wait(PATIENCE_S) == 130
+        finally:
+            running.kill()
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["unaccounted"] == 0
+    assert summary["reporters"]["busy"]["dropped"] == {"shutdown": 7}

@@ -81,8 +81,10 @@ def test_what_is_stored_keeps_its_order_and_is_whole_when_the_daemon_has_stopped
     folder = node.folder / "data" / "tasks"
     node.rpc("task_create", config=json.loads(task(examples / "call.pcap", "a")))
     node.rpc("task_create", config=json.loads(task(examples / "call.pcap", "b")))
+    (slow / "reached").unlink()
     (slow / "write").touch()
     deleting = Asked(node, "task_delete", task_id="a")
+    wait((slow / "reached").exists, what="the disk is at work")
     assert node.rpc("daemon_shutdown")["result"]["status"] == "shutting_down"
     wait(lambda: any(entry["event"] == "daemon_stopping" for entry in node.log()), what="it is stopping")
     (slow / "write").unlink()

@@ -8,6 +8,7 @@ nothing is raised. With a spool, packets go to disk while the destination is awa
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -67,7 +68,7 @@ class Delivery:
         self._runner: asyncio.Task[None] | None = None
         self._chores = Chores()
         self._looked_at = 0.0
-        self._stalled_s = patience(limits, spooled=spooler is not None)
+        self._stalled_s, self.ends_at = patience(limits, spooled=spooler is not None), math.inf
 
     @property
     def fallback(self) -> Delivery | None:
@@ -132,15 +133,14 @@ class Delivery:
             await self._room.wait()
 
     async def drain(self, deadline: float | None) -> None:
-        """Send what is left; what has not been sent within ``deadline`` seconds goes to the fallback, or is lost.
-
-        No deadline: wait for as long as something moves.
+        """Send what is left; what has not been sent within ``deadline`` seconds (``None``: for as long as something
+        moves), or until ``ends_at``, which may be set meanwhile, goes to the fallback, or is lost.
         """
         self._flushing = True
         self._wake.set()
         work = asyncio.create_task(self._finish(), name=f"drain:{self.name}")
-        begun = moved = time.monotonic()
-        before = -1
+        before, moved = -1, time.monotonic()
+        self.ends_at = math.inf if deadline is None else moved + deadline
         while not work.done():
             await asyncio.wait({work}, timeout=0.1)
             if self._calls and not self._limits.own_retries:
@@ -150,7 +150,7 @@ class Delivery:
             now, under_way = time.monotonic(), self._held + sum(len(call.batch) for call in self._calls)
             if under_way != before:
                 before, moved = under_way, now
-            if (deadline is not None and now - begun >= deadline) or now - moved >= self._stalled_s:
+            if now >= self.ends_at or now - moved >= self._stalled_s:
                 break
         await end_tasks((work,))
         await self._abandon()

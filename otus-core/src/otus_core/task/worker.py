@@ -89,6 +89,8 @@ class Worker:
         """End the run well, soon."""
         self.outcome.stopped = True
         self._halt()
+        for delivery in self.assembly.deliveries:  # a file may be read already, and its last messages under way
+            delivery.ends_at = min(delivery.ends_at, time.monotonic() + DRAIN_LIVE_S)
 
     def closed(self, _reporter: str) -> None:
         """Standard output is gone: nobody listens any more."""
