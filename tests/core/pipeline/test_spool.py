@@ -40,7 +40,8 @@ class Bench:
     def kill(self) -> None:
         """End as a killed process does: nothing is finished, the lock goes."""
         for spool in self._open:
-            for descriptor in (*spool._positions.values(), *spool._locks):
+            files = [segment._descriptor for segment in spool._segments if segment._descriptor >= 0]
+            for descriptor in (*files, *spool._positions.values(), *spool._locks):
                 os.close(descriptor)
         self._open = []
 
