@@ -51,6 +51,30 @@ cdef enum:
     MESSAGES_MAX = 4095
 
 cdef object _not_counted = Context(task_id="", agent_id="").count      # until it is wired
+
+# Where the first message of a packet begins, and its start line.
+cdef struct Start:
+    const uint8_t *payload
+    const uint8_t *data         # the same behind the empty lines that may precede a message (RFC 3261 §7.5)
+    Py_ssize_t begin            # how many bytes those are
+    Py_ssize_t size             # of the rest
+    Line line
+
+
+cdef inline bint _begins(bytes payload, Start *start) noexcept:
+    """Look at the start line; gives whether the payload begins like SIP."""
+    start.payload = <const uint8_t *>PyBytes_AS_STRING(payload)
+    start.begin = skip_crlf(start.payload, PyBytes_GET_SIZE(payload))
+    start.data = start.payload + start.begin
+    start.size = PyBytes_GET_SIZE(payload) - start.begin
+    return classify(start.data, start.size, &start.line) != NOT_SIP
+
+
+cdef inline bint _is_cut(int protocol, const Start *start) noexcept:
+    """Whether a segment begins with a message that it does not hold whole; a malformed one has no known end."""
+    return protocol == TCP and start.line.kind != MALFORMED and whole_size(start.data, start.size) < 0
+
+
 cdef object _REST = ParseError("bytes that are no whole message")
 
 
@@ -102,60 +126,47 @@ cdef class SipParser:
     def take(self, packet):
         """Parse a packet, or give ``None``: it is not SIP. Raises ParseError."""
         cdef bytes payload = _payload_of(packet)
-        cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(payload)
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
-        cdef Py_ssize_t begin = skip_crlf(data, size)
-        cdef Line line
+        cdef Start start
         cdef int protocol
-        if classify(data + begin, size - begin, &line) == NOT_SIP:
-            if 20 <= data[0] <= 23 or 0x81 <= data[0] <= 0x82:      # an empty payload ends in a zero
-                self._overlook(packet, data, size)
+        if not _begins(payload, &start):
+            if 20 <= start.payload[0] <= 23 or 0x81 <= start.payload[0] <= 0x82:    # an empty payload ends in a zero
+                self._overlook(packet, &start)
+            return None
+        if not self._is_sip(packet, &start):
             return None
         protocol = _protocol_of(packet)
-        if self._is_ours(packet, protocol, data + begin, size - begin, &line):
-            return self._read(packet, protocol, payload, begin, &line)
-        if protocol == TCP and line.kind != MALFORMED and self._is_sip(packet, data + begin, size - begin, &line):
+        if _is_cut(protocol, &start):
             self.count("truncated_messages" if packet.truncated else "cut_streams")
-        return None
+            return None
+        return self._read(packet, protocol, payload, &start)
 
     def can_handle(self, packet):
         """Say whether a packet is SIP."""
         cdef bytes payload = _payload_of(packet)
-        cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(payload)
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
-        cdef Py_ssize_t begin = skip_crlf(data, size)
-        cdef Line line
-        if classify(data + begin, size - begin, &line) == NOT_SIP:
-            return False
-        return self._is_ours(packet, _protocol_of(packet), data + begin, size - begin, &line)
+        cdef Start start
+        return _begins(payload, &start) and self._is_sip(packet, &start) and not _is_cut(_protocol_of(packet), &start)
 
     def handle(self, packet):
         """Parse a packet that is SIP. Raises ParseError."""
         cdef bytes payload = _payload_of(packet)
-        cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(payload)
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
-        cdef Py_ssize_t begin = skip_crlf(data, size)
-        cdef Line line
-        classify(data + begin, size - begin, &line)
-        return self._read(packet, _protocol_of(packet), payload, begin, &line)
+        cdef Start start
+        _begins(payload, &start)
+        return self._read(packet, _protocol_of(packet), payload, &start)
 
-    cdef bint _is_ours(self, object packet, int protocol, const uint8_t *data, Py_ssize_t size, Line *line) except -1:
-        """Whether what begins like SIP is one message at least: a segment must hold it whole."""
-        if not self._is_sip(packet, data, size, line):
-            return False
-        return line.kind == MALFORMED or protocol != TCP or whole_size(data, size) >= 0
-
-    cdef bint _is_sip(self, object packet, const uint8_t *data, Py_ssize_t size, Line *line) except -1:
+    cdef bint _is_sip(self, object packet, const Start *start) except -1:
         """Whether what begins like SIP is: by its first fields, or on a configured port."""
+        cdef const Line *line = &start.line
         if line.kind != MALFORMED and (line.kind != REQUEST or line.known):
-            if has_sip_field(data + line.end, size - line.end):
+            if has_sip_field(start.data + line.end, start.size - line.end):
                 return True
         return self._on_port(packet)
 
-    cdef int _overlook(self, object packet, const uint8_t *data, Py_ssize_t size) except -1:
+    cdef int _overlook(self, object packet, const Start *start) except -1:
         """Count what holds SIP, or may, and is not read: records of TLS and DTLS on SIP ports, and frames
         of WebSocket.
         """
+        cdef const uint8_t *data = start.payload
+        cdef Py_ssize_t size = start.begin + start.size
         cdef bint tcp = _protocol_of(packet) == TCP
         if size < 5:
             return 0
@@ -173,12 +184,12 @@ cdef class SipParser:
         cdef uint16_t dst = packet.dst_port
         return ports[src] or ports[dst]
 
-    cdef object _read(self, object packet, int protocol, bytes payload, Py_ssize_t begin, Line *line):
+    cdef object _read(self, object packet, int protocol, bytes payload, Start *start):
         if protocol == TCP:
             return self._segment(packet, payload)
-        if line.kind == MALFORMED or line.kind == NOT_SIP:
+        if start.line.kind == MALFORMED or start.line.kind == NOT_SIP:
             raise ParseError("malformed start line")
-        return self._parsed(packet, read_message(payload, begin, -1, line, self.hides))
+        return self._parsed(packet, read_message(payload, start.begin, -1, &start.line, self.hides))
 
     cdef object _segment(self, object packet, bytes payload):
         """Every message that lies whole in the segment."""
