@@ -134,15 +134,20 @@ cdef inline bint write_escaped(Writer *out, const uint8_t *text, Py_ssize_t n) e
     return True
 
 
-cdef inline bint write_ascii(Writer *out, const uint8_t *text, Py_ssize_t n) except -1:
-    """Write ASCII as a string with its quotes. False, and nothing is written, where a byte is not ASCII."""
+cdef inline bint write_plain(Writer *out, const uint8_t *text, Py_ssize_t n) except -1:
+    """Write ASCII that needs no escape as a string with its quotes. False, and nothing is written, for any other."""
     cdef char *target = room(out, n + 2)
     if not copy_plain(target + 1, text, n):
-        return write_escaped(out, text, n)
+        return False
     target[0] = c'"'
     target[n + 1] = c'"'
     out.at = target + n + 2
     return True
+
+
+cdef inline bint write_ascii(Writer *out, const uint8_t *text, Py_ssize_t n) except -1:
+    """Write ASCII as a string with its quotes. False, and nothing is written, where a byte is not ASCII."""
+    return write_plain(out, text, n) or write_escaped(out, text, n)
 
 
 cdef inline int write_utf8(Writer *out, const uint8_t *text, Py_ssize_t n) except -1:
