@@ -18,8 +18,6 @@ import socket
 import sys
 from typing import Any
 
-import structlog  # noqa: F401 - used by the first event, which may come when this process may no longer read it
-
 from otus_core import chores
 from otus_core.chores import Chores
 from otus_core.errors import CaptureError, OtusError
@@ -27,7 +25,7 @@ from otus_core.log import Logger, settle
 from otus_core.model.text import told
 from otus_core.observe.logs import setup_forwarding
 from otus_core.observe.repeats import Repeats
-from otus_core.plugins import component_hooks  # noqa: F401 - likewise, by Registry.attach
+from otus_core.plugins import component_hooks  # noqa: F401 - for Registry.attach: seal() may take the right to read it
 from otus_core.plugins.loader import load
 from otus_core.plugins.registry import Registry
 from otus_core.task.assembly import Assembly, Node, Place, assemble, origins
