@@ -12,29 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests import needs
-from tests.core.plugins.distributions import Site
 from tests.e2e.node import Node
-from tests.e2e.test_plugin_faults import PARTS, TICKER, create, goes_on
+from tests.e2e.test_plugin_faults import create, goes_on
 from tests.live.net import killed
 from tests.patience import wait
 
 SEEN_S = 20.0
 NOBODY = "65534"
-
-
-@pytest.fixture
-def start(node: Node, tmp_path: Path) -> Callable[[], Node]:
-    """Start a node that has a live source which needs no privilege."""
-    Site(folder=tmp_path).install("otus-plugin-ticker", TICKER, modules={"ticker_parts": PARTS})
-
-    def started() -> Node:
-        node.start(PYTHONPATH=str(tmp_path))
-        return node
-
-    return started
 
 
 @contextmanager

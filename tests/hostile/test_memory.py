@@ -6,31 +6,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests import needs
-from tests.core.plugins.distributions import Site
 from tests.e2e.node import Node
-from tests.e2e.test_plugin_faults import PARTS, TICKER, create, deaths, goes_on
+from tests.e2e.test_plugin_faults import create, deaths, goes_on
 from tests.hostile.memory import limited
 from tests.live.net import children_of, own_memory
 from tests.patience import wait
 
 pytestmark = pytest.mark.slow
 ROOM = 100 << 20
-
-
-@pytest.fixture
-def start(node: Node, tmp_path: Path) -> Callable[[], Node]:
-    Site(folder=tmp_path).install("otus-plugin-ticker", TICKER, modules={"ticker_parts": PARTS})
-
-    def started() -> Node:
-        node.start(PYTHONPATH=str(tmp_path))
-        return node
-
-    return started
 
 
 def test_the_worker_that_takes_all_memory_goes_alone(start: Callable[[], Node]) -> None:
