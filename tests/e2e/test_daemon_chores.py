@@ -167,9 +167,8 @@ def test_a_task_is_degraded_from_the_high_watermark_until_its_buffer_is_below_th
     wait(lambda: queued("t", 150) and node.state("t")["degraded"], what="150 of 200 places are taken")
     let.write_text("40")
     wait(lambda: queued("t", 110), what="the level is between the watermarks")
-    time.sleep(
-        0.5
-    )  # some samples: a daemon that judges by the high watermark alone says now that the task has recovered
+    # Some samples: a daemon that judges by the high watermark alone says now that the task has recovered
+    time.sleep(0.5)
     assert node.state("t")["degraded"]
     let.write_text("60")
     wait(lambda: queued("t", 90) and not node.state("t")["degraded"], what="the level is below the low watermark")

@@ -184,11 +184,12 @@ def test_every_option_that_is_named_exists() -> None:
 
 
 def test_a_task_and_its_metrics_say_it_too(node: Node, tmp_path: Path) -> None:
+    # Replayed, so that the task goes on
     frames = (
         BUILT["gtpu"],
         packets.tcp(SMALL[:100]),
         *[packets.udp(SMALL)] * 600,
-    )  # replayed, so that the task goes on
+    )
     capture = write(tmp_path / "mixed.pcap", *frames)
     node.start()
     task = {"id": "t", "capture": {"type": "pcap", "files": [str(capture)], "speed": 2}, "reporters": ["discard"]}

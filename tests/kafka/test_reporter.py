@@ -221,9 +221,8 @@ class TestPartitions:
                     future.result(20)
                 assert made._link is not None and made._link.producer is not None
                 client = made._link.producer.client
-                while (
-                    len(client.cluster.partitions_for_topic(topic) or ()) < 8
-                ):  # the broker tells of them a little later
+                # The broker tells of them a little later
+                while len(client.cluster.partitions_for_topic(topic) or ()) < 8:
                     await client.force_metadata_update()
                 for n in range(16):
                     assert (await made.report([sip(n)])).reported == 1

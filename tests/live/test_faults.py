@@ -76,9 +76,8 @@ def test_the_frames_of_a_dead_worker_are_all_accounted_for(pair: Pair, run: Star
     unreported = summary["reporters"]["discard"]["dropped"].get("worker_crash", 0)
     assert one.process.returncode == bool(unreported)  # reports were lost, and the status says so
     lost = summary["dropped"].get("worker_crash", 0) + unreported
-    cut_off = summary["dropped"].get(
-        "unmatched", 0
-    )  # a parser that ran at each of the three deaths is taken for their cause
+    # A parser that ran at each of the three deaths is taken for their cause
+    cut_off = summary["dropped"].get("unmatched", 0)
     assert summary["reporters"]["discard"]["reported"] == 3500 - lost - cut_off
 
 

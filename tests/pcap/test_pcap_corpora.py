@@ -70,11 +70,12 @@ def test_shards_partition_every_capture(captures: list[Capture], shards: int) ->
 
 
 PCAPNG = b"\x0a\x0d\x0d\x0a"
+# The first claims frames of 587 MB; dpkt takes what there is, tshark and tcpdump refuse it as we do
 NOT_DPKT_S = {
     "pkts__cool.pcap",
     "libpcap__pcap-invalid-version-1.pcap",
     "libpcap__pcap-invalid-version-2.pcap",
-}  # the first claims frames of 587 MB; dpkt takes what there is, tshark and tcpdump refuse it as we do
+}
 
 
 def test_frames_are_dpkt_s(captures: list[Capture]) -> None:

@@ -36,9 +36,8 @@ def extensions(source: str = "src") -> list[Extension]:
 
     debugged = "-g" in os.environ.get("CFLAGS", "").split()
     root = Path(source)
-    own = sorted(
-        map(str, root.rglob("*.p[yx][xd]"))
-    )  # an sdist takes what is named in `depends`; else it had only the C
+    # An sdist takes what is named in `depends`; else it had only the C
+    own = sorted(map(str, root.rglob("*.p[yx][xd]")))
     modules = [
         Extension(
             ".".join(path.relative_to(root).with_suffix("").parts),

@@ -142,9 +142,8 @@ def _named(session: Session, name: str) -> list[Registered]:
             refusals.append((len(str(error)), error))
     if found:
         return found
-    named = [
-        error for _, error in refusals if "there are:" not in str(error)
-    ]  # those that know the name, or one like it
+    # Those that know the name, or one like it
+    named = [error for _, error in refusals if "there are:" not in str(error)]
     raise named[0] if named else PluginNotFound(f"no plugin offers {bare!r}; see otus plugins list")
 
 

@@ -63,10 +63,11 @@ class Session:
         from otus_core.config.effective import load_effective
         from otus_core.task.inherit import task_defaults
 
+        # Tasks inherit no address, and this node may have none
         environment = {
             "OTUS_NODE_IP": "127.0.0.1",
             **os.environ,
-        }  # tasks inherit no address, and this node may have none
+        }
         sections = self.registry.config_sections()
         return task_defaults(load_effective(self.config, environment, sections).config, sections)
 

@@ -34,9 +34,8 @@ def call(path: Path, method: str, params: Mapping[str, Any] | None = None, timeo
                 "start otus`"
             ) from None
         try:
-            with contextlib.suppress(
-                BrokenPipeError, ConnectionResetError
-            ):  # why it was hung up on may still be there to read
+            # Why it was hung up on may still be there to read
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 sock.sendall(request.encode() + b"\n")
             line = _read_line(sock)
         except TimeoutError:

@@ -72,9 +72,8 @@ cdef inline int opened(const Layers *at, int step) noexcept nogil:
 
 
 cdef inline bint is_hep(const uint8_t *p, uint32_t size, bint at_home) noexcept nogil:
-    """HEP3 by its magic (HEP rev.
-
-    12 §3); the older ones, which have none, on their own port by version, length, family and protocol.
+    """Whether this is HEP: version 3 by its magic (HEP3 network protocol specification, rev. 12, §3); the older ones,
+    which have none, on their own port by version, length, family and protocol.
     """
     if size >= 6 and memcmp(p, b"HEP3", 4) == 0:
         return True

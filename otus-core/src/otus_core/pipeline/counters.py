@@ -199,9 +199,8 @@ def book_crash(counters: Mapping[str, int], roster: Roster, *, again: bool = Fal
         since = terms["offered"] - kept_before if again and reporter not in roster.fallbacks else 0
         booked[f"{reporter}.offered_again"] = min(gone, since)
         booked[f"{reporter}.dropped{{worker_crash}}"] = gone - min(gone, since)
-        booked[f"{reporter}.spool_resent"] = since - min(
-            gone, since
-        )  # on disk already: sent from there, and read again
+        # On disk already: sent from there, and read again
+        booked[f"{reporter}.spool_resent"] = since - min(gone, since)
         booked[f"{reporter}.queued"] = -terms["queued"]
         booked[f"{reporter}.in_flight"] = -terms["in_flight"]
     return booked

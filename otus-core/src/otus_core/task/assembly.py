@@ -185,9 +185,8 @@ async def start(assembly: Assembly, node: Node, place: Place) -> None:
                 parts.remove(part)
     started = {part.spec.id for part in assembly.reporters}
     kept = {name: reasons for name, reasons in assembly.roster.reporters.items() if name in started}
-    fallbacks = _fallbacks(
-        part.spec for part in assembly.reporters
-    )  # that of a reporter that was left out takes its place
+    # That of a reporter that was left out takes its place
+    fallbacks = _fallbacks(part.spec for part in assembly.reporters)
     assembly.roster = attrs.evolve(assembly.roster, reporters=kept, fallbacks=fallbacks)
     assembly.deliveries = _deliveries(assembly, place)
     assembly.pipeline = _pipeline(assembly, node, place)

@@ -85,9 +85,8 @@ class TaskKeeping:
         try:
             refuse_secrets(data, self._registry)
         except ConfigInvalid:
-            load_task(
-                data, self._registry, self._defaults()
-            )  # of a plugin that is missing, every option counts as secret
+            # Of a plugin that is missing, every option counts as secret
+            load_task(data, self._registry, self._defaults())
             raise
 
     def _admit(self, config: TaskConfig) -> None:

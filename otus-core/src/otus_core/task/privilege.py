@@ -81,9 +81,8 @@ def keep_capabilities(*kept: int) -> None:
     """Give up every capability but ``kept``, for good. Raises OSError when the kernel refuses."""
     for capability in range(CAP_LAST + 1):
         if capability not in kept:
-            _libc.prctl(
-                PR_CAPBSET_DROP, capability, 0, 0, 0
-            )  # refused without CAP_SETPCAP: then there is little to lose
+            # Refused without CAP_SETPCAP: then there is little to lose
+            _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
     if not kept:
         _libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)

@@ -84,12 +84,13 @@ def _instructions(machine: str) -> Iterator[tuple[int, int, int, int]]:
         yield EQUAL, 0, 1, number
         yield RETURN, 0, 0, refuse
     yield EQUAL, 0, 1, CLONE3[column]
+    # Its flags lie in memory, which a filter cannot see; glibc then takes clone
     yield (
         RETURN,
         0,
         0,
         RET_ERRNO | errno.ENOSYS,
-    )  # its flags lie in memory, which a filter cannot see; glibc then takes clone
+    )
     yield EQUAL, 0, 3, CLONE[column]
     yield LOAD, 0, 0, FIRST_ARGUMENT
     yield ANY_BIT, 0, 1, NEW_NAMESPACES

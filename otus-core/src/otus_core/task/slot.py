@@ -101,9 +101,8 @@ class WorkerSlot:
     def started(self, reporters: Sequence[str], left_out: Sequence[str] = ()) -> None:
         """The worker runs; these of its reporters could be started, and it goes on without those left out."""
         self.left_out = tuple(printable(str(name), LEFT_OUT_MAX) for name in left_out[:LEFT_OUT_MAX])
-        self._ever_started.update(
-            reporters
-        )  # what an earlier process sent stays counted, and a later one may have more
+        # What an earlier process sent stays counted, and a later one may have more
+        self._ever_started.update(reporters)
         kept = {name: reasons for name, reasons in self._all.reporters.items() if name in self._ever_started}
         self.roster = attrs.evolve(self._all, reporters=kept)
         self.state, self.was_running = "running", True
