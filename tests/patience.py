@@ -45,7 +45,7 @@ def took(work: Callable[[], object]) -> float:
 
 def fresh_process() -> float:
     """Seconds that a new process takes, here and now, to import what a worker does."""
-    return took(lambda: subprocess.run([sys.executable, "-c", "import otus_core.task.child"], check=True))
+    return took(lambda: subprocess.run([sys.executable, "-c", "import otus_core.worker.child"], check=True))
 
 
 def beyond(within: float, work: Callable[[], float]) -> float:

@@ -11,7 +11,7 @@ import pytest
 from otus_console.config import ConsoleConfig
 from otus_console.reporter import ConsoleReporter
 from otus_core import Context, OutputPacket, PluginInitFailed, ReportResult
-from otus_core.task.output import StdoutWriter
+from otus_core.process.output import StdoutWriter
 from tests.console.written import report, request, response, written
 
 

@@ -13,7 +13,7 @@ import attrs
 from otus_console.config import ConsoleConfig
 from otus_console.reporter import ConsoleReporter
 from otus_core import Context, OutputPacket, ReportResult
-from otus_core.task.output import StdoutWriter
+from otus_core.process.output import StdoutWriter
 
 AT = 1_771_669_800_123_456_789
 """2026-02-21 10:30:00.123456789 UTC."""

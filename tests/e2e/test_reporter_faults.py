@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from otus_core.task.supervisor import HUNG_AFTER_S
+from otus_core.supervise.supervisor import HUNG_AFTER_S
 from tests.core.plugins.distributions import Site
 from tests.e2e.node import Node
 from tests.e2e.test_plugin_faults import PARTS, TICKER

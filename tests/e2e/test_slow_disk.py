@@ -17,7 +17,7 @@ SLOW = """
 import os, time
 from pathlib import Path
 
-from otus_core.task.store import Disk
+from otus_core.supervise.store import Disk
 
 FOLDER = Path(os.environ["OTUS_TEST_SLOW"])
 

@@ -21,12 +21,13 @@ import asyncio, os
 from pathlib import Path
 
 import otus_core
-from otus_core.observe.systemd import Notifier
+from otus_core.process.systemd import Notifier
 from otus_core.pipeline.delivery import Delivery
-from otus_core.task import child, supervisor, worker
-from otus_core.task.keeping import TaskKeeping
-from otus_core.task.manager import TaskManager
-from otus_core.task.output import LineMerger
+from otus_core.supervise import supervisor
+from otus_core.worker import child, worker
+from otus_core.supervise.keeping import TaskKeeping
+from otus_core.supervise.manager import TaskManager
+from otus_core.process.output import LineMerger
 
 FOLDER = Path(os.environ["OTUS_TEST_PLANTED"])
 

@@ -94,4 +94,4 @@ def _restarted(node: Node) -> bool:
 
 def _workers(node: Node) -> list[str]:
     children = Path(f"/proc/{node.pid}/task/{node.pid}/children").read_text().split()
-    return [child for child in children if b"task.child" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [child for child in children if b"worker.child" in Path(f"/proc/{child}/cmdline").read_bytes()]

@@ -103,7 +103,7 @@ def test_not_by_what_is_started_where_pythonpath_has_an_empty_entry(trap: Trap, 
     (trap.folder / "sitecustomize.py").write_text(MARK.format(mark=f"{trap.folder}/imported").replace("raise", "0 and"))
     done = trap.run("run", call, "--workers", 2, PYTHONPATH=":/nowhere")
     started = (trap.folder / "imported").read_text()
-    assert "otus_core.task.child" not in started, done.stderr
+    assert "otus_core.worker.child" not in started, done.stderr
 
 
 def test_an_opener_that_cannot_start_ends_the_run_with_its_reason(tmp_path: Path) -> None:
@@ -132,16 +132,17 @@ def test_the_opener_imports_the_plugin_of_its_capturer_alone(tmp_path: Path) -> 
         running.send_signal(signal.SIGINT)
         assert running.wait(PATIENCE_S) == 0
     by = (tmp_path / "by").read_text()
-    assert "otus_core.task.child" in by
-    assert "otus_core.task.opener" not in by
+    assert "otus_core.worker.child" in by
+    assert "otus_core.process.opener" not in by
 
 
 def _breaks_opener(folder: Path) -> Path:
     """Give a folder whose ``usercustomize`` ends the opener alone, as a damaged installation would."""
     (folder / "sitecustomize.py").write_text(
-        "import sys\nif any('task.opener' in word for word in sys.orig_argv):\n"
+        "import sys\nif any('process.opener' in word for word in sys.orig_argv):\n"
         "    class Broken:\n        def find_spec(self, name, path=None, target=None):\n"
-        "            if name == 'otus_core.task.privilege':\n                raise RuntimeError('broken on purpose')\n"
+        "            if name == 'otus_core.process.privilege':\n"
+        "                raise RuntimeError('broken on purpose')\n"
         "    sys.meta_path.insert(0, Broken())\n"
     )
     return folder

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from otus_core.task.seccomp import CLONE, CLONE3, REFUSED, X86_ONLY
+from otus_core.process.seccomp import CLONE, CLONE3, REFUSED, X86_ONLY
 from tests import needs
 from tests.e2e.node import Node, task
 from tests.live.net import OTUS, at_rest, children_of, has_ring
@@ -35,7 +35,7 @@ def status(pid: int) -> dict[str, str]:
 
 
 def helpers(pid: int, module: str) -> list[int]:
-    command = f"otus_core.task.{module}".encode()
+    command = f".{module} import main".encode()
     return [child for child in children_of(pid) if command in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
@@ -68,7 +68,10 @@ def call(examples: Path) -> Path:
 
 def test_workers_of_files_have_no_privilege(call: Path) -> None:
     with running(call, "--workers", 2, "--speed", 0.01) as process:
-        wait(lambda: len([pid for pid in helpers(process.pid, "child") if is_sealed(pid)]) == 2, what="two workers")
+        wait(
+            lambda: len([pid for pid in helpers(process.pid, "child") if is_sealed(pid)]) == 2,
+            what="two workers",
+        )
         for pid in helpers(process.pid, "child"):
             sealed(pid)
 
@@ -142,7 +145,10 @@ def test_workers_become_the_user_that_is_told(call: Path) -> None:
     needs.root()
     readable()
     with running(call, "--workers", 2, "--speed", 0.01, "--user", "nobody") as process:
-        wait(lambda: len([pid for pid in helpers(process.pid, "child") if is_sealed(pid)]) == 2, what="two workers")
+        wait(
+            lambda: len([pid for pid in helpers(process.pid, "child") if is_sealed(pid)]) == 2,
+            what="two workers",
+        )
         for pid in helpers(process.pid, "child"):
             sealed(pid)
             assert set(status(pid)["Uid"].split()) == {"65534"}
@@ -188,7 +194,7 @@ def test_a_user_that_does_not_exist_is_told(call: Path, workers: str) -> None:
 
 TRY = """
 import ctypes, os, subprocess, threading
-from otus_core.task.privilege import seal
+from otus_core.process.privilege import seal
 seal()
 libc = ctypes.CDLL(None, use_errno=True)
 def refused(call):

@@ -38,8 +38,8 @@ def test_plugins_use_public_names(package: Path) -> None:
     [
         ("model/planted.pyx", "from otus_core.pipeline.buffer cimport SendBuffer\n"),
         ("model/planted.pxd", "from otus_core.decode.decoder cimport (\n    Decoder,  # the way up\n)\n"),
-        ("decode/planted.pyi", "import otus_core.task.worker\n"),
-        ("pipeline/planted.pyx", "cimport otus_core.task.worker\n"),
+        ("decode/planted.pyi", "import otus_core.worker.worker\n"),
+        ("pipeline/planted.pyx", "cimport otus_core.worker.worker\n"),
         ("model/planted.py", "from otus_core import pipeline\n"),
         ("model/other.pyx", "from otus_sip.scan cimport scan\n"),
     ],
@@ -86,7 +86,7 @@ def test_what_is_inline_needs_nothing_at_run_time() -> None:
 
 
 def test_type_checkers_may_look_up() -> None:
-    text = "if TYPE_CHECKING:\n    from otus_core.task.worker import Worker\n\nfrom otus_core import option\n"
+    text = "if TYPE_CHECKING:\n    from otus_core.worker.worker import Worker\n\nfrom otus_core import option\n"
     assert list(imported(text)) == [("otus_core", ("option",))]
 
 

@@ -16,16 +16,16 @@ MAKERS = {"create_task", "ensure_future", "TaskGroup", "run_coroutine_threadsafe
 ALLOWED = {
     "otus_core/chores.py": {"Chores.start": "the watched tasks themselves"},
     "otus_core/daemon.py": {"Daemon._hang_up": "one reload, whose errors are caught, logged and counted"},
-    "otus_core/task/manager.py": {"TaskManager._to_its_end": "one command; whoever asked for it gets its error"},
-    "otus_core/task/keeping.py": {"TaskKeeping._wait_for_end": "two waits, awaited and cancelled in the same breath"},
-    "otus_core/task/worker.py": {
+    "otus_core/supervise/manager.py": {"TaskManager._to_its_end": "one command; whoever asked for it gets its error"},
+    "otus_core/supervise/keeping.py": {"TaskKeeping._wait_for_end": "two waits, awaited and cancelled together"},
+    "otus_core/worker/worker.py": {
         "Worker._unless_stopped": "one step and a wait, awaited and cancelled in the same breath"
     },
     "otus_core/pipeline/delivery.py": {
         "Delivery.drain": "waited for, up to a deadline, behind which everything left is counted",
         "Delivery._next_batch": "one batch, whose errors are caught, logged, counted, and cost that batch",
     },
-    "otus_core/cli/foreground.py": {"_run_workers": "two waits, awaited and cancelled in the same breath"},
+    "otus_core/cli/foreground.py": {"_run_workers": "two waits, awaited and cancelled together"},
     "otus_core/cli/progress.py": {"Progress.__enter__": "a line on a terminal, for as long as a command runs"},
     "otus_core/testing/contract/channel.py": {"*": "a test"},
 }

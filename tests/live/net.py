@@ -209,7 +209,7 @@ class Run:
                 command = Path(f"/proc/{pid}/cmdline").read_bytes()
             except OSError:
                 continue
-            if b"otus_core.task.child" in command:
+            if b"otus_core.worker.child" in command:
                 found.append(pid)
         return sorted(found)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from otus_core.task.supervisor import HUNG_AFTER_S
+from otus_core.supervise.supervisor import HUNG_AFTER_S
 from otus_core.testing import packets
 from tests.live.net import OTUS, Pair, Run, accounted, at_rest, children_of, has_ring, is_zombie, killed
 from tests.live.test_live import message, seen

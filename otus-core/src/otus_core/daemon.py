@@ -31,26 +31,26 @@ from otus_core.control.protocol import Request
 from otus_core.control.server import ControlServer
 from otus_core.errors import ConfigInvalid, ConfigProblem
 from otus_core.log import Logger
+from otus_core.logs.daemon import DaemonLogs
 from otus_core.model.text import told
-from otus_core.observe.daemon_logs import DaemonLogs
 from otus_core.observe.metrics_server import MetricsServer, serve_metrics
-from otus_core.observe.systemd import Notifier
 from otus_core.observe.views import View, task_view
 from otus_core.plugins.loader import load, unknown
 from otus_core.plugins.selection import Selection, selection_from
-from otus_core.task.assembly import Node
-from otus_core.task.connections import Gathered
-from otus_core.task.declared import TaskFolder
-from otus_core.task.entry import Task
+from otus_core.process.connections import Gathered
+from otus_core.process.lock import lock_data_dir
+from otus_core.process.output import LineMerger
+from otus_core.process.privilege import ids_of
+from otus_core.process.spawn import Reserve
+from otus_core.process.systemd import Notifier
+from otus_core.supervise.declared import TaskFolder
+from otus_core.supervise.entry import Task
+from otus_core.supervise.manager import TaskManager
+from otus_core.supervise.store import TaskStore
+from otus_core.supervise.surroundings import Surroundings
 from otus_core.task.inherit import TaskDefaults, task_defaults
 from otus_core.task.limits import limits_of
-from otus_core.task.lock import lock_data_dir
-from otus_core.task.manager import TaskManager
-from otus_core.task.output import LineMerger
-from otus_core.task.privilege import ids_of
-from otus_core.task.spawn import Reserve
-from otus_core.task.store import TaskStore
-from otus_core.task.surroundings import Surroundings
+from otus_core.worker.assembly import Node
 
 log = Logger("otus.daemon")
 

@@ -21,14 +21,14 @@ import attrs
 from otus_core.cli.hidden import as_arguments
 from otus_core.cli.progress import Progress, summary_text
 from otus_core.errors import CaptureError, ConfigInvalid, ConfigProblem, OtusError, PluginNotFound
-from otus_core.observe.repeats import Repeats
+from otus_core.logs.repeats import Repeats
 from otus_core.plugins.registry import Registry
-from otus_core.task.assembly import Node, Place, assemble, origins
+from otus_core.process.output import LineMerger, StdoutWriter
+from otus_core.process.privilege import acquire, ids_of, seal
 from otus_core.task.config import TaskConfig, load_task, read_task_file
 from otus_core.task.inherit import TaskDefaults
-from otus_core.task.output import LineMerger, StdoutWriter
-from otus_core.task.privilege import acquire, ids_of, seal
-from otus_core.task.worker import Worker
+from otus_core.worker.assembly import Node, Place, assemble, origins
+from otus_core.worker.worker import Worker
 
 FORMATS = ("text", "json", "none")
 GOOD, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -203,8 +203,8 @@ def _seal(user: tuple[int, int] | None) -> None:
 
 
 async def _run_workers(config: TaskConfig, node: Node, registry: Registry, request: RunRequest) -> Result:
-    from otus_core.task.supervisor import TaskSupervisor
-    from otus_core.task.surroundings import Surroundings
+    from otus_core.supervise.supervisor import TaskSupervisor
+    from otus_core.supervise.surroundings import Surroundings
 
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()

@@ -60,7 +60,7 @@ def run(
     otus run call.pcap · otus run call.pcap --format json · sudo otus run -i eth0 --bpf "udp port 5060"
     """
     from otus_core.cli.foreground import RunRequest, run_foreground
-    from otus_core.observe.logs import setup_stderr
+    from otus_core.logs.events import setup_stderr
 
     setup_stderr()  # before plugins are loaded, which may have something to say
     request = RunRequest(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from otus_core.daemon import Daemon
 from otus_core.errors import OtusError
-from otus_core.observe.systemd import READY_FD
+from otus_core.process.systemd import READY_FD
 
 PRIVATE = 0o027
 """Of the umask: whatever the daemon or a plugin makes without saying how is not written by others, nor read by

@@ -15,7 +15,7 @@ from otus_core.components import BaseCommandChannel, CommandHandler
 from otus_core.errors import OtusError
 from otus_core.log import Logger
 from otus_core.model.text import printable
-from otus_core.task.health import plain_status
+from otus_core.worker.status import plain_status
 
 STOP_WITHIN_S = 5.0
 

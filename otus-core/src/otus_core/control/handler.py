@@ -17,13 +17,13 @@ from otus_core.config.structure import unknown_key
 from otus_core.control.protocol import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
 from otus_core.errors import ConfigProblem
 from otus_core.plugins.registry import Registry
+from otus_core.supervise.declared import apply_task, delete_others
+from otus_core.supervise.entry import Task
+from otus_core.supervise.health import left_out, node_troubles, troubles
+from otus_core.supervise.manager import TaskManager
+from otus_core.supervise.store import StoredTask
 from otus_core.task.config import WRAPPERS, unwrap
-from otus_core.task.declared import apply_task, delete_others
-from otus_core.task.entry import Task
-from otus_core.task.health import left_out, node_troubles, troubles
-from otus_core.task.manager import TaskManager
 from otus_core.task.secrets import exposed_files, mask_task
-from otus_core.task.store import StoredTask
 
 
 class Owner(Protocol):

@@ -32,7 +32,7 @@ from otus_core.control.protocol import (
 from otus_core.errors import OtusError
 from otus_core.folders import make_folder
 from otus_core.log import Logger
-from otus_core.task.lock import take_lock
+from otus_core.process.lock import take_lock
 
 log = Logger("otus.control")
 

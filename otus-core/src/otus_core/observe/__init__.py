@@ -1,1 +1,1 @@
-"""What is seen from outside: logs and metrics."""
+"""What is seen from outside: metrics."""

@@ -1,1 +1,1 @@
-"""A task: assembled from its configuration, run by workers, watched by a supervisor."""
+"""What a task is: its configuration, checked, and what it inherits."""

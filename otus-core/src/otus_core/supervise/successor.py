@@ -5,9 +5,9 @@ passes unseen.
 from __future__ import annotations
 
 from otus_core.errors import TaskStartFailed
+from otus_core.supervise.supervisor import TaskSupervisor
+from otus_core.supervise.surroundings import Surroundings
 from otus_core.task.config import TaskConfig
-from otus_core.task.supervisor import TaskSupervisor
-from otus_core.task.surroundings import Surroundings
 
 
 def can_overlap(old: TaskConfig, new: TaskConfig) -> bool:

@@ -7,10 +7,10 @@ from typing import Any
 
 import attrs
 
-from otus_core.task.assembly import Node
-from otus_core.task.connections import Gathered
-from otus_core.task.output import LineMerger
-from otus_core.task.spawn import Reserve
+from otus_core.process.connections import Gathered
+from otus_core.process.output import LineMerger
+from otus_core.process.spawn import Reserve
+from otus_core.worker.assembly import Node
 
 
 @attrs.frozen(kw_only=True)

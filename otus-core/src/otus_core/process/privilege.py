@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from otus_core.errors import OtusError
-from otus_core.task.seccomp import refuse_system_calls
+from otus_core.process.seccomp import refuse_system_calls
 
 if TYPE_CHECKING:
     from otus_core.task.config import ComponentSpec

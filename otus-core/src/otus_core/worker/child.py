@@ -1,6 +1,6 @@
 """A worker process: one pipeline, told what to do by its parent over a channel.
 
-    python -P -c "from otus_core.task.child import main; main()" CHANNEL_FD PARENT_PID
+    python -P -c "from otus_core.worker.child import main; main()" CHANNEL_FD PARENT_PID
 
 From the parent: ``init`` (with the counters' and the output's descriptor, then the capture's), ``publish``,
 ``descriptors``, ``exclude``, ``log_level``, ``state``, ``stop``. To the parent: ``started``, ``publish``, ``fault``,
@@ -22,18 +22,18 @@ from otus_core import chores
 from otus_core.chores import Chores
 from otus_core.errors import CaptureError, OtusError
 from otus_core.log import Logger, settle
+from otus_core.logs.events import setup_forwarding
+from otus_core.logs.repeats import Repeats
 from otus_core.model.text import told
-from otus_core.observe.logs import setup_forwarding
-from otus_core.observe.repeats import Repeats
 from otus_core.plugins import component_hooks  # noqa: F401 - for Registry.attach: seal() may take the right to read it
 from otus_core.plugins.loader import load
 from otus_core.plugins.registry import Registry
-from otus_core.task.assembly import Assembly, Node, Place, assemble, origins
-from otus_core.task.channel import Channel
+from otus_core.process.channel import Channel
+from otus_core.process.output import PipeWriter
+from otus_core.process.privilege import acquire, die_with_parent, seal
 from otus_core.task.config import load_task
-from otus_core.task.output import PipeWriter
-from otus_core.task.privilege import acquire, die_with_parent, seal
-from otus_core.task.worker import Worker
+from otus_core.worker.assembly import Assembly, Node, Place, assemble, origins
+from otus_core.worker.worker import Worker
 
 log = Logger("otus.worker")
 

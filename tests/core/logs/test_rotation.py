@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from otus_core.observe import rotation
-from otus_core.observe.rotation import RotatingFile
+from otus_core.logs import rotation
+from otus_core.logs.rotation import RotatingFile
 
 
 def opened(path: Path, **changes: object) -> RotatingFile:

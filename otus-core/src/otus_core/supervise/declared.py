@@ -14,9 +14,9 @@ from typing import Any, Literal
 from otus_core.config.daemon import DaemonConfig
 from otus_core.errors import ConfigInvalid, ConfigProblem, OtusError
 from otus_core.log import Logger
+from otus_core.supervise.manager import TaskManager
 from otus_core.task.config import unwrap
 from otus_core.task.files import TaskFile, list_task_files, read_task_files
-from otus_core.task.manager import TaskManager
 
 log = Logger("otus.task")
 

@@ -22,11 +22,11 @@ from otus_core.model.frames import FrameBatch
 from otus_core.model.text import told
 from otus_core.pipeline.call import drain_order
 from otus_core.pipeline.counters import CIRCUIT_STATES, KERNEL_COUNTERS, note_resume, unaccounted
-from otus_core.task import assembly as phases
-from otus_core.task.assembly import Assembly, Node, Part, Place
-from otus_core.task.connections import Connection, Gathered
-from otus_core.task.figures import SliceFigures
-from otus_core.task.health import Status, status_of, words
+from otus_core.process.connections import Connection, Gathered
+from otus_core.worker import assembly as phases
+from otus_core.worker.assembly import Assembly, Node, Part, Place
+from otus_core.worker.figures import SliceFigures
+from otus_core.worker.status import Status, status_of, words
 
 log = Logger("otus.worker")
 

@@ -18,11 +18,11 @@ import structlog
 
 from otus_core.config.daemon import LogConfig, LogFileConfig, LokiConfig
 from otus_core.log import only_from
+from otus_core.logs.events import Event, escape, level_number, take_in_libraries
+from otus_core.logs.loki import LokiPusher, login_headers
+from otus_core.logs.rotation import RotatingFile
+from otus_core.logs.stderr import StandardError
 from otus_core.model.text import printable
-from otus_core.observe.logs import Event, escape, level_number, take_in_libraries
-from otus_core.observe.loki import LokiPusher, login_headers
-from otus_core.observe.rotation import RotatingFile
-from otus_core.observe.stderr import StandardError
 
 TOLD_EVERY_S = 10.0
 """How often it is said at most that an output lost lines: one that takes some and refuses others must not be kept busy

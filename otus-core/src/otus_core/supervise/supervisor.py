@@ -15,15 +15,15 @@ from typing import Any
 from otus_core.chores import Chores
 from otus_core.errors import CaptureError, TaskStartFailed
 from otus_core.log import Logger
+from otus_core.logs.events import relay
 from otus_core.model.accounts import Accounts
-from otus_core.observe.logs import relay
 from otus_core.pipeline.counters import book_crash, summary
-from otus_core.task.acquire import Acquirer
-from otus_core.task.assembly import names_of, roster_of
+from otus_core.process.spawn import spawn
+from otus_core.supervise.acquire import Acquirer
+from otus_core.supervise.slot import WorkerSlot
+from otus_core.supervise.surroundings import Surroundings
 from otus_core.task.config import TaskConfig
-from otus_core.task.slot import WorkerSlot
-from otus_core.task.spawn import spawn
-from otus_core.task.surroundings import Surroundings
+from otus_core.worker.assembly import names_of, roster_of
 
 log = Logger("otus.supervisor")
 
@@ -187,7 +187,7 @@ class TaskSupervisor:
         with self._around.reserve.lent():
             output = self._around.merger.pipe()
             try:
-                process, channel = spawn("otus_core.task.child")
+                process, channel = spawn("otus_core.worker.child")
             except OSError:
                 os.close(output)
                 raise

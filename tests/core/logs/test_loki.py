@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from otus_core.observe import loki
-from otus_core.observe.loki import LokiPusher
+from otus_core.logs import loki
+from otus_core.logs.loki import LokiPusher
 from tests.patience import PATIENCE_S, keeps, took, wait
 
 
@@ -118,7 +118,7 @@ def test_after_an_outage_the_newest_lines_come_in_their_order(
 
 def test_a_process_ends_though_its_loki_does_not_answer(server: Loki) -> None:
     server.answers.clear()
-    code = f"from otus_core.observe.loki import LokiPusher; LokiPusher({server.url!r}, {{}}, 1, 0.01).write('x')"
+    code = f"from otus_core.logs.loki import LokiPusher; LokiPusher({server.url!r}, {{}}, 1, 0.01).write('x')"
     try:
         subprocess.run([sys.executable, "-c", code], timeout=PATIENCE_S, check=True)
     finally:

@@ -10,8 +10,8 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from otus_core.observe import repeats
-from otus_core.observe.repeats import KINDS_MAX, Repeats
+from otus_core.logs import repeats
+from otus_core.logs.repeats import KINDS_MAX, Repeats
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from typing import Any
 
 from otus_core.errors import CaptureError
 from otus_core.log import Logger
-from otus_core.observe.logs import relay
-from otus_core.task.channel import Channel
+from otus_core.logs.events import relay
+from otus_core.process.channel import Channel
+from otus_core.process.spawn import last_words, open_words, spawn
+from otus_core.supervise.surroundings import Surroundings
 from otus_core.task.config import TaskConfig
-from otus_core.task.spawn import last_words, open_words, spawn
-from otus_core.task.surroundings import Surroundings
 
 log = Logger("otus.opener")
 
@@ -44,7 +44,7 @@ class Acquirer:
         """Start the opener. Raises OSError."""
         with self._around.reserve.lent():
             self._words = open_words()
-            self._process, self._channel = spawn("otus_core.task.opener", self._words)
+            self._process, self._channel = spawn("otus_core.process.opener", self._words)
         self._channel.on_message = self._message
         self._channel.on_closed = self._gone
         self._channel.send(("init", self._init()))

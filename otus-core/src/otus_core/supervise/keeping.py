@@ -18,17 +18,17 @@ from otus_core.chores import Chores
 from otus_core.errors import ConfigInvalid, OtusError, TaskStartFailed
 from otus_core.log import Logger
 from otus_core.plugins.registry import Registry
+from otus_core.supervise.entry import Task, pauses_between_starts
+from otus_core.supervise.store import StoredTask, TaskStore
+from otus_core.supervise.successor import can_overlap, start_run
+from otus_core.supervise.supervisor import TaskSupervisor
+from otus_core.supervise.surroundings import Surroundings
+from otus_core.supervise.writing import Writing
 from otus_core.task.config import TaskConfig, load_task
-from otus_core.task.entry import Task, pauses_between_starts
 from otus_core.task.inherit import TaskDefaults, file_stamps
 from otus_core.task.limits import Limits, check_room, warn_of_crowd
 from otus_core.task.secrets import exposed_files, mask_task, refuse_secrets
 from otus_core.task.state import ACTIVE, State, may_follow
-from otus_core.task.store import StoredTask, TaskStore
-from otus_core.task.successor import can_overlap, start_run
-from otus_core.task.supervisor import TaskSupervisor
-from otus_core.task.surroundings import Surroundings
-from otus_core.task.writing import Writing
 
 log = Logger("otus.task")
 

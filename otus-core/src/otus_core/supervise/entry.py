@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import attrs
 
 from otus_core.chores import Chores
+from otus_core.supervise.health import fill_levels
+from otus_core.supervise.store import StoredTask
+from otus_core.supervise.supervisor import TaskSupervisor
 from otus_core.task.config import TaskConfig
-from otus_core.task.health import fill_levels
 from otus_core.task.state import State
-from otus_core.task.store import StoredTask
-from otus_core.task.supervisor import TaskSupervisor
 
 RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0
 """The pause after the first failed start; each further one doubles it, up to the longest."""

@@ -18,8 +18,9 @@ from otus_core.log import Logger
 from otus_core.model.accounts import Accounts
 from otus_core.model.text import printable
 from otus_core.pipeline.counters import Roster
-from otus_core.task.channel import Channel
-from otus_core.task.health import Status, complaint
+from otus_core.process.channel import Channel
+from otus_core.supervise.health import complaint
+from otus_core.worker.status import Status
 
 log = Logger("otus.supervisor")
 

@@ -1,6 +1,6 @@
 """The opener process: opens what needs privilege, and is the only one that keeps CAP_NET_RAW.
 
-    python -P -c "from otus_core.task.opener import main; main()" CHANNEL_FD PARENT_PID
+    python -P -c "from otus_core.process.opener import main; main()" CHANNEL_FD PARENT_PID
 
 What it logs goes to its parent, as ``("log", level, event)``. It says ``("ready",)`` when it has read its task. It
 answers ``("acquire", number, shard, shards)`` with ``("acquired", number)`` and the descriptors, or with ``("refused",
@@ -18,12 +18,12 @@ import sys
 from typing import Any
 
 from otus_core.errors import CaptureError
+from otus_core.logs.events import setup_forwarding
 from otus_core.model.text import told
-from otus_core.observe.logs import setup_forwarding
 from otus_core.plugins.loader import load
-from otus_core.task.channel import Channel
+from otus_core.process.channel import Channel
+from otus_core.process.privilege import CAP_NET_RAW, die_with_parent, seal
 from otus_core.task.config import TaskConfig, load_task
-from otus_core.task.privilege import CAP_NET_RAW, die_with_parent, seal
 
 
 class Opener:

@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from otus_core.task.store import VERSION, Disk, StoredTask, TaskStore
+from otus_core.supervise.store import VERSION, Disk, StoredTask, TaskStore
 
 
 def task(task_id: str = "a", **changes: object) -> StoredTask:

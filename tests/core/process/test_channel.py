@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from otus_core.task import channel as module
-from otus_core.task.channel import Channel
+from otus_core.process import channel as module
+from otus_core.process.channel import Channel
 
 
 async def pair() -> tuple[Channel, Channel, list[tuple[Any, list[int]]]]:

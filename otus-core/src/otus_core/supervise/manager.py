@@ -18,14 +18,14 @@ import attrs
 from otus_core.errors import OtusError, TaskAlreadyExists, TaskNotFound, TaskStartFailed
 from otus_core.log import Logger
 from otus_core.pipeline.leftover import Leftover, discard
+from otus_core.supervise.entry import Task
+from otus_core.supervise.keeping import TaskKeeping
+from otus_core.supervise.leftovers import left_behind
+from otus_core.supervise.store import StoredTask
 from otus_core.task.check import check_filter
 from otus_core.task.config import TaskConfig, load_task, unwrap
-from otus_core.task.entry import Task
 from otus_core.task.inherit import file_stamps, without_defaults
-from otus_core.task.keeping import TaskKeeping
-from otus_core.task.leftovers import left_behind
 from otus_core.task.state import ACTIVE
-from otus_core.task.store import StoredTask
 
 log = Logger("otus.task")
 

@@ -11,54 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from otus_core.model.text import printable
 from otus_core.pipeline.counters import CIRCUIT_STATES
+from otus_core.worker.status import STATUS_TEXT_MAX
 
 if TYPE_CHECKING:
     from otus_core.errors import ConfigProblem
+    from otus_core.supervise.entry import Task
+    from otus_core.supervise.slot import WorkerSlot
+    from otus_core.supervise.supervisor import TaskSupervisor
     from otus_core.task.config import TaskConfig
-    from otus_core.task.entry import Task
-    from otus_core.task.slot import WorkerSlot
-    from otus_core.task.supervisor import TaskSupervisor
 
-STATUS_KEYS_MAX = 32
-STATUS_TEXT_MAX = 300
-"""Of a reporter's status so many entries and characters reach the parent, twice a second at most."""
 IN_ORDER = ("", "connected", "stopped")
 """States of a reporter that nobody need look after; "stopped" is one that has been told to stop."""
-
-Plain = str | int | float | bool
-Status = dict[str, Plain]
-
-
-def status_of(reporter: Any) -> Status:
-    """Ask a reporter how its destination is: plain values of bounded size. Empty where it does not tell."""
-    ask = getattr(reporter, "status", None)  # inheriting from BaseReporter is not required
-    return plain_status(ask() if ask is not None else {})
-
-
-def plain_status(told: Any) -> Status:
-    """Make what a component says of itself plain values of bounded number and size.
-
-    Raises what its mapping and its texts raise.
-    """
-    return {
-        printable(str(key), STATUS_TEXT_MAX): _plain(value) for key, value in list(dict(told).items())[:STATUS_KEYS_MAX]
-    }
-
-
-def words(told: Any) -> str:
-    """Make what a component says text of bounded length, safe for logs and terminals.
-
-    Raises what its ``__str__`` raises.
-    """
-    return printable(str(told), STATUS_TEXT_MAX)
-
-
-def _plain(value: Any) -> Plain:
-    if isinstance(value, (bool, int, float)):
-        return value
-    if isinstance(value, (list, tuple)):
-        return words(", ".join(map(str, value[:STATUS_KEYS_MAX])))
-    return "" if value is None else words(value)
 
 
 def answers(status: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from otus_core.task.connections import own_connections
+from otus_core.process.connections import own_connections
 
 
 @pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from otus_core.interpreter import command, environment
 from otus_core.model.text import printable
-from otus_core.observe.systemd import READY_FD
-from otus_core.task.channel import Channel
+from otus_core.process.channel import Channel
+from otus_core.process.systemd import READY_FD
 
 WORDS_BYTES = 1 << 16
 """What is kept of a helper's standard error: a traceback has room many times over."""

@@ -11,14 +11,14 @@ from types import SimpleNamespace
 import pytest
 
 from otus_core.plugins.loader import load
-from otus_core.task import slot as slot_module
-from otus_core.task import supervisor as module
-from otus_core.task.assembly import Node
-from otus_core.task.channel import Channel
+from otus_core.process.channel import Channel
+from otus_core.process.output import LineMerger
+from otus_core.supervise import slot as slot_module
+from otus_core.supervise import supervisor as module
+from otus_core.supervise.supervisor import HUNG_AFTER_S, TaskSupervisor
+from otus_core.supervise.surroundings import Surroundings
 from otus_core.task.config import load_task
-from otus_core.task.output import LineMerger
-from otus_core.task.supervisor import HUNG_AFTER_S, TaskSupervisor
-from otus_core.task.surroundings import Surroundings
+from otus_core.worker.assembly import Node
 
 TASK = {"id": "t", "capture": {"type": "afpacket", "interface": "lo"}, "reporters": ["discard"]}
 
