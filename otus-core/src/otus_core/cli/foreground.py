@@ -177,14 +177,8 @@ async def _run_here(config: TaskConfig, node: Node, request: RunRequest, *, seal
     if seals:
         _seal(ids_of(request.user))
     repeats = Repeats(origins(config))
-    worker: Worker | None = None
     stdout = StdoutWriter()
-    place = Place(
-        descriptors=opened,
-        stdout=stdout,
-        on_error=repeats.component_error,
-        on_closed=lambda reporter: worker.closed(reporter) if worker is not None else None,
-    )
+    place = Place(descriptors=opened, stdout=stdout, on_error=repeats.component_error)
     worker = Worker(await assemble(config, node, place), node, place)
     _on_signals(worker.stop)
     accounts = worker.assembly.accounts

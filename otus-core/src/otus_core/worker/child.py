@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from otus_core import chores
@@ -29,10 +30,13 @@ from otus_core.plugins import component_hooks  # noqa: F401 - for Registry.attac
 from otus_core.plugins.loader import load
 from otus_core.plugins.registry import Registry
 from otus_core.process.channel import Channel
+from otus_core.process.connections import Connection
 from otus_core.process.output import PipeWriter
 from otus_core.process.privilege import acquire, die_with_parent, seal
 from otus_core.task.config import load_task
 from otus_core.worker.assembly import Assembly, Node, Place, assemble, origins
+from otus_core.worker.course import Parent
+from otus_core.worker.status import Status
 from otus_core.worker.worker import Worker
 
 log = Logger("otus.worker")
@@ -45,6 +49,37 @@ PUBLISH_EVERY_S = 0.01
 """Siblings hear of a flow within 50 ms; this is a fifth of it."""
 PUBLISH_MOST = 4096
 """Messages in one: applying them holds up the pipeline for some milliseconds."""
+
+
+class Telling(Parent):
+    """What a worker tells, as messages to the parent process."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def started(self, assembly: Assembly) -> None:
+        """See ``Parent``."""
+        self._channel.send(("started", tuple(assembly.roster.reporters), _left_out(assembly)))
+
+    def fault(self, error: CaptureError) -> None:
+        """See ``Parent``."""
+        self._channel.send(("fault", (str(error.source), str(error.reason), error.offset, bool(error.fatal))))
+
+    def want_descriptors(self) -> None:
+        """See ``Parent``."""
+        self._channel.send(("want_descriptors",))
+
+    def trouble(self, reason: str) -> None:
+        """See ``Parent``."""
+        self._channel.send(("trouble", reason))
+
+    def reporters(self, statuses: Mapping[str, Status]) -> None:
+        """See ``Parent``."""
+        self._channel.send(("reporters", statuses))
+
+    def connections(self, connections: Sequence[Connection]) -> None:
+        """See ``Parent``."""
+        self._channel.send(("connections", connections))
 
 
 class Child:
@@ -112,7 +147,6 @@ class Child:
         node = Node(hostname=init["hostname"], ip=init["node_ip"], tags=init["tags"])
         shard = init["shard"]
         size = init["counters_size"]
-        worker: Worker | None = None
         place = Place(
             shard=shard,
             shards=init["shards"],
@@ -121,28 +155,12 @@ class Child:
             stdout=PipeWriter(output_fd, init["isatty"]),
             publish=self._published.append if init["shards"] > 1 else None,
             on_error=repeats.component_error,
-            on_closed=lambda reporter: worker.closed(reporter) if worker else None,
         )
         assembly = await assemble(config, node, place)
         for part in assembly.reporters:
             registry.attach(part.component, part.spec.record)
         self._registry = registry
-        worker = Worker(assembly, node, place)
-        worker.open_circuits = tuple(init["open_circuits"])
-        worker.on_started = lambda: self._started(worker)
-        worker.on_fault = self._fault
-        worker.on_want_descriptors = lambda: self._channel.send(("want_descriptors",))
-        worker.on_trouble = lambda trouble: self._channel.send(("trouble", trouble))
-        worker.on_reporters = lambda told: self._channel.send(("reporters", told))
-        worker.on_connections = lambda connections: self._channel.send(("connections", connections))
-        return worker
-
-    def _started(self, worker: Worker) -> None:
-        assembly = worker.assembly
-        self._channel.send(("started", tuple(assembly.roster.reporters), _left_out(assembly)))
-
-    def _fault(self, error: CaptureError) -> None:
-        self._channel.send(("fault", (str(error.source), str(error.reason), error.offset, bool(error.fatal))))
+        return Worker(assembly, node, place, Telling(self._channel), init["open_circuits"])
 
     def _log(self, level: str, event: dict[str, Any]) -> None:
         """Forward one event; what a parent that does not read makes us lose is said when it reads again."""

@@ -1,0 +1,91 @@
+"""What the parts of a worker share while it runs: whether it is to end, how it went, and who is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+import attrs
+
+from otus_core.errors import CaptureError
+from otus_core.process.connections import Connection
+from otus_core.worker.assembly import Assembly, Place
+from otus_core.worker.status import Status
+
+FAULTS_MAX = 100
+T = TypeVar("T")
+
+
+class Parent:
+    """Whoever runs a worker, as the worker sees it: each method is one thing that it tells, from its event loop. This
+    one does not listen.
+    """
+
+    def started(self, assembly: Assembly) -> None:
+        """The components run, but for those that could not be started and may be left out."""
+
+    def fault(self, error: CaptureError) -> None:
+        """The source reports something that it could not read."""
+
+    def want_descriptors(self) -> None:
+        """The source needs new descriptors, which ``Worker.take_descriptors`` takes."""
+
+    def trouble(self, reason: str) -> None:
+        """Nothing comes in, for this reason; empty when something may come again."""
+
+    def reporters(self, statuses: Mapping[str, Status]) -> None:
+        """What the reporters tell of their destinations has changed: all of it."""
+
+    def connections(self, connections: Sequence[Connection]) -> None:
+        """This process's own connections have changed: all of them."""
+
+
+@attrs.define(eq=False)
+class Outcome:
+    """How a run ended. ``faults`` are what the source reported; ``closed`` tells that standard output went away."""
+
+    faults: list[CaptureError] = attrs.field(factory=list)
+    closed: bool = False
+    stopped: bool = False
+
+
+@attrs.define(eq=False)
+class Course:
+    """One run. ``reopening``: new descriptors have been asked for, and have not come yet."""
+
+    place: Place
+    parent: Parent
+    outcome: Outcome = attrs.field(factory=Outcome)
+    reopening: bool = False
+    _ending: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+    @property
+    def ends(self) -> bool:
+        """Whether the run is to end."""
+        return self._ending.is_set()
+
+    def end(self) -> None:
+        """Have the run end, soon and well."""
+        self._ending.set()
+
+    def fault(self, error: CaptureError) -> None:
+        """Keep what the source reported, and tell it; after a fatal one the run ends."""
+        if len(self.outcome.faults) < FAULTS_MAX:
+            self.outcome.faults.append(error)
+        self.parent.fault(error)
+
+    async def unless_ending(self, step: Coroutine[Any, Any, T]) -> T | None:
+        """Await a step; gives ``None``, having cancelled it, when the run is to end before it has come to its own end.
+
+        Raises what the step raises.
+        """
+        doing = asyncio.ensure_future(step)
+        ending = asyncio.ensure_future(self._ending.wait())
+        await asyncio.wait({doing, ending}, return_when=asyncio.FIRST_COMPLETED)
+        ending.cancel()
+        if doing.done():
+            return doing.result()
+        doing.cancel()
+        await asyncio.gather(doing, return_exceptions=True)
+        return None

@@ -1,0 +1,152 @@
+"""Reads the source of a started pipeline to its end: slices of packets and, between them, the reporters."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from otus_core.components import CaptureStats
+from otus_core.errors import CaptureError
+from otus_core.log import Logger
+from otus_core.model.frames import FrameBatch
+from otus_core.model.text import told
+from otus_core.pipeline.call import drain_order
+from otus_core.pipeline.counters import KERNEL_COUNTERS, note_resume
+from otus_core.worker.course import Course
+from otus_core.worker.sampling import Sampler
+from otus_core.worker.starting import Running
+
+log = Logger("otus.worker")
+
+SLICE_FRAMES = 512
+SLICE_NS = 2_000_000
+"""A slice of packets is this long at most, so that reporters and control are served."""
+IDLE_S = 0.02
+STATS_EVERY_S = 0.5
+DRAIN_LIVE_S = 5.0
+"""What a stopped live source still holds is read for at most this long, and reporters get as long again."""
+
+
+class Reading:
+    """The way of one source's packets, from ``open`` to ``close``."""
+
+    def __init__(self, running: Running, course: Course) -> None:
+        self._assembly = running.assembly
+        self._source = running.assembly.source
+        self._pipeline = running.pipeline
+        self._deliveries = running.deliveries
+        self._course = course
+        self._live = running.assembly.config.capture.declaration.live
+        self._rereads = self._live and bool(getattr(self._source, "rereads", False))
+        self._sampler = Sampler(running, course)
+        self._stats_at = 0.0
+        self._idle_since: float | None = None
+
+    def open(self) -> None:
+        """Open the source, where an earlier worker left off. What it reports is kept; after a fatal fault the run
+        ends.
+        """
+        place, accounts = self._course.place, self._assembly.accounts
+        try:
+            if accounts["frames_read"]:
+                earlier = CaptureStats(*(accounts[name] for name in KERNEL_COUNTERS))
+                self._source.resume(accounts["frames_read"] - accounts["frames_again"], earlier)
+            self._source.open(place.shard, place.shards, place.descriptors)
+            if self._rereads:
+                note_resume(accounts, self._assembly.roster)
+        except CaptureError as error:
+            self._course.fault(error)
+            if error.fatal:
+                self._course.end()
+
+    async def read_all(self) -> None:
+        """Read until the source ends or the run is to end; what a live source holds then is read too."""
+        while not self._course.ends:
+            batch = self._next()
+            if batch is None:
+                return
+            if batch.count:
+                await self._take(batch)
+            else:
+                await self._idle()
+        if self._live:
+            self._source.halt()
+            until = time.monotonic() + DRAIN_LIVE_S
+            while time.monotonic() < until and (batch := self._next()) is not None and batch.count:
+                await self._take(batch)
+
+    async def close(self) -> None:
+        """Count what is held, and send what is left."""
+        self._sampler.book(self._source.stats())
+        try:
+            self._source.close()
+        except Exception as error:
+            log.warning("capture_close_failed", error=told(error))
+        self._pipeline.finish()
+        deadline = DRAIN_LIVE_S if self._live or self._course.ends else None
+        for group in drain_order(self._deliveries):
+            await asyncio.gather(*(delivery.drain(deadline) for delivery in group))
+
+    def _next(self) -> FrameBatch | None:
+        """Read once; a fault of the source is kept, and reading goes on unless it is fatal."""
+        while True:
+            try:
+                return self._source.read()
+            except CaptureError as error:
+                self._course.fault(error)
+                if error.fatal:
+                    return None
+
+    async def _take(self, batch: FrameBatch) -> None:
+        """Send one batch through the pipeline, slice by slice."""
+        self._idle_since = None
+        at = 0
+        while at < batch.count:
+            begun = time.monotonic()
+            at = self._pipeline.process(batch, at, SLICE_FRAMES, SLICE_NS)
+            self._sampler.figures.took(time.monotonic() - begun)
+            await self._between()
+            if self._course.ends and not self._live:
+                return
+
+    async def _between(self) -> None:
+        """Serve the reporters, and whoever watches this worker."""
+        for delivery in self._deliveries:
+            delivery.kick()
+        if self._rereads:
+            note_resume(self._assembly.accounts, self._assembly.roster)
+        now = time.monotonic()
+        if now - self._stats_at >= STATS_EVERY_S:
+            self._stats_at = now
+            self._sampler.sample()
+        if self._pipeline.full and not self._course.ends:
+            for delivery in self._deliveries:
+                if delivery.buffer.full:
+                    await self._course.unless_ending(delivery.room())
+        else:
+            await asyncio.sleep(0)
+
+    async def _idle(self) -> None:
+        """Nothing is ready: wait for the source, at most ``IDLE_S``, and let the packet clock go on when it is live."""
+        now = time.monotonic()
+        if self._live and self._pipeline.clock:
+            if self._idle_since is not None:
+                self._pipeline.advance(self._pipeline.clock + int((now - self._idle_since) * 1e9))
+            self._idle_since = now
+        await self._between()
+        descriptor = self._source.fileno()
+        hint = self._source.wait_hint()
+        pause = IDLE_S if hint is None else min(max(hint, 0.0), IDLE_S)
+        if descriptor is None:
+            await asyncio.sleep(pause)
+            return
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        loop.add_reader(descriptor, ready.set)
+        try:
+            async with asyncio.timeout(pause):
+                await ready.wait()
+        except TimeoutError:
+            pass
+        finally:
+            loop.remove_reader(descriptor)

@@ -1,0 +1,182 @@
+"""Starts one worker's assembled components, and joins them to the compiled loop and to what sends their messages."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import attrs
+
+from otus_core.decode.decoder import Decoder
+from otus_core.log import Logger
+from otus_core.model.text import told
+from otus_core.pipeline.buffer import SendBuffer
+from otus_core.pipeline.call import DeliveryLimits
+from otus_core.pipeline.delivery import Delivery
+from otus_core.pipeline.loop import ParserSlot, Pipeline, ProcessorSlot
+from otus_core.pipeline.spool import SpoolError, SpoolLimits
+from otus_core.pipeline.spooler import Spooler
+from otus_core.task.config import ReporterSpec
+from otus_core.worker.assembly import (
+    Assembly,
+    Node,
+    Part,
+    Place,
+    fallbacks_of,
+    raise_cancellation,
+    roster_of,
+    start_failure,
+    stop_part,
+)
+
+log = Logger("otus.task")
+
+RETRY_FIRST_S = 0.5
+RETRY_MOST_S = 30.0
+
+
+@attrs.frozen(eq=False)
+class Running:
+    """An assembly whose components have been started, with what they are joined by."""
+
+    assembly: Assembly
+    pipeline: Pipeline
+    deliveries: Sequence[Delivery]
+
+
+async def start(assembly: Assembly, node: Node, place: Place, on_closed: Callable[[str], None]) -> Running:
+    """Start the components, from reporters back to parsers, and build the pipeline. Raises TaskStartFailed.
+
+    ``on_closed`` is called with the name of a reporter whose output nobody reads any more.
+    """
+    for parts in (assembly.reporters, assembly.processors, assembly.parsers):
+        for part in list(parts):
+            if not await _start(part):
+                await stop_part(part)
+                parts.remove(part)
+    started = {part.spec.id for part in assembly.reporters}
+    kept = {name: reasons for name, reasons in assembly.roster.reporters.items() if name in started}
+    # That of a reporter that was left out takes its place
+    fallbacks = fallbacks_of(part.spec for part in assembly.reporters)
+    assembly.roster = attrs.evolve(assembly.roster, reporters=kept, fallbacks=fallbacks)
+    deliveries = _deliveries(assembly, place, on_closed)
+    pipeline = _pipeline(assembly, node, place, deliveries)
+    for delivery in deliveries:
+        delivery.begin()
+    return Running(assembly, pipeline, deliveries)
+
+
+async def _start(part: Part) -> bool:
+    """Start one component as its ``on_failure`` says; false when the task goes on without it."""
+    pause = RETRY_FIRST_S
+    while True:
+        try:
+            waiting = part.component.start()
+            if inspect.isawaitable(waiting):
+                await waiting
+            return True
+        except BaseException as error:
+            raise_cancellation(error)
+            spec = part.spec
+            log.warning("component_start_failed", kind=spec.declaration.kind, component=spec.id, error=told(error))
+            if spec.on_failure == "fail":
+                raise start_failure(spec, "start", error) from error
+            if spec.on_failure == "skip":
+                return False
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, RETRY_MOST_S)
+
+
+def _deliveries(assembly: Assembly, place: Place, on_closed: Callable[[str], None]) -> list[Delivery]:
+    """Make each reporter's buffer and delivery, and join fallbacks."""
+    live = assembly.config.capture.declaration.live
+    deliveries = {}
+    specs = {spec.id: spec for spec in assembly.config.reporters}
+    for part in assembly.reporters:
+        spec = specs[part.spec.id]
+        spooled = spec.spool is not None
+        buffer = SendBuffer(assembly.accounts, spec.id, spec.capacity, spec.max_bytes, not live, spooled)
+        deliveries[spec.id] = Delivery(
+            spec.id,
+            part.component,
+            buffer,
+            assembly.accounts,
+            _limits(spec),
+            on_error=place.on_error,
+            on_closed=on_closed,
+            spooler=_spooler(spec, assembly, place),
+        )
+    for name, delivery in deliveries.items():
+        if fallback := specs[name].fallback:
+            delivery.fallback = deliveries.get(fallback)
+    return list(deliveries.values())
+
+
+def _spooler(spec: ReporterSpec, assembly: Assembly, place: Place) -> Spooler | None:
+    """Open a reporter's spool, if it has one. Raises TaskStartFailed."""
+    if spec.spool is None:
+        return None
+    limits = SpoolLimits(spec.spool.max_bytes, spec.spool.max_age)
+    where = (Path(spec.spool.path), place.shard, place.shards)
+    spooler = Spooler(spec.id, *where, limits, assembly.accounts, place.on_error)
+    try:
+        spooler.open()
+    except SpoolError as error:
+        raise start_failure(spec, "use its spool", error) from error
+    return spooler
+
+
+def _limits(spec: ReporterSpec) -> DeliveryLimits:
+    declared = spec.declaration
+    return DeliveryLimits(
+        batch_size=declared.batch_size if spec.batch_size is None else spec.batch_size,
+        batch_timeout=declared.batch_timeout if spec.batch_timeout is None else spec.batch_timeout,
+        send_timeout=spec.send_timeout,
+        max_retries=spec.max_retries,
+        max_in_flight=declared.max_in_flight,
+        own_retries=declared.own_retries,
+    )
+
+
+def _pipeline(assembly: Assembly, node: Node, place: Place, deliveries: Sequence[Delivery]) -> Pipeline:
+    """Join the started components to the compiled loop."""
+    config, accounts = assembly.config, assembly.accounts
+    marks = {name: i for i, name in enumerate(roster_of(config).components, 1)}
+    parsers = [
+        ParserSlot(
+            accounts,
+            part.spec.id,
+            part.component,
+            part.spec.declaration.payload_types,
+            part.spec.declaration.transports,
+            marks[f"parser:{part.spec.id}"],
+        )
+        for part in assembly.parsers
+    ]
+    processors = [
+        ProcessorSlot(
+            accounts,
+            part.spec.id,
+            part.component,
+            getattr(part.spec, "on_error", "drop") == "pass",
+            marks[f"processor:{part.spec.id}"],
+        )
+        for part in assembly.processors
+    ]
+    direct = [d.buffer for d in deliveries if d.name not in assembly.roster.fallbacks]
+    return Pipeline(
+        accounts=accounts,
+        decoder=Decoder(accounts, config.decoder),
+        flows=assembly.flows,
+        parsers=parsers,
+        processors=processors,
+        buffers=direct,
+        task_id=config.id,
+        agent_id=node.hostname,
+        pipeline_id=place.shard,
+        on_error=place.on_error,
+        forward_unmatched=config.unmatched_policy == "forward",
+        live=config.capture.declaration.live,
+    )
