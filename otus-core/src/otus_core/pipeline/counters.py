@@ -84,6 +84,7 @@ class Roster:
     live: bool = False
     counted: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     hidden: Mapping[str, Mapping[str, tuple[str, str]]] = attrs.field(factory=dict)
+    capturer: str = ""
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -92,6 +93,7 @@ class Roster:
             *(f"parser:{name}" for name in self.parsers),
             *(f"processor:{name}" for name in self.processors),
             *(f"reporter:{name}" for name in self.reporters),
+            *((f"capturer:{self.capturer}",) if self.capturer else ()),
         )
 
 
@@ -128,6 +130,7 @@ def counter_names(roster: Roster, decoder: Iterable[str]) -> tuple[str, ...]:
         names += [f"{reporter}.{term}" for term in reporter_terms(declared)]
         names += [f"{reporter}.{extra}" for extra in (FOUND, *EXTRAS)]
         names.append(f"errors{{reporter:{reporter}}}")
+    names += [f"errors{{capturer:{roster.capturer}}}"] if roster.capturer else []
     names += [f"state{{{component}}}" for component in roster.components]
     return tuple(dict.fromkeys((*names, *GAUGES, *LATENCY)))
 

@@ -22,7 +22,7 @@ from otus_core.logs.events import setup_forwarding
 from otus_core.model.text import told
 from otus_core.plugins.loader import load
 from otus_core.process.channel import Channel
-from otus_core.process.privilege import CAP_NET_RAW, die_with_parent, seal
+from otus_core.process.privilege import CAP_NET_RAW, acquired, die_with_parent, seal
 from otus_core.task.config import TaskConfig, load_task
 
 
@@ -60,10 +60,7 @@ class Opener:
 
     def _acquire(self, shard: int, shards: int) -> list[int]:
         assert self._config is not None
-        capture = self._config.capture
-        factory: Any = capture.declaration.load_factory()
-        descriptors: list[int] = factory.acquire(capture.settings, shard, shards, self._state)
-        return descriptors
+        return acquired(self._config.capture, shard, shards, self._state)
 
 
 async def _main(descriptor: int) -> None:

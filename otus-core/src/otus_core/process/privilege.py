@@ -9,7 +9,8 @@ import signal
 import struct
 from typing import TYPE_CHECKING, Any
 
-from otus_core.errors import OtusError
+from otus_core.errors import CaptureError, OtusError, TaskStartFailed
+from otus_core.model.text import told
 from otus_core.process.seccomp import refuse_system_calls
 
 if TYPE_CHECKING:
@@ -37,9 +38,25 @@ def die_with_parent(parent: int) -> None:
 
 
 def acquire(capture: ComponentSpec, shard: int = 0, shards: int = 1) -> list[int]:
-    """Open what may need the rights that this process is about to give up: files that only root can read."""
+    """Open what may need the rights that this process is about to give up: files that only root can read.
+
+    Raises CaptureError, OSError, and TaskStartFailed for whatever else the capturer does.
+    """
+    try:
+        return acquired(capture, shard, shards, {})
+    except (CaptureError, OSError):
+        raise
+    except BaseException as error:
+        raise TaskStartFailed(f"capturer {capture.id} could not acquire its source: {told(error)}") from error
+
+
+def acquired(capture: ComponentSpec, shard: int, shards: int, state: dict[str, Any]) -> list[int]:
+    """Call the capturer's ``acquire``, which gives descriptors. Raises what it raises, and TypeError."""
     opens: Any = getattr(capture.declaration.load_factory(), "acquire", None)
-    return list(opens(capture.settings, shard, shards, {})) if opens is not None else []
+    given = list(opens(capture.settings, shard, shards, state)) if opens is not None else []
+    if not all(type(one) is int for one in given):
+        raise TypeError("acquire() gave something else than a list of descriptors")
+    return given
 
 
 def seal(*kept: int, user: tuple[int, int] | None = None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from otus_core.components import BaseCapturer, Context, LineWriter
+from otus_core.components import Context, LineWriter
 from otus_core.decode.decoder import COUNTERS as DECODER_COUNTERS
 from otus_core.errors import TaskStartFailed
 from otus_core.log import Logger, settle
@@ -22,6 +22,7 @@ from otus_core.model.flows import FlowRegistry
 from otus_core.model.text import told
 from otus_core.pipeline.counters import Roster, counter_names, counting, summary
 from otus_core.task.config import ComponentSpec, TaskConfig
+from otus_core.worker.source import Source
 
 log = Logger("otus.task")
 
@@ -69,16 +70,28 @@ class Assembly:
     parsers: list[Part]
     processors: list[Part]
     reporters: list[Part]
+    _source: Source | None = None
 
     def summary(self, counters: Mapping[str, int]) -> dict[str, Any]:
         """Give the identity's terms."""
         return summary(counters, self.roster)
 
     @property
-    def source(self) -> BaseCapturer:
-        """The capturer itself."""
-        component: BaseCapturer = self.capturer.component
-        return component
+    def source(self) -> Source:
+        """The capturer, as it is called."""
+        assert self._source is not None  # made by ``assemble``
+        return self._source
+
+    def guard_source(self, place: Place) -> None:
+        """Put the guard before the capturer, once it has been constructed."""
+        self._source = Source(
+            self.capturer.spec.id,
+            self.capturer.component,
+            self.accounts,
+            place.on_error,
+            live=self.roster.live,
+            mark=self.roster.components.index(f"capturer:{self.capturer.spec.id}") + 1,
+        )
 
 
 def roster_of(config: TaskConfig) -> Roster:
@@ -87,6 +100,7 @@ def roster_of(config: TaskConfig) -> Roster:
         parsers=tuple(spec.id for spec in config.parsers),
         processors=tuple(spec.id for spec in config.processors),
         reporters={spec.id: spec.declaration.failure_reasons for spec in config.reporters},
+        capturer=config.capture.id,
         fallbacks=fallbacks_of(config.reporters),
         live=config.capture.declaration.live,
         counted={spec.id: spec.declaration.counters for spec in config.parsers},
@@ -106,7 +120,7 @@ def fallbacks_of(specs: Iterable[Any]) -> frozenset[str]:
 
 def origins(config: TaskConfig) -> dict[str, tuple[str, str]]:
     """Give the distribution and version that each component comes from, by ``kind:id``."""
-    specs = (*config.parsers, *config.processors, *config.reporters)
+    specs = (*config.parsers, *config.processors, *config.reporters, config.capture)
     return {f"{s.declaration.kind}:{s.id}": (s.record.distribution, s.record.version) for s in specs}
 
 
@@ -129,6 +143,7 @@ async def assemble(config: TaskConfig, node: Node, place: Place) -> Assembly:
         assembly.flows.on_change = lambda change: publish(("flows", change))
     try:
         _construct_all(assembly)
+        assembly.guard_source(place)
         for parts in (assembly.reporters, assembly.processors, assembly.parsers, [assembly.capturer]):
             for part in list(parts):
                 if not _wire(part, _context(part, assembly, node, place)):

@@ -7,16 +7,12 @@ import time
 
 from otus_core.components import CaptureStats
 from otus_core.errors import CaptureError
-from otus_core.log import Logger
 from otus_core.model.frames import FrameBatch
-from otus_core.model.text import told
 from otus_core.pipeline.call import drain_order
 from otus_core.pipeline.counters import KERNEL_COUNTERS, note_resume
 from otus_core.worker.course import Course
 from otus_core.worker.sampling import Sampler
 from otus_core.worker.starting import Running
-
-log = Logger("otus.worker")
 
 SLICE_FRAMES = 512
 SLICE_NS = 2_000_000
@@ -37,7 +33,7 @@ class Reading:
         self._deliveries = running.deliveries
         self._course = course
         self._live = running.assembly.config.capture.declaration.live
-        self._rereads = self._live and bool(getattr(self._source, "rereads", False))
+        self._rereads = self._source.rereads
         self._sampler = Sampler(running, course)
         self._stats_at = 0.0
         self._idle_since: float | None = None
@@ -62,7 +58,7 @@ class Reading:
     async def read_all(self) -> None:
         """Read until the source ends or the run is to end; what a live source holds then is read too."""
         while not self._course.ends:
-            batch = self._next()
+            batch = await self._next()
             if batch is None:
                 return
             if batch.count:
@@ -72,30 +68,28 @@ class Reading:
         if self._live:
             self._source.halt()
             until = time.monotonic() + DRAIN_LIVE_S
-            while time.monotonic() < until and (batch := self._next()) is not None and batch.count:
+            while time.monotonic() < until and (batch := await self._next()) is not None and batch.count:
                 await self._take(batch)
 
     async def close(self) -> None:
         """Count what is held, and send what is left."""
         self._sampler.book(self._source.stats())
-        try:
-            self._source.close()
-        except Exception as error:
-            log.warning("capture_close_failed", error=told(error))
+        self._source.close()
         self._pipeline.finish()
         deadline = DRAIN_LIVE_S if self._live or self._course.ends else None
         for group in drain_order(self._deliveries):
             await asyncio.gather(*(delivery.drain(deadline) for delivery in group))
 
-    def _next(self) -> FrameBatch | None:
+    async def _next(self) -> FrameBatch | None:
         """Read once; a fault of the source is kept, and reading goes on unless it is fatal."""
         while True:
             try:
                 return self._source.read()
             except CaptureError as error:
                 self._course.fault(error)
-                if error.fatal:
+                if error.fatal or self._course.ends:
                     return None
+                await asyncio.sleep(0)  # a source of many faults holds up nobody
 
     async def _take(self, batch: FrameBatch) -> None:
         """Send one batch through the pipeline, slice by slice."""
@@ -136,13 +130,17 @@ class Reading:
         await self._between()
         descriptor = self._source.fileno()
         hint = self._source.wait_hint()
-        pause = IDLE_S if hint is None else min(max(hint, 0.0), IDLE_S)
+        pause = IDLE_S if hint is None else min(hint, IDLE_S)
         if descriptor is None:
             await asyncio.sleep(pause)
             return
         loop = asyncio.get_running_loop()
         ready = asyncio.Event()
-        loop.add_reader(descriptor, ready.set)
+        try:
+            loop.add_reader(descriptor, ready.set)
+        except OSError:  # epoll takes no regular file
+            await asyncio.sleep(pause)
+            return
         try:
             async with asyncio.timeout(pause):
                 await ready.wait()

@@ -14,9 +14,19 @@ from otus_core.worker.assembly import Part
 from otus_core.worker.course import Course
 from otus_core.worker.figures import SliceFigures
 from otus_core.worker.starting import Running
-from otus_core.worker.status import Status, status_of, words
+from otus_core.worker.status import Status, status_of
 
 log = Logger("otus.worker")
+
+
+def tell_circuit(component: str, old: str, new: str) -> None:
+    """Log that a circuit has opened or closed; that it is tried again now and then is for developers."""
+    if old == "closed" and new != "closed":
+        log.warning("circuit_opened", component=component)
+    elif old != "closed" and new == "closed":
+        log.info("circuit_closed", component=component)
+    elif old != new:
+        log.debug("circuit", component=component, old=old, new=new)
 
 
 class Sampler:
@@ -44,7 +54,7 @@ class Sampler:
             course.reopening = True
             course.parent.want_descriptors()
         if self._live:
-            self._tell_trouble(words(self._source.trouble() or ""))
+            self._tell_trouble(self._source.trouble())
             if self._connections.look():
                 course.parent.connections(self._connections.all())
         self._tell_reporters()
@@ -69,10 +79,10 @@ class Sampler:
         accounts = self._assembly.accounts
         states = {f"{breaker.kind}:{breaker.name}": breaker.state for breaker in self._pipeline.breakers}
         states |= {f"reporter:{delivery.name}": delivery.state for delivery in self._deliveries}
+        states[f"capturer:{self._source.name}"] = self._source.state
         for name, state in states.items():
             accounts.set(f"state{{{name}}}", CIRCUIT_STATES.index(state))
-            if state != self._circuits.get(name, "closed"):
-                log.debug("circuit", component=name, old=self._circuits.get(name, "closed"), new=state)
+            tell_circuit(name, self._circuits.get(name, "closed"), state)
         self._circuits = states
         for delivery in self._deliveries:
             accounts.set(f"{delivery.name}.bytes_queued", delivery.buffer.bytes_held)

@@ -14,8 +14,6 @@ from typing import Any
 
 from otus_core.chores import Chores
 from otus_core.errors import CaptureError
-from otus_core.log import Logger
-from otus_core.model.text import told
 from otus_core.pipeline.delivery import Delivery
 from otus_core.process.connections import Connection
 from otus_core.worker import assembly as phases
@@ -23,8 +21,6 @@ from otus_core.worker.assembly import Assembly, Node, Place
 from otus_core.worker.course import Course, Outcome, Parent
 from otus_core.worker.reading import DRAIN_LIVE_S, Reading
 from otus_core.worker.starting import Running, start
-
-log = Logger("otus.worker")
 
 BEAT_EVERY_S = 0.2
 COLLECT_AFTER = (100_000, 20, 50)
@@ -84,10 +80,7 @@ class Worker:
 
     def exclude(self, connections: Sequence[Connection]) -> None:
         """Leave out Otus's own connections."""
-        try:
-            self.assembly.source.exclude(connections)
-        except Exception as error:
-            log.warning("exclude_failed", error=told(error))
+        self.assembly.source.exclude(connections)
 
     async def run(self) -> Outcome:
         """Start the components, read the source to its end or until ``stop``, and stop the components.
