@@ -42,6 +42,14 @@ cdef class FlowKey:
             raise ValueError("port or protocol out of range")
         _fill(self, 4 if len(src) == 4 else 6, src, dst, src_port, dst_port, protocol)
 
+    @staticmethod
+    def endpoint(ip, int port, int protocol):
+        """Give the key of an endpoint, which stands for flows from anywhere: its source is the unspecified address with
+        port 0.
+        """
+        cdef bytes packed = _packed(ip)
+        return FlowKey(bytes(len(packed)), 0, packed, port, protocol)
+
     @property
     def src_ip(self):
         return ip_object(self.at.src, self.at.version)
@@ -89,6 +97,8 @@ cdef class FlowKey:
         return PyBytes_FromStringAndSize(<const char *>&self.at, sizeof(Flow))
 
     def __repr__(self):
+        if self.at.src_port == 0 and self == FlowKey.endpoint(self.dst_ip, self.at.dst_port, self.at.protocol):
+            return f"FlowKey.endpoint('{self.dst_ip}', {self.at.dst_port}, {self.at.protocol})"
         return f"FlowKey('{self.src_ip}', {self.src_port}, '{self.dst_ip}', {self.dst_port}, {self.protocol})"
 
 

@@ -1,7 +1,8 @@
 from cpython.ref cimport PyObject
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from otus_core.inline.layouts cimport Flow
+from otus_core.model.endpoints cimport Endpoints
 from otus_core.model.flow_key cimport FlowKey
 
 
@@ -14,7 +15,9 @@ cdef struct Entry:
     int32_t chain           # the next in the bucket, or in the list of free entries
     int32_t newer
     int32_t older
-    int32_t early           # registered before the first packet
+    uint32_t weight         # bytes
+    uint8_t early           # registered before the first packet
+    uint8_t asked           # somebody looked it up: whoever did hears of its end
 
 
 cdef class FlowRegistry:
@@ -30,9 +33,13 @@ cdef class FlowRegistry:
     cdef int64_t now                # of the packet being parsed, ns; 0 before the first
     cdef int64_t swept              # when expired flows were looked for last
     cdef int64_t earliest           # no flow expires before
+    cdef Py_ssize_t weight          # bytes, about
+    cdef Py_ssize_t weight_max
+    cdef Py_ssize_t flows_evicted
+    cdef Py_ssize_t flows_expired
+    cdef Endpoints endpoints
+    cdef list ends                  # keys and contexts that were looked up and have ended; None: nobody wants to hear
     cdef readonly Py_ssize_t capacity
-    cdef readonly Py_ssize_t evicted
-    cdef readonly Py_ssize_t expired
     cdef public object on_change
     cdef public bint watched
 
@@ -40,12 +47,18 @@ cdef class FlowRegistry:
     cdef int _put_all(self, const Flow *flows, Py_ssize_t count, object context, double ttl, int64_t at) except -1
     cdef int _remove_all(self, const Flow *flows, Py_ssize_t count) except -1
     cdef int32_t _find(self, const Flow *flow, uint64_t hashed) noexcept
-    cdef int32_t _alive(self, FlowKey key) noexcept
-    cdef int _put(self, const Flow *flow, object context, int64_t expires, bint early) except -1
+    cdef int32_t _alive(self, FlowKey key) except -2
+    cdef tuple _look(self, object packet, bint every)
+    cdef int _announce(self, const Flow *flows, Py_ssize_t count, object context, object owner, double ttl,
+                       int64_t at) except -1
+    cdef int _end(self, object owner, double linger, int64_t at) except -1
+    cdef int _put(self, const Flow *flow, object context, int64_t expires, bint early, Py_ssize_t weight) except -1
+    cdef int _note_end(self, int32_t i) except -1
+    cdef int _end_flow(self, int32_t i) except -1
     cdef int32_t _take_entry(self) except -2
     cdef int _grow(self, int32_t room) except -1
     cdef void _begin(self, int64_t now) noexcept
     cdef void _drop(self, int32_t i) noexcept
-    cdef void _sweep(self) noexcept
+    cdef int _sweep(self) except -1
     cdef void _link_use(self, int32_t i) noexcept
     cdef void _unlink_use(self, int32_t i) noexcept

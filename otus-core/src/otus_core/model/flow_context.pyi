@@ -1,0 +1,1 @@
+CONTEXT_MAX_BYTES: int
