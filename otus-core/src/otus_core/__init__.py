@@ -54,12 +54,14 @@ if TYPE_CHECKING:
     from otus_core.folders import open_regular, read_regular, read_secret, require_regular
     from otus_core.hookspecs import hookimpl
     from otus_core.log import Logger
+    from otus_core.model.endpoints import FlowMatch
     from otus_core.model.flow_key import FLOW_KEY_FORMAT, FlowKey
     from otus_core.model.flows import FlowRegistry
     from otus_core.model.frames import FRAME_INDEX_FORMAT, FrameBatch, RawPacket
     from otus_core.model.json import encode_json, encode_json_lines
     from otus_core.model.label_source import LabelSource
     from otus_core.model.labels import packed_labels
+    from otus_core.model.media import MediaContext
     from otus_core.model.output import OutputPacket, Parsed
     from otus_core.model.packet import DecodedPacket
     from otus_core.model.text import printable, say_duration
@@ -107,12 +109,14 @@ _EXPORTS = {
     "folders": ("open_regular", "read_regular", "read_secret", "require_regular"),
     "hookspecs": ("hookimpl",),
     "log": ("Logger",),
+    "model.endpoints": ("FlowMatch",),
     "model.flow_key": ("FLOW_KEY_FORMAT", "FlowKey"),
     "model.flows": ("FlowRegistry",),
     "model.frames": ("FRAME_INDEX_FORMAT", "FrameBatch", "RawPacket"),
     "model.json": ("encode_json", "encode_json_lines"),
     "model.label_source": ("LabelSource",),
     "model.labels": ("packed_labels",),
+    "model.media": ("MediaContext",),
     "model.output": ("OutputPacket", "Parsed"),
     "model.packet": ("DecodedPacket",),
     "model.text": ("printable", "say_duration"),
@@ -143,11 +147,13 @@ __all__ = [
     "Duration",
     "FlowContextRefused",
     "FlowKey",
+    "FlowMatch",
     "FlowRegistry",
     "FrameBatch",
     "LabelSource",
     "LineWriter",
     "Logger",
+    "MediaContext",
     "NoConfig",
     "OtusError",
     "OutputPacket",

@@ -14,6 +14,7 @@ import attrs
 
 if TYPE_CHECKING:
     from otus_core.errors import ParseError
+    from otus_core.model.flow_key import FlowKey
     from otus_core.model.flows import FlowRegistry
     from otus_core.model.frames import FrameBatch
     from otus_core.model.output import OutputPacket, Parsed
@@ -213,6 +214,14 @@ class BaseParser(_Lifecycle):
 
     def on_peer_message(self, message: Any) -> None:
         """Take a message that this parser published in a sibling worker."""
+
+    def on_flow_end(self, key: FlowKey, context: Any) -> None:
+        """Hear that a flow or an endpoint has gone from ``context.flows``, or that ``context`` no longer holds for it.
+
+        Called in parsers that have this method, for whatever was looked up there with ``get``, ``find`` or
+        ``candidates`` since it was registered: before the next packet, or when the source is idle. What was registered
+        anew with another context ends too; look it up again. What is still there at the end of a capture does not end.
+        """
 
 
 class BaseProcessor(_Lifecycle):

@@ -1,4 +1,4 @@
-"""Endpoints of the flow registry: who announced where a packet goes to and comes from, in which order, and until when."""
+"""Endpoints of the flow registry: who announced where a packet goes to and comes from, in which order, until when."""
 
 from __future__ import annotations
 

@@ -97,6 +97,8 @@ def summary_text(summary: dict[str, Any]) -> str:
         rows += [(f"{reporter}: dropped {reason}", n) for reason, n in terms["dropped"].items()]
         if terms["moved_to_fallback"]:
             rows.append((f"{reporter}: to fallback", terms["moved_to_fallback"]))
+    if "flows_evicted" in summary:
+        rows.append(("flows evicted (max_flows)", summary["flows_evicted"]))
     if summary["unaccounted"]:
         rows.append(("UNACCOUNTED (a bug)", summary["unaccounted"]))
     width = max(len(name) for name, _ in rows)

@@ -1,53 +1,7 @@
-from cpython.ref cimport PyObject
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from otus_core.inline.layouts cimport Flow
-
-
-# Where somebody listens, or sends from. No padding, so that equal endpoints are equal bytes.
-cdef struct Endpoint:
-    uint8_t address[16]
-    uint16_t port
-    uint8_t version
-    uint8_t protocol
-    uint32_t zero
-
-
-# That one owner announced one endpoint. Links are indices of other candidates.
-cdef struct Candidate:
-    Endpoint at
-    uint64_t hashed
-    PyObject *context
-    PyObject *owner         # an Owner
-    int64_t expires         # packet time, ns; of one that is ``early`` how long it is to live
-    int32_t chain           # the next endpoint in the bucket, or the next free one; only the newest candidate to an
-                            # endpoint stands in a bucket
-    int32_t older           # candidates to the same endpoint
-    int32_t newer
-    int32_t next            # candidates of the same owner
-    int32_t before
-    int32_t sooner          # in the order in which they go
-    int32_t later
-    uint32_t weight
-    uint8_t ending          # its owner has ended
-    uint8_t early           # announced before the first packet
-    uint8_t asked           # found since it was announced: whoever found it hears of its end
-    uint8_t found           # found since it was last to go
-
-
-# The candidates that go when they are the first ones.
-cdef struct Queue:
-    int32_t first
-    int32_t last
-
-
-cdef class Owner:
-    cdef object name
-    cdef int64_t begun
-    cdef int32_t head
-    cdef Py_ssize_t count
-    cdef uint64_t mark      # the number of the lookup that met it last
-    cdef int32_t source     # what that lookup found at the packet's source
+from otus_core.model.candidates cimport Candidates, Endpoint
 
 
 cdef class FlowMatch:
@@ -58,26 +12,11 @@ cdef class FlowMatch:
     cdef readonly int64_t begun
 
 
-cdef class Endpoints:
-    cdef Candidate *all
-    cdef int32_t *buckets
-    cdef uint32_t mask
-    cdef int32_t room
-    cdef int32_t made
-    cdef int32_t free
-    cdef Queue alive            # by when they were announced
-    cdef Queue ending           # by when their owners ended
-    cdef dict owners
+cdef class Endpoints(Candidates):
     cdef uint64_t lookups
     cdef int64_t swept
     cdef int64_t earliest       # none that is alive expires before
-    cdef Py_ssize_t count
-    cdef Py_ssize_t capacity
-    cdef Py_ssize_t weight      # bytes, about
-    cdef Py_ssize_t weight_max
-    cdef Py_ssize_t evicted
     cdef Py_ssize_t expired
-    cdef list ends              # keys and contexts that somebody found and that are gone; None: nobody wants to hear
 
     cdef int announce(self, const Flow *flows, Py_ssize_t count, object context, Py_ssize_t weight, object owner,
                       int64_t life, int64_t now) except -1
@@ -87,18 +26,4 @@ cdef class Endpoints:
     cdef int begin(self, int64_t now) except -1
     cdef void _place(self, int32_t *ordered, int *count, int32_t i) noexcept
     cdef FlowMatch _match(self, int32_t destination, int32_t source)
-    cdef int32_t _newest(self, const Endpoint *at, uint64_t hashed) noexcept
-    cdef int32_t *_bucket_of(self, int32_t i) noexcept
-    cdef int _add(self, const Endpoint *at, Owner owner, object context, Py_ssize_t weight) except -1
-    cdef int _make_room(self) except -1
-    cdef int _crowd(self, int32_t newest, Owner owner, object context) except -1
-    cdef int _drop(self, int32_t i, bint told) except -1
-    cdef void _append(self, Queue *queue, int32_t i) noexcept
-    cdef void _leave(self, int32_t i) noexcept
-    cdef int _grow(self) except -1
     cdef int _sweep(self, int64_t now) except -1
-
-
-cdef uint64_t endpoint_hash(const Endpoint *at) noexcept nogil
-cdef void fill_endpoint(Endpoint *at, uint8_t version, uint8_t protocol, const uint8_t *address,
-                        uint16_t port) noexcept nogil

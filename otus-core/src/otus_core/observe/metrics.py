@@ -203,6 +203,14 @@ def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:
         "otus_reassembly_active_fragments", "Fragments that wait for the rest of their datagram", labels=["task"]
     )
     flows = GaugeMetricFamily("otus_flow_registry_size", "Flows in a worker's registry", labels=["task", "pipeline"])
+    endpoints = GaugeMetricFamily(
+        "otus_flow_registry_endpoints", "Endpoints in a worker's registry", labels=["task", "pipeline"]
+    )
+    evicted = CounterMetricFamily(
+        "otus_flow_registry_evicted",
+        "Flows and endpoints that had to go for others: max_flows is too small",
+        labels=["task", "pipeline"],
+    )
     for task in tasks:
         total = _added(task.workers)
         captured.add_metric([task.id, task.interface], total.get("kernel_rx") or total.get("frames_read", 0))
@@ -216,12 +224,14 @@ def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:
                 hidden.add_metric([task.id, name[7:-1]], n)
         for pipeline, counters in enumerate(task.workers):
             flows.add_metric([task.id, str(pipeline)], counters["flows"])
+            endpoints.add_metric([task.id, str(pipeline)], counters["endpoints"])
+            evicted.add_metric([task.id, str(pipeline)], counters["flows_evicted"])
             for stage in STAGES:
                 stages.add_metric([task.id, str(pipeline), stage], counters[stage])
             for name, n in counters.items():
                 if name.startswith("dropped{"):
                     drops.add_metric([task.id, str(pipeline), name[8:-1]], n)
-    yield from (captured, lost, excluded, stages, drops, hidden, fragments, flows)
+    yield from (captured, lost, excluded, stages, drops, hidden, fragments, flows, endpoints, evicted)
 
 
 def _reporters(tasks: Iterable[TaskView]) -> Iterator[Metric]:

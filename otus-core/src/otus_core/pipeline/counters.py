@@ -41,6 +41,8 @@ GAUGES = (
     *KERNEL_COUNTERS,
     *RESUME,
     "flows",
+    "endpoints",
+    "flows_evicted",
     "heartbeat_ns",
     "running",
     "blocked_ns",
@@ -220,6 +222,8 @@ def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
     terms["dropped"] = _drops(counters)
     if roster.counted:
         terms["counted"] = {name[8:-1]: n for name, n in counters.items() if name.startswith("counted{") and n}
+    if counters["flows_evicted"]:
+        terms["flows_evicted"] = counters["flows_evicted"]
     reporters: dict[str, object] = {}
     for reporter, declared in roster.reporters.items():
         mine = {term: counters[f"{reporter}.{term}"] for term in reporter_terms(declared)}

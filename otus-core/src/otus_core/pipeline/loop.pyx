@@ -6,6 +6,7 @@ else does.
 """
 
 cimport cython
+from cpython.list cimport PyList_GET_SIZE
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint8_t
 
@@ -17,6 +18,7 @@ from otus_core.model.output cimport OutputPacket, Parsed, make_output
 from otus_core.model.packet cimport DecodedPacket
 from otus_core.pipeline.breaker cimport Breaker, is_open, monotonic
 from otus_core.pipeline.buffer cimport SendBuffer
+from otus_core.pipeline.ends cimport FlowEnds
 
 from otus_core.components import BaseParser
 from otus_core.errors import ParseError
@@ -49,6 +51,7 @@ cdef class ParserSlot:
     cdef object take
     cdef object can_handle
     cdef object handle
+    cdef object flow_end
     cdef object payload_type
     cdef object payload_types
     cdef int transports
@@ -63,6 +66,8 @@ cdef class ParserSlot:
         else:  # what the base class does with these two takes a Python call more
             self.can_handle = component.can_handle
             self.handle = component.handle
+        if getattr(type(component), "on_flow_end", BaseParser.on_flow_end) is not BaseParser.on_flow_end:
+            self.flow_end = component.on_flow_end
         self.payload_type = payload_types[0]
         self.payload_types = frozenset(payload_types)
         for transport in transports:
@@ -104,6 +109,7 @@ cdef class Pipeline:
     cdef Accounts accounts
     cdef Decoder decoder
     cdef FlowRegistry flows
+    cdef FlowEnds ends
     cdef tuple parsers
     cdef tuple processors
     cdef tuple buffers
@@ -143,6 +149,8 @@ cdef class Pipeline:
         self.kept = accounts.slot("kept")
         self.unmatched = accounts.slot("dropped{unmatched}")
         self.running = accounts.slot("running")
+        self.ends = FlowEnds(accounts, flows, [((<ParserSlot>slot).flow_end, (<ParserSlot>slot).breaker,
+                                                (<ParserSlot>slot).mark) for slot in self.parsers], on_error)
         self.latency = accounts.slot("latency_bucket{0}")
         self.latency_sum = accounts.slot("latency_sum_ns")
 
@@ -189,6 +197,8 @@ cdef class Pipeline:
                 packet.at.interface_index = record.interface_index
                 packet.at.link_type = record.link_type
                 self._tick(record.timestamp)
+                if self.flows.ends is not None and PyList_GET_SIZE(self.flows.ends):
+                    self.ends.tell(now)
                 if not self.decoder.decode(batch.data + record.offset, &packet.at):
                     continue
                 packet.renew(batch, batch.data + record.offset,
@@ -210,6 +220,7 @@ cdef class Pipeline:
             self.clock = now
             self.decoder.advance(now)
             self.flows.advance(now)
+            self.ends.tell(monotonic())
 
     def finish(self):
         """The capture has ended: what the decoder still holds is counted."""

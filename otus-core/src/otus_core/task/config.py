@@ -91,6 +91,7 @@ class TaskConfig:
     processors: tuple[ProcessorSpec, ...]
     reporters: tuple[ReporterSpec, ...]
     unmatched_policy: Literal["drop", "forward"]
+    max_flows: int = 262_144
     cpu_affinity: tuple[int, ...]
     worker_max_rss: int
     source: dict[str, Any] = attrs.field(eq=False, repr=False)
@@ -168,6 +169,7 @@ def _load(data: dict[str, Any], registry: Registry, problems: Problems) -> TaskC
         processors=tuple(processors),
         reporters=tuple(reporters),
         unmatched_policy=options.unmatched_policy,
+        max_flows=options.max_flows,
         cpu_affinity=options.cpu_affinity,
         worker_max_rss=options.worker_max_rss,
         source=data,

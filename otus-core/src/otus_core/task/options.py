@@ -44,6 +44,13 @@ class TaskOptions:
     unmatched_policy: Literal["drop", "forward"] = option(
         default="drop", help="What happens to packets that no parser takes; forward reports them, with payload type raw"
     )
+    max_flows: int = option(
+        default=262_144,
+        ge=1,
+        le=1 << 24,
+        help="Flows, and endpoints too, that parsers may register for each other in a worker, with 1 KiB of memory for "
+        "each on average; the least recently used go first. A plain call of the parser sip takes 4 of each",
+    )
     cpu_affinity: tuple[int, ...] = option(
         default=(), ge=0, le=4095, help="CPUs to pin the workers to, in turn. Empty: none"
     )

@@ -131,7 +131,7 @@ async def assemble(config: TaskConfig, node: Node, place: Place) -> Assembly:
         config=config,
         accounts=Accounts(names_of(config), place.counters),
         roster=roster,
-        flows=FlowRegistry(),
+        flows=FlowRegistry(config.max_flows),
         capturer=Part(config.capture, None),
         parsers=[],
         processors=[],

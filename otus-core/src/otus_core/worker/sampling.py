@@ -41,6 +41,7 @@ class Sampler:
         self._live = running.assembly.config.capture.declaration.live
         self.figures = SliceFigures(running.assembly.accounts.snapshot())
         self._booked = CaptureStats()
+        self._evicted = 0
         self._trouble = ""
         self._statuses: dict[str, Status] = {}
         self._circuits: dict[str, str] = {}
@@ -65,7 +66,11 @@ class Sampler:
         self._booked = stats
         for name, now, before in zip(KERNEL_COUNTERS, attrs.astuple(stats), attrs.astuple(last), strict=True):
             accounts.add(name, now - before)
-        accounts.set("flows", len(self._assembly.flows))
+        flows = self._assembly.flows
+        accounts.set("flows", len(flows))
+        accounts.set("endpoints", flows.endpoint_count)
+        accounts.add("flows_evicted", flows.evicted - self._evicted)
+        self._evicted = flows.evicted
         accounts.set("progress_ppm", int(1e6 * (self._source.progress() or 0.0)))
         self._book_states()
         # Told from here, where no packet is halfway: whoever reads the counters from outside may see one between two of
