@@ -35,8 +35,8 @@ from otus_core.logs.daemon import DaemonLogs
 from otus_core.model.text import told
 from otus_core.observe.metrics_server import MetricsServer, serve_metrics
 from otus_core.observe.views import View, task_view
-from otus_core.plugins.loader import load, unknown
-from otus_core.plugins.selection import Selection, selection_from
+from otus_core.plugins.choice import chosen, strange_names
+from otus_core.plugins.loader import load
 from otus_core.process.connections import Gathered
 from otus_core.process.lock import lock_data_dir
 from otus_core.process.output import LineMerger
@@ -84,13 +84,11 @@ class Daemon:
         try:
             self._effective = load_effective(path, environment)
         except ConfigInvalid:  # said once more with the plugins' keys known, so that everything wrong is told at once
-            load_effective(path, environment, load(selection_from(None, safe=safe)).config_sections())
+            selection = chosen(path, environment, no_plugin=no_plugin, safe=safe)
+            load_effective(path, environment, load(selection, probe=True).config_sections())
             raise
         self._logs = DaemonLogs(self._effective.config.log, self._effective.hostname)
-        plugins = self._effective.config.plugins
-        enabled = None if plugins.enabled is None else tuple(plugins.enabled)
-        base = Selection(disabled=tuple(plugins.disabled), enabled=enabled, prefer=plugins.prefer)
-        self._registry = load(selection_from(base, no_plugin=no_plugin, safe=safe, environment=environment))
+        self._registry = load(chosen(path, environment, no_plugin=no_plugin, safe=safe), probe=True)
         self._sections = self._registry.config_sections()
         self._effective = self._read()
         self._instance = secrets.token_hex(8)
@@ -140,8 +138,8 @@ class Daemon:
             pid_file.write()
             self._on_signals()
             self._registry.log_failures()
-            left_out = (f"--no-plugin: {message}" for message in unknown(self._no_plugin))
-            for warning in (*self._effective.warnings, *left_out):
+            strange = strange_names(self._path, self._environment, no_plugin=self._no_plugin)
+            for warning in (*self._effective.warnings, *strange):
                 log.warning("configuration", message=warning)
             self._registry.call("otus_startup", node=self._node_facts())
             if config.metrics.enabled:

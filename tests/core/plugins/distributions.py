@@ -45,12 +45,21 @@ class Site:
         (info / "RECORD").write_text("")
         (info / "INSTALLER").write_text("test\n")
 
-    def otus(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run ``otus`` in a process that sees these distributions beside what is installed."""
-        code = "import sys; from otus_core.cli import main; sys.exit(main())"
+    @property
+    def cache(self) -> Path:
+        """The file in which is kept what plugins offer."""
+        return self.folder / "home" / "otus" / "plugins.json"
+
+    def otus(self, *arguments: str, first: str = "pass", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run ``otus`` in a process that sees these distributions beside what is installed, after the statement
+        ``first``.
+        """
+        code = f"import sys; from otus_core.cli import main; {first}; sys.exit(main())"
+        (home := self.folder / "home").mkdir(exist_ok=True)
+        about = {"PYTHONPATH": str(self.folder), "NO_COLOR": "1", "XDG_CACHE_HOME": str(home)}
         return subprocess.run(
             [sys.executable, "-c", code, *arguments],
-            env={**os.environ, "PYTHONPATH": str(self.folder), "NO_COLOR": "1", **environment},
+            env={**os.environ, **about, **environment},
             capture_output=True,
             text=True,
             timeout=60,

@@ -204,6 +204,9 @@ def test_one_entry_point_name_in_two_distributions_loads_both(site: Site) -> Non
 
 DISABLED = {
     "--no-plugin": (("--no-plugin", "quiet"), {}),
+    "its distribution": (("--no-plugin", "Otus_Plugin.Quiet"), {}),
+    "OTUS_PLUGINS_DISABLED": ((), {"OTUS_PLUGINS_DISABLED": "other, quiet"}),
+    "OTUS_PLUGINS_ENABLED": ((), {"OTUS_PLUGINS_ENABLED": "[fine, sip]"}),
     "OTUS_DISABLED_PLUGINS": ((), {"OTUS_DISABLED_PLUGINS": "other, quiet"}),
     "--safe": (("--safe",), {}),
     "after the command": (("plugins", "list", "--no-plugin", "quiet"), {}),
@@ -223,7 +226,11 @@ def test_a_disabled_plugin_is_not_imported(site: Site, arguments: tuple, environ
 
 NO_PLUGIN = {
     "near": ("sipp", "there is no plugin 'sipp'; did you mean 'sip'?"),
-    "a distribution": ("Otus_Plugin.Fine", "there is no plugin 'Otus_Plugin.Fine'; did you mean 'fine'?"),
+    "a distribution": ("Otus_Plugin.Fine", ""),
+    "nearly a distribution": (
+        "otus-plugin-fin",
+        "there is no plugin 'otus-plugin-fin'; did you mean 'otus-plugin-fine'?",
+    ),
     "far": ("\x1b[31m", "there is no plugin '\\x1b[31m'; installed: afpacket, broken, console,"),
     "broken": ("broken", ""),
     "there": ("fine", ""),

@@ -17,7 +17,7 @@ from otus_core.cli import OutputClosed, wants_json
 from otus_core.cli.commands import COMMANDS, Entry
 from otus_core.cli.help import help_page
 from otus_core.cli.session import session_of
-from otus_core.errors import OtusError, PluginNotFound, closest
+from otus_core.errors import OtusError, closest
 from otus_core.plugins.known import component_beside
 
 PROGRAM = "otus"
@@ -26,6 +26,7 @@ CLICK_SUGGESTS = any(error.__name__ == "NoSuchCommand" for error in UsageError._
 """Click itself tells near commands since 8.4; typer would tell them once more."""
 VALUED = ("--config", "-c", "--socket", "--output", "--no-plugin")
 FLAGS = ("--safe",)
+SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 
 class WrongUsage(OtusError):
@@ -55,6 +56,13 @@ class OtusGroup(typer.core.TyperGroup):
             ctx.fail(f"there is no command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 
+    def get_help_option(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Give the option ``--help``, which waits for those before it: they say which plugins are wanted."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.is_eager = False
+        return option
+
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Run the command."""
         try:
@@ -72,7 +80,8 @@ app = typer.Typer(
     name=PROGRAM,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    context_settings=SETTINGS,
 )
 
 
@@ -140,11 +149,13 @@ def _plugin_commands(ctx: typer.Context) -> dict[str, Entry]:
 def _tell_what_brings(name: str, ctx: typer.Context) -> None:
     """Fail with what to install, or why the plugin cannot be used, when it is a first-party plugin's command."""
     beside = component_beside(name)
-    if beside is not None:
-        try:
-            session_of(ctx).registry.component(*beside)
-        except PluginNotFound as error:
-            ctx.fail(f"the command {name!r} comes with a plugin: {error}")
+    if beside is None:
+        return
+    from otus_core.plugins.missing import why_missing
+
+    records = session_of(ctx).survey.records
+    if not any((c.kind, c.name, c.stage) == (*beside, "ready") for record in records for c in record.components):
+        ctx.fail(f"the command {name!r} comes with a plugin: {why_missing(records, *beside, ())}")
 
 
 @cache
@@ -162,12 +173,13 @@ def _imported(name: str, entry: Entry) -> Any:
         raise OtusError(f"the command {name} cannot be used: {type(error).__name__}: {error}") from error
     if isinstance(target, typer.Typer):
         target.pretty_exceptions_enable = False
+        target.rich_markup_mode = None  # click draws the page: importing rich takes longer than all the rest
         command = typer.main.get_group(target)
         command.suggest_commands = not CLICK_SUGGESTS
     else:
-        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
         single.command(name)(target)
         command = typer.main.get_command(single)  # type: ignore[assignment]
     command.name = name
-    command.context_settings = {"help_option_names": ["-h", "--help"]}
+    command.context_settings = SETTINGS
     return command

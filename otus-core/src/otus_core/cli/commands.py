@@ -5,7 +5,14 @@ its own alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from otus_core.log import Logger
+
+if TYPE_CHECKING:
+    from otus_core.plugins.survey import Survey
+
+log = Logger("otus.plugins")
 
 
 class Entry(NamedTuple):
@@ -44,25 +51,24 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
 COMMANDS: Mapping[str, Entry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
-def plugin_commands(registry: Any) -> dict[str, Entry]:
+def plugin_commands(found: Survey) -> dict[str, Entry]:
     """Give the commands that plugins add.
 
     A name that is taken is refused, and logged with the plugin that wanted it.
     """
-    from otus_core.declarations import CommandGroup
-
-    found: dict[str, Entry] = {}
-    for record, answer in registry.answers("otus_cli_commands"):
-        if not isinstance(answer, Mapping):
-            registry.log_hook_failure(record, "otus_cli_commands", TypeError(f"it gave {answer!r}, not a mapping"))
-            continue
-        for name, group in answer.items():
-            if not isinstance(group, CommandGroup) or not isinstance(name, str):
-                refusal: Exception = TypeError(f"{name!r} is {group!r}, not an otus_core.CommandGroup")
-            elif name in COMMANDS or name in found:
-                refusal = ValueError(f"the command {name!r} is there already")
-            else:
-                found[name] = Entry(group.app, f"{group.summary} ({record.distribution})")
-                continue
-            registry.log_hook_failure(record, "otus_cli_commands", refusal)
-    return found
+    commands: dict[str, Entry] = {}
+    complaints = list(found.complaints)
+    for record, name, target, summary in found.commands:
+        if name in COMMANDS or name in commands:
+            complaints.append((record, f"ValueError: the command {name!r} is there already"))
+        else:
+            commands[name] = Entry(target, f"{summary} ({record.distribution})")
+    for record, complaint in complaints:
+        log.warning(
+            "plugin_hook_failed",
+            plugin=record.plugin,
+            version=record.version,
+            hook="otus_cli_commands",
+            error=complaint,
+        )
+    return commands

@@ -39,10 +39,12 @@ def coloured() -> bool:
 
 def _records(session: Session, no_import: bool) -> Sequence[PluginRecord]:
     if no_import:
-        from otus_core.plugins.loader import find
+        from otus_core.plugins.discovery import find
 
         return find(session.selection)
-    return session.registry.records
+    from otus_core.plugins.survey import survey
+
+    return survey(session.selection, again=True).records
 
 
 def _table(rows: Iterable[dict[str, Any]], coloured: bool) -> str:

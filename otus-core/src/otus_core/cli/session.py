@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from otus_core.cli.commands import Entry
     from otus_core.plugins.registry import Registry
     from otus_core.plugins.selection import Selection
+    from otus_core.plugins.survey import Survey
     from otus_core.task.inherit import TaskDefaults
 
 
@@ -40,20 +41,28 @@ class Session:
 
     @cached_property
     def selection(self) -> Selection:
-        """Which plugins are wanted: ``plugins`` of the configuration file where one is given, then the options and the
-        environment.
+        """Which plugins are wanted: ``plugins`` of the configuration file where one is given, then the variables and
+        the options. Names that nobody has are told on standard error.
         """
-        from otus_core.plugins.selection import selection_from
+        from otus_core.plugins.choice import chosen, strange_names
 
-        self._warn_of_unknown_plugins()
-        return selection_from(self._configured(), no_plugin=self.no_plugin, safe=self.safe)
+        for message in strange_names(self.config, no_plugin=self.no_plugin):
+            sys.stderr.write(f"otus: {message}\n")
+        return chosen(self.config, no_plugin=self.no_plugin, safe=self.safe)
 
     @cached_property
     def registry(self) -> Registry:
         """The plugins, loaded at first use."""
         from otus_core.plugins.loader import load
 
-        return load(self.selection)
+        return load(self.selection, probe=True)
+
+    @cached_property
+    def survey(self) -> Survey:
+        """What the plugins offer, without importing any of them in this process."""
+        from otus_core.plugins.survey import survey
+
+        return survey(self.selection)
 
     @cached_property
     def task_defaults(self) -> TaskDefaults | None:
@@ -76,33 +85,7 @@ class Session:
         """The commands that plugins add."""
         from otus_core.cli.commands import plugin_commands
 
-        return plugin_commands(self.registry)
-
-    def _warn_of_unknown_plugins(self) -> None:
-        """Tell which names of ``--no-plugin`` are no plugin's.
-
-        That is no error: a service whose plugin was uninstalled must go on starting.
-        """
-        if not self.no_plugin:
-            return
-        from otus_core.plugins.loader import unknown
-
-        for message in unknown(self.no_plugin):
-            sys.stderr.write(f"otus: --no-plugin: {message}\n")
-
-    def _configured(self) -> Selection | None:
-        if self.config is None:
-            return None
-        from otus_core.config.daemon import PluginsConfig
-        from otus_core.config.load import load_file
-        from otus_core.config.structure import structure
-        from otus_core.plugins.selection import Selection
-
-        data: Any = load_file(self.config)
-        rooted = data.get("otus") if isinstance(data, dict) else None
-        given = rooted.get("plugins", {}) if isinstance(rooted, dict) else {}
-        plugins = structure(PluginsConfig, given, "otus.plugins", str(self.config))
-        return Selection(disabled=plugins.disabled, enabled=plugins.enabled, prefer=plugins.prefer)
+        return plugin_commands(self.survey)
 
 
 def session_of(context: Any) -> Session:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from otus_core.cli.session import Session, session_of
-from otus_core.config.effective import channel_settings, effective_from, is_configuration
-from otus_core.config.load import load_file
-from otus_core.task.check import check_filter, node_warnings
-from otus_core.task.config import ComponentSpec, TaskConfig, load_task, unwrap
-from otus_core.task.secrets import exposed_files
+
+if TYPE_CHECKING:
+    from otus_core.task.config import ComponentSpec, TaskConfig
 
 
 def validate(
@@ -30,6 +28,9 @@ def validate(
     compiled. What only this machine lacks (CPUs, the interface, a file) is a warning. Nothing is started and no
     interface is opened. The exit status is 2 if something is wrong.
     """
+    from otus_core.config.effective import is_configuration
+    from otus_core.config.load import load_file
+
     session = session_of(context)
     source = "standard input" if str(file) == "-" else str(file)
     data = load_file(file)
@@ -40,6 +41,8 @@ def validate(
 
 
 def _configuration(data: Any, session: Session, source: str, path: Path | None) -> None:
+    from otus_core.config.effective import channel_settings, effective_from
+
     effective = effective_from(data, source, os.environ, session.registry.config_sections(), path)
     channel = effective.config.command_channel
     if channel.enabled:
@@ -55,6 +58,10 @@ def _configuration(data: Any, session: Session, source: str, path: Path | None) 
 
 
 def _task(data: Any, session: Session, source: str) -> None:
+    from otus_core.task.check import check_filter, node_warnings
+    from otus_core.task.config import load_task, unwrap
+    from otus_core.task.secrets import exposed_files
+
     config = load_task(unwrap(data, source), session.registry, session.task_defaults, source)
     check_filter(config, source)
     warnings = [*node_warnings(config), *exposed_files(config.source, session.registry)]

@@ -315,9 +315,9 @@ class LogConfig:
 
 @configuration
 class PluginsConfig:
-    """Which plugins are loaded. Names are those of entry points."""
+    """Which plugins are loaded. Names are those of entry points or of distributions."""
 
-    disabled: list[str] = option(factory=list, help="Plugins that are never imported.")
+    disabled: list[str] = option(factory=list, help="Plugins that are never imported, by entry point or distribution.")
     enabled: list[str] | None = option(default=None, help="If set, only these plugins are loaded.")
     prefer: dict[str, str] = option(
         factory=dict, help='Which distribution gets a name that two of them claim: {"parser:sip": DISTRIBUTION}.'

@@ -205,14 +205,14 @@ def _override(
     data: dict[str, Any], environment: Mapping[str, str], cls: type, sections: Sections
 ) -> list[ConfigProblem]:
     """Put the variables' values over the file's; gives what is wrong with them."""
-    problems = []
+    problems: list[ConfigProblem] = []
     for name, (path, field) in variables(cls, sections).items():
         if name not in environment:
             continue
         try:
-            value = _value(environment[name], field.shape)
+            value = read_variable(name, environment[name], field)
         except ConfigInvalid as error:
-            problems.append(ConfigProblem(name, str(error.problems[0])))
+            problems += error.problems
             continue
         at = data
         for key in path[:-1]:
@@ -221,6 +221,14 @@ def _override(
             at = inner
         at[path[-1]] = value
     return problems
+
+
+def read_variable(name: str, text: str, field: Field) -> Any:
+    """Read what a variable gives a key. Raises ConfigInvalid, which names the variable."""
+    try:
+        return _value(text, field.shape)
+    except ConfigInvalid as error:
+        raise ConfigInvalid([ConfigProblem(name, str(error.problems[0]))]) from None
 
 
 def _value(text: str, shape: Shape) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 
 from otus_core.errors import OtusError, PluginNotFound
 from otus_core.interpreter import command, environment
-from otus_core.plugins.loader import find
+from otus_core.plugins.discovery import find
 from otus_core.plugins.records import PluginRecord
 from otus_core.plugins.selection import Selection
 

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import inspect
 import operator
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -25,19 +23,17 @@ import otus_core
 from otus_core import hookspecs
 from otus_core.declarations import KINDS, Declaration, SharedConfig
 from otus_core.errors import closest
-from otus_core.hookspecs import ENTRY_POINT_GROUP, PROJECT
-from otus_core.model.text import printable, words_of
+from otus_core.hookspecs import PROJECT
+from otus_core.model.text import words_of
 from otus_core.plugins import builtin
+from otus_core.plugins.conflicts import settle
+from otus_core.plugins.discovery import CORE, CORE_RECORD, disabled, found, killer, leave_out
 from otus_core.plugins.metadata import metadata_of
-from otus_core.plugins.records import ComponentRecord, PluginRecord, Stage
+from otus_core.plugins.records import ComponentRecord, PluginRecord, Stage, failed
 from otus_core.plugins.registry import Loaded, Registry
 from otus_core.plugins.selection import Selection, normalized
 
-CORE = "otus-core"
-REASON_MAX = 300
-"""Characters of an error that are kept: it goes into logs and answers."""
 COMPONENTS_MAX = 64
-UNKNOWN = "unknown"
 COMPARE = {">=": operator.ge, "<=": operator.le, "<": operator.lt, ">": operator.gt}
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("otus_"))
 
@@ -50,97 +46,31 @@ class _Refused(Exception):
         self.remedy = remedy
 
 
-def load(selection: Selection | Mapping[str, Any] | None = None) -> Registry:
-    """Load every installed plugin that the selection (or its ``plain()``) wants. Never raises for a plugin's sake."""
+def load(selection: Selection | Mapping[str, Any] | None = None, *, probe: bool = False) -> Registry:
+    """Load every installed plugin that the selection (or its ``plain()``) wants. Never raises for a plugin's sake.
+
+    With ``probe`` third-party plugins are imported in a process of their own first, unless it is known what comes of
+    it: one that hangs or ends the process is not imported here. The registry's ``selection`` tells other processes.
+    """
     if not isinstance(selection, Selection):
         selection = Selection(**(selection or {}))
-    found, damaged = _find()
-    core = PluginRecord(plugin="core", distribution=CORE, version=otus_core.__version__)
-    loaded = [_guarded(core, None), *(Loaded(record=record) for record in damaged)]
-    loaded += [_load_one(record, entry, selection) for record, entry in found]
-    return Registry(_settle(loaded, selection.prefer), selection)
+    plugins, damaged = found()
+    if probe:
+        from otus_core.plugins.survey import deadly
 
-
-def find(selection: Selection | None = None) -> list[PluginRecord]:
-    """Give the records of what is installed, from metadata alone: nothing is imported."""
-    found, damaged = _find()
-    selection = selection or Selection()
-    return [*damaged, *(_disabled(record, selection) or record for record, _ in found)]
-
-
-def unknown(names: Sequence[str]) -> list[str]:
-    """Say of each name that is no installed plugin's, broken ones included, that it is none; nothing is imported."""
-    records = find() if names else []
-    plugins = sorted({record.plugin for record in records})
-    told = []
-    for name in names:
-        if name not in plugins:
-            close = [record.plugin for record in records if normalized(record.distribution) == normalized(name)]
-            if not close and (near := closest(name, plugins)) is not None:
-                close = [near]
-            hint = (
-                f"did you mean {' or '.join(map(repr, close))}?"
-                if close
-                else f"installed: {', '.join(plugins) or 'none'}"
-            )
-            told.append(f"there is no plugin {name!r}; {hint}")
-    return told
-
-
-def _find() -> tuple[list[tuple[PluginRecord, importlib_metadata.EntryPoint]], list[PluginRecord]]:
-    """Give the group's entry points by name, then distribution, and a record of each distribution whose metadata cannot
-    be read.
-
-    Only files that name the group are looked into. Of two distributions of one name the first on the path is the one
-    that Python imports.
-    """
-    found: list[tuple[PluginRecord, importlib_metadata.EntryPoint]] = []
-    damaged: list[PluginRecord] = []
-    seen: set[str] = set()
-    for dist in importlib_metadata.distributions(path=[entry for entry in sys.path if Path(entry).exists()]):
-        try:
-            if ENTRY_POINT_GROUP not in (dist.read_text("entry_points.txt") or ""):
-                continue
-            entries = list(dist.entry_points.select(group=ENTRY_POINT_GROUP))
-        except Exception as error:
-            damaged.append(_damaged(dist, error))
-            continue
-        name, version = _identity(dist)
-        if name == UNKNOWN or normalized(name) not in seen:
-            seen.add(normalized(name))
-            found += [
-                (PluginRecord(plugin=printable(e.name, 64), distribution=name, version=version), e) for e in entries
-            ]
-    return sorted(found, key=lambda pair: (pair[0].plugin, pair[0].distribution)), damaged
-
-
-def _damaged(dist: Any, error: Exception) -> PluginRecord:
-    name, version = _identity(dist)
-    record = PluginRecord(plugin=name, distribution=name, version=version)
-    return _failed(record, "found", f"its entry_points.txt cannot be read: {_told(error)}", f"install {name} again")
-
-
-def _identity(dist: Any) -> tuple[str, str]:
-    """Give a distribution's name and version, also when its METADATA is damaged."""
-    try:
-        about = metadata_of(dist)
-    except Exception:
-        return UNKNOWN, UNKNOWN
-    return printable(about.name, 64) or UNKNOWN, printable(about.version, 32) or UNKNOWN
+        selection = attrs.evolve(selection, deadly={**selection.deadly, **deadly(plugins, selection)})
+    loaded = [take_through(CORE_RECORD, None), *(Loaded(record=record) for record in damaged)]
+    loaded += [_load_one(record, entry, selection) for record, entry in plugins]
+    settled = settle([one.record for one in loaded], selection.prefer)
+    return Registry([attrs.evolve(one, record=r) for one, r in zip(loaded, settled, strict=True)], selection)
 
 
 def _load_one(record: PluginRecord, entry: importlib_metadata.EntryPoint, selection: Selection) -> Loaded:
-    disabled = _disabled(record, selection)
-    return _guarded(record, entry) if disabled is None else Loaded(record=disabled)
+    refused = disabled(record, selection) or killer(record, selection.deadly)
+    return take_through(record, entry) if refused is None else Loaded(record=refused)
 
 
-def _disabled(record: PluginRecord, selection: Selection) -> PluginRecord | None:
-    """Give the record of a plugin that is not wanted, ``None`` for one that is."""
-    why_not = selection.why_not(record.plugin, record.distribution)
-    return attrs.evolve(record, stage="disabled", reason=why_not, remedy="enable it to use it") if why_not else None
-
-
-def _guarded(record: PluginRecord, entry: importlib_metadata.EntryPoint | None) -> Loaded:
+def take_through(record: PluginRecord, entry: importlib_metadata.EntryPoint | None) -> Loaded:
     """Take one plugin (the core's own without entry point) through its stages.
 
     This is the fault boundary: plugins raise anything, SystemExit and errors of no known kind included.
@@ -157,18 +87,14 @@ def _guarded(record: PluginRecord, entry: importlib_metadata.EntryPoint | None) 
         _check_hooks(manager, plugin)
         declared = _declarations(manager)
     except _Refused as refused:
-        return Loaded(record=_failed(record, stage, str(refused), refused.remedy))
+        return Loaded(record=failed(record, stage, str(refused), refused.remedy))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return Loaded(record=_failed(record, stage, _told(error), _remedy(stage, error, record)))
+        return Loaded(record=failed(record, stage, _told(error), _remedy(stage, error, record)))
     components = tuple(ComponentRecord(declaration=one) for one in declared if isinstance(one, Declaration))
     shared = tuple(one for one in declared if isinstance(one, SharedConfig))
     return Loaded(record=attrs.evolve(record, stage="ready", components=components, shared=shared), manager=manager)
-
-
-def _failed(record: PluginRecord, stage: Stage, reason: str, remedy: str) -> PluginRecord:
-    return attrs.evolve(record, stage=stage, reason=printable(reason, REASON_MAX), remedy=printable(remedy, REASON_MAX))
 
 
 def _told(error: BaseException) -> str:
@@ -184,7 +110,7 @@ def _remedy(stage: Stage, error: BaseException, record: PluginRecord) -> str:
     if isinstance(error, pluggy.PluginValidationError):
         return "give the hook only the arguments that otus_core.hookspecs declares for it"
     if stage == "import":
-        return f"ask the authors of {record.distribution}, or disable it: --no-plugin {record.plugin}"
+        return leave_out(record)
     return f"correct it: otus plugins check {record.plugin}"
 
 
@@ -305,48 +231,3 @@ def _check_declaration(declaration: object) -> None:
     if not isinstance(declaration, Declaration) or type(declaration).kind not in KINDS:
         names = ", ".join(kind.__name__ for kind in KINDS.values())
         raise _Refused(f"otus_components gave {declaration!r}, not a declaration", f"yield otus_core's {names}")
-
-
-def _settle(loaded: list[Loaded], prefer: Mapping[str, str]) -> list[Loaded]:
-    """Find names that two claim: both lose them, unless ``prefer`` names one of their distributions; then the other's
-    is disabled.
-    """
-    claims: dict[tuple[str, str], list[Loaded]] = {}
-    for one in loaded:
-        for component in one.record.components:
-            claims.setdefault((component.kind, component.name), []).append(one)
-    disputed = {claim: claimants for claim, claimants in claims.items() if len(claimants) > 1}
-    return [_judged(one, disputed, prefer) for one in loaded]
-
-
-def _judged(one: Loaded, disputed: Mapping[tuple[str, str], list[Loaded]], prefer: Mapping[str, str]) -> Loaded:
-    components = []
-    for component in one.record.components:
-        claimants = disputed.get((component.kind, component.name), ())
-        wanted = normalized(prefer.get(f"{component.kind}:{component.name}", ""))
-        winners = [c for c in claimants if normalized(c.record.distribution) == wanted]
-        if claimants and not (len(winners) == 1 and winners[0] is one):
-            component = _lost(component, one, [c for c in claimants if c is not one], winners)
-        components.append(component)
-    lost = sorted((c for c in components if c.stage != "ready"), key=lambda c: c.stage == "disabled")
-    if not lost:
-        return one
-    stage = lost[0].stage if len(lost) == len(components) else "ready"
-    told = attrs.evolve(
-        one.record, stage=stage, reason=lost[0].reason, remedy=lost[0].remedy, components=tuple(components)
-    )
-    return attrs.evolve(one, record=told)
-
-
-def _lost(component: ComponentRecord, one: Loaded, others: list[Loaded], winners: list[Loaded]) -> ComponentRecord:
-    named = ", ".join(f"{other.record.plugin} ({other.record.distribution} {other.record.version})" for other in others)
-    key = f"{component.kind}:{component.name}"
-    stage: Stage = "conflict"
-    if len(winners) == 1:
-        stage = "disabled"
-        reason = f"{component.kind} {component.name!r} is given to {winners[0].record.distribution} by plugins.prefer"
-        remedy = f'to use this one, set plugins.prefer: {{"{key}": {one.record.distribution}}}'
-    else:
-        reason = f"{component.kind} {component.name!r} is claimed by {named} too"
-        remedy = f'disable one of them, or set plugins.prefer: {{"{key}": {one.record.distribution}}}'
-    return attrs.evolve(component, stage=stage, reason=reason, remedy=remedy)

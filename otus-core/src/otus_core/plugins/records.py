@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from otus_core.declarations import Declaration, SharedConfig
+from otus_core.model.text import printable
 
+if TYPE_CHECKING:
+    from otus_core.declarations import Declaration, SharedConfig
+
+REASON_MAX = 300
+"""Characters of an error that are kept: it goes into logs and answers."""
 Stage = Literal["found", "version", "import", "register", "validate", "conflict", "ready", "disabled"]
 STAGES: tuple[Stage, ...] = ("found", "version", "import", "register", "validate", "conflict", "ready", "disabled")
 """In the order in which a plugin goes through them; it stays at the one where it fails."""
@@ -23,12 +28,23 @@ def state_of(stage: Stage, reason: str = "") -> str:
 
 
 @attrs.frozen(kw_only=True, eq=False)
+class Described:
+    """What a list tells of a component, kept in place of its declaration where its plugin is not imported."""
+
+    kind: str
+    name: str
+    summary: str = ""
+    stability: str = ""
+
+
+@attrs.frozen(kw_only=True, eq=False)
 class ComponentRecord:
     """One declared component: ``ready``, lost in a ``conflict``, or ``disabled`` where ``plugins.prefer`` gives its
     name to another.
     """
 
-    declaration: Declaration
+    declaration: Any
+    """A Declaration, or what is Described of it where its plugin is not imported."""
     stage: Stage = "ready"
     reason: str = ""
     remedy: str = ""
@@ -36,12 +52,12 @@ class ComponentRecord:
     @property
     def kind(self) -> str:
         """Kind of the component, ``parser`` for one."""
-        return self.declaration.kind
+        return str(self.declaration.kind)
 
     @property
     def name(self) -> str:
         """Name of the component, as a task gives it."""
-        return self.declaration.name
+        return str(self.declaration.name)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -77,7 +93,13 @@ class PluginRecord:
         return [self._row(c.name, c.kind, c.stage, c.reason, c.remedy, c.declaration) for c in self.components]
 
     def _row(
-        self, name: str, kind: str | None, stage: Stage, reason: str, remedy: str, declared: Declaration | None = None
+        self,
+        name: str,
+        kind: str | None,
+        stage: Stage,
+        reason: str,
+        remedy: str,
+        declared: Declaration | Described | None = None,
     ) -> dict[str, Any]:
         return {
             "name": name,
@@ -92,3 +114,8 @@ class PluginRecord:
             "stability": declared.stability if declared else None,
             "summary": declared.summary if declared else "",
         }
+
+
+def failed(record: PluginRecord, stage: Stage, reason: str, remedy: str) -> PluginRecord:
+    """Give the record of a plugin that came no further than ``stage``."""
+    return attrs.evolve(record, stage=stage, reason=printable(reason, REASON_MAX), remedy=printable(remedy, REASON_MAX))

@@ -10,10 +10,11 @@ import attrs
 import pluggy
 
 from otus_core.declarations import Declaration
-from otus_core.errors import PluginNotFound, closest
+from otus_core.errors import PluginNotFound
 from otus_core.log import Logger
 from otus_core.model.text import told
-from otus_core.plugins.known import names_of, who_brings
+from otus_core.plugins.known import names_of
+from otus_core.plugins.missing import why_missing
 from otus_core.plugins.records import ComponentRecord, PluginRecord, state_of
 from otus_core.plugins.selection import Selection
 
@@ -104,7 +105,8 @@ class Registry:
         """Give one component. Raises PluginNotFound, which says what to install or why its plugin is not ready."""
         found = self._ready.get((kind, name))
         if found is None:
-            raise PluginNotFound(self._why_missing(kind, name))
+            offered = [registered.declaration.name for registered in self.components(kind)]
+            raise PluginNotFound(why_missing(self.records, kind, name, offered))
         return found
 
     def log_failures(self) -> None:
@@ -173,33 +175,6 @@ class Registry:
         log.warning(
             "plugin_hook_failed", plugin=record.plugin, version=record.version, hook=hook, error=told(error, ERROR_MAX)
         )
-
-    def _why_missing(self, kind: str, name: str) -> str:
-        known = who_brings(kind, name)
-        for record in self.records:
-            for component in record.components:
-                if (component.kind, component.name) == (kind, name):
-                    return _not_ready(kind, name, record, component)
-        for record in self.records:
-            if record.state != "ready" and (record.distribution == known or (known is None and record.plugin == name)):
-                return _not_ready(kind, name, record, record)
-        if known is not None:
-            return f"{_spoken(kind)} {name!r} is not installed: pip install {known}"
-        names = [registered.declaration.name for registered in self.components(kind)]
-        close = closest(name, {*names, *names_of(kind)})
-        hint = f"did you mean {close!r}?" if close is not None else f"there are: {', '.join(names) or 'none'}"
-        return f"there is no {_spoken(kind)} {name!r}; {hint}"
-
-
-def _spoken(kind: str) -> str:
-    return kind.replace("_", " ")
-
-
-def _not_ready(kind: str, name: str, record: PluginRecord, what: PluginRecord | ComponentRecord) -> str:
-    about = f"{_spoken(kind)} {name!r} cannot be used: plugin {record.plugin} ({record.distribution} {record.version})"
-    if what.stage == "disabled":
-        return f"{about} is disabled: {what.reason}"
-    return f"{about} failed at {what.stage}: {what.reason}; {what.remedy}"
 
 
 def _failures(record: PluginRecord) -> list[PluginRecord | ComponentRecord]:

@@ -15,27 +15,35 @@ DISABLED_ENVIRONMENT = "OTUS_DISABLED_PLUGINS"
 
 @attrs.frozen(kw_only=True, eq=False)
 class Selection:
-    """``disabled`` and ``enabled`` (an allow-list, ``None`` for all) name entry points.
+    """``disabled`` and ``enabled`` (an allow-list, ``None`` for all) name entry points or distributions.
 
     ``prefer`` settles who gets a name that two claim: ``{"parser:sip": "otus-plugin-sip"}``. ``safe`` loads first-party
-    plugins only.
+    plugins only. ``deadly`` says of plugins, named as ``PLUGIN DISTRIBUTION``, what importing them did to a process of
+    their own: they are not imported in another.
     """
 
     disabled: Sequence[str] = ()
     enabled: Sequence[str] | None = None
     prefer: Mapping[str, str] = attrs.field(factory=dict)
     safe: bool = False
+    deadly: Mapping[str, str] = attrs.field(factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """Give the selection as plain values, for another process; ``Selection(**plain)`` is the same again."""
         enabled = None if self.enabled is None else list(self.enabled)
-        return {"disabled": list(self.disabled), "enabled": enabled, "prefer": dict(self.prefer), "safe": self.safe}
+        return {
+            "disabled": list(self.disabled),
+            "enabled": enabled,
+            "prefer": dict(self.prefer),
+            "safe": self.safe,
+            "deadly": dict(self.deadly),
+        }
 
     def why_not(self, plugin: str, distribution: str) -> str:
         """Say why this plugin is not to be loaded; empty when it is."""
-        if plugin in self.disabled:
+        if _is_among(self.disabled, plugin, distribution):
             return "disabled by configuration, --no-plugin or " + DISABLED_ENVIRONMENT
-        if self.enabled is not None and plugin not in self.enabled:
+        if self.enabled is not None and not _is_among(self.enabled, plugin, distribution):
             return "not in plugins.enabled"
         if self.safe and normalized(distribution) not in FIRST_PARTY:
             return "not a first-party plugin, and --safe is given"
@@ -51,9 +59,17 @@ def selection_from(
 ) -> Selection:
     """Add to the configured selection what the command line and ``OTUS_DISABLED_PLUGINS`` (a comma list) say."""
     base = Selection() if base is None else base
-    listed = (name.strip() for name in environment.get(DISABLED_ENVIRONMENT, "").split(","))
-    disabled = [*base.disabled, *no_plugin, *(name for name in listed if name)]
+    disabled = [*base.disabled, *no_plugin, *disabled_by(environment)]
     return attrs.evolve(base, disabled=tuple(dict.fromkeys(disabled)), safe=base.safe or safe)
+
+
+def disabled_by(environment: Mapping[str, str]) -> list[str]:
+    """Give the names that ``OTUS_DISABLED_PLUGINS`` lists."""
+    return [name for part in environment.get(DISABLED_ENVIRONMENT, "").split(",") if (name := part.strip())]
+
+
+def _is_among(names: Iterable[str], plugin: str, distribution: str) -> bool:
+    return any(name == plugin or normalized(name) == normalized(distribution) for name in names)
 
 
 def normalized(distribution: str) -> str:
