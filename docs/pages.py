@@ -57,6 +57,12 @@ MEANINGS = {
     "segments_held": "TCP segments that wait; likewise",
     "matched": "units that a parser understood, or that are forwarded unmatched",
     "kept": "outputs that every processor let pass",
+    "records{parser:PARSER}": "records that the parser emitted",
+    "records{processor:PROCESSOR}": "records that the processor emitted",
+    "consumed{parser:PARSER}": "packets that the parser took into something that a record will tell of",
+    "consumed{processor:PROCESSOR}": "outputs that the processor took into something that a record will tell of",
+    "routed{COMPONENT}": "messages that the component handed to other workers",
+    "routed_lost{COMPONENT}": "messages that did not reach the worker they were for",
     "dropped{unmatched}": "units that no parser took",
     "dropped{worker_crash}": "frames that died with a worker",
     "frames_again": "frames that were given once more, because their worker was killed before it had brought them to "
@@ -290,17 +296,18 @@ def counters() -> str:
     return (
         "# Counters\n\nThese counters say what became of every frame. `otus run --summary-json`, `otus task status` "
         "and `otus stats` show them. PARSER, PROCESSOR and REPORTER stand for a component's id. A *unit* is a packet "
-        "that came out of the decoder, and an *output* is a message that a parser made of it.\n\n"
+        "that came out of the decoder. An *output* is a message that a parser made of it, or a *record*: what a "
+        "component tells that no single packet gave.\n\n"
         "Together they account for every frame: the following sums must hold. `unaccounted` says how far they are from "
         "holding; it is 0 when nothing is under way.\n\n"
         "    kernel_rx − kernel_drop      = frames_read − frames_again + excluded_own + in_ring\n"
         "    frames_read + messages_added = units + fragments_merged + fragments_held + segments_merged + segments_held"
         "\n                                   + dropped{decode:…} + dropped{reassembly:…} + dropped{worker_crash} + "
         "frames_cut\n"
-        "    units                        = matched + dropped{unmatched} + dropped{ignored:…} + "
+        "    units                        = matched + consumed{parser:…} + dropped{unmatched} + dropped{ignored:…} + "
         "dropped{parse_error:…}\n"
-        "    matched                      = kept + dropped{filtered:…} + dropped{processor_error:…} + "
-        "dropped{circuit_open:…}\n"
+        "    matched + records{…}         = kept + consumed{processor:…} + dropped{filtered:…} + "
+        "dropped{processor_error:…} + dropped{circuit_open:…}\n"
         "    offered + spool_found        = reported + queued + in_flight + spooled + moved_to_fallback + "
         "offered_again + its own dropped{…}, for each reporter\n\n"
         "`excluded_own` are the frames of Otus's own connections that `exclude_own` leaves out of a live capture.\n\n"

@@ -201,13 +201,13 @@ def validated(site: Site, **task: Any) -> tuple[int, str]:
         pytest.param({"reporters": ["picky"]}, "", id="one of two payload types is made"),
         pytest.param(
             {"parsers": ["first"], "reporters": ["discard", "picky"]},
-            "reporters[1]: picky takes payloads of type sip, rtp, and this task makes x",
+            "reporters[1]: picky takes payloads of type sip, rtp, and what comes to it is of type x",
             id="no payload type that is taken is made",
         ),
         pytest.param({"parsers": ["first", "sip"], "reporters": ["picky"]}, "", id="one parser of two makes it"),
         pytest.param(
             {"parsers": ["first"], "reporters": ["picky"], "unmatched_policy": "forward"},
-            "and this task makes raw, x",
+            "and what comes to it is of type raw, x",
             id="what no parser takes is made too, and is not taken",
         ),
     ],

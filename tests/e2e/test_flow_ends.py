@@ -110,9 +110,8 @@ def test_a_parser_hears_of_the_end_of_what_it_looked_up(parts: Any, tmp_path: Pa
     assert [(port, name, now - 1_700_000_000) for port, name, now in parts.ends] == [(4000, "ann", 37)]
 
 
-def test_what_fails_there_costs_no_packet(parts: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_fails_there_costs_no_packet(parts: Any, tmp_path: Path) -> None:
     parts.raises.append(True)
     summary = run(tmp_path)
     assert summary["matched"] == 7
     assert len(parts.ends) == 1
-    assert "no good" in capfd.readouterr().err

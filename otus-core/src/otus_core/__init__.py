@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from otus_core.capture.bpf import compile_bpf
     from otus_core.chores import Chores
     from otus_core.components import (
+        CONSUMED,
         BaseCapturer,
         BaseCommandChannel,
         BaseParser,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         BaseReporter,
         CaptureStats,
         CommandHandler,
+        Consumed,
         Context,
         LineWriter,
         ReportResult,
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from otus_core.model.media import MediaContext
     from otus_core.model.output import OutputPacket, Parsed
     from otus_core.model.packet import DecodedPacket
+    from otus_core.model.record import Record
     from otus_core.model.text import printable, say_duration
 
 _EXPORTS = {
@@ -71,6 +74,7 @@ _EXPORTS = {
     "capture.bpf": ("compile_bpf",),
     "chores": ("Chores",),
     "components": (
+        "CONSUMED",
         "BaseCapturer",
         "BaseCommandChannel",
         "BaseParser",
@@ -78,6 +82,7 @@ _EXPORTS = {
         "BaseReporter",
         "CaptureStats",
         "CommandHandler",
+        "Consumed",
         "Context",
         "LineWriter",
         "ReportResult",
@@ -119,11 +124,13 @@ _EXPORTS = {
     "model.media": ("MediaContext",),
     "model.output": ("OutputPacket", "Parsed"),
     "model.packet": ("DecodedPacket",),
+    "model.record": ("Record",),
     "model.text": ("printable", "say_duration"),
 }
 _WHERE = {name: module for module, names in _EXPORTS.items() for name in names}
 
 __all__ = [
+    "CONSUMED",
     "FLOW_KEY_FORMAT",
     "FRAME_INDEX_FORMAT",
     "BaseCapturer",
@@ -141,6 +148,7 @@ __all__ = [
     "CommandHandler",
     "ConfigInvalid",
     "ConfigProblem",
+    "Consumed",
     "Context",
     "Declaration",
     "DecodedPacket",
@@ -163,6 +171,7 @@ __all__ = [
     "PluginInitFailed",
     "Processor",
     "RawPacket",
+    "Record",
     "ReportResult",
     "Reporter",
     "Shard",

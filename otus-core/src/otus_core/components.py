@@ -7,7 +7,7 @@ exactly once, also after a failed ``start``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from otus_core.model.frames import FrameBatch
     from otus_core.model.output import OutputPacket, Parsed
     from otus_core.model.packet import DecodedPacket
+    from otus_core.model.record import Record
 
 
 class LineWriter(Protocol):
@@ -35,6 +36,28 @@ class LineWriter(Protocol):
         ...
 
 
+class Consumed:
+    """The class of ``CONSUMED`` alone."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "CONSUMED"
+
+
+CONSUMED = Consumed()
+"""What ``handle`` and ``take`` of a parser, and ``process`` of a processor, return for what they have taken in and that
+goes no further, such as a media packet that is counted in its stream. It is no drop: it counts as ``consumed``."""
+
+
+def _refuse_record(_record: Record) -> None:
+    raise RuntimeError("this component declares no payload types, so it has nothing to emit")
+
+
+def _refuse_route(_key: str, _message: Any) -> None:
+    raise RuntimeError("this component does not declare routes, so it cannot route")
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Context:
     """What a component receives from its surroundings in ``wire``.
@@ -47,6 +70,11 @@ class Context:
     - ``data_dir``: a folder for what must survive a restart, for command channels.
     - ``instance``: names this run of the daemon, and tells it apart from another one with the same ``hostname``; for
       command channels.
+    - ``emit(record)``: hands over a ``Record``, at any time while a parser or processor is called. It goes on when the
+      call returns: through the processors behind the component, then to the reporters. Raises TypeError and ValueError
+      for a record that is not sound, and after 4,096 records in one call.
+    - ``route(key, message)``: hands a small message, made of plain values, to ``on_route`` of the same component in the
+      worker that owns the key; a plain call if that is this worker. For components that declare ``routes``.
     - ``count(name)``: adds 1 to one of the ``counters`` that a parser declares, or to one of its ``hidden`` kinds.
     - ``has_fallback`` and ``has_spool``: tell a reporter what becomes of messages that it gives up.
     """
@@ -64,6 +92,8 @@ class Context:
     call_labels: Mapping[str, str] = attrs.field(factory=dict)
     data_dir: str = ""
     instance: str = ""
+    emit: Callable[[Record], None] = _refuse_record
+    route: Callable[[str, Any], None] = _refuse_route
     count: Callable[[str], None] = attrs.field(default=lambda _counter: None)
     has_fallback: bool = False
     has_spool: bool = False
@@ -179,7 +209,37 @@ class BaseCapturer(_Lifecycle):
         """Release everything; called once."""
 
 
-class BaseParser(_Lifecycle):
+class _Timely(_Lifecycle):
+    """What parsers and processors have in common: they may speak when no packet does.
+
+    A component with a ``tick`` of its own sets ``tick_interval``, in seconds, from 0.1 to 86,400; it may do so in its
+    constructor, from its configuration. Packet time is the time of the packets, in ns since 1970; on a live source it
+    goes on while nothing comes in. Intervals begin at multiples of themselves since 1970, so that they are the same in
+    all workers; packets that are further apart than an interval cause one tick, not one for each interval.
+    """
+
+    tick_interval: float = 0.0
+
+    def tick(self, now: int) -> Iterable[Record] | None:
+        """The packet clock says ``now``, and an interval has passed: emit what is due.
+
+        Emit with ``context.emit``, or return an iterator of records, such as a generator, if there may be many: no
+        packet is taken before it has ended.
+        """
+        return None
+
+    def finish(self, now: int) -> Iterable[Record] | None:
+        """The source has ended, or the task stops: emit what is open, as in ``tick``. Called once, before ``stop``.
+
+        Parsers finish first, and then processors in their order, so that each has seen the records of those before it.
+        """
+        return None
+
+    def on_route(self, key: str, message: Any) -> None:
+        """Take what this component routed, here or in another worker, because this worker owns the key."""
+
+
+class BaseParser(_Timely):
     """Understands one protocol.
 
     Write either ``can_handle`` and ``handle``, or ``take`` alone, if what the first finds out serves the second.
@@ -191,7 +251,7 @@ class BaseParser(_Lifecycle):
     def stop(self) -> None:
         """Give everything back."""
 
-    def take(self, packet: DecodedPacket) -> Parsed | Sequence[Parsed | ParseError] | None:
+    def take(self, packet: DecodedPacket) -> Parsed | Sequence[Parsed | ParseError] | Consumed | None:
         """Parse one packet, as ``handle`` does, or return ``None`` if it is not ours: the next parser is then asked.
 
         If a class has a ``take`` of its own, the pipeline calls nothing else. It is asked about every packet of the
@@ -203,10 +263,11 @@ class BaseParser(_Lifecycle):
         """Say quickly, and without side effects, whether this packet is ours."""
         raise NotImplementedError
 
-    def handle(self, packet: DecodedPacket) -> Parsed | Sequence[Parsed | ParseError]:
+    def handle(self, packet: DecodedPacket) -> Parsed | Sequence[Parsed | ParseError] | Consumed:
         """Parse one packet that ``can_handle`` accepted.
 
-        Returns a list if the packet holds several messages, and an empty one if there is nothing to report. Raises
+        Returns a list if the packet holds several messages, an empty one if there is nothing to report, and
+        ``CONSUMED`` if the packet was taken into something that a record will tell of. Raises
         ParseError and nothing else. A ParseError in the list stands for a message that could not be read, and is
         counted as if it had been raised.
         """
@@ -224,8 +285,10 @@ class BaseParser(_Lifecycle):
         """
 
 
-class BaseProcessor(_Lifecycle):
-    """Looks at the envelope of each message, reads and writes its labels, and decides whether it stays."""
+class BaseProcessor(_Timely):
+    """Looks at each message and record of the payload types that it ``accepts``, reads and writes its labels, and
+    decides whether it stays.
+    """
 
     def start(self) -> None:
         """Get ready for packets."""
@@ -233,8 +296,12 @@ class BaseProcessor(_Lifecycle):
     def stop(self) -> None:
         """Give everything back."""
 
-    def process(self, output: OutputPacket) -> bool:
-        """Return whether the message stays; false drops it. Do not change ``payload`` and ``raw_payload``."""
+    def process(self, output: OutputPacket) -> bool | Consumed:
+        """Return whether the message stays; false drops it, ``CONSUMED`` takes it in.
+
+        ``payload`` and ``raw_payload`` stay as they are, unless the processor declares ``rewrites``: then
+        ``output.replace(payload=…, raw_payload=…)`` puts others in their place.
+        """
         raise NotImplementedError
 
 

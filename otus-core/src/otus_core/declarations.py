@@ -39,8 +39,8 @@ def _factory(_instance: object, _attribute: attrs.Attribute[Any], value: Any) ->
         raise ValueError(f"factory {value!r}: give a callable or 'package.module:name'")
 
 
-def _payload_types(instance: Declaration, _attribute: attrs.Attribute[Any], value: Any) -> None:
-    about = f"{instance.kind} {instance.name!r}: payload_types"
+def _payload_types(instance: Declaration, attribute: attrs.Attribute[Any], value: Any) -> None:
+    about = f"{instance.kind} {instance.name!r}: {attribute.name}"
     if not isinstance(value, tuple) or not 1 <= len(value) <= PAYLOAD_TYPES_MAX:
         raise ValueError(f"{about}: give a tuple of 1 to {PAYLOAD_TYPES_MAX}")
     for one in value:
@@ -49,6 +49,11 @@ def _payload_types(instance: Declaration, _attribute: attrs.Attribute[Any], valu
             raise ValueError(
                 f"{about}: {shown} is no topic's name: use 1 to 48 of a-z A-Z 0-9 . _ -, none of . _ - first"
             )
+
+
+def _payload_types_or_none(instance: Declaration, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value != ():
+        _payload_types(instance, attribute, value)
 
 
 def _configuration(instance: Declaration, _attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -134,6 +139,8 @@ class Parser(Declaration):
     look into. The value tells of it in two texts, the first word of the first being a plural: ``{"tls": ("packets in
     TLS", "not supported yet")}``, or the option that would look in the place of the second. ``icmp`` among the
     ``transports`` stands for ICMP and ICMPv6, which ``other`` includes.
+
+    ``routes``: it uses ``context.route``.
     """
 
     kind: ClassVar[str] = "parser"
@@ -147,13 +154,25 @@ class Parser(Declaration):
     labels: tuple[str, ...] = ()
     counters: tuple[str, ...] = ()
     hidden: Mapping[str, tuple[str, str]] = attrs.field(factory=dict, validator=_hidden)
+    routes: bool = False
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Processor(Declaration):
-    """A processor; it has no capabilities to declare."""
+    """A processor.
+
+    It sees the payload types that it ``accepts``, empty for all; others pass it by. ``produces`` are those of the
+    records that it emits. ``rewrites``: it may put other payloads in the place of those it sees. ``routes``: it uses
+    ``context.route``. ``call_label`` names the label that tells calls apart in what it produces.
+    """
 
     kind: ClassVar[str] = "processor"
+
+    accepts: tuple[str, ...] = attrs.field(default=(), validator=_payload_types_or_none)
+    produces: tuple[str, ...] = attrs.field(default=(), validator=_payload_types_or_none)
+    rewrites: bool = False
+    routes: bool = False
+    call_label: str | None = None
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -145,6 +145,7 @@ def test_the_summary_has_the_identity_s_own_names() -> None:
     counters.update({"counted{sip:malformed}": 2, "counted{sip:none}": 0})
     made = summary(counters, attrs.evolve(ROSTER, counted={"sip": ("malformed", "none")}))
     assert made.pop("counted") == {"sip:malformed": 2}
+    assert (made.pop("records"), made.pop("consumed")) == ({}, {})
     assert made["dropped"] == {"decode:truncated": 3}
     assert made["unaccounted"] == 0
     expected = {"frames_read", "messages_added", "units", "fragments_merged", "fragments_held", "segments_merged"}

@@ -16,7 +16,8 @@ from otus_core.decode.options import DecoderConfig
 from otus_core.model.accounts import Accounts
 from otus_core.pipeline.buffer import SendBuffer
 from otus_core.pipeline.counters import LATENCY_BOUNDS_S, Roster, counter_names, unaccounted
-from otus_core.pipeline.loop import ParserSlot, Pipeline, ProcessorSlot
+from otus_core.pipeline.loop import Pipeline
+from otus_core.pipeline.slots import ParserSlot, ProcessorSlot
 
 ROSTER = Roster(("p",), ("f",), {"r": ("refused",)})
 

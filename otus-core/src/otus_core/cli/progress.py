@@ -90,6 +90,8 @@ def summary_text(summary: dict[str, Any]) -> str:
     rows += [(name, summary[key]) for name, key in _KERNEL if summary.get(key)]
     rows += [(name, summary[key]) for name, key in _MIDDLE if summary[key]]
     rows += [(f"dropped {reason}", n) for reason, n in summary["dropped"].items()]
+    rows += [(f"{name.partition(':')[2]}: taken in", n) for name, n in summary["consumed"].items()]
+    rows += [(f"{name.partition(':')[2]}: records", n) for name, n in summary["records"].items()]
     rows += [("matched", summary["matched"]), ("kept", summary["kept"])]
     rows += [(name.replace(":", ": ", 1), n) for name, n in summary.get("counted", {}).items()]
     for reporter, terms in summary["reporters"].items():

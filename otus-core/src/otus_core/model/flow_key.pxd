@@ -8,6 +8,7 @@ cdef class FlowKey:
     cdef uint64_t hashed
 
 
+cdef bytes packed_address(address)
 cdef uint64_t flow_hash(const Flow *flow) noexcept nogil
 cdef FlowKey make_flow_key(int version, const uint8_t *src, const uint8_t *dst, uint16_t src_port, uint16_t dst_port,
                            uint8_t protocol)

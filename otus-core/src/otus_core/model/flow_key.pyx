@@ -2,7 +2,7 @@
 
 import os
 import struct
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -34,8 +34,8 @@ cdef class FlowKey:
     """A directed 5-tuple. Addresses are given as text, packed bytes or ``ipaddress`` objects."""
 
     def __init__(self, src_ip, int src_port, dst_ip, int dst_port, int protocol):
-        cdef bytes src = _packed(src_ip)
-        cdef bytes dst = _packed(dst_ip)
+        cdef bytes src = packed_address(src_ip)
+        cdef bytes dst = packed_address(dst_ip)
         if len(src) != len(dst):
             raise ValueError("src_ip and dst_ip are not of one IP version")
         if not (0 <= src_port <= 65535 and 0 <= dst_port <= 65535 and 0 <= protocol <= 255):
@@ -47,7 +47,7 @@ cdef class FlowKey:
         """Give the key of an endpoint, which stands for flows from anywhere: its source is the unspecified address with
         port 0.
         """
-        cdef bytes packed = _packed(ip)
+        cdef bytes packed = packed_address(ip)
         return FlowKey(bytes(len(packed)), 0, packed, port, protocol)
 
     @property
@@ -87,8 +87,8 @@ cdef class FlowKey:
         return FlowKey, self.parts()
 
     def parts(self):
-        """Give ``(src_ip, src_port, dst_ip, dst_port, protocol)``, the addresses packed."""
-        cdef int size = 4 if self.at.version == 4 else 16
+        """Give ``(src_ip, src_port, dst_ip, dst_port, protocol)``, the addresses packed, or empty in a record."""
+        cdef int size = 4 if self.at.version == 4 else 16 if self.at.version else 0
         return (PyBytes_FromStringAndSize(<const char *>self.at.src, size), self.at.src_port,
                 PyBytes_FromStringAndSize(<const char *>self.at.dst, size), self.at.dst_port, self.at.protocol)
 
@@ -102,13 +102,16 @@ cdef class FlowKey:
         return f"FlowKey('{self.src_ip}', {self.src_port}, '{self.dst_ip}', {self.dst_port}, {self.protocol})"
 
 
-cdef bytes _packed(address):
+cdef bytes packed_address(address):
+    """Give the 4 or 16 bytes of an address. Raises ValueError and TypeError for what is none."""
     if type(address) is bytes:
         if len(<bytes>address) not in (4, 16):
             raise ValueError("a packed address is 4 or 16 bytes")
         return <bytes>address
     if isinstance(address, str):
         address = ip_address(address)
+    if not isinstance(address, (IPv4Address, IPv6Address)):
+        raise TypeError(f"an address is {type(address).__name__}: give text, packed bytes or an ipaddress object")
     return address.packed
 
 

@@ -1,3 +1,5 @@
+from libc.stdint cimport int64_t
+
 from otus_core.model.packet cimport DecodedPacket, Layers
 
 
@@ -17,6 +19,10 @@ cdef class OutputPacket:
     cdef readonly object payload_type
     cdef readonly object payload
     cdef readonly bytes raw_payload
+    cdef readonly object key    # of a record, or None
+    cdef readonly bint is_record
+    cdef bint replaceable       # while a processor that rewrites has it
+    cdef int64_t extra          # bytes that the payload of a record takes beside what every output takes
 
 
 cdef OutputPacket make_output(DecodedPacket packet, object task_id, object agent_id, object pipeline_id,

@@ -31,6 +31,8 @@ class OutputPacket:
     payload_type: str
     payload: Any
     raw_payload: bytes
+    key: str | None
+    is_record: bool
     def __init__(
         self,
         *,
@@ -38,8 +40,8 @@ class OutputPacket:
         agent_id: str = "",
         pipeline_id: int = 0,
         timestamp: int = 0,
-        src_ip: _Address = "0.0.0.0",
-        dst_ip: _Address = "0.0.0.0",
+        src_ip: _Address | None = "0.0.0.0",
+        dst_ip: _Address | None = "0.0.0.0",
         src_port: int = 0,
         dst_port: int = 0,
         protocol: int = 17,
@@ -52,14 +54,17 @@ class OutputPacket:
         tunnel: str | None = None,
         vni: int | None = None,
         vlans: Sequence[int] = (),
+        key: str | None = None,
+        is_record: bool = False,
     ) -> None: ...
     @property
     def timestamp(self) -> int: ...
+    def replace(self, *, payload: Any = ..., raw_payload: bytes = ...) -> None: ...
     def label(self, name: str) -> str | None: ...
     @property
-    def src_ip(self) -> IPv4Address | IPv6Address: ...
+    def src_ip(self) -> IPv4Address | IPv6Address | None: ...
     @property
-    def dst_ip(self) -> IPv4Address | IPv6Address: ...
+    def dst_ip(self) -> IPv4Address | IPv6Address | None: ...
     @property
     def src_port(self) -> int: ...
     @property

@@ -15,6 +15,7 @@ from otus_core.model.packet cimport _vlans, ip_object
 
 
 cdef object _METHOD = MethodDescriptorType
+_KEPT = object()  # what replace() was not given
 
 # The class of the last source of labels: parsers give one class again and again.
 cdef object _known_source = dict
@@ -79,20 +80,22 @@ cdef class Parsed:
 @cython.no_gc
 @cython.freelist(512)
 cdef class OutputPacket:
-    """One message on its way to the reporters. Processors may change ``labels``; all else stays as it is.
+    """One message or record on its way to the reporters. Processors may change ``labels``; all else stays as it is,
+    except for what a processor that declares ``rewrites`` gives to ``replace``.
 
     ``label`` answers one label; ``labels`` is the dict of all, made when it is asked for first.
 
     ``timestamp`` is in ns since 1970. Addresses are of the innermost IP header; ``outer_src_ip``, ``outer_dst_ip``,
     ``tunnel`` and ``vni`` are ``None`` and ``vlans`` is empty where there are none.
+
+    What a component emitted ``is_record``: its ``raw_payload`` is empty, its ``key`` may be given, and its addresses
+    may be ``None``.
     """
 
     def __init__(self, *, task_id="", agent_id="", pipeline_id=0, timestamp=0, src_ip="0.0.0.0", dst_ip="0.0.0.0",
                  src_port=0, dst_port=0, protocol=17, dict labels=None, payload_type="raw", payload=None,
                  bytes raw_payload=b"",
-                 outer_src_ip=None, outer_dst_ip=None, tunnel=None, vni=None, vlans=()):
-        src = ip_address(src_ip)
-        dst = ip_address(dst_ip)
+                 outer_src_ip=None, outer_dst_ip=None, tunnel=None, vni=None, vlans=(), key=None, is_record=False):
         memset(&self.at, 0, sizeof(Layers))
         self.task_id = task_id
         self.agent_id = agent_id
@@ -101,10 +104,15 @@ cdef class OutputPacket:
         self.payload_type = payload_type
         self.payload = payload
         self.raw_payload = raw_payload
+        self.key = key
+        self.is_record = is_record
         self.at.timestamp = timestamp
-        self.at.ip_version = src.version
-        memcpy(self.at.src, <const unsigned char *>(<bytes>src.packed), len(src.packed))
-        memcpy(self.at.dst, <const unsigned char *>(<bytes>dst.packed), len(dst.packed))
+        if src_ip is not None:
+            src = ip_address(src_ip)
+            dst = ip_address(dst_ip)
+            self.at.ip_version = src.version
+            memcpy(self.at.src, <const unsigned char *>(<bytes>src.packed), len(src.packed))
+            memcpy(self.at.dst, <const unsigned char *>(<bytes>dst.packed), len(dst.packed))
         self.at.src_port = src_port
         self.at.dst_port = dst_port
         self.at.protocol = protocol
@@ -141,6 +149,24 @@ cdef class OutputPacket:
         if type(self.named) is _answering:
             return _answer(self.named, name)
         return _ask(self.named, name)
+
+    def replace(self, *, payload=_KEPT, raw_payload=_KEPT):
+        """Put something else in the place of ``payload`` or ``raw_payload``: for processors that declare ``rewrites``,
+        while ``process`` runs.
+
+        Labels that the parser makes when they are asked for are made before, and stay as they are. Raises TypeError for
+        any other caller, and for a ``raw_payload`` that is not bytes.
+        """
+        if not self.replaceable:
+            raise TypeError("only a processor that declares rewrites may replace what a message holds")
+        if raw_payload is not _KEPT and type(raw_payload) is not bytes:
+            raise TypeError(f"raw_payload is {type(raw_payload).__name__}, not bytes")
+        if type(self.named) is not dict:
+            self.named = _made(self.named)
+        if payload is not _KEPT:
+            self.payload = payload
+        if raw_payload is not _KEPT:
+            self.raw_payload = raw_payload
 
     @property
     def timestamp(self):

@@ -314,8 +314,21 @@ def _components(tasks: Iterable[TaskView]) -> Iterator[Metric]:
         "What a parser counts of the messages that were looked at",
         labels=["task", "parser", "counter"],
     )
+    told = [
+        CounterMetricFamily(f"otus_component_{name}", what, labels=["task", "component"])
+        for name, what in (
+            ("records", "Records that a component emitted"),
+            ("consumed", "Packets and messages that a component took into something that a record will tell of"),
+            ("routed", "Messages that a component handed to other workers"),
+            ("routed_lost", "Messages that did not reach the worker they were for"),
+        )
+    ]
     for task in tasks:
         total = _added(task.workers)
+        for family in told:
+            name = family.name.removeprefix("otus_component_")
+            for component in task.roster.routing if name.startswith("routed") else task.roster.speakers:
+                family.add_metric([task.id, component], total.get(f"{name}{{{component}}}", 0))
         for parser, names in task.roster.counted.items():
             for name in names:
                 counted.add_metric([task.id, parser, name], total.get(f"counted{{{parser}:{name}}}", 0))
@@ -325,7 +338,7 @@ def _components(tasks: Iterable[TaskView]) -> Iterator[Metric]:
                 now = counters[f"state{{{component}}}"]
                 for number, state in enumerate(CIRCUIT_STATES):
                     states.add_metric([task.id, str(pipeline), component, state], float(now == number))
-    yield from (errors, states, counted)
+    yield from (errors, states, counted, *told)
 
 
 def _latency(tasks: Iterable[TaskView]) -> HistogramMetricFamily:

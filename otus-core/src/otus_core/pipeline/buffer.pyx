@@ -15,7 +15,7 @@ cdef enum:
 
 
 cdef inline int64_t _cost(PyObject *output) noexcept:
-    return OVERHEAD + PyBytes_GET_SIZE((<OutputPacket>output).raw_payload)
+    return OVERHEAD + PyBytes_GET_SIZE((<OutputPacket>output).raw_payload) + (<OutputPacket>output).extra
 
 
 @cython.final

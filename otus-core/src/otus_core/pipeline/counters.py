@@ -32,7 +32,7 @@ FRAME_COUNTERS = (
 )
 KERNEL_COUNTERS = ("kernel_rx", "kernel_drop", "interface_drop", "excluded_own")
 """What ``CaptureStats`` counts, in its order."""
-RESUME = ("resume_slot", *(f"resume_{what}{{{slot}}}" for slot in (1, 2) for what in ("frames", "kept")))
+RESUME = ("resume_slot", *(f"resume_{what}{{{slot}}}" for slot in (1, 2) for what in ("frames", "kept", "records")))
 """Where the source can be read again from; ``resume_slot`` names the pair that holds, 0 for none.
 
 A worker may be killed between any two stores: it writes the other pair first.
@@ -66,6 +66,8 @@ are levels.
 """
 
 
+ROUTED = ("routed", "routed_lost")
+"""Messages that a component routed to another worker, and those of them that found no room on their way."""
 SPOOL_DROPS = ("spool_full", "spool_expired", "spool_damaged", "spool_error")
 FOUND = "spool_found"
 """Messages that an earlier run left on disk: beside ``offered`` on the left side of the identity."""
@@ -76,7 +78,8 @@ class Roster:
     """The ids of a task's components, in order, with each reporter's declared failure reasons and each parser's
     counters; ``live`` when its source is.
 
-    ``hidden`` has, of each parser, what it declares that it meets and does not look into.
+    ``hidden`` has, of each parser, what it declares that it meets and does not look into; ``routing`` are the
+    components that route, as ``parser:ID`` or ``processor:ID``.
     """
 
     parsers: tuple[str, ...] = ()
@@ -87,16 +90,18 @@ class Roster:
     counted: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     hidden: Mapping[str, Mapping[str, tuple[str, str]]] = attrs.field(factory=dict)
     capturer: str = ""
+    routing: tuple[str, ...] = ()
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """The names of those that may emit records, and take in what they are given."""
+        return (*(f"parser:{name}" for name in self.parsers), *(f"processor:{name}" for name in self.processors))
 
     @property
     def components(self) -> tuple[str, ...]:
         """Every component's name as the running mark counts them, from 1."""
-        return (
-            *(f"parser:{name}" for name in self.parsers),
-            *(f"processor:{name}" for name in self.processors),
-            *(f"reporter:{name}" for name in self.reporters),
-            *((f"capturer:{self.capturer}",) if self.capturer else ()),
-        )
+        capturer = (f"capturer:{self.capturer}",) if self.capturer else ()
+        return (*self.speakers, *(f"reporter:{name}" for name in self.reporters), *capturer)
 
 
 def reporter_terms(declared: Sequence[str]) -> tuple[str, ...]:
@@ -128,6 +133,8 @@ def counter_names(roster: Roster, decoder: Iterable[str]) -> tuple[str, ...]:
     for processor in roster.processors:
         names += [f"dropped{{{why}:{processor}}}" for why in ("filtered", "processor_error", "circuit_open")]
         names.append(f"errors{{processor:{processor}}}")
+    names += [f"{what}{{{name}}}" for name in roster.speakers for what in ("records", "consumed")]
+    names += [f"{what}{{{name}}}" for name in roster.routing for what in ROUTED]
     for reporter, declared in roster.reporters.items():
         names += [f"{reporter}.{term}" for term in reporter_terms(declared)]
         names += [f"{reporter}.{extra}" for extra in (FOUND, *EXTRAS)]
@@ -152,10 +159,12 @@ def unaccounted(counters: Mapping[str, int], roster: Roster) -> int:
     early = sum(n for name, n in dropped.items() if name.startswith(("dropped{decode:", "dropped{reassembly:")))
     lost = dropped["dropped{worker_crash}"] + counters["frames_cut"]
     parser_drops = dropped["dropped{unmatched}"] + _sum(dropped, "dropped{ignored:", "dropped{parse_error:")
+    taken_in = _sum(counters, "consumed{parser:")
     processor_drops = _sum(dropped, "dropped{filtered:", "dropped{processor_error:", "dropped{circuit_open:")
     off = abs(frames - counters["units"] - held - early - lost)
-    off += abs(counters["units"] - counters["matched"] - parser_drops)
-    off += abs(counters["matched"] - counters["kept"] - processor_drops)
+    off += abs(counters["units"] - counters["matched"] - parser_drops - taken_in)
+    offered = counters["matched"] + _sum(counters, "records{")
+    off += abs(offered - counters["kept"] - processor_drops - _sum(counters, "consumed{processor:"))
     for reporter, declared in roster.reporters.items():
         terms = {term: counters[f"{reporter}.{term}"] for term in reporter_terms(declared)}
         off += abs(2 * terms["offered"] + counters[f"{reporter}.{FOUND}"] - sum(terms.values()))
@@ -176,6 +185,7 @@ def note_resume(accounts: Accounts, roster: Roster) -> None:
     slot = 1 if accounts["resume_slot"] == 2 else 2
     accounts.set(f"resume_frames{{{slot}}}", accounts["frames_read"])
     accounts.set(f"resume_kept{{{slot}}}", accounts["kept"])
+    accounts.set(f"resume_records{{{slot}}}", sum(accounts[f"records{{{name}}}"] for name in roster.speakers))
     accounts.set("resume_slot", slot)
 
 
@@ -192,7 +202,9 @@ def book_crash(counters: Mapping[str, int], roster: Roster, *, again: bool = Fal
     lost -= counters["frames_cut"]
     booked["frames_cut" if again else "dropped{worker_crash}"] = lost
     booked["frames_again"] = counters["frames_read"] - counters[f"resume_frames{{{slot}}}"] if again else 0
-    kept_before = counters[f"resume_kept{{{slot}}}"] if again else 0
+    # Records are not emitted again as they were: what they told of was in the memory of the worker that died
+    records = _sum(counters, "records{") - counters[f"resume_records{{{slot}}}"] if again else 0
+    kept_before = counters[f"resume_kept{{{slot}}}"] + records if again else 0
     booked["resume_slot"] = -slot
     for gauge in ("fragments_held", "segments_held"):
         booked[gauge] = -counters[gauge]
@@ -219,9 +231,11 @@ def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
     at once, so that in between more may have been read than the kernel is known to have given.
     """
     terms: dict[str, object] = {name: counters[name] for name in FRAME_COUNTERS if not name.startswith("dropped{")}
+    for what in ("records", "consumed", *(ROUTED if roster.routing else ())):
+        terms[what] = _named(counters, what)
     terms["dropped"] = _drops(counters)
     if roster.counted:
-        terms["counted"] = {name[8:-1]: n for name, n in counters.items() if name.startswith("counted{") and n}
+        terms["counted"] = _named(counters, "counted")
     if counters["flows_evicted"]:
         terms["flows_evicted"] = counters["flows_evicted"]
     reporters: dict[str, object] = {}
@@ -242,7 +256,12 @@ def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
 
 
 def _drops(counters: Mapping[str, int]) -> dict[str, int]:
-    return {name[8:-1]: n for name, n in counters.items() if name.startswith("dropped{") and n}
+    return _named(counters, "dropped")
+
+
+def _named(counters: Mapping[str, int], what: str) -> dict[str, int]:
+    """Give the counters ``what{name}`` that are not 0, by name."""
+    return {name[len(what) + 1 : -1]: n for name, n in counters.items() if n and name.startswith(f"{what}{{")}
 
 
 def _sum(counters: Mapping[str, int], *prefixes: str) -> int:

@@ -7,20 +7,18 @@ else does.
 
 cimport cython
 from cpython.list cimport PyList_GET_SIZE
-from cpython.ref cimport PyObject
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t
 
 from otus_core.decode.decoder cimport Decoder
-from otus_core.model.accounts cimport Accounts
 from otus_core.model.flows cimport FlowRegistry
 from otus_core.model.frames cimport FrameBatch, FrameRecord
-from otus_core.model.output cimport OutputPacket, Parsed, make_output
+from otus_core.model.output cimport Parsed, make_output
 from otus_core.model.packet cimport DecodedPacket
-from otus_core.pipeline.breaker cimport Breaker, is_open, monotonic
-from otus_core.pipeline.buffer cimport SendBuffer
-from otus_core.pipeline.ends cimport FlowEnds
+from otus_core.pipeline.breaker cimport is_open, monotonic
+from otus_core.pipeline.slots cimport TRANSPORT_ICMP, TRANSPORT_OTHER, TRANSPORT_TCP, TRANSPORT_UDP, ParserSlot
+from otus_core.pipeline.turns cimport Turns
 
-from otus_core.components import BaseParser
+from otus_core.components import CONSUMED
 from otus_core.errors import ParseError
 from otus_core.pipeline.counters import LATENCY_BOUNDS_S
 
@@ -28,10 +26,6 @@ cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(object)
 
 cdef enum:
-    TRANSPORT_UDP = 1
-    TRANSPORT_TCP = 2
-    TRANSPORT_ICMP = 4
-    TRANSPORT_OTHER = 8
     CLOCK_CHECK_MASK = 31           # look at the clock every 32 frames
     MESSAGES_MAX = 4096             # of one packet; 64 KiB hold fewer real ones
 
@@ -39,137 +33,43 @@ cdef int64_t SECOND = 1_000_000_000
 # A live clock does not believe a packet that claims to be more than an hour ahead.
 cdef int64_t JUMP_MAX = 3600 * SECOND
 
-TRANSPORTS = {"udp": TRANSPORT_UDP, "tcp": TRANSPORT_TCP, "icmp": TRANSPORT_ICMP,
-              "other": TRANSPORT_ICMP | TRANSPORT_OTHER}
+cdef object _CONSUMED = CONSUMED
 
 
 @cython.final
-cdef class ParserSlot:
-    """A parser as the loop calls it: by ``take`` where it has one of its own, else by ``can_handle`` and ``handle``."""
+cdef class Pipeline(Turns):
+    """One worker's packet path."""
 
-    cdef readonly Breaker breaker
-    cdef object take
-    cdef object can_handle
-    cdef object handle
-    cdef object flow_end
-    cdef object payload_type
-    cdef object payload_types
-    cdef int transports
-    cdef int ignored
-    cdef int parse_error
-    cdef int mark
-
-    def __init__(self, Accounts accounts not None, str name not None, component, payload_types, transports, int mark):
-        self.breaker = Breaker("parser", name, accounts.slot(f"errors{{parser:{name}}}"))
-        if getattr(type(component), "take", BaseParser.take) is not BaseParser.take:
-            self.take = component.take
-        else:  # what the base class does with these two takes a Python call more
-            self.can_handle = component.can_handle
-            self.handle = component.handle
-        if getattr(type(component), "on_flow_end", BaseParser.on_flow_end) is not BaseParser.on_flow_end:
-            self.flow_end = component.on_flow_end
-        self.payload_type = payload_types[0]
-        self.payload_types = frozenset(payload_types)
-        for transport in transports:
-            self.transports |= TRANSPORTS[transport]
-        self.ignored = accounts.slot(f"dropped{{ignored:{name}}}")
-        self.parse_error = accounts.slot(f"dropped{{parse_error:{name}}}")
-        self.mark = mark
-
-
-@cython.final
-cdef class ProcessorSlot:
-    """A processor as the loop calls it; with ``passes`` an output survives its errors."""
-
-    cdef readonly Breaker breaker
-    cdef object process
-    cdef bint passes
-    cdef int filtered
-    cdef int error
-    cdef int circuit_open
-    cdef int mark
-
-    def __init__(self, Accounts accounts not None, str name not None, component, bint passes, int mark):
-        self.breaker = Breaker("processor", name, accounts.slot(f"errors{{processor:{name}}}"))
-        self.process = component.process
-        self.passes = passes
-        self.filtered = accounts.slot(f"dropped{{filtered:{name}}}")
-        self.error = accounts.slot(f"dropped{{processor_error:{name}}}")
-        self.circuit_open = accounts.slot(f"dropped{{circuit_open:{name}}}")
-        self.mark = mark
-
-
-@cython.final
-cdef class Pipeline:
-    """One worker's packet path.
-
-    ``on_error(kind, name, exception)`` hears of what components raise; it limits the rate itself.
-    """
-
-    cdef Accounts accounts
     cdef Decoder decoder
     cdef FlowRegistry flows
-    cdef FlowEnds ends
-    cdef tuple parsers
-    cdef tuple processors
-    cdef tuple buffers
-    cdef object task_id
-    cdef object agent_id
-    cdef object pipeline_id
-    cdef object on_error
     cdef bint forward_unmatched
     cdef bint live
-    cdef bint waits
-    cdef readonly int64_t clock
     cdef int64_t clock_seen
     cdef DecodedPacket spare
-    cdef int frames_read, messages_added, units, matched, kept, unmatched, running, latency, latency_sum
+    cdef int frames_read, messages_added, unmatched, latency, latency_sum
 
-    def __init__(self, *, Accounts accounts not None, Decoder decoder not None, FlowRegistry flows not None, parsers,
-                 processors, buffers,
-                 str task_id, str agent_id, int pipeline_id, on_error, bint forward_unmatched=False, bint live=False):
-        self.accounts = accounts
+    def __init__(self, *, accounts, Decoder decoder not None, FlowRegistry flows not None, bint forward_unmatched=False,
+                 bint live=False, **rest):
+        super().__init__(accounts=accounts, waits=not live, **rest)
         self.decoder = decoder
         self.flows = flows
+        if self.listeners:
+            flows.take_ends()       # from now on they are kept
         self.clock_seen = -SECOND
-        self.parsers = tuple(parsers)
-        self.processors = tuple(processors)
-        self.buffers = tuple(buffers)
-        self.task_id = task_id
-        self.agent_id = agent_id
-        self.pipeline_id = pipeline_id
-        self.on_error = on_error
         self.forward_unmatched = forward_unmatched
         self.live = live
-        self.waits = not live
-        self.frames_read = accounts.slot("frames_read")
-        self.messages_added = accounts.slot("messages_added")
-        self.units = accounts.slot("units")
-        self.matched = accounts.slot("matched")
-        self.kept = accounts.slot("kept")
-        self.unmatched = accounts.slot("dropped{unmatched}")
-        self.running = accounts.slot("running")
-        self.ends = FlowEnds(accounts, flows, [((<ParserSlot>slot).flow_end, (<ParserSlot>slot).breaker,
-                                                (<ParserSlot>slot).mark) for slot in self.parsers], on_error)
-        self.latency = accounts.slot("latency_bucket{0}")
-        self.latency_sum = accounts.slot("latency_sum_ns")
-
-    @property
-    def breakers(self):
-        """The circuit breakers of parsers and processors."""
-        return [slot.breaker for slot in (*self.parsers, *self.processors)]
-
-    @property
-    def full(self):
-        """Whether a reporter's buffer holds up the source; never on a live one."""
-        return self._full()
+        self.frames_read = self.accounts.slot("frames_read")
+        self.messages_added = self.accounts.slot("messages_added")
+        self.unmatched = self.accounts.slot("dropped{unmatched}")
+        self.latency = self.accounts.slot("latency_bucket{0}")
+        self.latency_sum = self.accounts.slot("latency_sum_ns")
 
     def process(self, FrameBatch batch not None, Py_ssize_t start, Py_ssize_t most, int64_t slice_ns):
         """Take frames of ``batch`` from index ``start`` on, ``most`` at most and for about ``slice_ns``; give the index
         to go on from.
 
-        It stops early when a source that can wait should. Packets that somebody kept no longer point into the batch
-        afterwards.
+        It stops early when a source that can wait should, and while components have more to tell at this time than one
+        slice takes. Packets that somebody kept no longer point into the batch afterwards.
         """
         cdef Py_ssize_t i = start
         cdef Py_ssize_t end = min(batch.count, start + most)
@@ -177,6 +77,8 @@ cdef class Pipeline:
         cdef int64_t now = begun
         cdef const FrameRecord *record
         cdef DecodedPacket packet = self.spare
+        if self._turning() and not self._carry_on(False):
+            return start
         self.spare = None
         if packet is None:
             packet = DecodedPacket.__new__(DecodedPacket)
@@ -189,6 +91,8 @@ cdef class Pipeline:
                     if now - begun > slice_ns and i > start:
                         break
                 record = &batch.records[i]
+                if record.timestamp >= self.tick_at and not self._tick_all(record.timestamp):
+                    break
                 i += 1
                 self.accounts.at[self.frames_read] += 1
                 packet.at.timestamp = record.timestamp
@@ -198,7 +102,7 @@ cdef class Pipeline:
                 packet.at.link_type = record.link_type
                 self._tick(record.timestamp)
                 if self.flows.ends is not None and PyList_GET_SIZE(self.flows.ends):
-                    self.ends.tell(now)
+                    self._tell_ends(self.flows, now)
                 if not self.decoder.decode(batch.data + record.offset, &packet.at):
                     continue
                 packet.renew(batch, batch.data + record.offset,
@@ -215,27 +119,33 @@ cdef class Pipeline:
         return i
 
     def advance(self, int64_t now):
-        """Move the packet clock (ns) on a source that is idle."""
+        """Move the packet clock (ns) on a source that is idle; ``carry_on`` while this gives false."""
+        if self._turning():
+            return self._carry_on(False)
         if now > self.clock:
             self.clock = now
             self.decoder.advance(now)
             self.flows.advance(now)
-            self.ends.tell(monotonic())
+            if self.listeners:
+                self._tell_ends(self.flows, monotonic())
+            if now >= self.tick_at:
+                return self._begin_ticks(now)
+        return True
 
     def finish(self):
-        """The capture has ended: what the decoder still holds is counted."""
-        self.decoder.finish()
+        """The capture has ended: what the decoder still holds is counted, and the parsers begin to finish.
 
-    cdef inline bint _full(self) noexcept:
-        cdef Py_ssize_t i
-        cdef SendBuffer buffer
-        if not self.waits:
-            return False
-        for i in range(len(self.buffers)):
-            buffer = <SendBuffer>self.buffers[i]
-            if buffer.count >= buffer.capacity or buffer.bytes_held >= buffer.max_bytes:
-                return True
-        return False
+        ``carry_on`` until it gives true.
+        """
+        self.decoder.finish()
+        self._begin_finish(self.parsers)
+
+    cdef bint _tick_all(self, int64_t now) except *:
+        """Have components tick at a packet's time, and give whether they have told all."""
+        if self.live and self.clock and now - self.clock > JUMP_MAX:
+            return True
+        self._tick(now)
+        return self._begin_ticks(now)
 
     cdef inline int _tick(self, int64_t timestamp) except -1:
         """Advance the clock to the highest packet time: that of flows with each packet, from the first one on."""
@@ -271,6 +181,8 @@ cdef class Pipeline:
                 if slot.take is not None:
                     result = slot.take(packet)
                     if result is None:
+                        if PyList_GET_SIZE(slot.outbox.waiting):
+                            self._carry(slot, now)
                         continue
                 elif not slot.can_handle(packet):
                     continue
@@ -278,22 +190,29 @@ cdef class Pipeline:
                     result = slot.handle(packet)
             except ParseError:
                 slot.breaker.failures = 0
-                return self._end(slot.parse_error, False)
+                self._carry(slot, now)
+                return self._end(slot.parse_error)
             except BaseException as error:
+                self._carry(slot, now)
                 return self._parser_failed(slot, error, now)
+            if PyList_GET_SIZE(slot.outbox.waiting):
+                self._carry(slot, now)
             if type(result) is Parsed:
                 return self._message(packet, slot, <Parsed>result, now)
+            if result is _CONSUMED:
+                slot.breaker.failures = 0
+                return self._end(slot.consumed)
             return self._messages(packet, slot, result, now)
         self.decoder.overlook(&packet.at)
         if not self.forward_unmatched:
-            return self._end(self.unmatched, False)
+            return self._end(self.unmatched)
         return self._offer(make_output(packet, self.task_id, self.agent_id, self.pipeline_id, {}, "raw", None,
-                                       packet.payload), now)
+                                       packet.payload), now, 0, self.matched)
 
     cdef int _parser_failed(self, ParserSlot slot, object error, int64_t now) except -1:
         self.accounts.at[slot.breaker.errors] += 1
         slot.breaker.failed(now)
-        self._end(slot.parse_error, False)
+        self._end(slot.parse_error)
         self.on_error("parser", slot.breaker.name, error)
         return 0
 
@@ -307,7 +226,7 @@ cdef class Pipeline:
             return self._parser_failed(slot, fault, now)
         if len(result) == 0:
             slot.breaker.failures = 0
-            return self._end(slot.ignored, False)
+            return self._end(slot.ignored)
         if len(result) > MESSAGES_MAX:
             return self._parser_failed(slot, ValueError(f"more than {MESSAGES_MAX} messages in one packet"), now)
         for i in range(len(result)):
@@ -317,7 +236,7 @@ cdef class Pipeline:
             if type(message) is Parsed:
                 self._message(packet, slot, <Parsed>message, now)
             elif isinstance(message, ParseError):
-                self._end(slot.parse_error, False)
+                self._end(slot.parse_error)
             else:
                 self._parser_failed(slot, TypeError(f"the parser gave a list with {type(message).__name__} in it"), now)
         return 0
@@ -337,42 +256,11 @@ cdef class Pipeline:
         slot.breaker.failures = 0
         return self._offer(
             make_output(packet, self.task_id, self.agent_id, self.pipeline_id, parsed.named, payload_type,
-                        parsed.payload, <bytes>raw), now)
+                        parsed.payload, <bytes>raw), now, 0, self.matched)
 
-    cdef int _offer(self, OutputPacket output, int64_t now) except -1:
-        """Take an output through the processors to every reporter's buffer."""
-        cdef ProcessorSlot slot
-        cdef Py_ssize_t i
-        for i in range(len(self.processors)):
-            slot = <ProcessorSlot>self.processors[i]
-            if is_open(slot.breaker, now):
-                if slot.passes:
-                    continue
-                return self._end(slot.circuit_open, True)
-            self.accounts.at[self.running] = slot.mark
-            try:
-                if not slot.process(output):
-                    slot.breaker.failures = 0
-                    return self._end(slot.filtered, True)
-                slot.breaker.failures = 0
-            except BaseException as error:
-                self.accounts.at[slot.breaker.errors] += 1
-                slot.breaker.failed(now)
-                if not slot.passes:
-                    self._end(slot.error, True)
-                self.on_error("processor", slot.breaker.name, error)
-                if not slot.passes:
-                    return 0
-        self._end(self.kept, True)
-        for i in range(len(self.buffers)):
-            (<SendBuffer>self.buffers[i]).put(output)
-        return 0
-
-    cdef inline int _end(self, int outcome, bint matched) noexcept:
-        """End a unit in exactly one counter."""
+    cdef inline int _end(self, int outcome) noexcept:
+        """End a unit that no output was made of in exactly one counter."""
         self.accounts.at[self.units] += 1
-        if matched:
-            self.accounts.at[self.matched] += 1
         self.accounts.at[outcome] += 1
         return 0
 

@@ -1,8 +1,8 @@
 """Outputs as bytes that outlive their process: what a spool holds.
 
 In: an ``OutputPacket``. Out: bytes from which an output is made that reporters cannot tell from it: the same envelope,
-labels, raw bytes and JSON of the payload. Format 1: a head of fixed size, the lengths of the parts, the parts. Integers
-have their lowest byte first.
+labels, key, raw bytes and JSON of the payload. Format 2: a head of fixed size, the lengths of the parts, the parts.
+Integers have their lowest byte first.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from typing import Any
 from otus_core.model.json import encode_payload
 from otus_core.model.output import OutputPacket
 
-FORMAT = 1
-# format, timestamp, pipeline, ports, protocol, has a vni, vni, VLAN tags, how many of these, labels
-HEAD = struct.Struct("<BqiHHBBIHHBH")
-PARTS = 10
+FORMAT = 2
+# format, flags, timestamp, pipeline, ports, protocol, vni, VLAN tags, how many of these, labels
+HEAD = struct.Struct("<BBqiHHBIHHBH")
+HAS_VNI, IS_RECORD, HAS_KEY = 1, 2, 4
+"""Flags."""
+PARTS = 11
 """Parts before the labels."""
 
 
@@ -57,11 +59,13 @@ def store(output: OutputPacket) -> bytes:
         _encoded(output.payload_type),
         encode_payload(output),
         output.raw_payload,
+        _encoded(output.key or ""),
     ]
     for name, text in labels.items():
         parts += (_encoded(name), _encoded(text))
     tags = (*vlans, 0, 0)[:2]
-    head = (FORMAT, output.timestamp, output.pipeline_id, src_port, dst_port, protocol, vni is not None, vni or 0)
+    flags = HAS_VNI * (vni is not None) | IS_RECORD * output.is_record | HAS_KEY * (output.key is not None)
+    head = (FORMAT, flags, output.timestamp, output.pipeline_id, src_port, dst_port, protocol, vni or 0)
     packed = HEAD.pack(*head, *tags, len(vlans), len(labels))
     return b"".join((packed, struct.pack(f"<{len(parts)}I", *map(len, parts)), *parts))
 
@@ -75,8 +79,8 @@ def restore(data: bytes) -> OutputPacket:
 
 
 def _restored(data: bytes) -> OutputPacket:
-    form, timestamp, pipeline, src_port, dst_port, protocol, has_vni, vni, first, second, tags, count = (
-        HEAD.unpack_from(data)
+    form, flags, timestamp, pipeline, src_port, dst_port, protocol, vni, first, second, tags, count = HEAD.unpack_from(
+        data
     )
     if form != FORMAT:
         raise ValueError(f"stored in format {form}; this version reads {FORMAT}")
@@ -88,15 +92,15 @@ def _restored(data: bytes) -> OutputPacket:
     for size in sizes:
         parts.append(data[at : at + size])
         at += size
-    src, dst, outer_src, outer_dst, tunnel, task, agent, kind, payload, raw = parts[:PARTS]
+    src, dst, outer_src, outer_dst, tunnel, task, agent, kind, payload, raw, key = parts[:PARTS]
     texts = [part.decode("utf-8", "surrogatepass") for part in parts[PARTS:]]
     return OutputPacket(
         task_id=_decoded(task),
         agent_id=_decoded(agent),
         pipeline_id=pipeline,
         timestamp=timestamp,
-        src_ip=ip_address(src),
-        dst_ip=ip_address(dst),
+        src_ip=ip_address(src) if src else None,
+        dst_ip=ip_address(dst) if dst else None,
         src_port=src_port,
         dst_port=dst_port,
         protocol=protocol,
@@ -107,8 +111,10 @@ def _restored(data: bytes) -> OutputPacket:
         outer_src_ip=ip_address(outer_src) if outer_src else None,
         outer_dst_ip=ip_address(outer_dst) if outer_dst else None,
         tunnel=_decoded(tunnel) or None,
-        vni=vni if has_vni else None,
+        vni=vni if flags & HAS_VNI else None,
         vlans=(first, second)[:tags],
+        key=_decoded(key) if flags & HAS_KEY else None,
+        is_record=bool(flags & IS_RECORD),
     )
 
 

@@ -109,10 +109,9 @@ class WorkerSlot:
         self.state, self.was_running = "running", True
         self._begun = time.monotonic()  # its first beat is still to come, and getting up was no silence
 
-    def send(self, message: tuple[Any, ...]) -> None:
-        """Tell the worker something, if there is one."""
-        if self.channel is not None and self.alive:
-            self.channel.send(message)
+    def send(self, message: tuple[Any, ...]) -> bool:
+        """Tell the worker something; false if there is none, or it has not read what it was told for too long."""
+        return self.channel is not None and self.alive and self.channel.send(message)
 
     def hear(self, task: str, kind: str, told: Any = None) -> None:
         """Take what the worker tells of itself: that it wants new descriptors, failures of its chores, or how its

@@ -20,6 +20,7 @@ from otus_core.model.accounts import Accounts
 from otus_core.pipeline.counters import book_crash, summary
 from otus_core.process.spawn import spawn
 from otus_core.supervise.acquire import Acquirer
+from otus_core.supervise.exchange import Exchange
 from otus_core.supervise.slot import WorkerSlot
 from otus_core.supervise.surroundings import Surroundings
 from otus_core.task.config import TaskConfig
@@ -61,6 +62,7 @@ class TaskSupervisor:
         self._memory = mmap.mmap(self._memory_fd, self._size * config.workers)
         self.slots = [self._slot(shard) for shard in range(config.workers)]
         self._acquirer = Acquirer(config, around) if config.capture.declaration.privileged else None
+        self._exchange = Exchange(self.slots)
         self._chores = Chores()
         self._ended = asyncio.Event()
         self._stopping = False
@@ -218,10 +220,11 @@ class TaskSupervisor:
             "opener": self._acquirer is not None,
             "user": around.user,
             "open_circuits": slot.open_circuits(),
+            "secret": self._exchange.secret,
         }
 
     def _heard(self, slot: WorkerSlot, message: tuple[Any, ...]) -> None:
-        """Act on what a worker says; one that talks nonsense is not to be trusted any more, and is replaced."""
+        """Act on what a worker says; one that talks nonsense is replaced."""
         try:
             self._message(slot, message)
         except (TypeError, ValueError, LookupError, AttributeError) as error:
@@ -230,9 +233,8 @@ class TaskSupervisor:
 
     def _message(self, slot: WorkerSlot, message: tuple[Any, ...]) -> None:
         kind = message[0]
-        if kind == "publish":
-            for other in (one for one in self.slots if one is not slot):
-                other.send(message)
+        if kind in ("publish", "route", "arrived"):
+            self._exchange.carry(slot, *message)
         elif kind == "log":
             relay(log, message, task=self.config.id)
         elif kind == "started":
@@ -327,13 +329,13 @@ class TaskSupervisor:
         """Notice a worker that has ended, book what it lost, and decide what becomes of it."""
         if slot.process is None or slot.process.poll() is None:
             return
-        status = slot.process.returncode
-        process, channel = slot.process, slot.channel
+        process, channel, status = slot.process, slot.channel, slot.process.returncode
         if channel is not None:
             channel.receive_rest()
         if slot.process is not process:  # its last words have had this looked at already
             return
         slot.forget_process()
+        self._exchange.let_go_on()
         self._around.connections.tell((self, slot.shard), ())
         if slot.said_end:
             slot.state = "ended"

@@ -156,7 +156,7 @@ def _load(data: dict[str, Any], registry: Registry, problems: Problems) -> TaskC
     parsers = loader.each("parsers", plain.get("parsers"), ParserOptions, ComponentSpec) or loader.every_parser(plain)
     processors = loader.each("processors", plain.get("processors"), ProcessorOptions, ProcessorSpec)
     reporters = loader.each("reporters", plain.get("reporters"), ReporterOptions, ReporterSpec)
-    check_wiring(problems, capture, parsers, reporters, plain, fanout)
+    check_wiring(problems, capture, parsers, processors, reporters, plain, fanout)
     check_labels(problems, parsers, processors)
     if options is BAD or capture is None:
         return None

@@ -24,6 +24,7 @@ def check_wiring(
     problems: Problems,
     capture: ComponentSpec | None,
     parsers: Sequence[ComponentSpec],
+    processors: Sequence[ComponentSpec],
     reporters: Sequence[ReporterSpec],
     data: Mapping[str, Any],
     fanout: bool,
@@ -36,7 +37,7 @@ def check_wiring(
     if capture is not None and type(workers) is int and workers > 1 and not capture.declaration.shardable:
         where = "capture.fanout_size" if fanout else "workers"
         problems.add(where, f"is {workers}, but capturer {capture.type} cannot be shared: it runs with 1 worker")
-    _check_payload_types(problems, parsers, reporters, data.get("unmatched_policy") == "forward")
+    _check_payload_types(problems, parsers, processors, reporters, data.get("unmatched_policy") == "forward")
     _check_spools(problems, reporters)
     _check_fallbacks(problems, reporters, _given_ids(data.get("reporters")))
 
@@ -63,19 +64,30 @@ def check_labels(problems: Problems, parsers: Sequence[ComponentSpec], processor
 
 
 def _check_payload_types(
-    problems: Problems, parsers: Sequence[ComponentSpec], reporters: Sequence[ReporterSpec], forward: bool
+    problems: Problems,
+    parsers: Sequence[ComponentSpec],
+    processors: Sequence[ComponentSpec],
+    reporters: Sequence[ReporterSpec],
+    forward: bool,
 ) -> None:
+    """Note processors and reporters for whose payload types nobody stands before them."""
     produced = {payload_type for spec in parsers for payload_type in spec.declaration.payload_types}
     if forward:
         produced.add(RAW)
+    for i, spec in enumerate(processors):
+        accepted = spec.declaration.accepts
+        if parsers and accepted and not produced.intersection(accepted):
+            problems.add(f"processors[{i}]", _mismatch(spec, accepted, produced))
+        produced.update(spec.declaration.produces)
     for i, spec in enumerate(reporters):
         accepted = spec.declaration.payload_types
         if parsers and accepted and not produced.intersection(accepted):
-            problems.add(
-                f"reporters[{i}]",
-                f"{spec.type} takes payloads of type {', '.join(accepted)}, and this task makes "
-                f"{', '.join(sorted(produced))}",
-            )
+            problems.add(f"reporters[{i}]", _mismatch(spec, accepted, produced))
+
+
+def _mismatch(spec: ComponentSpec, accepted: Sequence[str], produced: set[str]) -> str:
+    made = ", ".join(sorted(produced))
+    return f"{spec.type} takes payloads of type {', '.join(accepted)}, and what comes to it is of type {made}"
 
 
 def _check_spools(problems: Problems, reporters: Sequence[ReporterSpec]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -21,7 +21,9 @@ from otus_core.model.accounts import Accounts
 from otus_core.model.flows import FlowRegistry
 from otus_core.model.text import told
 from otus_core.pipeline.counters import Roster, counter_names, counting, summary
+from otus_core.pipeline.slots import Outbox
 from otus_core.task.config import ComponentSpec, TaskConfig
+from otus_core.worker.routes import Routes
 from otus_core.worker.source import Source
 
 log = Logger("otus.task")
@@ -38,7 +40,10 @@ class Node:
 
 @attrs.frozen(kw_only=True, eq=False)
 class Place:
-    """Where in its task a worker stands, and what it is given by its surroundings."""
+    """Where in its task a worker stands, and what it is given by its surroundings.
+
+    ``secret`` decides which worker owns a key; ``meet`` waits at a named stage until all workers are there.
+    """
 
     shard: int = 0
     shards: int = 1
@@ -46,6 +51,8 @@ class Place:
     descriptors: Sequence[int] = ()
     stdout: LineWriter | None = None
     publish: Callable[[tuple[str, Any]], None] | None = None
+    secret: bytes = b""
+    meet: Callable[[str], Awaitable[None]] | None = None
     on_error: Callable[[str, str, BaseException], None]
 
 
@@ -55,7 +62,13 @@ class Part:
 
     spec: ComponentSpec
     component: Any
+    outbox: Outbox
     stopped: bool = False
+
+    @property
+    def name(self) -> str:
+        """Kind and id, as counters have it: ``processor:calls``."""
+        return f"{self.spec.declaration.kind}:{self.spec.id}"
 
 
 @attrs.define(eq=False)
@@ -66,6 +79,7 @@ class Assembly:
     accounts: Accounts
     roster: Roster
     flows: FlowRegistry
+    routes: Routes
     capturer: Part
     parsers: list[Part]
     processors: list[Part]
@@ -105,6 +119,11 @@ def roster_of(config: TaskConfig) -> Roster:
         live=config.capture.declaration.live,
         counted={spec.id: spec.declaration.counters for spec in config.parsers},
         hidden={spec.id: spec.declaration.hidden for spec in config.parsers},
+        routing=tuple(
+            f"{spec.declaration.kind}:{spec.id}"
+            for spec in (*config.parsers, *config.processors)
+            if spec.declaration.routes
+        ),
     )
 
 
@@ -127,12 +146,14 @@ def origins(config: TaskConfig) -> dict[str, tuple[str, str]]:
 async def assemble(config: TaskConfig, node: Node, place: Place) -> Assembly:
     """Construct and wire one worker's components. Raises TaskStartFailed, after stopping what was constructed."""
     roster = roster_of(config)
+    accounts = Accounts(names_of(config), place.counters)
     assembly = Assembly(
         config=config,
-        accounts=Accounts(names_of(config), place.counters),
+        accounts=accounts,
         roster=roster,
         flows=FlowRegistry(config.max_flows),
-        capturer=Part(config.capture, None),
+        routes=Routes(place.shard, place.shards, place.secret, accounts),
+        capturer=Part(config.capture, None, _outbox(config.capture)),
         parsers=[],
         processors=[],
         reporters=[],
@@ -185,7 +206,7 @@ def _construct(spec: ComponentSpec) -> Part | None:
     try:
         factory = spec.declaration.load_factory()
         settle()
-        return Part(spec, factory(spec.settings))
+        return Part(spec, factory(spec.settings), _outbox(spec))
     except BaseException as error:
         if spec.on_failure == "skip":
             log.warning("component_skipped", kind=spec.declaration.kind, component=spec.id, error=told(error))
@@ -193,9 +214,18 @@ def _construct(spec: ComponentSpec) -> Part | None:
         raise start_failure(spec, "be constructed", error) from error
 
 
+def _outbox(spec: ComponentSpec) -> Outbox:
+    """Make where a component's records wait; only parsers and processors declare any."""
+    declared = spec.declaration
+    types = {"parser": "payload_types", "processor": "produces"}.get(declared.kind)
+    return Outbox(f"{declared.kind} {spec.id}", getattr(declared, types) if types else ())
+
+
 def _wire(part: Part, context: Context) -> bool:
     """Wire one component; false when its failure means that the task goes on without it. Raises TaskStartFailed."""
     spec = part.spec
+    if getattr(spec.declaration, "routes", False) and not callable(getattr(part.component, "on_route", None)):
+        raise TaskStartFailed(f"{spec.declaration.kind} {spec.id} declares routes, and has no on_route to take them")
     try:
         part.component.wire(context)
     except BaseException as error:
@@ -237,7 +267,11 @@ def _context(part: Part, assembly: Assembly, node: Node, place: Place) -> Contex
     declaration = part.spec.declaration
     name = part.spec.id
     publish = place.publish
+    speaks: dict[str, Any] = {"emit": part.outbox.emit} if declaration.kind in ("parser", "processor") else {}
+    if getattr(declaration, "routes", False):
+        speaks["route"] = assembly.routes.opened(part.name, part.component)
     return Context(
+        **speaks,
         task_id=assembly.config.id,
         agent_id=node.hostname,
         pipeline_id=place.shard,
@@ -256,9 +290,11 @@ def _context(part: Part, assembly: Assembly, node: Node, place: Place) -> Contex
 
 
 def _call_labels(config: TaskConfig) -> dict[str, str]:
+    makers = [(spec.declaration, spec.declaration.payload_types) for spec in config.parsers]
+    makers += [(spec.declaration, spec.declaration.produces) for spec in config.processors]
     return {
-        payload_type: spec.declaration.call_label
-        for spec in config.parsers
-        if spec.declaration.call_label
-        for payload_type in spec.declaration.payload_types
+        payload_type: declaration.call_label
+        for declaration, payload_types in makers
+        if declaration.call_label
+        for payload_type in payload_types
     }

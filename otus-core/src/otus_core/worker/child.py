@@ -3,8 +3,9 @@
     python -P -c "from otus_core.worker.child import main; main()" CHANNEL_FD PARENT_PID
 
 From the parent: ``init`` (with the counters' and the output's descriptor, then the capture's), ``publish``,
-``descriptors``, ``exclude``, ``log_level``, ``state``, ``stop``. To the parent: ``started``, ``publish``, ``fault``,
-``log``, ``error``, ``want_descriptors``, ``trouble``, ``reporters``, ``connections``, ``chore``, ``ended``.
+``route``, ``route_lost``, ``met``, ``descriptors``, ``exclude``, ``log_level``, ``state``, ``stop``. To the parent:
+``started``, ``publish``, ``route``, ``arrived``, ``fault``, ``log``, ``error``, ``want_descriptors``, ``trouble``,
+``reporters``, ``connections``, ``chore``, ``ended``.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from otus_core.process.privilege import acquire, die_with_parent, seal
 from otus_core.task.config import load_task
 from otus_core.worker.assembly import Assembly, Node, Place, assemble, origins
 from otus_core.worker.course import Parent
+from otus_core.worker.routes import unpack
 from otus_core.worker.status import Status
 from otus_core.worker.worker import Worker
 
@@ -47,6 +49,8 @@ LAST_WORDS_S = 30.0
 """How long a busy parent may take to hear how this process ended; a parent that is gone ends it at once."""
 PUBLISH_EVERY_S = 0.01
 """Siblings hear of a flow within 50 ms; this is a fifth of it."""
+MEET_WITHIN_S = 3.0
+"""How long a worker that has finished waits for what slower ones still route to it."""
 PUBLISH_MOST = 4096
 """Messages in one: applying them holds up the pipeline for some milliseconds."""
 
@@ -95,6 +99,7 @@ class Child:
         self._log_lines_lost = 0
         self._shard = 0
         self._published: list[tuple[str, Any]] = []
+        self._stages: dict[str, asyncio.Event] = {}
         channel.on_message = self._message
         channel.on_closed = lambda: os._exit(FAILED_EXIT)
         channel.listen()
@@ -154,6 +159,8 @@ class Child:
             descriptors=capture,
             stdout=PipeWriter(output_fd, init["isatty"]),
             publish=self._published.append if init["shards"] > 1 else None,
+            secret=init["secret"],
+            meet=self._meet if init["shards"] > 1 else None,
             on_error=repeats.component_error,
         )
         assembly = await assemble(config, node, place)
@@ -182,6 +189,20 @@ class Child:
             published = marshal.dumps(self._published[at : at + PUBLISH_MOST])
             self._channel.send(("publish", published))  # the parent need not look into it
         self._published.clear()
+        if self._worker is not None:
+            for owner, counts, packed in self._worker.assembly.routes.collect():
+                self._channel.send(("route", owner, counts, packed))
+
+    async def _meet(self, stage: str) -> None:
+        """Wait until all workers have sent what they had to send before this stage, and it is here."""
+        self._send_published()
+        there = self._stages.setdefault(stage, asyncio.Event())
+        self._channel.send(("arrived", stage), needed=True)
+        try:
+            async with asyncio.timeout(MEET_WITHIN_S):
+                await there.wait()
+        except TimeoutError:
+            log.warning("workers_did_not_meet", stage=stage)
 
     def _message(self, message: tuple[Any, ...], descriptors: list[int]) -> None:
         kind = message[0]
@@ -196,6 +217,12 @@ class Child:
             settle()  # plugins may hold loggers of their own
         elif kind == "publish" and self._worker is not None:
             self._worker.take_peer_messages(marshal.loads(message[1]))
+        elif kind == "route" and self._worker is not None:
+            self._worker.take_routed(unpack(message[1]))
+        elif kind == "route_lost" and self._worker is not None:
+            self._worker.assembly.routes.lose(message[1].items())
+        elif kind == "met":
+            self._stages.setdefault(message[1], asyncio.Event()).set()
         elif kind == "descriptors" and self._worker is not None:
             self._worker.take_descriptors(descriptors)
         elif kind == "exclude" and self._worker is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
+from typing import Any
 
 from otus_core.components import CaptureStats
 from otus_core.errors import CaptureError
@@ -75,10 +77,45 @@ class Reading:
         """Count what is held, and send what is left."""
         self._sampler.book(self._source.stats())
         self._source.close()
-        self._pipeline.finish()
+        await self._finish()
         deadline = DRAIN_LIVE_S if self._live or self._course.ends else None
         for group in drain_order(self._deliveries):
             await asyncio.gather(*(delivery.drain(deadline) for delivery in group))
+
+    async def _finish(self) -> None:
+        """Have parsers, and then processors in their order, tell what is open; before one that routes finishes, what
+        other workers routed to it has arrived.
+        """
+        until = time.monotonic() + DRAIN_LIVE_S
+        self._pipeline.finish()
+        await self._carry_on(until)
+        routing = self._assembly.roster.routing
+        for at, slot in enumerate(self._pipeline.processors):
+            if f"processor:{slot.breaker.name}" in routing:
+                await self._meet(slot.breaker.name)
+            self._pipeline.finish_processor(at)
+            await self._carry_on(until)
+        if routing:
+            await self._meet("")
+
+    async def _carry_on(self, until: float) -> None:
+        """Take what components tell; a run that is to stop waits for slow reporters only for a while."""
+        while not self._pipeline.carry_on((self._live or self._course.ends) and time.monotonic() > until):
+            await self._between()
+
+    async def _meet(self, stage: str) -> None:
+        if self._course.place.meet is not None:
+            await self._course.place.meet(stage)
+
+    def take_routed(self, messages: Iterable[tuple[str, str, Any]]) -> None:
+        """Take what components routed here from other workers: the component's kind and id, the key, the message."""
+        pipeline = self._pipeline
+        if self._live and not pipeline.clock:  # no packet has come here that could have set it
+            pipeline.advance(time.time_ns())
+        slots = {f"{slot.breaker.kind}:{slot.breaker.name}": slot for slot in (*pipeline.parsers, *pipeline.processors)}
+        for name, key, message in messages:
+            if name in slots:
+                pipeline.take_routed(slots[name], key, message)
 
     async def _next(self) -> FrameBatch | None:
         """Read once; a fault of the source is kept, and reading goes on unless it is fatal."""
@@ -125,7 +162,10 @@ class Reading:
         now = time.monotonic()
         if self._live and self._pipeline.clock:
             if self._idle_since is not None:
-                self._pipeline.advance(self._pipeline.clock + int((now - self._idle_since) * 1e9))
+                told_all = self._pipeline.advance(self._pipeline.clock + int((now - self._idle_since) * 1e9))
+                while not told_all:
+                    await self._between()
+                    told_all = self._pipeline.carry_on()
             self._idle_since = now
         await self._between()
         descriptor = self._source.fileno()

@@ -15,7 +15,8 @@ from otus_core.model.text import told
 from otus_core.pipeline.buffer import SendBuffer
 from otus_core.pipeline.call import DeliveryLimits
 from otus_core.pipeline.delivery import Delivery
-from otus_core.pipeline.loop import ParserSlot, Pipeline, ProcessorSlot
+from otus_core.pipeline.loop import Pipeline
+from otus_core.pipeline.slots import ParserSlot, ProcessorSlot
 from otus_core.pipeline.spool import SpoolError, SpoolLimits
 from otus_core.pipeline.spooler import Spooler
 from otus_core.task.config import ReporterSpec
@@ -151,7 +152,8 @@ def _pipeline(assembly: Assembly, node: Node, place: Place, deliveries: Sequence
             part.component,
             part.spec.declaration.payload_types,
             part.spec.declaration.transports,
-            marks[f"parser:{part.spec.id}"],
+            marks[part.name],
+            part.outbox,
         )
         for part in assembly.parsers
     ]
@@ -161,7 +163,10 @@ def _pipeline(assembly: Assembly, node: Node, place: Place, deliveries: Sequence
             part.spec.id,
             part.component,
             getattr(part.spec, "on_error", "drop") == "pass",
-            marks[f"processor:{part.spec.id}"],
+            marks[part.name],
+            accepts=part.spec.declaration.accepts,
+            rewrites=part.spec.declaration.rewrites,
+            outbox=part.outbox,
         )
         for part in assembly.processors
     ]

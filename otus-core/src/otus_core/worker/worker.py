@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from otus_core.chores import Chores
@@ -51,6 +51,7 @@ class Worker:
         self._course = Course(place, parent or Parent())
         self._open_circuits = open_circuits
         self._deliveries: Sequence[Delivery] = ()
+        self._reading: Reading | None = None
         self._chores = Chores()
 
     def stop(self) -> None:
@@ -69,6 +70,11 @@ class Worker:
                 takers[name](message)
             except Exception as error:
                 self._place.on_error("parser", name, error)
+
+    def take_routed(self, messages: Iterable[tuple[str, str, Any]]) -> None:
+        """Take what components routed here from other workers: the component's kind and id, the key, the message."""
+        if self._reading is not None:
+            self._reading.take_routed(messages)
 
     def take_descriptors(self, descriptors: Sequence[int]) -> None:
         """Go on with new descriptors for the source."""
@@ -104,7 +110,7 @@ class Worker:
 
     async def _read(self, running: Running) -> None:
         self._deliveries = running.deliveries
-        reading = Reading(running, self._course)
+        reading = self._reading = Reading(running, self._course)
         try:
             self._cut_off(running)
             self._chores.start("worker:heartbeat", self._beat)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from otus_core.components import BaseParser
+from otus_core.components import BaseParser, Consumed
 from otus_core.errors import ParseError
 from otus_core.model.output import Parsed
 from otus_core.model.packet import DecodedPacket
@@ -61,7 +61,7 @@ class ParserContract(Contract):
         """Parse as the pipeline does: ``None`` when the packet is not the parser's, or ParseError was raised; all else
         that is raised is a breach.
         """
-        result: Parsed | Sequence[Parsed | ParseError] | None = None
+        result: Parsed | Sequence[Parsed | ParseError] | Consumed | None = None
         refused: ParseError | None = None
         try:
             result = _take(parser, self.packet(payload))
@@ -72,8 +72,10 @@ class ParserContract(Contract):
         assert str(refused), "a ParseError says what is wrong"
         return None
 
-    def checked(self, result: Parsed | Sequence[Parsed | ParseError]) -> list[Parsed]:
+    def checked(self, result: Parsed | Sequence[Parsed | ParseError] | Consumed) -> list[Parsed]:
         """See to it that a result is sound; gives the messages that could be read."""
+        if isinstance(result, Consumed):
+            return []
         given = [result] if isinstance(result, Parsed) else list(result)
         messages = [one for one in given if not isinstance(one, ParseError)]
         for message in messages:
@@ -163,7 +165,7 @@ class ParserContract(Contract):
                 )
 
 
-def _take(parser: BaseParser, packet: DecodedPacket) -> Parsed | Sequence[Parsed | ParseError] | None:
+def _take(parser: BaseParser, packet: DecodedPacket) -> Parsed | Sequence[Parsed | ParseError] | Consumed | None:
     """Ask a parser as the pipeline does; it need not inherit from BaseParser."""
     return getattr(type(parser), "take", BaseParser.take)(parser, packet)
 

@@ -1,0 +1,103 @@
+"""What a component tells that no single packet gave: a call that has ended, the quality of a stream."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.string cimport memcpy, memset
+
+from otus_core.model.flow_key cimport packed_address
+from otus_core.model.output cimport OutputPacket
+
+cdef enum:
+    PORT_MAX = 65535
+    PROTOCOL_MAX = 255
+cdef int64_t SIZE_MAX = 1 << 30
+
+
+@cython.final
+cdef class Record:
+    """One record, for ``context.emit`` or for the iterator that ``tick`` and ``finish`` may return.
+
+    ``payload_type`` is one that the component declares; ``timestamp`` is a packet time in ns since 1970. ``labels`` is
+    a dict of texts. ``key`` tells related records apart, as the call label does for messages: Kafka partitions by it.
+    Addresses are given both, as text, packed bytes or ``ipaddress`` objects of one IP version, or not at all;
+    ``protocol`` is the IANA number. ``size`` tells about how many bytes the payload takes, where that is more than a
+    kilobyte, so that send buffers keep their bounds.
+    """
+
+    def __init__(self, payload_type, payload, timestamp, *, labels=None, key=None, src_ip=None, dst_ip=None,
+                 src_port=0, dst_port=0, protocol=0, size=0):
+        if type(payload_type) is not str:
+            raise TypeError(f"payload_type is {type(payload_type).__name__}, not text")
+        if type(timestamp) is not int:
+            raise TypeError(f"timestamp is {type(timestamp).__name__}, not an int of ns since 1970")
+        if key is not None and type(key) is not str:
+            raise TypeError(f"key is {type(key).__name__}, not text")
+        memset(&self.at, 0, sizeof(Layers))
+        self.at.timestamp = timestamp  # OverflowError for what does not fit 64 bits
+        self.payload_type = payload_type
+        self.payload = payload
+        self.labels = _texts(labels)
+        self.key = key
+        self._place_ends(src_ip, dst_ip)
+        self.at.src_port = _number("src_port", src_port, PORT_MAX)
+        self.at.dst_port = _number("dst_port", dst_port, PORT_MAX)
+        self.at.protocol = _number("protocol", protocol, PROTOCOL_MAX)
+        self.size = _number("size", size, SIZE_MAX)
+
+    cdef int _place_ends(self, object src_ip, object dst_ip) except -1:
+        cdef bytes src
+        cdef bytes dst
+        if src_ip is None and dst_ip is None:
+            return 0
+        if src_ip is None or dst_ip is None:
+            raise ValueError("give both src_ip and dst_ip, or neither")
+        src = packed_address(src_ip)
+        dst = packed_address(dst_ip)
+        if PyBytes_GET_SIZE(src) != PyBytes_GET_SIZE(dst):
+            raise ValueError("src_ip and dst_ip are not of one IP version")
+        self.at.ip_version = 4 if PyBytes_GET_SIZE(src) == 4 else 6
+        memcpy(self.at.src, PyBytes_AS_STRING(src), PyBytes_GET_SIZE(src))
+        memcpy(self.at.dst, PyBytes_AS_STRING(dst), PyBytes_GET_SIZE(dst))
+        return 0
+
+    @property
+    def timestamp(self):
+        return self.at.timestamp
+
+    def __repr__(self):
+        return f"Record({self.payload_type!r}, {self.payload!r}, {self.at.timestamp}, key={self.key!r})"
+
+
+cdef dict _texts(object labels):
+    """Give the labels as a dict of the record's own. Raises TypeError for what is no dict of texts."""
+    if labels is None:
+        return {}
+    if not isinstance(labels, dict):
+        raise TypeError(f"labels is {type(labels).__name__}, not a dict")
+    for name, text in labels.items():
+        if type(name) is not str or type(text) is not str:
+            raise TypeError(f"the label {name!r} is {type(text).__name__}, not text")
+    return dict(labels)
+
+
+cdef int64_t _number(str name, object value, int64_t most) except -1:
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError(f"{name} is {value!r}: give a number from 0 to {most}")
+    return value
+
+
+cdef OutputPacket make_record_output(Record record, object task_id, object agent_id, object pipeline_id):
+    """Make the output that carries a record to processors and reporters."""
+    cdef OutputPacket output = OutputPacket.__new__(OutputPacket)
+    output.at = record.at
+    output.task_id = task_id
+    output.agent_id = agent_id
+    output.pipeline_id = pipeline_id
+    output.named = record.labels
+    output.payload_type = record.payload_type
+    output.payload = record.payload
+    output.raw_payload = b""
+    output.key = record.key
+    output.is_record = True
+    output.extra = record.size
+    return output

@@ -1,0 +1,31 @@
+from libc.stdint cimport int64_t
+
+from otus_core.model.accounts cimport Accounts
+from otus_core.model.output cimport OutputPacket
+from otus_core.model.record cimport Record
+from otus_core.pipeline.slots cimport Slot
+
+
+cdef class Outputs:
+    cdef Accounts accounts
+    cdef readonly tuple processors
+    cdef tuple buffers
+    cdef object task_id
+    cdef object agent_id
+    cdef object pipeline_id
+    cdef object on_error
+    cdef bint waits
+    cdef int units, matched, kept, running
+
+    cdef bint _full(self) noexcept
+    cdef int _offer(self, OutputPacket output, int64_t now, Py_ssize_t first, int source) except -1
+    cdef inline int _settle(self, int outcome, int source) noexcept:
+        """End an output in exactly one counter."""
+        if source == self.matched:
+            self.accounts.at[self.units] += 1
+        self.accounts.at[source] += 1
+        self.accounts.at[outcome] += 1
+        return 0
+    cdef int _carry(self, Slot slot, int64_t now) except -1
+    cdef int _record(self, Slot slot, Record record, int64_t now) except -1
+    cdef int _slot_failed(self, Slot slot, object error) except -1

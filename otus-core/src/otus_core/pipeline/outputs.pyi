@@ -1,0 +1,22 @@
+from collections.abc import Callable, Iterable
+
+from otus_core.model.accounts import Accounts
+from otus_core.pipeline.buffer import SendBuffer
+from otus_core.pipeline.slots import ProcessorSlot
+
+class Outputs:
+    processors: tuple[ProcessorSlot, ...]
+    def __init__(
+        self,
+        *,
+        accounts: Accounts,
+        processors: Iterable[ProcessorSlot],
+        buffers: Iterable[SendBuffer],
+        task_id: str,
+        agent_id: str,
+        pipeline_id: int,
+        on_error: Callable[[str, str, BaseException], None],
+        waits: bool,
+    ) -> None: ...
+    @property
+    def full(self) -> bool: ...

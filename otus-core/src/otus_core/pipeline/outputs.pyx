@@ -1,0 +1,125 @@
+"""The way of an output: through the processors that it concerns, to every reporter's buffer.
+
+In: an ``OutputPacket``, of a message or a record. Out: the same in ``SendBuffer``s, and one counter that tells where it
+ended. Nothing is raised for an output: what a processor raises is counted against it.
+"""
+
+from cpython.list cimport PyList_GET_SIZE
+from libc.stdint cimport int64_t
+
+from otus_core.model.output cimport OutputPacket
+from otus_core.model.record cimport Record, make_record_output
+from otus_core.pipeline.breaker cimport is_open, monotonic
+from otus_core.pipeline.buffer cimport SendBuffer
+from otus_core.pipeline.slots cimport ProcessorSlot, Slot
+
+from otus_core.components import CONSUMED
+
+cdef object _CONSUMED = CONSUMED
+
+
+cdef class Outputs:
+    """Processors and buffers of one worker.
+
+    ``on_error(kind, name, exception)`` hears of what components raise; it limits the rate itself. ``waits``: the source
+    can wait for full buffers.
+    """
+
+    def __init__(self, *, Accounts accounts not None, processors, buffers, str task_id, str agent_id, int pipeline_id,
+                 on_error, bint waits):
+        self.accounts = accounts
+        self.processors = tuple(processors)
+        self.buffers = tuple(buffers)
+        self.task_id = task_id
+        self.agent_id = agent_id
+        self.pipeline_id = pipeline_id
+        self.on_error = on_error
+        self.waits = waits
+        self.units = accounts.slot("units")
+        self.matched = accounts.slot("matched")
+        self.kept = accounts.slot("kept")
+        self.running = accounts.slot("running")
+
+    @property
+    def full(self):
+        """Whether a reporter's buffer holds up the source; never on a live one."""
+        return self._full()
+
+    cdef bint _full(self) noexcept:
+        cdef Py_ssize_t i
+        cdef SendBuffer buffer
+        if not self.waits:
+            return False
+        for i in range(len(self.buffers)):
+            buffer = <SendBuffer>self.buffers[i]
+            if buffer.count >= buffer.capacity or buffer.bytes_held >= buffer.max_bytes:
+                return True
+        return False
+
+    cdef int _offer(self, OutputPacket output, int64_t now, Py_ssize_t first, int source) except -1:
+        """Take an output through the processors, from the ``first`` on, to every reporter's buffer.
+
+        ``source`` is the counter that it counts in beside the one where it ends: that of matched units, or that of its
+        component's records.
+        """
+        cdef ProcessorSlot slot
+        cdef Py_ssize_t i
+        for i in range(first, len(self.processors)):
+            slot = <ProcessorSlot>self.processors[i]
+            if slot.accepts is not None and output.payload_type not in <frozenset>slot.accepts:
+                continue
+            if is_open(slot.breaker, now):
+                if slot.passes:
+                    continue
+                return self._settle(slot.circuit_open, source)
+            self.accounts.at[self.running] = slot.mark
+            try:
+                output.replaceable = slot.rewrites
+                stays = slot.process(output)
+                if stays is not True and stays is not _CONSUMED:
+                    stays = bool(stays)
+                slot.breaker.failures = 0
+            except BaseException as error:
+                output.replaceable = False
+                if PyList_GET_SIZE(slot.outbox.waiting):
+                    self._carry(slot, now)
+                if not slot.passes:
+                    self._settle(slot.error, source)
+                self._slot_failed(slot, error)
+                if not slot.passes:
+                    return 0
+                continue
+            output.replaceable = False
+            if PyList_GET_SIZE(slot.outbox.waiting):
+                self._carry(slot, now)
+            if stays is not True:
+                return self._settle(slot.consumed if stays is _CONSUMED else slot.filtered, source)
+        self._settle(self.kept, source)
+        for i in range(len(self.buffers)):
+            (<SendBuffer>self.buffers[i]).put(output)
+        return 0
+
+    cdef int _carry(self, Slot slot, int64_t now) except -1:
+        """Carry on what a component has emitted while it was called."""
+        waiting = slot.outbox.waiting
+        if not PyList_GET_SIZE(waiting):
+            return 0
+        slot.outbox.waiting = []
+        for record in waiting:
+            self._record(slot, <Record>record, now)
+        return 0
+
+    cdef int _record(self, Slot slot, Record record, int64_t now) except -1:
+        """Take a record through the processors behind its component to every reporter's buffer."""
+        cdef Py_ssize_t behind = 0
+        if isinstance(slot, ProcessorSlot):
+            behind = self.processors.index(slot) + 1
+        return self._offer(make_record_output(record, self.task_id, self.agent_id, self.pipeline_id), now, behind,
+                           slot.records)
+
+    cdef int _slot_failed(self, Slot slot, object error) except -1:
+        """Count what a component raised where it costs no packet."""
+        self.accounts.at[slot.breaker.errors] += 1
+        slot.breaker.failed(monotonic())
+        self.on_error(slot.breaker.kind, slot.breaker.name, error)
+        return 0

@@ -1,0 +1,53 @@
+from libc.stdint cimport int64_t
+
+from otus_core.pipeline.breaker cimport Breaker
+
+
+cdef class Outbox:
+    cdef readonly str name
+    cdef frozenset payload_types
+    cdef list waiting
+    cdef Py_ssize_t most
+
+
+cdef class Slot:
+    cdef readonly Breaker breaker
+    cdef readonly object component
+    cdef readonly Outbox outbox
+    cdef object tick
+    cdef object finish
+    cdef object on_route
+    cdef readonly int64_t interval     # ns; 0 for a component without a tick
+    cdef int64_t due                   # packet time of the next tick
+    cdef int mark
+    cdef int records
+    cdef int consumed
+
+
+cdef class ParserSlot(Slot):
+    cdef object take
+    cdef object can_handle
+    cdef object handle
+    cdef object flow_end
+    cdef object payload_type
+    cdef object payload_types
+    cdef int transports
+    cdef int ignored
+    cdef int parse_error
+
+
+cdef class ProcessorSlot(Slot):
+    cdef object process
+    cdef object accepts         # a set of payload types, or None for all
+    cdef bint passes
+    cdef bint rewrites
+    cdef int filtered
+    cdef int error
+    cdef int circuit_open
+
+
+cdef enum:
+    TRANSPORT_UDP = 1
+    TRANSPORT_TCP = 2
+    TRANSPORT_ICMP = 4
+    TRANSPORT_OTHER = 8

@@ -1,0 +1,54 @@
+from collections.abc import Iterable, Sequence
+from typing import Any, final
+
+from otus_core.model.accounts import Accounts
+from otus_core.pipeline.breaker import Breaker
+
+RECORDS_MAX: int
+TICK_LEAST_S: float
+TICK_MOST_S: float
+TRANSPORTS: dict[str, int]
+
+@final
+class Outbox:
+    name: str
+    def __init__(self, name: str, payload_types: Iterable[str], most: int = ...) -> None: ...
+    def emit(self, record: Any) -> None: ...
+    def check(self, record: Any) -> None: ...
+
+class Slot:
+    breaker: Breaker
+    component: Any
+    outbox: Outbox
+    interval: int
+    def __init__(
+        self, kind: str, accounts: Accounts, name: str, component: Any, mark: int, outbox: Outbox | None
+    ) -> None: ...
+
+@final
+class ParserSlot(Slot):
+    def __init__(
+        self,
+        accounts: Accounts,
+        name: str,
+        component: Any,
+        payload_types: Sequence[str],
+        transports: Iterable[str],
+        mark: int,
+        outbox: Outbox | None = None,
+    ) -> None: ...
+
+@final
+class ProcessorSlot(Slot):
+    def __init__(
+        self,
+        accounts: Accounts,
+        name: str,
+        component: Any,
+        passes: bool,
+        mark: int,
+        *,
+        accepts: Iterable[str] = (),
+        rewrites: bool = False,
+        outbox: Outbox | None = None,
+    ) -> None: ...

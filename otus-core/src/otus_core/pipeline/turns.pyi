@@ -1,0 +1,16 @@
+from collections.abc import Iterable
+from typing import Any
+
+from otus_core.pipeline.breaker import Breaker
+from otus_core.pipeline.outputs import Outputs
+from otus_core.pipeline.slots import ParserSlot, Slot
+
+class Turns(Outputs):
+    parsers: tuple[ParserSlot, ...]
+    clock: int
+    def __init__(self, *, parsers: Iterable[ParserSlot], **rest: Any) -> None: ...
+    @property
+    def breakers(self) -> list[Breaker]: ...
+    def finish_processor(self, at: int) -> None: ...
+    def carry_on(self, forced: bool = False) -> bool: ...
+    def take_routed(self, slot: Slot, key: str, message: Any) -> None: ...
