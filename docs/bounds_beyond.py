@@ -106,6 +106,7 @@ BEYOND = {
     "otus_core/decode/walk.pxd:TAGS_MAX": "`decode:too_deep`",
     "otus_core/decode/walk.pxd:LABELS_MAX": "`decode:too_deep`",
     "otus_core/decode/walk.pxd:EXTENSIONS_MAX": "`decode:too_deep`",
+    "otus_core/declarations.py:AGE_MAX": "the plugin is refused",
     "otus_core/declarations.py:PAYLOAD_TYPES_MAX": "the plugin is refused",
     "otus_core/model/candidates.pxd:CANDIDATES_MAX": "the candidate announced longest ago goes, counted as evicted",
     "otus_core/model/candidates.pyx:CHANCES_MAX": "one that was found lately goes",

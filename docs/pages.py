@@ -26,7 +26,7 @@ from otus_core.observe.metrics import OtusCollector
 from otus_core.observe.views import TaskView, View
 from otus_core.pipeline.counters import GAUGES, LATENCY, Roster, counter_names
 from otus_core.plugins.loader import load
-from otus_core.plugins.records import PluginRecord
+from otus_core.plugins.records import PluginRecord, deprecation
 from otus_core.plugins.registry import Registered, Registry
 from otus_core.plugins.selection import Selection
 from otus_core.task.options import CaptureOptions, ParserOptions, ProcessorOptions, ReporterOptions, TaskOptions
@@ -196,7 +196,7 @@ def components(registry: Registry) -> str:
 
 def _component(one: Registered) -> str:
     declared = one.declaration
-    said = [f"`{one.record.distribution}`", declared.stability]
+    said = [f"`{one.record.distribution}`", deprecation(declared) or declared.stability]
     said += [name if value == "yes" else f"{name}: {value}" for name, value in abilities(declared)]
     options = "It has no options.\n" if declared.load_config() is NoConfig else reference(declared.load_config())
     return (

@@ -62,6 +62,17 @@ def _configuration(instance: Declaration, _attribute: attrs.Attribute[Any], valu
         raise ValueError(f"{about}: give one made with @otus_core.configuration, or 'package.module:Class'")
 
 
+AGE_MAX = 64
+
+
+def _age(instance: Declaration, attribute: attrs.Attribute[str], value: str) -> None:
+    about = f"{instance.kind} {instance.name!r}: {attribute.name}"
+    if not isinstance(value, str) or not value.isprintable() or len(value) > AGE_MAX:
+        raise ValueError(f"{about}: give a text of at most {AGE_MAX} characters")
+    if value and instance.stability != "deprecated":
+        raise ValueError(f"{about}: is for a component that is deprecated, and this one is {instance.stability}")
+
+
 def _named(target: str) -> Any:
     """Import what ``package.module:name`` names."""
     module, _, attribute = target.partition(":")
@@ -75,6 +86,9 @@ class Declaration:
     ``config`` is its configuration class, or names it: ``"otus_sip.config:SipConfig"`` is imported when a task uses the
     component. ``local_options`` names options, such as destinations, logins and encryption, that a task from a command
     channel may not set; options named like files (``*_file``, ``path``) are refused from there anyway.
+
+    A component whose ``stability`` is ``deprecated`` may say ``since`` which version of its distribution it is, in
+    which one it will be gone (``removed_in``), and what to use in its place (``use_instead``). Whoever uses it is told.
     """
 
     kind: ClassVar[str] = ""
@@ -85,6 +99,9 @@ class Declaration:
     summary: str = ""
     local_options: tuple[str, ...] = ()
     stability: Stability = attrs.field(default="experimental", validator=attrs.validators.in_(STABILITIES))
+    since: str = attrs.field(default="", validator=_age)
+    removed_in: str = attrs.field(default="", validator=_age)
+    use_instead: str = attrs.field(default="", validator=_age)
 
     def load_factory(self) -> Callable[..., Any]:
         """Import and return the factory. Raises whatever the import raises."""

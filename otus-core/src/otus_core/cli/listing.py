@@ -80,5 +80,5 @@ def _cells(row: dict[str, Any], widths: Sequence[int]) -> str:
 
 
 def _about(row: dict[str, Any]) -> str:
-    mark = f" ({row['stability']})" if row["stability"] in ("experimental", "deprecated") else ""
-    return f"{row['summary']}{mark}"
+    mark = row["deprecation"] or (row["stability"] if row["stability"] == "experimental" else "")
+    return f"{row['summary']} ({mark})" if mark else str(row["summary"])

@@ -20,7 +20,7 @@ from otus_core.errors import OtusError, PluginNotFound
 if TYPE_CHECKING:
     from otus_core.plugins.registry import Registered
 
-FACTS = {"name", "factory", "config", "summary", "stability"}
+FACTS = {"name", "factory", "config", "summary", "stability", "since", "removed_in", "use_instead"}
 """What is said of a component apart from what it can do."""
 
 app = typer.Typer(no_args_is_help=True, help="List and check plugins, and write a new one.")
@@ -180,11 +180,13 @@ def _description(one: Registered, coloured: bool) -> str:
     from otus_core.config.sample import takes
     from otus_core.config.shape import fields_of
     from otus_core.config.unstructure import unstructure
+    from otus_core.plugins.records import deprecation
 
     bold, plain = (BOLD, PLAIN) if coloured else ("", "")
     declared, record = one.declaration, one.record
     lines = [f"{bold}{declared.kind} {declared.name}{plain}: {declared.summary or 'no summary'}"]
-    lines.append(f"  from {record.distribution} {record.version}, plugin {record.plugin}; {declared.stability}")
+    age = deprecation(declared) or declared.stability
+    lines.append(f"  from {record.distribution} {record.version}, plugin {record.plugin}; {age}")
     lines += [f"  {name}: {value}" for name, value in abilities(declared)]
     fields = fields_of(declared.load_config())
     lines += ["", f"{bold}options{plain}" if fields else "It has no options."]

@@ -23,6 +23,7 @@ from otus_core.supervise.health import left_out, node_troubles, troubles
 from otus_core.supervise.manager import TaskManager
 from otus_core.supervise.store import StoredTask
 from otus_core.task.config import WRAPPERS, unwrap
+from otus_core.task.deprecated import deprecated_in
 from otus_core.task.secrets import exposed_files, mask_task
 
 
@@ -181,7 +182,11 @@ class CommandHandler:
         return [
             f"task {task_id}: {warning}"
             for task_id, task in tasks.items()
-            for warning in (*left_out(task), *exposed_files(task.stored.config, self._registry))
+            for warning in (
+                *left_out(task),
+                *exposed_files(task.stored.config, self._registry),
+                *(deprecated_in(task.config) if task.config is not None else ()),
+            )
         ]
 
     def _plugins(self) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from otus_core.declarations import CommandGroup
 from otus_core.model.text import told
 from otus_core.plugins.discovery import CORE_RECORD, Found, found
 from otus_core.plugins.loader import take_through
-from otus_core.plugins.records import PluginRecord, failed
+from otus_core.plugins.records import DESCRIBED, PluginRecord, failed
 from otus_core.plugins.registry import Loaded
 
 FILES_MAX = 64
@@ -51,10 +51,7 @@ def _looked_at(plugin: str, distribution: str, there: list[Found]) -> dict[str, 
         "stage": record.stage,
         "reason": record.reason,
         "remedy": record.remedy,
-        "components": [
-            {name: str(getattr(c.declaration, name)) for name in ("kind", "name", "summary", "stability")}
-            for c in record.components
-        ],
+        "components": [{name: str(getattr(c.declaration, name)) for name in DESCRIBED} for c in record.components],
         "commands": commands,
         "complaints": complaints,
         "files": _files(name for name in sys.modules if name not in before),

@@ -35,6 +35,12 @@ class Described:
     name: str
     summary: str = ""
     stability: str = ""
+    since: str = ""
+    removed_in: str = ""
+    use_instead: str = ""
+
+
+DESCRIBED = tuple(attribute.name for attribute in attrs.fields(Described))
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -112,8 +118,23 @@ class PluginRecord:
             "remedy": remedy,
             "plugin": self.plugin,
             "stability": declared.stability if declared else None,
+            **{name: getattr(declared, name, "") for name in ("since", "removed_in", "use_instead")},
+            "deprecation": deprecation(declared) if declared else "",
             "summary": declared.summary if declared else "",
         }
+
+
+def deprecation(declared: Any) -> str:
+    """Say of a deprecated component since when it is, until when it will be there, and what to use; empty for others.
+
+    ``declared`` is a Declaration or what is Described of it.
+    """
+    if declared.stability != "deprecated":
+        return ""
+    since = f" since {declared.since}" if declared.since else ""
+    removed = f", to be removed in {declared.removed_in}" if declared.removed_in else ""
+    instead = f"; use {declared.use_instead} instead" if declared.use_instead else ""
+    return f"deprecated{since}{removed}{instead}"
 
 
 def failed(record: PluginRecord, stage: Stage, reason: str, remedy: str) -> PluginRecord:

@@ -20,7 +20,6 @@ from otus_core.plugins import cache
 from otus_core.plugins.conflicts import settle
 from otus_core.plugins.discovery import CORE_RECORD, Found, disabled, found, leave_out
 from otus_core.plugins.known import FIRST_PARTY
-from otus_core.plugins.look import look_at
 from otus_core.plugins.records import (
     REASON_MAX,
     STAGES,
@@ -102,6 +101,8 @@ def _seen(plugins: Sequence[tuple[PluginRecord, Any]], *, again: bool = False) -
     }
     unknown = [n for n in range(len(plugins)) if n not in known]
     if unknown:
+        from otus_core.plugins.look import look_at  # rarely needed, and start-up is measured
+
         answers = look_at([(plugins[n][0].plugin, plugins[n][0].distribution) for n in unknown])
         for n, said in zip(unknown, answers, strict=True):
             record, entry = plugins[n]

@@ -25,6 +25,7 @@ from otus_core.supervise.supervisor import TaskSupervisor
 from otus_core.supervise.surroundings import Surroundings
 from otus_core.supervise.writing import Writing
 from otus_core.task.config import TaskConfig, load_task
+from otus_core.task.deprecated import deprecated_in
 from otus_core.task.inherit import TaskDefaults, file_stamps
 from otus_core.task.limits import Limits, check_room, warn_of_crowd
 from otus_core.task.secrets import exposed_files, mask_task, refuse_secrets
@@ -153,6 +154,8 @@ class TaskKeeping:
             warn_of_crowd(config, self._others(config))
         for warning in exposed_files(task.stored.config, self._registry):
             log.warning("task_secret_exposed", task=config.id, message=warning)
+        for warning in deprecated_in(config):
+            log.warning("task_deprecated_component", task=config.id, message=warning)
         task.config, task.stamps = config, file_stamps(config.source)
         if task.supervisor is not None:  # a keeper that failed may have left it halfway
             await task.supervisor.stop()
