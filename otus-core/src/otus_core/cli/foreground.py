@@ -11,7 +11,7 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,15 @@ from otus_core.cli.hidden import as_arguments
 from otus_core.cli.progress import Progress, summary_text
 from otus_core.errors import CaptureError, ConfigInvalid, ConfigProblem, OtusError, PluginNotFound
 from otus_core.logs.repeats import Repeats
+from otus_core.pipeline.counters import summary
 from otus_core.plugins.registry import Registry
 from otus_core.process.output import LineMerger, StdoutWriter
 from otus_core.process.privilege import acquire, ids_of, seal
 from otus_core.task.config import TaskConfig, load_task, read_task_file
 from otus_core.task.deprecated import deprecated_in
 from otus_core.task.inherit import TaskDefaults
-from otus_core.worker.assembly import Node, Place, assemble, origins
+from otus_core.worker.assembly import Node, Place, assemble, left_out, names_of, origins, roster_of
+from otus_core.worker.course import unless
 from otus_core.worker.worker import Worker
 
 FORMATS = ("text", "json", "none")
@@ -182,14 +184,39 @@ async def _run_here(config: TaskConfig, node: Node, request: RunRequest, *, seal
     repeats = Repeats(origins(config))
     stdout = StdoutWriter()
     place = Place(descriptors=opened, stdout=stdout, on_error=repeats.component_error)
-    worker = Worker(await assemble(config, node, place), node, place)
+    ending = asyncio.Event()
+    _on_signals(ending.set)
+    assembly = await unless(ending, assemble(config, node, place))
+    if assembly is None:
+        return _none_ran(config)
+    worker = Worker(assembly, node, place)
     _on_signals(worker.stop)
+    if ending.is_set():
+        worker.stop()
     accounts = worker.assembly.accounts
     with Progress(config, request.quiet, accounts.snapshot, worker.assembly.source.progress) as progress:
         stdout.before_write = progress.clear
         outcome = await worker.run()
     counters = accounts.snapshot()
-    return Result(worker.assembly.summary(counters), outcome.faults, interrupted=outcome.stopped)
+    return Result(
+        assembly.summary(counters),
+        outcome.faults,
+        interrupted=outcome.stopped,
+        error=_all_left_out(config, left_out(assembly)),
+    )
+
+
+def _none_ran(config: TaskConfig) -> Result:
+    """Give the result of a run that was interrupted before its components were there."""
+    return Result(summary(dict.fromkeys(names_of(config), 0), roster_of(config)), [], interrupted=True)
+
+
+def _all_left_out(config: TaskConfig, left: Collection[str]) -> str:
+    """Say so when no parser could be started."""
+    names = {f"parser {spec.id}" for spec in config.parsers}
+    if not names or not names <= set(left) or config.unmatched_policy == "forward":
+        return ""
+    return "no parser could be started, so nothing was reported"
 
 
 def _seal(user: tuple[int, int] | None) -> None:
@@ -225,17 +252,23 @@ async def _run_workers(config: TaskConfig, node: Node, registry: Registry, reque
     supervisor = TaskSupervisor(config, around)
     with Progress(config, request.quiet, supervisor.counters, supervisor.progress) as progress:
         merger.before_write = progress.clear
-        await supervisor.start()
-        ended = asyncio.ensure_future(supervisor.wait())
+        starting = asyncio.ensure_future(supervisor.start())
         stopped = asyncio.ensure_future(stopping.wait())
+        await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():  # it ends with the workers
+            await supervisor.stop()
+        await starting
+        ended = asyncio.ensure_future(supervisor.wait())
         await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        left = {name for slot in supervisor.slots for name in slot.left_out}
         await supervisor.stop()
         ended.cancel()
         stopped.cancel()
     written = await asyncio.to_thread(merger.close, LAST_LINES_S)
     while not (written or interrupted or config.capture.declaration.live):  # a reader of a file's lines takes its time
         written = await asyncio.to_thread(merger.close, 0.5)
-    return Result(dict(supervisor.summary()), supervisor.faults, interrupted, supervisor.error)
+    error = supervisor.error or _all_left_out(config, left)
+    return Result(dict(supervisor.summary()), supervisor.faults, interrupted, error)
 
 
 def _on_signals(stop: Any) -> None:

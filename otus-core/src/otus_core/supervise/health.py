@@ -111,7 +111,7 @@ def left_out(task: Task) -> list[str]:
     """Give, once for all workers, the components that could not be started and that the task goes on without."""
     slots = task.supervisor.slots if task.supervisor is not None else ()
     names = dict.fromkeys(name for slot in slots if slot.state == "running" for name in slot.left_out)
-    return [f"{name} could not be started and is left out (on_failure: skip); the log says why" for name in names]
+    return [f"{name} could not be started and is left out; the log says why" for name in names]
 
 
 def _of_worker(slot: WorkerSlot) -> Iterator[str]:

@@ -17,6 +17,7 @@ from otus_core.config.structure import BAD, SHOWN_MAX, Problems, build, join, to
 from otus_core.declarations import Declaration
 from otus_core.decode.options import DecoderConfig
 from otus_core.errors import ConfigInvalid, PluginNotFound
+from otus_core.log import Logger
 from otus_core.model.text import printable
 from otus_core.model.text import told as told_of
 from otus_core.plugins.records import PluginRecord
@@ -32,6 +33,8 @@ from otus_core.task.options import (
     TaskOptions,
 )
 from otus_core.task.wiring import check_labels, check_wiring
+
+log = Logger("otus.task")
 
 WRAPPERS = ("config", "task")
 """Keys that a task may stand below, the outer one first."""
@@ -226,15 +229,24 @@ class _Components:
         return specs
 
     def every_parser(self, data: Mapping[str, Any]) -> list[ComponentSpec]:
-        """Take every installed parser that can do without options, when the task names none."""
+        """Take every installed parser that can do without options, when the task names none: one that does not work
+        is left out.
+        """
         if data.get("parsers"):
             return []
         found = []
         for registered in self._registry.components("parser"):
-            settings = self._settings(registered.declaration, {}, "", Problems())
+            declaration, name = registered.declaration, registered.declaration.name
+            try:
+                settings = build(declaration.load_config(), {}, "", Problems())
+            except BaseException as error:
+                log.warning(
+                    "component_skipped", kind="parser", component=name, step="be configured", error=told_of(error)
+                )
+                continue
             if settings is not BAD:
-                name = registered.declaration.name
-                found.append(_made(ComponentSpec, registered, settings, {"type": name, "id": name}))
+                about = {"type": name, "id": name, "on_failure": "skip"}  # nobody named it
+                found.append(_made(ComponentSpec, registered, settings, about))
         return found
 
     def _entry(self, kind: str, entry: Any, path: str, options_class: type, spec_class: type[S]) -> S | None:

@@ -14,7 +14,7 @@ ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 WORKERS_MAX = 256
 
 OnFailure = Literal["fail", "skip", "retry"]
-ON_FAILURE = "What a failed start means: fail the task, go on without the component (skip), or try again"
+ON_FAILURE = "What a failed start (constructing, wiring, starting) means: fail the task, go on without (skip), or retry"
 COMPONENT_ID = "Name of this component in counters and logs; its type unless given"
 
 

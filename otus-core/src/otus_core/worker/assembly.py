@@ -15,7 +15,7 @@ import attrs
 
 from otus_core.components import Context, LineWriter
 from otus_core.decode.decoder import COUNTERS as DECODER_COUNTERS
-from otus_core.errors import TaskStartFailed
+from otus_core.errors import PluginInitFailed
 from otus_core.log import Logger, settle
 from otus_core.model.accounts import Accounts
 from otus_core.model.flows import FlowRegistry
@@ -25,8 +25,12 @@ from otus_core.pipeline.slots import Outbox
 from otus_core.task.config import ComponentSpec, TaskConfig
 from otus_core.worker.routes import Routes
 from otus_core.worker.source import Source
+from otus_core.worker.trying import SKIPPED, attempt, raise_cancellation
 
 log = Logger("otus.task")
+
+STOP_WITHIN_S = 12.0
+"""Somewhat less than a supervisor gives a worker."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -163,20 +167,28 @@ async def assemble(config: TaskConfig, node: Node, place: Place) -> Assembly:
         publish = place.publish
         assembly.flows.on_change = lambda change: publish(("flows", change))
     try:
-        _construct_all(assembly)
+        await _construct_all(assembly)
         assembly.guard_source(place)
         for parts in (assembly.reporters, assembly.processors, assembly.parsers, [assembly.capturer]):
             for part in list(parts):
-                if not _wire(part, _context(part, assembly, node, place)):
+                if not await _wire(part, _context(part, assembly, node, place)):
                     await stop_part(part)
                     parts.remove(part)
-    except TaskStartFailed:
+    except BaseException:
         await stop(assembly)
         raise
     return assembly
 
 
-def _construct_all(assembly: Assembly) -> None:
+def left_out(assembly: Assembly) -> tuple[str, ...]:
+    """Give kind and id of each component that could not be started and that the task goes on without."""
+    config = assembly.config
+    there = {id(part.spec) for part in (*assembly.parsers, *assembly.processors, *assembly.reporters)}
+    specs = (*config.parsers, *config.processors, *config.reporters)
+    return tuple(f"{spec.declaration.kind} {spec.id}" for spec in specs if id(spec) not in there)
+
+
+async def _construct_all(assembly: Assembly) -> None:
     """Construct every component, from reporters back to the capturer. Raises TaskStartFailed."""
     config = assembly.config
     for specs, parts in (
@@ -185,12 +197,11 @@ def _construct_all(assembly: Assembly) -> None:
         (config.parsers, assembly.parsers),
     ):
         for spec in specs:
-            part = _construct(spec)
+            part = await _construct(spec)
             if part is not None:
                 parts.append(part)
-    capturer = _construct(config.capture)
-    if capturer is None:
-        raise TaskStartFailed(f"task {config.id}: a task cannot go on without its capturer")
+    capturer = await _construct(config.capture)
+    assert capturer is not None  # no task goes on without
     assembly.capturer = capturer
 
 
@@ -201,17 +212,16 @@ async def stop(assembly: Assembly) -> None:
             await stop_part(part)
 
 
-def _construct(spec: ComponentSpec) -> Part | None:
-    """Make one component; ``None`` when its failure means that the task goes on without it."""
-    try:
+async def _construct(spec: ComponentSpec) -> Part | None:
+    """Make one component; ``None`` when its failure means that the task goes on without it. Raises TaskStartFailed."""
+
+    def make() -> Part:
         factory = spec.declaration.load_factory()
         settle()
         return Part(spec, factory(spec.settings), _outbox(spec))
-    except BaseException as error:
-        if spec.on_failure == "skip":
-            log.warning("component_skipped", kind=spec.declaration.kind, component=spec.id, error=told(error))
-            return None
-        raise start_failure(spec, "be constructed", error) from error
+
+    part = await attempt(spec, "be constructed", make, skips=spec.declaration.kind != "capturer")
+    return None if part is SKIPPED else part
 
 
 def _outbox(spec: ComponentSpec) -> Outbox:
@@ -221,45 +231,31 @@ def _outbox(spec: ComponentSpec) -> Outbox:
     return Outbox(f"{declared.kind} {spec.id}", getattr(declared, types) if types else ())
 
 
-def _wire(part: Part, context: Context) -> bool:
+async def _wire(part: Part, context: Context) -> bool:
     """Wire one component; false when its failure means that the task goes on without it. Raises TaskStartFailed."""
-    spec = part.spec
-    if getattr(spec.declaration, "routes", False) and not callable(getattr(part.component, "on_route", None)):
-        raise TaskStartFailed(f"{spec.declaration.kind} {spec.id} declares routes, and has no on_route to take them")
-    try:
+    skips = part.spec.declaration.kind != "capturer"
+
+    def wire() -> None:
+        if getattr(part.spec.declaration, "routes", False) and not callable(getattr(part.component, "on_route", None)):
+            raise PluginInitFailed("it declares routes, and has no on_route to take them")
         part.component.wire(context)
-    except BaseException as error:
-        if spec.on_failure == "skip" and spec.declaration.kind != "capturer":
-            log.warning("component_skipped", kind=spec.declaration.kind, component=spec.id, error=told(error))
-            return False
-        raise start_failure(spec, "be wired", error) from error
-    return True
+
+    return await attempt(part.spec, "be wired", wire, skips=skips) is not SKIPPED
 
 
 async def stop_part(part: Part) -> None:
-    """Stop one component, once. Errors are logged."""
+    """Stop one component, once; one that does not come to an end is left to itself. Errors are logged."""
     if part.stopped:
         return
     part.stopped = True
     try:
         waiting = part.component.stop()
         if inspect.isawaitable(waiting):
-            await waiting
+            async with asyncio.timeout(STOP_WITHIN_S):
+                await waiting
     except BaseException as error:
         raise_cancellation(error)
         log.warning("component_stop_failed", kind=part.spec.declaration.kind, component=part.spec.id, error=told(error))
-
-
-def raise_cancellation(error: BaseException) -> None:
-    """Raise again what a component did not raise by itself: it is we who cancel."""
-    task = asyncio.current_task()
-    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-        raise error
-
-
-def start_failure(spec: ComponentSpec, what: str, error: BaseException) -> TaskStartFailed:
-    """Make the error that names the component, what it could not do, and why."""
-    return TaskStartFailed(f"{spec.declaration.kind} {spec.id} could not {what}: {told(error)}")
 
 
 def _context(part: Part, assembly: Assembly, node: Node, place: Place) -> Context:

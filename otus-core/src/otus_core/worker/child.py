@@ -35,8 +35,8 @@ from otus_core.process.connections import Connection
 from otus_core.process.output import PipeWriter
 from otus_core.process.privilege import acquire, die_with_parent, seal
 from otus_core.task.config import load_task
-from otus_core.worker.assembly import Assembly, Node, Place, assemble, origins
-from otus_core.worker.course import Parent
+from otus_core.worker.assembly import Assembly, Node, Place, assemble, left_out, origins
+from otus_core.worker.course import Outcome, Parent, unless
 from otus_core.worker.routes import unpack
 from otus_core.worker.status import Status
 from otus_core.worker.worker import Worker
@@ -63,7 +63,7 @@ class Telling(Parent):
 
     def started(self, assembly: Assembly) -> None:
         """See ``Parent``."""
-        self._channel.send(("started", tuple(assembly.roster.reporters), _left_out(assembly)))
+        self._channel.send(("started", tuple(assembly.roster.reporters), left_out(assembly)))
 
     def fault(self, error: CaptureError) -> None:
         """See ``Parent``."""
@@ -94,7 +94,7 @@ class Child:
         self._init: asyncio.Future[tuple[dict[str, Any], list[int]]] = asyncio.get_running_loop().create_future()
         self._worker: Worker | None = None
         self._registry: Registry | None = None
-        self._stopped = False
+        self._ending = asyncio.Event()
         self._chores = Chores()
         self._log_lines_lost = 0
         self._shard = 0
@@ -108,13 +108,8 @@ class Child:
         """Wait for ``init``, run the pipeline, say how it ended; gives the exit status."""
         init, descriptors = await self._init
         try:
-            worker = await self._build(init, descriptors)
-            self._worker = worker
-            if self._stopped:
-                worker.stop()
-            if init["shards"] > 1:
-                self._chores.start("worker:publish", self._publish)
-            outcome = await worker.run()
+            worker = await unless(self._ending, self._build(init, descriptors))
+            outcome = Outcome(stopped=True) if worker is None else await self._run(worker, init)
             await self._chores.stop()
         except OtusError as error:
             self._channel.send(("error", str(error)), needed=True)
@@ -129,6 +124,14 @@ class Child:
         self._channel.send(("ended", {"closed": outcome.closed, "stopped": outcome.stopped}), needed=True)
         await self._channel.flush(LAST_WORDS_S)
         return STARTED_EXIT
+
+    async def _run(self, worker: Worker, init: dict[str, Any]) -> Outcome:
+        self._worker = worker
+        if self._ending.is_set():
+            worker.stop()
+        if init["shards"] > 1:
+            self._chores.start("worker:publish", self._publish)
+        return await worker.run()
 
     async def _build(self, init: dict[str, Any], descriptors: list[int]) -> Worker:
         counters_fd, output_fd, *capture = descriptors
@@ -209,7 +212,7 @@ class Child:
         if kind == "init":
             self._init.set_result((message[1], descriptors))
         elif kind == "stop":
-            self._stopped = True
+            self._ending.set()
             if self._worker is not None:
                 self._worker.stop()
         elif kind == "log_level":
@@ -236,14 +239,6 @@ async def _main(descriptor: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, lambda: None)  # the parent hears them and decides
     return await Child(Channel(socket.socket(fileno=descriptor))).run()
-
-
-def _left_out(assembly: Assembly) -> tuple[str, ...]:
-    """Give kind and id of each component that could not be started and that the task goes on without."""
-    config = assembly.config
-    there = {id(part.spec) for part in (*assembly.parsers, *assembly.processors, *assembly.reporters)}
-    specs = (*config.parsers, *config.processors, *config.reporters)
-    return tuple(f"{spec.declaration.kind} {spec.id}" for spec in specs if id(spec) not in there)
 
 
 def main() -> None:

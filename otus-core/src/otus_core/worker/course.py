@@ -76,16 +76,21 @@ class Course:
         self.parent.fault(error)
 
     async def unless_ending(self, step: Coroutine[Any, Any, T]) -> T | None:
-        """Await a step; gives ``None``, having cancelled it, when the run is to end before it has come to its own end.
+        """Await a step, unless the run is to end before: see ``unless``."""
+        return await unless(self._ending, step)
 
-        Raises what the step raises.
-        """
-        doing = asyncio.ensure_future(step)
-        ending = asyncio.ensure_future(self._ending.wait())
-        await asyncio.wait({doing, ending}, return_when=asyncio.FIRST_COMPLETED)
-        ending.cancel()
-        if doing.done():
-            return doing.result()
-        doing.cancel()
-        await asyncio.gather(doing, return_exceptions=True)
-        return None
+
+async def unless(ending: asyncio.Event, step: Coroutine[Any, Any, T]) -> T | None:
+    """Await a step; gives ``None``, having cancelled it, when the event comes before it has come to its own end.
+
+    Raises what the step raises.
+    """
+    doing = asyncio.ensure_future(step)
+    comes = asyncio.ensure_future(ending.wait())
+    await asyncio.wait({doing, comes}, return_when=asyncio.FIRST_COMPLETED)
+    comes.cancel()
+    if doing.done():
+        return doing.result()
+    doing.cancel()
+    await asyncio.gather(doing, return_exceptions=True)
+    return None

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
 
 from otus_core.decode.decoder import Decoder
-from otus_core.log import Logger
-from otus_core.model.text import told
 from otus_core.pipeline.buffer import SendBuffer
 from otus_core.pipeline.call import DeliveryLimits
 from otus_core.pipeline.delivery import Delivery
@@ -23,19 +19,12 @@ from otus_core.task.config import ReporterSpec
 from otus_core.worker.assembly import (
     Assembly,
     Node,
-    Part,
     Place,
     fallbacks_of,
-    raise_cancellation,
     roster_of,
-    start_failure,
     stop_part,
 )
-
-log = Logger("otus.task")
-
-RETRY_FIRST_S = 0.5
-RETRY_MOST_S = 30.0
+from otus_core.worker.trying import SKIPPED, attempt, start_failure
 
 
 @attrs.frozen(eq=False)
@@ -54,7 +43,7 @@ async def start(assembly: Assembly, node: Node, place: Place, on_closed: Callabl
     """
     for parts in (assembly.reporters, assembly.processors, assembly.parsers):
         for part in list(parts):
-            if not await _start(part):
+            if await attempt(part.spec, "start", part.component.start) is SKIPPED:
                 await stop_part(part)
                 parts.remove(part)
     started = {part.spec.id for part in assembly.reporters}
@@ -67,27 +56,6 @@ async def start(assembly: Assembly, node: Node, place: Place, on_closed: Callabl
     for delivery in deliveries:
         delivery.begin()
     return Running(assembly, pipeline, deliveries)
-
-
-async def _start(part: Part) -> bool:
-    """Start one component as its ``on_failure`` says; false when the task goes on without it."""
-    pause = RETRY_FIRST_S
-    while True:
-        try:
-            waiting = part.component.start()
-            if inspect.isawaitable(waiting):
-                await waiting
-            return True
-        except BaseException as error:
-            raise_cancellation(error)
-            spec = part.spec
-            log.warning("component_start_failed", kind=spec.declaration.kind, component=spec.id, error=told(error))
-            if spec.on_failure == "fail":
-                raise start_failure(spec, "start", error) from error
-            if spec.on_failure == "skip":
-                return False
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, RETRY_MOST_S)
 
 
 def _deliveries(assembly: Assembly, place: Place, on_closed: Callable[[str], None]) -> list[Delivery]:
