@@ -170,6 +170,7 @@ BEYOND = {
     "otus_core/supervise/supervisor.py:STOP_WITHIN_S": "the worker is killed",
     "otus_core/supervise/supervisor.py:FAULTS_MAX": "not kept",
     "otus_core/worker/course.py:FAULTS_MAX": "not kept",
+    "otus_core/worker/assembly.py:STOP_WITHIN_S": "it is left to itself, and the log says so",
     "otus_core/worker/source.py:COUNT_MAX": "the totals before it hold; counted against the capturer",
     "otus_afpacket/capturer.py:LAST_FRAMES_WITHIN_S": GIVEN_UP,
     "otus_afpacket/config.py:SNAP_LEN_MAX": REFUSED,
