@@ -18,7 +18,7 @@ ALLOWED = {
     "otus_core/daemon.py": {"Daemon._hang_up": "one reload, whose errors are caught, logged and counted"},
     "otus_core/supervise/manager.py": {"TaskManager._to_its_end": "one command; whoever asked for it gets its error"},
     "otus_core/supervise/keeping.py": {"TaskKeeping._wait_for_end": "two waits, awaited and cancelled together"},
-    "otus_core/worker/course.py": {"Course.unless_ending": "one step and a wait, awaited and cancelled together"},
+    "otus_core/worker/course.py": {"unless": "one step and a wait, awaited and cancelled together"},
     "otus_core/pipeline/delivery.py": {
         "Delivery.drain": "waited for, up to a deadline, behind which everything left is counted",
         "Delivery._next_batch": "one batch, whose errors are caught, logged, counted, and cost that batch",

@@ -137,12 +137,11 @@ class TaskSupervisor:
         while any(slot.alive for slot in self.slots) and time.monotonic() < until:
             self._look()
             await self._pause(0.02)
-        self._look()  # who ended during the last pause
         for slot in self.slots:
             if slot.alive:
                 log.warning("worker_killed", task=self.config.id, worker=slot.shard, reason="did not stop in time")
                 slot.kill()
-                self._look_at(slot)
+            self._look_at(slot)  # also who ended during the last pause
         await self._chores.stop()
         self._end()
 
