@@ -41,17 +41,11 @@ class Looker(otus_core.BaseParser):
 
     def handle(self, packet):
         ends = (str(packet.src_ip), packet.src_port, str(packet.dst_ip), packet.dst_port)
-        found[ends] += self._flows.get(packet.flow) is not None
+        found[ends] += bool(self._flows.find(packet))
         return []
 """
 NOT_ANNOUNCED = {
-    "goffinet__private-test-sip-2.pcapng": "media go on after the BYE",
-    "ndpi__sip.pcap": "media come after the 480",
-    "suricata__sip-method__sip.pcap": "the same capture",
     "ndpi__skinny.pcap": "announced by Skinny, not by SIP",
-    "ptavi__sip.cap": "the SDP names the address outside of the NAT, the media come from inside",
-    "wireshark-wiki__sip-and-rtp__SIP_DTMF2.cap": "media go over a third host, which no SDP names",
-    "wireshark-wiki__sip-and-rtp__h223-over-rtp.pcap.gz": "media begin before the answer",
     "wireshark-wiki__umts__Mobile-Terminating-Call_AMR_ee10a9.pcap": "announced by RANAP, not by SIP",
 }
 STREAM = re.compile(r"^ *[\d.]+ +[\d.]+ +(\S+) +(\d+) +(\S+) +(\d+) +0x[0-9A-F]+ +.*? +(\d+) +-?\d+ \(")

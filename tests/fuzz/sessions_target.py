@@ -69,13 +69,19 @@ def one_input(data: bytes) -> None:
         assert {name: parsed.payload.label(name) for name in labels} == labels
         assert parser.calls <= CALLS_MAX
         assert len(wire.flows) <= FLOWS_MAX
+        assert wire.flows.endpoint_count <= FLOWS_MAX
         wire.flows.advance(10**18 + at * 10**12)
 
 
 def seeds() -> list[bytes]:
     """Give a call with everything, its forks, and garbage between."""
     call = bytes((64 + 1, 128 + 64 + 6 + 1, 128 + 64 + 12 + 1, 1, 2, 128 + 12 + 2))
-    return [call, call * 8, bytes(range(256)), call + b"m=audio 4 RTP/AVP 0\r\na=rtcp:1 IN IP4 1.2.3.4\r\n" + call]
+    return [
+        call,
+        call * 8,
+        bytes(range(256)),
+        call + b"m=audio 4 RTP/AVP 0\r\na=rtcp:1 IN IP4 1.2.3.4\r\na=candidate:1 1 UDP 1 1.2.3.4 9 typ host\r\n" + call,
+    ]
 
 
 if __name__ == "__main__":

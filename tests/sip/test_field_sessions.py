@@ -41,6 +41,9 @@ class Listed:
         self.registry.register_many(keys, context, ttl, local)
         self.contexts.update(dict.fromkeys(split(keys), context))
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.registry, name)
+
     def remove_many(self, keys: bytes, local: bool) -> None:
         self.registry.remove_many(keys, local)
         for key in split(keys):

@@ -56,4 +56,5 @@ cdef inline Text next_word(Text *rest) noexcept nogil:
 
 
 cdef void read_description(const uint8_t *data, Py_ssize_t size, Description *found) noexcept nogil
+cdef bint next_attribute(Text *rest, Text *value) noexcept nogil
 cdef bint next_rtpmap(Text *attributes, Text *value) noexcept nogil

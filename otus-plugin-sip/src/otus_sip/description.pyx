@@ -26,17 +26,25 @@ cdef inline Py_ssize_t _line(const uint8_t *data, Py_ssize_t size, Py_ssize_t *a
     return start[0]
 
 
-cdef bint next_rtpmap(Text *attributes, Text *value) noexcept nogil:
-    """Take the value of the next ``a=rtpmap:`` among a medium's attributes; gives whether there is one."""
+cdef bint next_attribute(Text *rest, Text *value) noexcept nogil:
+    """Take the value of the next a= line; gives whether there is one."""
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t letter
-    while attributes.size > 0:
+    while rest.size > 0:
         at = 0
-        letter = _line(attributes.start, attributes.size, &at, value)
-        at = min(at, attributes.size)
-        attributes.start += at
-        attributes.size -= at
-        if letter == c"a" and value.size > 7 and memcmp(value.start, b"rtpmap:", 7) == 0:
+        letter = _line(rest.start, rest.size, &at, value)
+        at = min(at, rest.size)
+        rest.start += at
+        rest.size -= at
+        if letter == c"a":
+            return True
+    return False
+
+
+cdef bint next_rtpmap(Text *attributes, Text *value) noexcept nogil:
+    """Take the value of the next ``a=rtpmap:`` among a medium's attributes; gives whether there is one."""
+    while next_attribute(attributes, value):
+        if value.size > 7 and memcmp(value.start, b"rtpmap:", 7) == 0:
             value.start += 7
             value.size -= 7
             return True

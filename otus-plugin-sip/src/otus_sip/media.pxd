@@ -1,5 +1,7 @@
 from libc.stdint cimport uint8_t, uint16_t
 
+from otus_sip.description cimport Text
+
 cdef enum:
     KIND_MAX = 16           # "application" is the longest registered one (RFC 8866 §8.2.1)
     CODEC_MAX = 32
@@ -23,3 +25,5 @@ cdef struct Media:
 
 
 cdef bytes scan_media(const uint8_t *data, Py_ssize_t size)
+cdef bint is_rtp(Text *protocol) noexcept nogil
+cdef uint8_t read_ip(Text *text, uint8_t *address) noexcept nogil

@@ -43,14 +43,14 @@ cdef int _settle(Medium *line, Media *media) except -1:
     """Say where a line's RTP and RTCP go, where it is RTP and both can be told."""
     media.kind_len = <uint8_t>min(line.kind.size, KIND_MAX)
     memcpy(media.kind, line.kind.start, media.kind_len)
-    if line.port <= 0 or not _is_rtp(&line.protocol):
+    if line.port <= 0 or not is_rtp(&line.protocol):
         return 0
     media.over_tcp = line.protocol.size > 4 and memcmp(line.protocol.start, b"TCP/", 4) == 0
     if media.over_tcp and line.port == DISCARD:
         return 0
     media.port = <uint16_t>line.port
-    media.version = _read_address(&line.address, media.address)
-    media.rtcp_version = _read_address(&line.rtcp_address, media.rtcp_address)
+    media.version = read_ip(&line.address, media.address)
+    media.rtcp_version = read_ip(&line.rtcp_address, media.rtcp_address)
     if not media.rtcp_version:
         media.rtcp_version = media.version
         memcpy(media.rtcp_address, media.address, 16)
@@ -59,7 +59,7 @@ cdef int _settle(Medium *line, Media *media) except -1:
     return _name_codec(line, media)
 
 
-cdef bint _is_rtp(Text *protocol) noexcept nogil:
+cdef bint is_rtp(Text *protocol) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(protocol.size - 3):
         if memcmp(protocol.start + i, b"RTP/", 4) == 0:
@@ -102,7 +102,7 @@ cdef inline void _put_codec(Media *media, const uint8_t *codec, Py_ssize_t lengt
     memcpy(media.codec, codec, media.codec_len)
 
 
-cdef uint8_t _read_address(Text *text, uint8_t *address) noexcept nogil:
+cdef uint8_t read_ip(Text *text, uint8_t *address) noexcept nogil:
     """Read an address; gives its version, 0 for a name and for the unspecified address, which is none."""
     cdef char copy[ADDRESS_TEXT_MAX + 1]
     cdef uint8_t any_bit = 0

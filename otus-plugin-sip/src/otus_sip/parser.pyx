@@ -14,6 +14,7 @@ from libc.string cimport memchr, memcmp
 from otus_core import Context, DecodedPacket, ParseError, Parsed
 
 from otus_sip.address cimport Address, find_parameter, value_end
+from otus_sip.announced cimport Announced
 from otus_sip.claims cimport Flow
 from otus_sip.media cimport scan_media
 from otus_sip.message cimport SipMessage
@@ -84,6 +85,7 @@ cdef class SipParser:
 
     cdef bytes ports            # one byte a port: whether it is configured
     cdef Sessions sessions
+    cdef Announced announced    # None where nobody would look up what is announced
     cdef object config
     cdef bint hides             # proofs of passwords
     cdef object count
@@ -103,6 +105,7 @@ cdef class SipParser:
         watched = context.flows is not None and context.flows.watched
         self.sessions = Sessions(context.flows, context.peers if watched else None, self.config.max_sessions,
                                  self.config.session_ttl)
+        self.announced = Announced(context.flows, self.config.session_ttl) if watched else None
 
     def start(self):
         pass
@@ -256,7 +259,8 @@ cdef class SipParser:
         cdef bytes media = None
         cdef bytes description
         cdef bytes shortened
-        cdef const uint8_t *body
+        cdef const uint8_t *body = NULL
+        cdef Py_ssize_t body_size = 0
         if not message.value_of(CALL_ID, &event.call_id, &event.call_id_len):
             return 0
         _strip(&event.call_id, &event.call_id_len)
@@ -268,19 +272,23 @@ cdef class SipParser:
             event.call_id_len = PyBytes_GET_SIZE(shortened)
         event.hashed = self.sessions.calls.expect(event.call_id, event.call_id_len)
         if message.is_plain_sdp():
-            media = scan_media(message.data + message.body_start, message.size - message.body_start)
+            body, body_size = message.data + message.body_start, message.size - message.body_start
+            media = scan_media(body, body_size)
         elif message.holds_sdp():
             description = message.sdp_body()
             if description is not None:
-                body = <const uint8_t *>PyBytes_AS_STRING(description)
-                media = scan_media(body, PyBytes_GET_SIZE(description))
+                body, body_size = <const uint8_t *>PyBytes_AS_STRING(description), PyBytes_GET_SIZE(description)
+                media = scan_media(body, body_size)
         self.sessions.calls.fetch(event.hashed)
         event.now = packet.timestamp
         event.method = method
         event.status = status
         event.hop = 0 if media is None else _hop(packet)
         _number(message, &event)
-        return self.sessions.event(&event, media)
+        self.sessions.event(&event, media)
+        if self.announced is not None:
+            self.announced.take(packet, message, &event, self.sessions, body, body_size, media)
+        return 0
 
 
 cdef inline bint _changes_a_call(SipMessage message, bint request, int method, int status) noexcept:

@@ -29,6 +29,8 @@ cdef class Sessions:
     cdef readonly object ttl
     cdef int64_t ttl_ns
     cdef readonly Py_ssize_t evicted
+    cdef bint answered          # whether the last event had the answer to an offer
+    cdef bint offered           # whether it made one
 
     cdef int event(self, const Event *event, bytes media) except -1
     cdef bint _apply(self, const Event *event, bytes media) except -1

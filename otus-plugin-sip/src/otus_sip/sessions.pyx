@@ -84,6 +84,7 @@ cdef class Sessions:
     cdef bint _apply(self, const Event *event, bytes media) except -1:
         """Change what is known of a call; gives whether anything changed."""
         cdef bint changed
+        self.answered = self.offered = False
         if event.status >= 300:
             changed = self._failed(event)
         elif event.status:
@@ -134,6 +135,7 @@ cdef class Sessions:
         """
         cdef Offer offer
         cdef int i = call.offer_count - 1
+        self.offered = PyBytes_GET_SIZE(media) > 0
         while i >= 0 and event.method == INVITE_ID and not dialog:
             if call.offers[i].done and call.offers[i].round != event.round:
                 self.calls.drop_offer(call, i)
@@ -295,6 +297,7 @@ cdef class Sessions:
         cdef int32_t claims = NO_CLAIM
         cdef Py_ssize_t i
         cdef Py_ssize_t claimed = self.flows.claims.count
+        self.answered = True
         for i in range(min(lines, MEDIA_MAX)):
             claims = self.flows.announce(call, &one[i], &other[i], claims)
         self.calls.weigh(call, (self.flows.claims.count - claimed) * CLAIM_WEIGHT)

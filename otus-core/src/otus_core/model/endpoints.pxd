@@ -20,6 +20,7 @@ cdef class Endpoints(Candidates):
 
     cdef int announce(self, const Flow *flows, Py_ssize_t count, object context, Py_ssize_t weight, object owner,
                       int64_t life, int64_t now) except -1
+    cdef object said(self, const Endpoint *at, object owner, int64_t now)
     cdef int end(self, object owner, int64_t linger, int64_t now) except -1
     cdef tuple find(self, const Endpoint *source, const Endpoint *destination, int64_t now, bint every)
     cdef int advance(self, int64_t now) except -1

@@ -7,6 +7,7 @@ endpoints: one has 16 candidates at most.
 """
 
 cimport cython
+from cpython.ref cimport PyObject
 
 from otus_core.model.candidates cimport CANDIDATES_MAX, NONE, Candidate, Candidates, Endpoint, Owner, endpoint_hash
 from otus_core.model.candidates cimport fill_endpoint
@@ -70,6 +71,16 @@ cdef class Endpoints(Candidates):
         if one.count:
             self.owners[owner] = one
         return 0
+
+    cdef object said(self, const Endpoint *at, object owner, int64_t now):
+        """Give the context that an owner announced for an endpoint, or ``None``."""
+        cdef Owner one = self.owners.get(owner)
+        cdef int32_t i = NONE if one is None else self._newest(at, endpoint_hash(at))
+        while i != NONE:
+            if self.all[i].owner == <PyObject *>one and (self.all[i].expires > now or self.all[i].early):
+                return <object>self.all[i].context
+            i = self.all[i].older
+        return None
 
     cdef int end(self, object owner, int64_t linger, int64_t now) except -1:
         """An owner has ended: its endpoints go ``linger`` ns later."""

@@ -105,6 +105,19 @@ cdef class FlowRegistry(FlowTable):
             fill_endpoint(&destination, flow.version, flow.protocol, flow.dst, flow.dst_port)
         return self.endpoints.find(&source, &destination, self.now, every)
 
+    def announced(self, key, owner):
+        """Give the context that ``owner`` announced for an endpoint, ``None`` for none; of several keys the first
+        counts.
+        """
+        cdef list holder = []
+        cdef Py_ssize_t count
+        cdef Endpoint at
+        cdef const Flow *flow = packed_flows((key,) if type(key) is FlowKey else key, &count, holder)
+        if count == 0:
+            return None
+        fill_endpoint(&at, flow.version, flow.protocol, flow.dst, flow.dst_port)
+        return self.endpoints.said(&at, owner, self.now)
+
     def announce(self, keys, context, owner, double ttl=DEFAULT_TTL, bint local=False):
         """Say that ``owner`` (a call's id, for instance; what a context may be, but no dict) uses endpoints, for
         ``ttl`` seconds or until ``end``. ``keys`` are made by ``FlowKey.endpoint``, or such keys packed; siblings are

@@ -9,8 +9,8 @@ class MediaContext(TypedDict, total=False):
     """One media line of one session description (RFC 8866), as the flow registry holds it for the line's endpoints.
 
     Contexts travel between workers as plain data, so this is a dict; fields that the description does not give are
-    missing. The parser ``sip`` registers such contexts, with the Call-ID as the owner; whoever announces media by
-    another protocol uses the same fields.
+    missing. The parser ``sip`` registers such contexts, with the bytes of the Call-ID as the owner; whoever announces
+    media by another protocol uses the same fields.
     """
 
     call_id: str
@@ -21,13 +21,9 @@ class MediaContext(TypedDict, total=False):
     """The tag of the other party."""
     role: str
     """``offer`` or ``answer`` (RFC 3264)."""
-    method: str
-    """The method of the request that carried the description, or of the request that was answered with it."""
-    status: int
-    """The status of the response that carried the description; 0 where a request did."""
     signalling: tuple[str, int, str, int]
-    """Where the description was seen: source address and port, destination address and port of its packet. The first
-    two are the party's signalling address on this hop."""
+    """Where the description was seen first: source address and port, destination address and port of its packet. The
+    first two are the party's signalling address on this hop."""
     line: int
     """Which m= line of the description this is, from 0."""
     media: str
