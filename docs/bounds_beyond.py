@@ -152,6 +152,7 @@ BEYOND = {
     "otus_core/plugins/scaffold.py:NAME_MAX": REFUSED,
     "otus_core/supervise/acquire.py:ACQUIRE_WITHIN_S": "tried again",
     "otus_core/supervise/acquire.py:EXIT_WITHIN_S": GIVEN_UP,
+    "otus_core/task/sample.py:PARTS_MAX": REFUSED,
     "otus_core/process/channel.py:MESSAGE_MAX": "the worker is replaced",
     "otus_core/process/channel.py:DESCRIPTORS_MAX": "the kernel closes the rest",
     "otus_core/process/channel.py:QUEUE_MAX_BYTES": "what is not needed is not sent",

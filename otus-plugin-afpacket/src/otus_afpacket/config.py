@@ -18,7 +18,7 @@ class AfpacketConfig:
     """Which interface is captured from, and how."""
 
     interface: str = otus_core.option(
-        help="Interface to capture from, `any` for all of them.", pattern=r"[^\s/:]{1,15}", min_length=1
+        example="eth0", help="Interface to capture from, `any` for all of them.", pattern=r"[^\s/:]{1,15}", min_length=1
     )
     bpf_filter: str = otus_core.option(
         default="", max_length=8192, help="Take only frames that match this libpcap expression, `udp port 5060`."

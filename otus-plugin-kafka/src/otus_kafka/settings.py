@@ -74,7 +74,7 @@ class SharedKafkaConfig:
 class ClientConfig:
     """How to reach the cluster."""
 
-    brokers: list[str] = option(pattern=ADDRESS, help="host:port of brokers to start from.")
+    brokers: list[str] = option(pattern=ADDRESS, example=["kafka-1:9092"], help="host:port of brokers to start from.")
     sasl: SaslConfig = option(factory=SaslConfig, help="Login.")
     tls: TlsConfig = option(factory=TlsConfig, help="Encryption.")
     client_id: str = option(default="otus", min_length=1, max_length=128, help="How we name ourselves to the brokers.")
@@ -91,7 +91,7 @@ class ClientConfig:
 class KafkaReporterConfig(ClientConfig):
     """Where messages go and how."""
 
-    topic: str = option(default="", pattern=f"({TOPIC})?", help="Topic of all messages.")
+    topic: str = option(default="", pattern=f"({TOPIC})?", example="otus-sip", help="Topic of all messages.")
     topic_prefix: str = option(
         default="",
         pattern=r"([A-Za-z0-9._-]{1,200})?",

@@ -10,6 +10,7 @@ class PcapConfig:
     """Which files are read, and how."""
 
     files: list[str] | str = otus_core.option(
+        example=["capture.pcap"],
         help="Capture files, read in this order, or one of them; `-` is standard input.",
         alias="file",
         min_length=1,

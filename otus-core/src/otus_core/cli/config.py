@@ -11,7 +11,8 @@ import typer
 from otus_core.cli.session import session_of
 
 app = typer.Typer(
-    no_args_is_help=True, help="Print a sample of the daemon's configuration, or the one that is in force."
+    no_args_is_help=True,
+    help="Print a sample of the daemon's configuration or of a task file, or the configuration that is in force.",
 )
 
 
@@ -21,14 +22,30 @@ def _group() -> None:
 
 
 @app.command("sample")
-def sample(context: typer.Context) -> None:
-    """Print a sample configuration: every key with its purpose and its default.
+def sample(
+    context: typer.Context,
+    pipeline: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[PIPELINE]",
+            help="Print a task file: CAPTURER/PARSER,PROCESSOR,…/REPORTER,…, such as afpacket/sip,filter/console.",
+        ),
+    ] = None,
+) -> None:
+    """Print a sample configuration of the daemon, or a task file to begin with: every key with its purpose and default.
 
-    The blocks that installed plugins share between their components are in it. The options of a reporter or a command
-    channel, below its name, are shown by `otus plugins show NAME --sample`.
+    The blocks that installed plugins share between their components are in the configuration. The options of a reporter
+    or a command channel, below its name, are shown by `otus plugins show NAME --sample`.
+
+    A task file is printed for a pipeline such as afpacket/sip,filter/console. It is valid as it is; the keys that may
+    be left out are commented out.
     """
     from otus_core.config.shipped import shipped_config
+    from otus_core.task.sample import task_sample
 
+    if pipeline is not None:
+        typer.echo(task_sample(pipeline, session_of(context).registry), nl=False)
+        return
     typer.echo(shipped_config(session_of(context).registry.config_sections()), nl=False)
 
 

@@ -39,6 +39,7 @@ class Option:
     secret: bool = False
     secret_file: bool = False
     alias: str | None = None
+    example: Any = None
 
 
 def option(
@@ -57,11 +58,13 @@ def option(
     secret: bool = False,
     secret_file: bool = False,
     alias: str | None = None,
+    example: Any = None,
 ) -> Any:
     """Define a configuration field; without ``default`` or ``factory`` it is required.
 
     ``alias`` is another spelling of the key that is accepted too; a ``secret`` is never shown. A ``secret_file`` names
-    a file that holds secrets: Otus warns when others can read it.
+    a file that holds secrets: Otus warns when others can read it. An ``example`` is the value that samples of task
+    files give the field, as plain data; give one where there is no default, or where some field of several is needed.
     """
     about = Option(
         help=help,
@@ -76,6 +79,7 @@ def option(
         secret=secret,
         secret_file=secret_file,
         alias=alias,
+        example=example,
     )
     if factory is not None:
         return attrs.field(factory=factory, metadata={OPTION: about}, repr=not secret)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from otus_core.config.shape import (
@@ -34,8 +35,40 @@ def sample(cls: type, indent: int = 0) -> str:
     return "".join(_field(field, " " * indent) for field in fields_of(cls))
 
 
+def example_of(cls: type) -> dict[str, Any]:
+    """Give plain settings for a first try: an example or a placeholder for what has no default, and other examples."""
+    return {
+        field.key: placeholder(field) for field in fields_of(cls) if field.required or field.option.example is not None
+    }
+
+
+def outline(cls: type, indent: int, given: Mapping[str, Any], skip: Collection[str] = ()) -> str:
+    """Give all fields but those to ``skip``, as YAML in which only what is ``given`` is in force: the others are
+    commented out (``#key: default``), so that removing one ``#`` puts them in force.
+    """
+    margin = " " * indent
+    return "".join(_outlined(field, margin, given) for field in fields_of(cls) if field.key not in skip)
+
+
+def _outlined(field: Field, margin: str, given: Mapping[str, Any]) -> str:
+    if field.key in given:
+        return f"{_comment(field, margin)}{margin}{field.key}: {json.dumps(given[field.key], ensure_ascii=False)}\n"
+    lines = _field(field, margin).splitlines()
+    return "".join(f"{line}\n" if line.lstrip().startswith("# ") else f"{_hidden(line)}\n" for line in lines)
+
+
+def _hidden(line: str) -> str:
+    """Comment out one line of YAML."""
+    rest = line.lstrip(" ")
+    return f"{line[: len(line) - len(rest)]}#{rest}"
+
+
+def _comment(field: Field, margin: str) -> str:
+    return "".join(f"{margin}# {line}\n" for line in textwrap.wrap(about(field), WIDTH - len(margin)))
+
+
 def _field(field: Field, margin: str) -> str:
-    comment = "".join(f"{margin}# {line}\n" for line in textwrap.wrap(about(field), WIDTH - len(margin)))
+    comment = _comment(field, margin)
     if isinstance(field.shape, Nested):
         inner = sample(field.shape.cls, len(margin) + 2)
         return f"{comment}{margin}{field.key}:\n{inner}" if inner else f"{comment}{margin}{field.key}: {{}}\n"
@@ -76,7 +109,9 @@ def takes(field: Field) -> str:
 
 
 def placeholder(field: Field) -> Any:
-    """Give a value of the right kind for a key that has no default."""
+    """Give an example, or else a value of the right kind, for a key that has no default."""
+    if field.option.example is not None:
+        return field.option.example
     if field.option.choices:
         first = field.option.choices[0]
         return [first] if isinstance(field.shape, Items) else first
