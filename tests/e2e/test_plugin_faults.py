@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from otus_core.process.channel import NONSENSE
 from tests.core.plugins.distributions import Site
 from tests.e2e.node import Node
 from tests.patience import beyond, keeps, took, wait
@@ -41,8 +42,9 @@ def otus_components():
                            priority=10, summary="Does harm")
 """
 PARTS = """
-import ctypes, os, time
+import ctypes, gc, os, time
 import otus_core
+from otus_core.process import messages
 from otus_core.testing import packets
 
 
@@ -98,6 +100,11 @@ class Harmful(Fine):
                 os._exit(0)
             if self._config.kind == "leak" and len(self._kept) < 50:  # however late somebody looks
                 self._kept.append(bytearray(b"x" * (8 << 20)))
+            if self._config.kind in ("babble", "lie"):  # as a worker under an attacker's control would
+                gc.unfreeze()
+                (channel,) = (one for one in gc.get_objects() if type(one).__name__ == "Channel")
+                lie = messages.Reporters({"discard": 5})
+                channel._sock.send(bytes(64)) if self._config.kind == "babble" else channel.send(lie)
         return super().handle(packet)
 """
 LEAK_AT = 160 << 20
@@ -168,7 +175,14 @@ def test_a_plugin_that_raises_suffers_alone(start: Callable[[], Node]) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
-    [("segfault", "signal 11"), ("exit", "exit status 0"), ("leak", "worker_max_rss"), ("hang", "hung")],
+    [
+        ("segfault", "signal 11"),
+        ("exit", "exit status 0"),
+        ("leak", "worker_max_rss"),
+        ("hang", "hung"),
+        ("babble", NONSENSE),
+        ("lie", NONSENSE),
+    ],
 )
 def test_a_plugin_that_takes_its_worker_down_is_named(start: Callable[[], Node], kind: str, reason: str) -> None:
     node = start()
@@ -178,7 +192,7 @@ def test_a_plugin_that_takes_its_worker_down_is_named(start: Callable[[], Node],
     wait(lambda: node.state("bad")["worker_restarts"] >= 1, what="it is started again")
     death = deaths(node, "bad")[0]
     assert death["reason"] == reason
-    if kind != "leak":  # memory is looked at between packets too
+    if kind not in ("leak", "babble", "lie"):  # for these a worker ends between packets too
         assert death["blamed"] == "parser:harmful"
     assert node.state("good")["worker_restarts"] == 0
     goes_on(node, "good")

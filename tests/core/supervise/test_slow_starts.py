@@ -12,6 +12,7 @@ import pytest
 
 from otus_core.plugins.loader import load
 from otus_core.process.channel import Channel
+from otus_core.process.messages import FROM_WORKER
 from otus_core.process.output import LineMerger
 from otus_core.supervise import slot as slot_module
 from otus_core.supervise import supervisor as module
@@ -44,9 +45,9 @@ def test_getting_up_is_no_silence(process: subprocess.Popen[bytes], monkeypatch:
     monkeypatch.setattr(slot_module, "time", SimpleNamespace(monotonic=lambda: clock))
     (slot,) = supervised().slots
     ours, _theirs = socket.socketpair()
-    slot.begin(process, Channel(ours))
+    slot.begin(process, Channel(ours, FROM_WORKER))
     clock += 2 * HUNG_AFTER_S
-    slot.started([])
+    slot.start([])
     assert slot.silent_for(clock) == 0
     clock += 2 * HUNG_AFTER_S
     assert slot.silent_for(clock) > HUNG_AFTER_S
@@ -62,8 +63,8 @@ def test_pauses_between_restarts_grow_and_begin_anew_after_a_stable_time(
     def pause(ran_for: float) -> float:
         nonlocal clock
         ours, _theirs = socket.socketpair()
-        slot.begin(process, Channel(ours))
-        slot.started([])
+        slot.begin(process, Channel(ours, FROM_WORKER))
+        slot.start([])
         clock += ran_for
         slot.schedule_restart("worker died: signal 9")
         return slot.restart_at - clock
@@ -80,7 +81,7 @@ def test_a_restarted_worker_that_never_gets_up_is_started_again(
         (slot,) = task.slots
         ours, theirs = socket.socketpair()
         slot.restarts = 1
-        slot.begin(process, Channel(ours))
+        slot.begin(process, Channel(ours, FROM_WORKER))
         task._look()
         assert (slot.state, slot.alive) == ("starting", True)
         monkeypatch.setattr(module, "START_WITHIN_S", 0.0)
@@ -95,9 +96,9 @@ def test_a_restarted_worker_that_never_gets_up_is_started_again(
 
 def test_a_reporter_that_starts_only_the_second_time_is_counted() -> None:
     (slot,) = supervised().slots
-    slot.started([])
+    slot.start([])
     assert dict(slot.roster.reporters) == {}
-    slot.started(["discard"])
+    slot.start(["discard"])
     assert list(slot.roster.reporters) == ["discard"]
-    slot.started([])  # what it sent stays in the sums
+    slot.start([])  # what it sent stays in the sums
     assert list(slot.roster.reporters) == ["discard"]

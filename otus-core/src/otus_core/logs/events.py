@@ -9,7 +9,7 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any
 
@@ -90,14 +90,10 @@ def _configure_forwarding(level: str, send: Callable[[str, dict[str, Any]], None
     )
 
 
-def relay(logger: Logger, message: Sequence[Any], **about: Any) -> None:
-    """Log what a helper process forwarded: ``("log", level, event)``; ``about`` wins over what it says of itself.
-
-    Raises what nonsense raises.
-    """
-    event = dict(message[2])
-    level = message[1] if message[1] in LEVELS else "info"
-    getattr(logger, level)(str(event.pop("event", "")), **{**event, **about})
+def relay(logger: Logger, level: str, event: Mapping[str, Any], **about: Any) -> None:
+    """Log what a helper process forwarded; ``about`` wins over what it says of itself. Raises what nonsense raises."""
+    fields = {**event, **about}
+    getattr(logger, level if level in LEVELS else "info")(str(fields.pop("event", "")), **fields)
 
 
 class _FromLibrary(logging.Handler):

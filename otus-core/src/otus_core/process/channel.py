@@ -1,21 +1,26 @@
 """Messages between a parent and its workers, over one Unix socket, with descriptors where they are needed.
 
-A message whose descriptors do not all arrive ends the channel: later messages would get the wrong ones. A message is a
-plain value (what ``marshal`` takes: both ends run the same Python) behind its length. Only our own processes are on the
-other end.
+A message whose descriptors do not all arrive ends the channel: later messages would get the wrong ones. On its way a
+message is a plain value (what ``marshal`` takes: both ends run the same Python) behind its length. Only our own
+processes are on the other end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import marshal
 import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Generic, TypeVar
 
+from otus_core.process.messages import Message, pack, unpack
+
+M = TypeVar("M", bound=Message)
+
+NONSENSE = "sent a message that cannot be understood"
 HEADER = struct.Struct("=II")
 MESSAGE_MAX = 16 << 20
 DESCRIPTORS_MAX = 16
@@ -24,44 +29,52 @@ QUEUE_MAX_BYTES = 8 << 20
 """What may wait for a peer that does not read; a worker that is stopped must not fill its parent's memory."""
 
 
-class Channel:
-    """One end. ``on_message(message, descriptors)`` and ``on_closed()`` are called from the event loop."""
+class Channel(Generic[M]):
+    """One end, which takes messages of these kinds, by their names; any other ends the channel.
 
-    def __init__(self, sock: socket.socket) -> None:
+    ``on_message(message, descriptors)`` and ``on_closed(why)`` are called from the event loop. ``why`` says what the
+    peer has done that ended the channel; it is empty when the peer let go of it.
+    """
+
+    def __init__(self, sock: socket.socket, kinds: Mapping[str, type[M]]) -> None:
         sock.setblocking(False)
         self._sock = sock
+        self._kinds = kinds
         self._received = bytearray()
         self._descriptors: list[int] = []
         self._queue: deque[tuple[bytes, Sequence[int]]] = deque()
         self._queued = 0
         self._writing = False
         self._closed = False
+        self._sent = asyncio.Event()
+        self._sent.set()
         self.dropped = 0
-        self.on_message: Callable[[Any, list[int]], None] = lambda _message, _descriptors: None
-        self.on_closed: Callable[[], None] = lambda: None
+        self.on_message: Callable[[M, list[int]], None] = lambda _message, _descriptors: None
+        self.on_closed: Callable[[str], None] = lambda _why: None
 
     def listen(self) -> None:
         """Begin to receive."""
         asyncio.get_running_loop().add_reader(self._sock.fileno(), self._receive)
 
-    def send(self, message: Any, descriptors: Sequence[int] = (), *, needed: bool = False) -> bool:
+    def send(self, message: Message, descriptors: Sequence[int] = (), *, needed: bool = False) -> bool:
         """Queue a message; false when it was dropped because the peer is gone or, unless it is ``needed``, does not
         read.
         """
-        body = marshal.dumps(message)
+        body = pack(message)
         if self._closed or (self._queued + len(body) > QUEUE_MAX_BYTES and not needed):
             self.dropped += 1
             return False
         self._queue.append((HEADER.pack(len(body), len(descriptors)) + body, descriptors))
         self._queued += len(body)
+        self._sent.clear()
         self._writable()
         return True
 
     async def flush(self, timeout: float) -> None:
         """Wait until everything has been sent, at most ``timeout`` seconds."""
-        until = asyncio.get_running_loop().time() + timeout
-        while self._queue and not self._closed and asyncio.get_running_loop().time() < until:
-            await asyncio.sleep(0.005)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._sent.wait()
 
     def receive_rest(self) -> None:
         """Take in what a peer that has ended left behind."""
@@ -73,6 +86,7 @@ class Channel:
         if self._closed:
             return
         self._closed = True
+        self._sent.set()
         loop = asyncio.get_running_loop()
         loop.remove_reader(self._sock.fileno())
         loop.remove_writer(self._sock.fileno())
@@ -99,6 +113,7 @@ class Channel:
             if sent < len(data):
                 self._queue.appendleft((data[sent:], ()))
         self._queued = 0
+        self._sent.set()
         if self._writing:
             self._writing = False
             asyncio.get_running_loop().remove_writer(self._sock.fileno())
@@ -124,7 +139,7 @@ class Channel:
         while len(self._received) >= HEADER.size and not self._closed:
             size, count = HEADER.unpack_from(self._received)
             if size > MESSAGE_MAX:
-                self._gone()
+                self._gone(f"sent a message of {size} bytes")
                 return
             if len(self._received) < HEADER.size + size:
                 return
@@ -132,22 +147,22 @@ class Channel:
             del self._received[: HEADER.size + size]
             taken, self._descriptors = self._descriptors[:count], self._descriptors[count:]
             if len(taken) < count:  # this process may open no more: the kernel dropped them (MSG_CTRUNC, recvmsg(2))
-                for descriptor in taken:
-                    os.close(descriptor)
-                self._gone()
+                self._give_up(taken, "sent descriptors, but this process may open no more")
                 return
             try:
-                message = marshal.loads(body)
-            except (ValueError, EOFError, TypeError):
-                message = None
-            if not isinstance(message, tuple) or not message:
-                for descriptor in taken:
-                    os.close(descriptor)
-                self._gone()  # what comes from there is not to be trusted any more
+                message = unpack(body, self._kinds)
+            except (ValueError, EOFError, TypeError, LookupError):
+                self._give_up(taken, NONSENSE)
                 return
             self.on_message(message, taken)
 
-    def _gone(self) -> None:
+    def _give_up(self, descriptors: Sequence[int], why: str) -> None:
+        """Take nothing more from a peer that is not to be trusted, or whose later messages cannot be told apart."""
+        for descriptor in descriptors:
+            os.close(descriptor)
+        self._gone(why)
+
+    def _gone(self, why: str = "") -> None:
         if not self._closed:
             self.close()
-            self.on_closed()
+            self.on_closed(why)

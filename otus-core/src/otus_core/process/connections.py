@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from typing import Any
 
 Connection = tuple[str, int, str, int]
 """Local address and port, remote address and port: always all four.
@@ -44,6 +45,12 @@ def _connection(descriptor: int) -> set[Connection]:
 
 def _plain(address: str) -> str:
     return address.removeprefix(MAPPED).partition("%")[0]
+
+
+def as_connection(told: Sequence[Any]) -> Connection:
+    """Make what another process has told a connection. Raises TypeError or ValueError for what is none."""
+    local, port, remote, remote_port = told
+    return str(local), int(port), str(remote), int(remote_port)
 
 
 class Gathered:

@@ -2,10 +2,8 @@
 
     python -P -c "from otus_core.process.opener import main; main()" CHANNEL_FD PARENT_PID
 
-What it logs goes to its parent, as ``("log", level, event)``. It says ``("ready",)`` when it has read its task. It
-answers ``("acquire", number, shard, shards)`` with ``("acquired", number)`` and the descriptors, or with ``("refused",
-number, reason, fatal)``. One opener serves one task, so that what a capturer's ``acquire`` calls share (a fanout group)
-stays within it.
+What it is told, and says, is in ``messages``: ``ToOpener`` and ``FromOpener``. One opener serves one task, so that what
+a capturer's ``acquire`` calls share (a fanout group) stays within it.
 """
 
 from __future__ import annotations
@@ -22,54 +20,64 @@ from otus_core.logs.events import setup_forwarding
 from otus_core.model.text import told
 from otus_core.plugins.loader import load
 from otus_core.process.channel import Channel
+from otus_core.process.messages import TO_OPENER, Acquire, Acquired, InitOpener, Log, Ready, Refused, ToOpener
 from otus_core.process.privilege import CAP_NET_RAW, acquired, die_with_parent, seal
-from otus_core.task.config import TaskConfig, load_task
+from otus_core.task.config import ComponentSpec, load_task
 
 
 class Opener:
     """This process's side of the channel."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel[ToOpener]) -> None:
         self._channel = channel
-        self._config: TaskConfig | None = None
-        self._state: dict[str, Any] = {}
-        channel.on_message = self._message
+        self._capture: Capture | None = None
+        channel.on_message = self._hear
         channel.listen()
 
-    def _message(self, message: tuple[Any, ...], _descriptors: list[int]) -> None:
-        if message[0] == "init":
-            setup_forwarding(message[1]["log_level"], self._log)
-            self._config = load_task(message[1]["task"], load(message[1]["plugins"]))
-            self._channel.send(("ready",))
-            return
-        _, number, shard, shards = message
+    def _hear(self, message: ToOpener, _descriptors: list[int]) -> None:
+        if isinstance(message, InitOpener):
+            setup_forwarding(message.log_level, self._log)
+            self._capture = Capture(load_task(message.task, load(message.plugins)).capture)
+            self._channel.send(Ready())
+        elif self._capture is not None:
+            self._acquire(self._capture, message)
+
+    def _log(self, level: str, event: dict[str, Any]) -> None:
+        self._channel.send(Log(level, event))
+
+    def _acquire(self, capture: Capture, asked: Acquire) -> None:
         try:
-            descriptors = self._acquire(shard, shards)
+            descriptors = capture.acquire(asked.shard, asked.shards)
         except CaptureError as error:
-            self._channel.send(("refused", number, error.reason, error.fatal))
+            self._channel.send(Refused(asked.number, str(error.reason), bool(error.fatal)))
             return
         except BaseException as error:
-            self._channel.send(("refused", number, told(error), True))
+            self._channel.send(Refused(asked.number, told(error), fatal=True))
             return
-        self._channel.send(("acquired", number), descriptors)
+        self._channel.send(Acquired(asked.number), descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
 
-    def _log(self, level: str, event: dict[str, Any]) -> None:
-        self._channel.send(("log", level, event))
 
-    def _acquire(self, shard: int, shards: int) -> list[int]:
-        assert self._config is not None
-        return acquired(self._config.capture, shard, shards, self._state)
+class Capture:
+    """The capturer whose ``acquire`` is called, with what its calls share."""
+
+    def __init__(self, spec: ComponentSpec) -> None:
+        self._spec = spec
+        self._shared: dict[str, Any] = {}
+
+    def acquire(self, shard: int, shards: int) -> list[int]:
+        """Open one worker's descriptors. Raises what the capturer raises."""
+        return acquired(self._spec, shard, shards, self._shared)
 
 
 async def _main(descriptor: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, lambda: None)
-    channel = Channel(socket.socket(fileno=descriptor))
+    channel = Channel(socket.socket(fileno=descriptor), TO_OPENER)
     gone = asyncio.Event()
-    channel.on_closed = gone.set
+    channel.on_closed = lambda _why: gone.set()
     opener = Opener(channel)
     await gone.wait()
     del opener

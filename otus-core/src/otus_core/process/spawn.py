@@ -7,11 +7,11 @@ import fcntl
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from otus_core.interpreter import command, environment
 from otus_core.model.text import printable
-from otus_core.process.channel import Channel
+from otus_core.process.channel import Channel, M
 from otus_core.process.systemd import READY_FD
 
 WORDS_BYTES = 1 << 16
@@ -46,8 +46,11 @@ class Reserve:
                 self._held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
 
 
-def spawn(module: str, words: int | None = None) -> tuple[subprocess.Popen[bytes], Channel]:
-    """Run ``python -P -m module CHANNEL_FD PARENT_PID``; gives the process and our end of its channel. Raises OSError.
+def spawn(
+    module: str, kinds: Mapping[str, type[M]], words: int | None = None
+) -> tuple[subprocess.Popen[bytes], Channel[M]]:
+    """Run ``python -P -m module CHANNEL_FD PARENT_PID``; gives the process and our end of its channel, which takes
+    messages of these kinds. Raises OSError.
 
     Standard error goes to the descriptor ``words``, else to where ours goes.
     """
@@ -67,7 +70,7 @@ def spawn(module: str, words: int | None = None) -> tuple[subprocess.Popen[bytes
     except OSError:
         ours.close()
         raise
-    channel = Channel(ours)
+    channel = Channel(ours, kinds)
     channel.listen()
     return process, channel
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-from typing import Any
 
 from otus_core.errors import CaptureError
 from otus_core.log import Logger
 from otus_core.logs.events import relay
-from otus_core.process.channel import Channel
+from otus_core.process.messages import (
+    FROM_OPENER,
+    Acquire,
+    Acquired,
+    FromOpener,
+    InitOpener,
+    Log,
+    Ready,
+    Refused,
+)
 from otus_core.process.spawn import last_words, open_words, spawn
 from otus_core.supervise.surroundings import Surroundings
 from otus_core.task.config import TaskConfig
@@ -24,6 +32,34 @@ EXIT_WITHIN_S = 1.0
 Answer = tuple[list[int], CaptureError | None]
 
 
+class Opener:
+    """An opener process, from this side: its channel, and a descriptor that has taken its last words."""
+
+    def __init__(self) -> None:
+        """Start it. Raises OSError."""
+        self._words = open_words()
+        try:
+            self._process, self.channel = spawn("otus_core.process.opener", FROM_OPENER, self._words)
+        except OSError:
+            os.close(self._words)
+            raise
+
+    def end(self) -> None:
+        """End it, and let go of what belongs to it; once."""
+        self.channel.close()
+        self._process.kill()
+        self._process.wait()
+        os.close(self._words)
+
+    def why_dead(self) -> str:
+        """Give what an opener that has closed its channel said last, or how it ended."""
+        try:
+            status: object = self._process.wait(EXIT_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            status = "unknown"
+        return last_words(self._words) or f"exit status {status}"
+
+
 class Acquirer:
     """One task's opener.
 
@@ -33,54 +69,42 @@ class Acquirer:
     def __init__(self, config: TaskConfig, around: Surroundings) -> None:
         self._config = config
         self._around = around
-        self._process: subprocess.Popen[bytes] | None = None
-        self._channel: Channel | None = None
-        self._words: int | None = None
+        self._opener: Opener | None = None
         self._was_ready = False
         self._number = 0
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
 
-    def _begin(self) -> None:
+    def _begin(self) -> Opener:
         """Start the opener. Raises OSError."""
         with self._around.reserve.lent():
-            self._words = open_words()
-            self._process, self._channel = spawn("otus_core.process.opener", self._words)
-        self._channel.on_message = self._message
-        self._channel.on_closed = self._gone
-        self._channel.send(("init", self._init()))
+            opener = Opener()
+        self._opener = opener
+        opener.channel.on_message = self._hear
+        opener.channel.on_closed = lambda why: self._lose(opener, why)
+        opener.channel.send(self._init())
+        return opener
 
-    def _init(self) -> dict[str, Any]:
+    def _init(self) -> InitOpener:
         """Give the part of the task that the opener needs, and the one plugin that it is to import."""
         task, capture = self._config, self._config.capture
         part = {"id": task.id, "workers": task.workers, "capture": task.source["capture"], "reporters": ["discard"]}
         plugins = {**self._around.plugins, "enabled": [capture.record.plugin]}
-        return {"task": part, "plugins": plugins, "log_level": self._around.log_level}
+        return InitOpener(part, plugins, self._around.log_level)
 
     def end(self) -> None:
         """End the opener."""
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
-        if self._process is not None:
-            self._process.terminate()
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-        if self._words is not None:
-            os.close(self._words)
-            self._words = None
+        if self._opener is not None:
+            self._opener.end()
+            self._opener = None
 
     async def acquire(self, shard: int, shards: int) -> Answer:
         """Give one worker's descriptors, which the caller closes, or why there are none. Raises OSError."""
-        if self._channel is None:
-            self.end()
-            self._begin()
-        assert self._channel is not None
+        opener = self._opener or self._begin()
         self._number += 1
         number = self._number
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
-        self._channel.send(("acquire", number, shard, shards))
+        opener.channel.send(Acquire(number, shard, shards))
         try:
             async with asyncio.timeout(ACQUIRE_WITHIN_S):
                 return await answer
@@ -89,37 +113,37 @@ class Acquirer:
         finally:
             self._waiting.pop(number, None)
 
-    def _message(self, message: tuple[Any, ...], descriptors: list[int]) -> None:
-        if message[0] == "ready":
-            self._was_ready = True
-            return
-        if message[0] == "log":
-            relay(log, message, task=self._config.id, process="opener")
-            return
-        answer = self._waiting.get(message[1])
+    def _hear(self, message: FromOpener, descriptors: list[int]) -> None:
+        match message:
+            case Ready():
+                self._was_ready = True
+            case Log(level, event):
+                relay(log, level, event, task=self._config.id, process="opener")
+            case Acquired(number):
+                log.debug("descriptors_acquired", task=self._config.id, descriptors=len(descriptors))
+                if not self._answer(number, descriptors, None):
+                    for descriptor in descriptors:  # whoever asked has given up
+                        os.close(descriptor)
+            case Refused(number, reason, fatal):
+                self._answer(number, [], self._refusal(reason, fatal=fatal))
+
+    def _answer(self, number: int, descriptors: list[int], refusal: CaptureError | None) -> bool:
+        """Give an answer to whoever asked; false when nobody waits for it any more."""
+        answer = self._waiting.get(number)
         if answer is None or answer.done():
-            return
-        if message[0] == "acquired":
-            log.debug("descriptors_acquired", task=self._config.id, descriptors=len(descriptors))
-            answer.set_result((descriptors, None))
-        else:
-            answer.set_result(([], self._refusal(message[2], fatal=message[3])))
+            return False
+        answer.set_result((descriptors, refusal))
+        return True
 
-    def _gone(self) -> None:
-        self._channel = None
-        reason = "the opener died" if self._was_ready else f"the opener cannot start: {self._why_dead()}"
-        for answer in self._waiting.values():
-            if not answer.done():
-                answer.set_result(([], self._refusal(reason, fatal=not self._was_ready)))
-
-    def _why_dead(self) -> str:
-        """Give what an opener that has closed its channel said last, or how it ended."""
-        assert self._process is not None and self._words is not None
-        try:
-            status: object = self._process.wait(EXIT_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            status = "unknown"
-        return last_words(self._words) or f"exit status {status}"
+    def _lose(self, opener: Opener, why: str) -> None:
+        """The opener has ended, or is not to be trusted any more."""
+        reason = f"the opener {why or 'died'}"
+        if not self._was_ready:
+            reason = f"the opener cannot start: {why or opener.why_dead()}"
+        opener.end()
+        self._opener = None
+        for number in self._waiting:
+            self._answer(number, [], self._refusal(reason, fatal=not self._was_ready))
 
     def _refusal(self, reason: str, *, fatal: bool) -> CaptureError:
         source = getattr(self._config.capture.settings, "interface", self._config.capture.type)

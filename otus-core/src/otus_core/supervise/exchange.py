@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
+from otus_core.process.messages import Arrived, Met, Publish, Route, Routed, RouteLost
 from otus_core.supervise.slot import WorkerSlot
 
 
@@ -21,19 +21,18 @@ class Exchange:
         self._arrived: dict[str, set[int]] = {}
         self._passed: set[str] = set()
 
-    def carry(self, slot: WorkerSlot, kind: str, *told: Any) -> None:
-        """Carry one message. Raises TypeError, ValueError or LookupError for one that cannot be understood."""
-        if kind == "publish":
-            for other in (one for one in self._slots if one is not slot):
-                other.send((kind, *told))
-        elif kind == "route":
-            owner, counts, packed = told
-            if not self._slots[owner].send((kind, packed)):
-                slot.send(("route_lost", counts))
-        else:
-            (stage,) = told
-            self._arrived.setdefault(stage, set()).add(slot.shard)
-            self.let_go_on()
+    def carry(self, slot: WorkerSlot, message: Publish | Route | Arrived) -> None:
+        """Carry what one worker says to those whom it concerns. Raises LookupError for a worker that does not exist."""
+        match message:
+            case Publish():
+                for other in (one for one in self._slots if one is not slot):
+                    other.send(message)
+            case Route(owner, counts, packed):
+                if not self._slots[owner].send(Routed(packed)):
+                    slot.send(RouteLost(counts))
+            case Arrived(stage):
+                self._arrived.setdefault(stage, set()).add(slot.shard)
+                self.let_go_on()
 
     def let_go_on(self) -> None:
         """Let the workers go on from each stage at which all that are still there have arrived."""
@@ -42,4 +41,4 @@ class Exchange:
             if present <= shards and stage not in self._passed:
                 self._passed.add(stage)
                 for slot in self._slots:
-                    slot.send(("met", stage))
+                    slot.send(Met(stage))

@@ -18,6 +18,7 @@ from otus_core.chores import Chores
 from otus_core.errors import ConfigInvalid, OtusError, TaskStartFailed
 from otus_core.log import Logger
 from otus_core.plugins.registry import Registry
+from otus_core.process.messages import TaskState
 from otus_core.supervise.entry import Task, pauses_between_starts
 from otus_core.supervise.store import StoredTask, TaskStore
 from otus_core.supervise.successor import can_overlap, start_run
@@ -261,11 +262,11 @@ class TaskKeeping:
         now = task.stored
         write = log.error if now.state == "failed" else log.info
         write("task_state", task=now.id, old=old, new=now.state, reason=now.reason)
-        about = {"task_id": now.id, "old": old, "new": now.state, "reason": now.reason}
-        self._registry.call("otus_task_state_changed", **about)
+        told = TaskState(task_id=now.id, old=old, new=now.state, reason=now.reason)
+        self._registry.call("otus_task_state_changed", **attrs.asdict(told))
         supervisors = [other.supervisor for other in self._tasks.values() if other.supervisor is not None]
         for slot in (slot for supervisor in supervisors for slot in supervisor.slots):
-            slot.send(("state", about))  # reporters of this task and of others may want to hear of it
+            slot.send(told)  # reporters of this task and of others may want to hear of it
 
     async def _save(self, task: Task, **changes: Any) -> None:
         """Change what is stored of a task; returns when the disk has it. Raises OtusError, and the change is undone."""

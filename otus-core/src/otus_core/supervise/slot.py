@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import attrs
 
@@ -19,6 +18,7 @@ from otus_core.model.accounts import Accounts
 from otus_core.model.text import printable
 from otus_core.pipeline.counters import Roster
 from otus_core.process.channel import Channel
+from otus_core.process.messages import FromWorker, ToWorker
 from otus_core.supervise.health import complaint
 from otus_core.worker.status import Status
 
@@ -61,7 +61,7 @@ class WorkerSlot:
     reporters: dict[str, Status] = attrs.field(factory=dict)
     told: int = -1
     process: subprocess.Popen[bytes] | None = None
-    channel: Channel | None = None
+    channel: Channel[FromWorker] | None = None
     descriptors: list[int] = attrs.field(factory=list)
     renewing: bool = False
     restarts: int = 0
@@ -90,7 +90,7 @@ class WorkerSlot:
         """The process, or ``None``."""
         return None if self.process is None else self.process.pid
 
-    def begin(self, process: subprocess.Popen[bytes], channel: Channel) -> None:
+    def begin(self, process: subprocess.Popen[bytes], channel: Channel[FromWorker]) -> None:
         """A process has been started for this worker."""
         self.process, self.channel = process, channel
         self.state, self.reason, self.kill_reason = "starting", "", ""
@@ -99,7 +99,7 @@ class WorkerSlot:
         self.reporters = {}
         self._begun = time.monotonic()
 
-    def started(self, reporters: Sequence[str], left_out: Sequence[str] = ()) -> None:
+    def start(self, reporters: Sequence[str], left_out: Sequence[str] = ()) -> None:
         """The worker runs; these of its reporters could be started, and it goes on without those left out."""
         self.left_out = tuple(printable(str(name), LEFT_OUT_MAX) for name in left_out[:LEFT_OUT_MAX])
         # What an earlier process sent stays counted, and a later one may have more
@@ -109,27 +109,23 @@ class WorkerSlot:
         self.state, self.was_running = "running", True
         self._begun = time.monotonic()  # its first beat is still to come, and getting up was no silence
 
-    def send(self, message: tuple[Any, ...]) -> bool:
+    def send(self, message: ToWorker) -> bool:
         """Tell the worker something; false if there is none, or it has not read what it was told for too long."""
         return self.channel is not None and self.alive and self.channel.send(message)
 
-    def hear(self, task: str, kind: str, told: Any = None) -> None:
-        """Take what the worker tells of itself: that it wants new descriptors, failures of its chores, or how its
-        reporters' destinations are.
-        """
-        if kind == "want_descriptors":
-            self.renewing = True
-            return
-        if kind == "chore":
-            count_failures(printable(told[0], CHORE_MAX), max(0, int(told[1])))
-            return
-        for name, status in told.items():
+    def count_chore(self, name: str, failures: int) -> None:
+        """Take how often a chore of the worker has failed since it last told."""
+        count_failures(printable(name, CHORE_MAX), max(0, failures))
+
+    def take_statuses(self, statuses: dict[str, Status]) -> None:
+        """Take how the destinations of the worker's reporters are."""
+        for name, status in statuses.items():
             why, before = complaint(status), complaint(self.reporters.get(name, {}))
             if why and not before:
-                log.warning("reporter_does_not_answer", task=task, worker=self.shard, reporter=name, reason=why)
+                log.warning("reporter_does_not_answer", task=self.task, worker=self.shard, reporter=name, reason=why)
             elif before and not why:
-                log.info("reporter_answers", task=task, worker=self.shard, reporter=name)
-        self.reporters = told
+                log.info("reporter_answers", task=self.task, worker=self.shard, reporter=name)
+        self.reporters = statuses
 
     def silent_for(self, now: float) -> float:
         """Seconds since the worker's loop last turned."""

@@ -9,18 +9,29 @@ from __future__ import annotations
 import asyncio
 import mmap
 import os
+import subprocess
 import time
-from typing import Any
+from contextlib import suppress
 
 from otus_core.chores import Chores
 from otus_core.errors import CaptureError, TaskStartFailed
 from otus_core.log import Logger
-from otus_core.logs.events import relay
 from otus_core.model.accounts import Accounts
 from otus_core.pipeline.counters import book_crash, summary
+from otus_core.process.channel import NONSENSE
+from otus_core.process.messages import (
+    FROM_WORKER,
+    Descriptors,
+    Exclude,
+    FromWorker,
+    InitWorker,
+    LogLevel,
+    Stop,
+)
 from otus_core.process.spawn import spawn
 from otus_core.supervise.acquire import Acquirer
 from otus_core.supervise.exchange import Exchange
+from otus_core.supervise.hearing import Hearing
 from otus_core.supervise.slot import WorkerSlot
 from otus_core.supervise.surroundings import Surroundings
 from otus_core.task.config import TaskConfig
@@ -36,9 +47,10 @@ LATE_S = 1.0
 """A pause so much too long tells that this process stood still, its workers too: their silence counts from there."""
 START_WITHIN_S = 60.0
 STOP_WITHIN_S = 15.0
+EXIT_WITHIN_S = 0.1
+"""A worker's channel is closed by its end (exit(2) closes descriptors), so that waiting for it takes no time."""
 RSS_EVERY_S = 1.0
 ACQUIRE_AGAIN_S = 0.5
-FAULTS_MAX = 1000
 
 
 class TaskSupervisor:
@@ -47,9 +59,7 @@ class TaskSupervisor:
     def __init__(self, config: TaskConfig, around: Surroundings) -> None:
         self.config = config
         self.roster = roster_of(config)
-        self.faults: list[CaptureError] = []
         self.error = ""
-        self.closed = False
         self.setbacks = 0
         self._told = ""
         self._around = around
@@ -63,7 +73,9 @@ class TaskSupervisor:
         self.slots = [self._slot(shard) for shard in range(config.workers)]
         self._acquirer = Acquirer(config, around) if config.capture.declaration.privileged else None
         self._exchange = Exchange(self.slots)
+        self._hearing = Hearing(config, around, self._exchange, self._note_change)
         self._chores = Chores()
+        self._changed = asyncio.Event()
         self._ended = asyncio.Event()
         self._stopping = False
         self._awake_since = 0.0
@@ -71,6 +83,11 @@ class TaskSupervisor:
     def _slot(self, shard: int) -> WorkerSlot:
         view = memoryview(self._memory)[shard * self._size : (shard + 1) * self._size]
         return WorkerSlot(task=self.config.id, shard=shard, accounts=Accounts(self._names, view), roster=self.roster)
+
+    @property
+    def faults(self) -> list[CaptureError]:
+        """What the workers' sources have reported."""
+        return self._hearing.faults
 
     @property
     def restarts(self) -> int:
@@ -113,11 +130,13 @@ class TaskSupervisor:
                 await self._launch(slot)
         except OSError as error:  # no memory, no descriptor, no process to be had
             self.error = self.error or _refusal(error)
-        until = time.monotonic() + START_WITHIN_S
-        while not self.error and any(slot.state == "starting" for slot in self.slots):
-            if time.monotonic() > until:
-                self.error = f"a worker did not start within {START_WITHIN_S:.0f} s"
-            await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(START_WITHIN_S):
+                while not self.error and any(slot.state == "starting" for slot in self.slots):
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            self.error = self.error or f"a worker did not start within {START_WITHIN_S:.0f} s"
         if self.error:
             await self.stop()
             raise TaskStartFailed(f"task {self.config.id}: {self.error}")
@@ -128,20 +147,15 @@ class TaskSupervisor:
 
     async def stop(self, within: float = STOP_WITHIN_S) -> None:
         """Stop the workers well; those still there after ``within`` seconds are killed, what they held is counted."""
-        self._stopping = True
-        for slot in self.slots:
-            slot.send(("stop",))
-            if not slot.alive and slot.state not in ("ended", "failed"):
-                slot.state = "ended"
-        until = time.monotonic() + within
-        while any(slot.alive for slot in self.slots) and time.monotonic() < until:
-            self._look()
-            await self._pause(0.02)
+        self._begin_to_stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._ended.wait()
         for slot in self.slots:
             if slot.alive:
                 log.warning("worker_killed", task=self.config.id, worker=slot.shard, reason="did not stop in time")
                 slot.kill()
-            self._look_at(slot)  # also who ended during the last pause
+            self._look_at(slot)  # also who ended in the last moment
         await self._chores.stop()
         self._end()
 
@@ -149,14 +163,19 @@ class TaskSupervisor:
         """Have the workers log from this level on, those that are still to be started too."""
         self._log_level = level
         for slot in self.slots:
-            slot.send(("log_level", level))
+            slot.send(LogLevel(level))
 
     def abandon_output(self) -> None:
         """Nobody reads standard output any more: end the task well."""
-        self.closed = True
+        self._begin_to_stop()
+
+    def _begin_to_stop(self) -> None:
         self._stopping = True
         for slot in self.slots:
-            slot.send(("stop",))
+            slot.send(Stop())
+            if not slot.alive and slot.state not in ("ended", "failed"):
+                slot.state = "ended"  # it waits to be started, which nobody will do any more
+        self._note_change()
 
     async def _launch(self, slot: WorkerSlot) -> None:
         """Get a worker's descriptors if it needs any, and start its process. Raises OSError."""
@@ -164,16 +183,19 @@ class TaskSupervisor:
             slot.state = "starting"  # not waiting any more: nobody else is to launch it
             descriptors, refusal = await self._acquirer.acquire(slot.shard, self.config.workers)
             if refusal is not None:
-                self._refused(slot, refusal)
+                self._take_refusal(slot, refusal)
                 return
-            slot.descriptors = descriptors
-        if not self._stopping:
+            slot.replace_descriptors(descriptors)
+        if self._stopping:
+            slot.replace_descriptors([])
+        else:
             self._spawn(slot)
 
-    def _refused(self, slot: WorkerSlot, refusal: CaptureError) -> None:
+    def _take_refusal(self, slot: WorkerSlot, refusal: CaptureError) -> None:
         if refusal.fatal:
             slot.state = "failed"
             self.error = self.error or str(refusal)
+            self._note_change()
             return
         self._wait_with(slot, "capture_waiting", str(refusal))
 
@@ -183,88 +205,52 @@ class TaskSupervisor:
             log.warning(event, task=self.config.id, worker=slot.shard, reason=reason)
         slot.state, slot.reason = "waiting", reason
         slot.restart_at = time.monotonic() + ACQUIRE_AGAIN_S
-        self._around.on_change()
+        self._note_change()
 
     def _spawn(self, slot: WorkerSlot) -> None:
         with self._around.reserve.lent():
             output = self._around.merger.pipe()
             try:
-                process, channel = spawn("otus_core.worker.child")
+                process, channel = spawn("otus_core.worker.child", FROM_WORKER)
             except OSError:
                 os.close(output)
                 raise
         slot.begin(process, channel)
-        channel.on_message = lambda message, descriptors: self._heard(slot, message)
-        channel.on_closed = lambda: self._look_at(slot)
+        channel.on_message = lambda message, _descriptors: self._hear(slot, message)
+        channel.on_closed = lambda why: self._lose(slot, process, why)
         try:
-            channel.send(("init", self._init(slot)), (self._memory_fd, output, *slot.descriptors))
+            channel.send(self._init(slot), (self._memory_fd, output, *slot.descriptors))
         finally:
             os.close(output)
 
-    def _init(self, slot: WorkerSlot) -> dict[str, Any]:
+    def _hear(self, slot: WorkerSlot, message: FromWorker) -> None:
+        """Act on what a worker says; one that talks nonsense is not to be trusted any more, and is replaced."""
+        try:
+            self._hearing.hear(slot, message)
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            self._count_setback(error)
+            self._end_by_force(slot, NONSENSE)
+
+    def _init(self, slot: WorkerSlot) -> InitWorker:
         around = self._around
         cpus = self.config.cpu_affinity
-        return {
-            "task": self.config.source,
-            "task_id": self.config.id,
-            "shard": slot.shard,
-            "shards": self.config.workers,
-            "plugins": dict(around.plugins),
-            "hostname": around.node.hostname,
-            "node_ip": around.node.ip,
-            "tags": dict(around.node.tags),
-            "counters_size": self._size,
-            "isatty": around.isatty,
-            "log_level": self._log_level,
-            "cpus": [cpus[slot.shard % len(cpus)]] if cpus else [],
-            "opener": self._acquirer is not None,
-            "user": around.user,
-            "open_circuits": slot.open_circuits(),
-            "secret": self._exchange.secret,
-        }
-
-    def _heard(self, slot: WorkerSlot, message: tuple[Any, ...]) -> None:
-        """Act on what a worker says; one that talks nonsense is replaced."""
-        try:
-            self._message(slot, message)
-        except (TypeError, ValueError, LookupError, AttributeError) as error:
-            self._stumbled(error)
-            self._end_by_force(slot, "sent a message that cannot be understood")
-
-    def _message(self, slot: WorkerSlot, message: tuple[Any, ...]) -> None:
-        kind = message[0]
-        if kind in ("publish", "route", "arrived"):
-            self._exchange.carry(slot, *message)
-        elif kind == "log":
-            relay(log, message, task=self.config.id)
-        elif kind == "started":
-            slot.started(*message[1:3])
-            self._around.on_change()
-        elif kind == "fault":
-            source, reason, offset, fatal = message[1]
-            if len(self.faults) < FAULTS_MAX:
-                self.faults.append(CaptureError(source, reason, offset, fatal=fatal))
-            if self._live:
-                log.error("capture_fault", task=self.config.id, worker=slot.shard, source=source, reason=reason)
-        elif kind in ("want_descriptors", "reporters", "chore"):
-            slot.hear(self.config.id, *message)
-        elif kind == "trouble":
-            self._troubled(slot, message[1])
-        elif kind == "connections":
-            self._around.connections.tell((self, slot.shard), map(tuple, message[1]))
-        elif kind == "error":
-            slot.said_error = message[1]
-        elif kind == "ended":
-            slot.said_end = True
-            self.closed = self.closed or message[1]["closed"]
-
-    def _troubled(self, slot: WorkerSlot, trouble: str) -> None:
-        slot.trouble = trouble
-        if trouble:
-            log.warning("capture_trouble", task=self.config.id, worker=slot.shard, reason=trouble)
-        else:
-            log.info("capture_resumed", task=self.config.id, worker=slot.shard)
-        self._around.on_change()
+        return InitWorker(
+            task=self.config.source,
+            plugins=dict(around.plugins),
+            shard=slot.shard,
+            shards=self.config.workers,
+            hostname=around.node.hostname,
+            node_ip=around.node.ip,
+            tags=dict(around.node.tags),
+            counters_size=self._size,
+            isatty=around.isatty,
+            log_level=self._log_level,
+            cpus=[cpus[slot.shard % len(cpus)]] if cpus else [],
+            has_opener=self._acquirer is not None,
+            user=around.user,
+            open_circuits=slot.open_circuits(),
+            secret=self._exchange.secret,
+        )
 
     async def _watch(self) -> None:
         """Look after the workers as long as the task is there: what goes wrong in one turn is told and counted."""
@@ -277,9 +263,9 @@ class TaskSupervisor:
                 for slot in self.slots:
                     await self._mend(slot)
             except Exception as error:
-                self._stumbled(error)
+                self._count_setback(error)
 
-    def _stumbled(self, error: Exception) -> None:
+    def _count_setback(self, error: Exception) -> None:
         """Count a turn that failed, and tell it once for as long as the next ones fail alike."""
         self.setbacks += 1
         told = f"{type(error).__name__}: {error}"
@@ -294,7 +280,7 @@ class TaskSupervisor:
         for slot in self.slots:
             if slot.state == "running" and slot.told != gathered.version and slot.channel is not None:
                 slot.told = gathered.version
-                slot.channel.send(("exclude", gathered.all()))
+                slot.channel.send(Exclude(gathered.all()))
 
     def _silence(self, slot: WorkerSlot, now: float) -> float:
         """Seconds for which the worker's loop has not turned while this one did."""
@@ -318,11 +304,17 @@ class TaskSupervisor:
                 slot.rss_at = now
                 if self.config.worker_max_rss and slot.rss() > self.config.worker_max_rss:
                     self._end_by_force(slot, "worker_max_rss")
-        if all(slot.state in ("ended", "failed") for slot in self.slots):
-            self._end()
 
     def _end_by_force(self, slot: WorkerSlot, reason: str) -> None:
         slot.kill(reason)
+        self._look_at(slot)
+
+    def _lose(self, slot: WorkerSlot, process: subprocess.Popen[bytes], why: str) -> None:
+        """A worker's channel has ended: with its process, or because of what came over it."""
+        if why:
+            self._end_by_force(slot, why)
+        with suppress(subprocess.TimeoutExpired):  # then the next look sees it
+            process.wait(EXIT_WITHIN_S)
         self._look_at(slot)
 
     def _look_at(self, slot: WorkerSlot) -> None:
@@ -336,17 +328,17 @@ class TaskSupervisor:
             return
         slot.forget_process()
         self._exchange.let_go_on()
-        self._around.connections.tell((self, slot.shard), ())
+        self._hearing.forget_connections(slot)
         if slot.said_end:
             slot.state = "ended"
         elif slot.said_error and not slot.was_running:
             slot.state = "failed"
             self.error = self.error or slot.said_error
         else:
-            self._crashed(slot, status)
-        self._around.on_change()
+            self._book_crash(slot, status)
+        self._note_change()
 
-    def _crashed(self, slot: WorkerSlot, status: int) -> None:
+    def _book_crash(self, slot: WorkerSlot, status: int) -> None:
         again = slot.was_running and not self._stopping and slot.reads_again(status)
         for name, n in book_crash(slot.accounts.snapshot(), slot.roster, again=again).items():
             slot.accounts.add(name, n)
@@ -367,7 +359,7 @@ class TaskSupervisor:
             await self._start_or_renew(slot)
         except OSError as error:
             if slot.alive:
-                self._stumbled(error)
+                self._count_setback(error)
             else:
                 self.setbacks += 1
                 self._wait_with(slot, "worker_waiting", _refusal(error))
@@ -382,7 +374,14 @@ class TaskSupervisor:
             if refusal is None:
                 slot.renewing = False
                 slot.replace_descriptors(descriptors)
-                slot.channel.send(("descriptors",), descriptors)
+                slot.channel.send(Descriptors(), descriptors)
+
+    def _note_change(self) -> None:
+        """A worker's state has changed, or what it does for its task."""
+        self._changed.set()
+        if all(slot.state in ("ended", "failed") for slot in self.slots):
+            self._end()
+        self._around.on_change()
 
     def _end(self) -> None:
         if self._ended.is_set():

@@ -2,10 +2,7 @@
 
     python -P -c "from otus_core.worker.child import main; main()" CHANNEL_FD PARENT_PID
 
-From the parent: ``init`` (with the counters' and the output's descriptor, then the capture's), ``publish``,
-``route``, ``route_lost``, ``met``, ``descriptors``, ``exclude``, ``log_level``, ``state``, ``stop``. To the parent:
-``started``, ``publish``, ``route``, ``arrived``, ``fault``, ``log``, ``error``, ``want_descriptors``, ``trouble``,
-``reporters``, ``connections``, ``chore``, ``ended``.
+What it is told, and says, is in ``process/messages``: ``ToWorker`` and ``FromWorker``.
 """
 
 from __future__ import annotations
@@ -20,6 +17,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
+
 from otus_core import chores
 from otus_core.chores import Chores
 from otus_core.errors import CaptureError, OtusError
@@ -32,11 +31,37 @@ from otus_core.plugins.loader import load
 from otus_core.plugins.registry import Registry
 from otus_core.process.channel import Channel
 from otus_core.process.connections import Connection
+from otus_core.process.messages import (
+    TO_WORKER,
+    Arrived,
+    Chore,
+    Connections,
+    Descriptors,
+    Ended,
+    Exclude,
+    Failed,
+    Fault,
+    InitWorker,
+    Log,
+    LogLevel,
+    Met,
+    Publish,
+    Reporters,
+    Route,
+    Routed,
+    RouteLost,
+    Started,
+    Stop,
+    TaskState,
+    ToWorker,
+    Trouble,
+    WantDescriptors,
+)
 from otus_core.process.output import PipeWriter
 from otus_core.process.privilege import acquire, die_with_parent, seal
 from otus_core.task.config import load_task
 from otus_core.worker.assembly import Assembly, Node, Place, assemble, left_out, origins
-from otus_core.worker.course import Outcome, Parent, unless
+from otus_core.worker.course import Parent, unless
 from otus_core.worker.routes import unpack
 from otus_core.worker.status import Status
 from otus_core.worker.worker import Worker
@@ -58,40 +83,41 @@ PUBLISH_MOST = 4096
 class Telling(Parent):
     """What a worker tells, as messages to the parent process."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel[ToWorker]) -> None:
         self._channel = channel
 
     def started(self, assembly: Assembly) -> None:
         """See ``Parent``."""
-        self._channel.send(("started", tuple(assembly.roster.reporters), left_out(assembly)))
+        self._channel.send(Started(tuple(assembly.roster.reporters), left_out(assembly)))
 
     def fault(self, error: CaptureError) -> None:
         """See ``Parent``."""
-        self._channel.send(("fault", (str(error.source), str(error.reason), error.offset, bool(error.fatal))))
+        offset = error.offset if isinstance(error.offset, int) else None  # a plugin made it
+        self._channel.send(Fault(str(error.source), str(error.reason), offset, bool(error.fatal)))
 
     def want_descriptors(self) -> None:
         """See ``Parent``."""
-        self._channel.send(("want_descriptors",))
+        self._channel.send(WantDescriptors())
 
     def trouble(self, reason: str) -> None:
         """See ``Parent``."""
-        self._channel.send(("trouble", reason))
+        self._channel.send(Trouble(reason))
 
     def reporters(self, statuses: Mapping[str, Status]) -> None:
         """See ``Parent``."""
-        self._channel.send(("reporters", statuses))
+        self._channel.send(Reporters(dict(statuses)))
 
     def connections(self, connections: Sequence[Connection]) -> None:
         """See ``Parent``."""
-        self._channel.send(("connections", connections))
+        self._channel.send(Connections(list(connections)))
 
 
 class Child:
     """This process's side of the channel."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel[ToWorker]) -> None:
         self._channel = channel
-        self._init: asyncio.Future[tuple[dict[str, Any], list[int]]] = asyncio.get_running_loop().create_future()
+        self._init: asyncio.Future[tuple[InitWorker, list[int]]] = asyncio.get_running_loop().create_future()
         self._worker: Worker | None = None
         self._registry: Registry | None = None
         self._ending = asyncio.Event()
@@ -100,85 +126,79 @@ class Child:
         self._shard = 0
         self._published: list[tuple[str, Any]] = []
         self._stages: dict[str, asyncio.Event] = {}
-        channel.on_message = self._message
-        channel.on_closed = lambda: os._exit(FAILED_EXIT)
+        channel.on_message = self._hear
+        channel.on_closed = lambda _why: os._exit(FAILED_EXIT)
         channel.listen()
 
     async def run(self) -> int:
-        """Wait for ``init``, run the pipeline, say how it ended; gives the exit status."""
+        """Wait for ``InitWorker``, run the pipeline, say how it ended; gives the exit status."""
         init, descriptors = await self._init
         try:
             worker = await unless(self._ending, self._build(init, descriptors))
-            outcome = Outcome(stopped=True) if worker is None else await self._run(worker, init)
+            if worker is not None:
+                await self._run(worker, init)
             await self._chores.stop()
+            self._send_published()
+            last: Failed | Ended = Ended()
         except OtusError as error:
-            self._channel.send(("error", str(error)), needed=True)
-            await self._channel.flush(LAST_WORDS_S)
-            return FAILED_EXIT
+            last = Failed(str(error))
         except BaseException as error:
             log.exception("worker_failed")
-            self._channel.send(("error", told(error)), needed=True)
-            await self._channel.flush(LAST_WORDS_S)
-            return FAILED_EXIT
-        self._send_published()
-        self._channel.send(("ended", {"closed": outcome.closed, "stopped": outcome.stopped}), needed=True)
+            last = Failed(told(error))
+        self._channel.send(last, needed=True)
         await self._channel.flush(LAST_WORDS_S)
-        return STARTED_EXIT
+        return STARTED_EXIT if isinstance(last, Ended) else FAILED_EXIT
 
-    async def _run(self, worker: Worker, init: dict[str, Any]) -> Outcome:
+    async def _run(self, worker: Worker, init: InitWorker) -> None:
         self._worker = worker
         if self._ending.is_set():
             worker.stop()
-        if init["shards"] > 1:
+        if init.shards > 1:
             self._chores.start("worker:publish", self._publish)
-        return await worker.run()
+        await worker.run()
 
-    async def _build(self, init: dict[str, Any], descriptors: list[int]) -> Worker:
+    async def _build(self, init: InitWorker, descriptors: list[int]) -> Worker:
         counters_fd, output_fd, *capture = descriptors
         os.set_inheritable(counters_fd, False)
-        if init["cpus"]:
-            os.sched_setaffinity(0, init["cpus"])
-        user = init["user"]
-        if init["opener"]:
-            seal(user=user)
-        self._shard = init["shard"]
-        setup_forwarding(init["log_level"], self._log)
-        chores.listen(lambda name, n: self._channel.send(("chore", (name, n))))
+        if init.cpus:
+            os.sched_setaffinity(0, init.cpus)
+        if init.has_opener:
+            seal(user=init.user)
+        self._shard = init.shard
+        setup_forwarding(init.log_level, self._log)
+        chores.listen(lambda name, n: self._channel.send(Chore(str(name), n)))
         chores.watch_loop("worker:callback")
-        registry = load(init["plugins"])
-        config = load_task(init["task"], registry)
-        if not init["opener"]:
-            capture = acquire(config.capture, init["shard"], init["shards"])
-            seal(user=user)
+        registry = load(init.plugins)
+        config = load_task(init.task, registry)
+        if not init.has_opener:
+            capture = acquire(config.capture, init.shard, init.shards)
+            seal(user=init.user)
         counters = memoryview(mmap.mmap(counters_fd, 0))
-        repeats = Repeats(origins(config))
-        node = Node(hostname=init["hostname"], ip=init["node_ip"], tags=init["tags"])
-        shard = init["shard"]
-        size = init["counters_size"]
+        node = Node(hostname=init.hostname, ip=init.node_ip, tags=init.tags)
         place = Place(
-            shard=shard,
-            shards=init["shards"],
-            counters=counters[shard * size : (shard + 1) * size],
+            shard=init.shard,
+            shards=init.shards,
+            counters=counters[init.shard * init.counters_size : (init.shard + 1) * init.counters_size],
             descriptors=capture,
-            stdout=PipeWriter(output_fd, init["isatty"]),
-            publish=self._published.append if init["shards"] > 1 else None,
-            secret=init["secret"],
-            meet=self._meet if init["shards"] > 1 else None,
-            on_error=repeats.component_error,
+            stdout=PipeWriter(output_fd, init.isatty),
+            publish=self._published.append if init.shards > 1 else None,
+            secret=init.secret,
+            meet=self._meet if init.shards > 1 else None,
+            on_error=Repeats(origins(config)).component_error,
         )
         assembly = await assemble(config, node, place)
         for part in assembly.reporters:
             registry.attach(part.component, part.spec.record)
         self._registry = registry
-        return Worker(assembly, node, place, Telling(self._channel), init["open_circuits"])
+        return Worker(assembly, node, place, Telling(self._channel), init.open_circuits)
 
     def _log(self, level: str, event: dict[str, Any]) -> None:
         """Forward one event; what a parent that does not read makes us lose is said when it reads again."""
         if self._log_lines_lost:
             lost = {"event": "log_lines_lost", "output": "daemon", "lines": self._log_lines_lost, "worker": self._shard}
-            if self._channel.send(("log", "warning", lost)):
+            if self._channel.send(Log("warning", lost)):
                 self._log_lines_lost = 0
-        if not self._channel.send(("log", level, {**event, "worker": self._shard})):
+        if not self._channel.send(Log(level, {**event, "worker": self._shard})):
             self._log_lines_lost += 1
 
     async def _publish(self) -> None:
@@ -189,56 +209,60 @@ class Child:
 
     def _send_published(self) -> None:
         for at in range(0, len(self._published), PUBLISH_MOST):
-            published = marshal.dumps(self._published[at : at + PUBLISH_MOST])
-            self._channel.send(("publish", published))  # the parent need not look into it
+            self._channel.send(Publish(marshal.dumps(self._published[at : at + PUBLISH_MOST])))
         self._published.clear()
         if self._worker is not None:
             for owner, counts, packed in self._worker.assembly.routes.collect():
-                self._channel.send(("route", owner, counts, packed))
+                self._channel.send(Route(owner, counts, packed))
 
     async def _meet(self, stage: str) -> None:
         """Wait until all workers have sent what they had to send before this stage, and it is here."""
         self._send_published()
         there = self._stages.setdefault(stage, asyncio.Event())
-        self._channel.send(("arrived", stage), needed=True)
+        self._channel.send(Arrived(stage), needed=True)
         try:
             async with asyncio.timeout(MEET_WITHIN_S):
                 await there.wait()
         except TimeoutError:
             log.warning("workers_did_not_meet", stage=stage)
 
-    def _message(self, message: tuple[Any, ...], descriptors: list[int]) -> None:
-        kind = message[0]
-        if kind == "init":
-            self._init.set_result((message[1], descriptors))
-        elif kind == "stop":
-            self._ending.set()
-            if self._worker is not None:
-                self._worker.stop()
-        elif kind == "log_level":
-            setup_forwarding(message[1], self._log)
-            settle()  # plugins may hold loggers of their own
-        elif kind == "publish" and self._worker is not None:
-            self._worker.take_peer_messages(marshal.loads(message[1]))
-        elif kind == "route" and self._worker is not None:
-            self._worker.take_routed(unpack(message[1]))
-        elif kind == "route_lost" and self._worker is not None:
-            self._worker.assembly.routes.lose(message[1].items())
-        elif kind == "met":
-            self._stages.setdefault(message[1], asyncio.Event()).set()
-        elif kind == "descriptors" and self._worker is not None:
-            self._worker.take_descriptors(descriptors)
-        elif kind == "exclude" and self._worker is not None:
-            self._worker.exclude(message[1])
-        elif kind == "state" and self._registry is not None:
-            self._registry.call_attached("otus_task_state_changed", **message[1])
+    def _hear(self, message: ToWorker, descriptors: list[int]) -> None:
+        match message:
+            case InitWorker():
+                self._init.set_result((message, descriptors))
+            case Stop():
+                self._ending.set()
+            case Met(stage):
+                self._stages.setdefault(stage, asyncio.Event()).set()
+            case LogLevel(level):
+                setup_forwarding(level, self._log)
+                settle()  # plugins may hold loggers of their own
+            case TaskState() if self._registry is not None:
+                self._registry.call_attached("otus_task_state_changed", **attrs.asdict(message))
+        if self._worker is not None:
+            self._pass_on(self._worker, message, descriptors)
+
+    def _pass_on(self, worker: Worker, message: ToWorker, descriptors: list[int]) -> None:
+        match message:
+            case Publish(packed):
+                worker.take_peer_messages(marshal.loads(packed))
+            case Routed(packed):
+                worker.take_routed(unpack(packed))
+            case RouteLost(counts):
+                worker.assembly.routes.lose(counts.items())
+            case Descriptors():
+                worker.take_descriptors(descriptors)
+            case Exclude(connections):
+                worker.exclude(connections)
+            case Stop():
+                worker.stop()
 
 
 async def _main(descriptor: int) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, lambda: None)  # the parent hears them and decides
-    return await Child(Channel(socket.socket(fileno=descriptor))).run()
+    return await Child(Channel(socket.socket(fileno=descriptor), TO_WORKER)).run()
 
 
 def main() -> None:

@@ -43,10 +43,9 @@ class Parent:
 
 @attrs.define(eq=False)
 class Outcome:
-    """How a run ended. ``faults`` are what the source reported; ``closed`` tells that standard output went away."""
+    """How a run ended. ``faults`` are what the source reported."""
 
     faults: list[CaptureError] = attrs.field(factory=list)
-    closed: bool = False
     stopped: bool = False
 
 

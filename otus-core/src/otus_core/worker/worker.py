@@ -127,7 +127,6 @@ class Worker:
 
     def _lose_output(self, _reporter: str) -> None:
         """Standard output is gone: nobody listens any more."""
-        self._course.outcome.closed = True
         self._course.end()
 
     async def _beat(self) -> None:
