@@ -21,7 +21,7 @@ from otus_core.model.text import told
 from otus_core.plugins.loader import load
 from otus_core.process.channel import Channel
 from otus_core.process.messages import TO_OPENER, Acquire, Acquired, InitOpener, Log, Ready, Refused, ToOpener
-from otus_core.process.privilege import CAP_NET_RAW, acquired, die_with_parent, seal
+from otus_core.process.privilege import CAP_NET_RAW, call_acquire, die_with_parent, seal
 from otus_core.task.config import ComponentSpec, load_task
 
 
@@ -68,7 +68,7 @@ class Capture:
 
     def acquire(self, shard: int, shards: int) -> list[int]:
         """Open one worker's descriptors. Raises what the capturer raises."""
-        return acquired(self._spec, shard, shards, self._shared)
+        return call_acquire(self._spec, shard, shards, self._shared)
 
 
 async def _main(descriptor: int) -> None:

@@ -43,14 +43,14 @@ def acquire(capture: ComponentSpec, shard: int = 0, shards: int = 1) -> list[int
     Raises CaptureError, OSError, and TaskStartFailed for whatever else the capturer does.
     """
     try:
-        return acquired(capture, shard, shards, {})
+        return call_acquire(capture, shard, shards, {})
     except (CaptureError, OSError):
         raise
     except BaseException as error:
         raise TaskStartFailed(f"capturer {capture.id} could not acquire its source: {told(error)}") from error
 
 
-def acquired(capture: ComponentSpec, shard: int, shards: int, state: dict[str, Any]) -> list[int]:
+def call_acquire(capture: ComponentSpec, shard: int, shards: int, state: dict[str, Any]) -> list[int]:
     """Call the capturer's ``acquire``, which gives descriptors. Raises what it raises, and TypeError."""
     opens: Any = getattr(capture.declaration.load_factory(), "acquire", None)
     given = list(opens(capture.settings, shard, shards, state)) if opens is not None else []
