@@ -29,6 +29,7 @@ from otus_core.process.privilege import acquire, ids_of, seal
 from otus_core.task.config import TaskConfig, load_task, read_task_file
 from otus_core.task.deprecated import deprecated_in
 from otus_core.task.inherit import TaskDefaults
+from otus_core.task.sharing import sharing_warnings
 from otus_core.worker.assembly import Node, Place, assemble, left_out, names_of, origins, roster_of
 from otus_core.worker.course import unless
 from otus_core.worker.worker import Worker
@@ -79,7 +80,7 @@ def run_foreground(request: RunRequest, registry: Registry, defaults: TaskDefaul
     registry.log_failures()
     config = load_task(task_data(request), registry, defaults)
     _warn_without_parser(config, registry)
-    for warning in deprecated_in(config):
+    for warning in (*sharing_warnings(config), *deprecated_in(config)):
         sys.stderr.write(f"otus: warning: {warning}\n")
     with _summary_file(request.summary_json) as file:
         result = run_task(config, registry, request, seals=True)

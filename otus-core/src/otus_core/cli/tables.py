@@ -160,6 +160,7 @@ _TASK_FACTS = {
     "restart_count": "restarts",
     "worker_restarts": "worker restarts",
     "supervisor_errors": "supervisor errors",
+    "one_worker": "one worker",
     "reason": "reason",
     "next_try_at": "next try",
 }

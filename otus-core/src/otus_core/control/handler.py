@@ -267,6 +267,7 @@ def _status(task: Task) -> dict[str, Any]:
     status["troubles"] = troubles(task)
     status["degraded"] = bool(status["troubles"])
     status["next_try_at"] = _time(task.next_try_ns)
+    status["one_worker"] = "" if task.config is None else task.config.one_worker
     supervisor = task.supervisor
     if supervisor is None:
         return status

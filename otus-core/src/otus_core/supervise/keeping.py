@@ -30,6 +30,7 @@ from otus_core.task.deprecated import deprecated_in
 from otus_core.task.inherit import TaskDefaults, file_stamps
 from otus_core.task.limits import Limits, check_room, warn_of_crowd
 from otus_core.task.secrets import exposed_files, mask_task, refuse_secrets
+from otus_core.task.sharing import sharing_warnings
 from otus_core.task.state import ACTIVE, State, may_follow
 
 log = Logger("otus.task")
@@ -155,6 +156,8 @@ class TaskKeeping:
             warn_of_crowd(config, self._others(config))
         for warning in exposed_files(task.stored.config, self._registry):
             log.warning("task_secret_exposed", task=config.id, message=warning)
+        for warning in sharing_warnings(config):
+            log.info("task_has_one_worker", task=config.id, message=warning)
         for warning in deprecated_in(config):
             log.warning("task_deprecated_component", task=config.id, message=warning)
         task.config, task.stamps = config, file_stamps(config.source)

@@ -32,6 +32,7 @@ from otus_core.task.options import (
     SpoolConfig,
     TaskOptions,
 )
+from otus_core.task.sharing import one_worker_because
 from otus_core.task.wiring import check_labels, check_wiring
 
 log = Logger("otus.task")
@@ -83,11 +84,14 @@ class ReporterSpec(ComponentSpec):
 class TaskConfig:
     """A valid task.
 
-    ``source`` is the plain data that it was made of, defaults included: loading it again gives the same.
+    ``source`` is the plain data that it was made of, defaults included: loading it again gives the same. ``one_worker``
+    says why ``workers`` is 1 where ``workers_wanted`` is more; else it is empty.
     """
 
     id: str
     workers: int
+    workers_wanted: int = 1
+    one_worker: str = ""
     capture: ComponentSpec
     decoder: DecoderConfig
     parsers: tuple[ComponentSpec, ...]
@@ -163,9 +167,12 @@ def _load(data: dict[str, Any], registry: Registry, problems: Problems) -> TaskC
     check_labels(problems, parsers, processors)
     if options is BAD or capture is None:
         return None
+    one_worker = one_worker_because(capture, parsers, processors) if options.workers > 1 else ""
     return TaskConfig(
         id=options.id,
-        workers=options.workers,
+        workers=1 if one_worker else options.workers,
+        workers_wanted=options.workers,
+        one_worker=one_worker,
         capture=capture,
         decoder=options.decoder,
         parsers=tuple(parsers),

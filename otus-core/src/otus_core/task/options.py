@@ -27,7 +27,8 @@ class TaskOptions:
         default=1,
         ge=1,
         le=WORKERS_MAX,
-        help="Number of worker processes; more than one needs a source that can be shared",
+        help="Number of worker processes; more than one needs a source that can be shared. Where parsers tell each "
+        "other of flows, a file is read by one worker",
     )
     capture: dict[str, Any] = option(help="Where frames come from: `type`, and the capturer's options beside it")
     decoder: DecoderConfig = option(factory=DecoderConfig, help="How frames are decoded")
