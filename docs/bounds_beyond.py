@@ -208,6 +208,7 @@ BEYOND = {
     "otus_kafka/batch.pxd:VARINT_MAX": "cannot be",
     "otus_kafka/batch.pyx:SPARE_MAX": "the memory is given back",
     "otus_kafka/begun.py:NOTE_MAX": CUT,
+    "otus_kafka/channel.py:ANSWER_WITHIN_S": "it is not answered",
     "otus_kafka/channel.py:POLL_MOST": "stays with the broker",
     "otus_kafka/channel.py:WAITING_MAX": "refused as busy, and counted",
     "otus_kafka/answers.py:WITHIN_S": "the answer is lost, and counted",

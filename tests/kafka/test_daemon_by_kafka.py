@@ -15,7 +15,7 @@ import pytest
 
 from otus_kafka import envelope
 from tests.live.net import Pair, control, sipp_answers
-from tests.patience import wait
+from tests.patience import PATIENCE_S, wait
 
 from .broker import Broker
 from .client import consume, make_topic, produce
@@ -142,6 +142,15 @@ def test_a_channel_that_takes_unsigned_commands_says_so(daemon: Daemon) -> None:
     _, status, _ = control(daemon.folder, "status")
     (channel,) = status["command_channels"]
     assert "whoever can write to the topic commands this node" in channel["warning"]
+
+
+def test_a_node_that_is_shut_down_from_afar_answers_and_then_ends(broker: Broker, tmp_path: Path) -> None:
+    daemon = Daemon(broker, tmp_path / "node")
+    try:
+        assert daemon.ask("daemon_shutdown")["result"] == {"status": "shutting_down"}
+        assert daemon.process.wait(timeout=PATIENCE_S) == 0
+    finally:
+        daemon.end()
 
 
 def test_what_is_wrong_with_a_task_is_told_from_afar(daemon: Daemon) -> None:

@@ -385,7 +385,10 @@ class BaseCommandChannel(_Lifecycle):
         """Connect in the background; must not fail because the other side is down."""
 
     async def stop(self) -> None:
-        """Disconnect."""
+        """Send the answer that the handler has just given, which may be the one to ``daemon_shutdown``; disconnect.
+
+        It has five seconds, whatever is still being executed.
+        """
 
     def status(self) -> Mapping[str, Any]:
         """State for ``daemon_status``: connected or not, the last error, counters.

@@ -221,8 +221,8 @@ class Daemon:
     async def _command(self, command: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         allow = self._effective.config.command_channel.allow
         answer = await execute_from_afar(allow, self._registry, self._handler, command, payload)
-        if command == "daemon_shutdown" and "result" in answer:
-            asyncio.get_running_loop().call_later(1.0, self._handler.answered, command)  # after the answer has gone out
+        if "result" in answer:
+            self._handler.answered(command)  # the stop of its channel lets the answer go out
         return answer
 
     def _on_signals(self) -> None:

@@ -13,6 +13,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,10 @@ names up only at its start.
 """
 BACKOFF_S = (0.5, 10.0)
 CLOSE_S = 5.0
+ANSWER_WITHIN_S = 2.0
+"""How long the end waits for the command that runs, and its answer: half of what a channel's stop may take at most
+(``control.channels.STOP_WITHIN_S``).
+"""
 WAITING_MAX = 1000
 """Commands that may wait for the one that runs."""
 COMMIT_EVERY_S = 1.0
@@ -75,6 +80,9 @@ class KafkaChannel(BaseCommandChannel):
         self._handler: CommandHandler | None = None
         self._waiting: asyncio.Queue[tuple[Command, str]] = asyncio.Queue(WAITING_MAX)
         self._late: set[asyncio.Future[Mapping[str, Any]]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._ending = False
         self._chores = Chores()
         self._line = LastLine()
         self._silent_s = config.request_timeout * SILENT_REQUESTS
@@ -136,7 +144,11 @@ class KafkaChannel(BaseCommandChannel):
             self._chores.start("kafka:namesakes", self._namesakes.run)
 
     async def stop(self) -> None:
-        """Finish the command that runs, and disconnect."""
+        """Finish and answer the command that runs, unless that takes too long, and disconnect."""
+        self._ending = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await self._idle.wait()
         await self._chores.stop()
         await self._disconnect()
         if self._link is not None:
@@ -308,12 +320,16 @@ class KafkaChannel(BaseCommandChannel):
 
     async def _execute(self) -> None:
         """Run commands in the order in which they came."""
-        while True:
+        while not self._ending:
             command, place = await self._waiting.get()
-            with calling(self._who(command, place)):
-                answer = await self._run(command)
-            self._counts["executed"] += 1
-            await self._answers.answer(command.command, command.request_id, answer)
+            self._idle.clear()
+            try:
+                with calling(self._who(command, place)):
+                    answer = await self._run(command)
+                self._counts["executed"] += 1
+                await self._answers.answer(command.command, command.request_id, answer)
+            finally:
+                self._idle.set()
 
     def _who(self, command: Command, place: str) -> dict[str, str | int]:
         """Say for the daemon's log who gave a command, and where it stands in the topic."""

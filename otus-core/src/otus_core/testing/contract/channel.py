@@ -119,6 +119,21 @@ class CommandChannelContract(Contract):
 
         self._tried(main)
 
+    def test_an_answer_goes_out_before_the_end(self) -> None:
+        """``stop`` sends the answer that the daemon has just given: it may be the one to ``daemon_shutdown``."""
+
+        async def main() -> None:
+            handler = Commands(RESULT)
+            async with self.running(handler):
+                sending = asyncio.create_task(self.send("daemon_shutdown", {}))
+                async with asyncio.timeout(ANSWER_MAX_S):
+                    await handler.began.wait()
+            async with asyncio.timeout(ANSWER_MAX_S):
+                told = await sending
+            assert {key: told[key] for key in RESULT} == RESULT
+
+        self._tried(main)
+
     def test_nothing_goes_on_after_the_end(self) -> None:
         """Every asyncio task that the channel made has ended with it."""
 
