@@ -146,6 +146,7 @@ BEYOND = {
     "otus_core/plugins/records.py:REASON_MAX": CUT,
     "otus_core/plugins/survey.py:TEXT_MAX": CUT,
     "otus_core/plugins/check.py:TIME_MAX_S": "the plugin fails its check",
+    "otus_core/plugins/contract_hooks.py:DEPTH_MAX": "the help pages below are not tried",
     "otus_core/plugins/contract.py:SUMMARY_MAX": REFUSED,
     "otus_core/plugins/loader.py:COMPONENTS_MAX": "the plugin is refused",
     "otus_core/plugins/registry.py:ERROR_MAX": CUT,

@@ -39,6 +39,11 @@ def _factory(_instance: object, _attribute: attrs.Attribute[Any], value: Any) ->
         raise ValueError(f"factory {value!r}: give a callable or 'package.module:name'")
 
 
+def _target(_instance: object, _attribute: attrs.Attribute[str], value: Any) -> None:
+    if not isinstance(value, str) or value.count(":") != 1:
+        raise ValueError(f"app {value!r}: give 'package.module:name'")
+
+
 def _payload_types(instance: Declaration, attribute: attrs.Attribute[Any], value: Any) -> None:
     about = f"{instance.kind} {instance.name!r}: {attribute.name}"
     if not isinstance(value, tuple) or not 1 <= len(value) <= PAYLOAD_TYPES_MAX:
@@ -224,7 +229,7 @@ class CommandGroup:
     imported when it is used.
     """
 
-    app: str = attrs.field(validator=_factory)
+    app: str = attrs.field(validator=_target)
     summary: str
 
 

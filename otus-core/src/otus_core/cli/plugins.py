@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from otus_core.cli.commands import COMMANDS
 from otus_core.cli.listing import BOLD, DIM, PLAIN, RED, coloured, listing
 from otus_core.cli.session import Session, session_of
 from otus_core.cli.wording import said
@@ -88,11 +89,11 @@ def check(
 
     session = session_of(context)
     if name is None:
-        reports = check_all(session.selection)
+        reports = check_all(session.selection, COMMANDS)
     elif os.sep in name or Path(name).is_dir():
-        reports = check_path(Path(name))
+        reports = check_path(Path(name), COMMANDS)
     else:
-        reports = check_plugin(name)
+        reports = check_plugin(name, COMMANDS)
     if session.json_output:
         typer.echo(json.dumps(reports, indent=2))
     else:

@@ -1,6 +1,6 @@
 """The rules that a plugin keeps and that need no data to be checked; run in a process that holds this plugin alone.
 
-    python -P -c "from otus_core.plugins.contract import main; main()" ENTRY_POINT DISTRIBUTION
+    python -P -c "from otus_core.plugins.contract import main; main()" ENTRY_POINT DISTRIBUTION COMMAND,COMMAND,…
 
 writes its findings as JSON, the last line of standard output. A rule is a generator of complaints; one that complains
 of nothing is kept.
@@ -9,10 +9,12 @@ of nothing is kept.
 from __future__ import annotations
 
 import ast
-import inspect
+import contextlib
 import json
+import os
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,91 +22,87 @@ from typing import Any
 import importlib_metadata
 
 import otus_core
-from otus_core.components import BaseParser, Context
 from otus_core.config.load import load_text
 from otus_core.config.sample import sample
 from otus_core.config.schema import schema
 from otus_core.config.shape import fields_of
 from otus_core.config.structure import structure
 from otus_core.config.unstructure import unstructure
-from otus_core.declarations import Capturer, CommandChannel, Declaration, Parser
-from otus_core.errors import ConfigInvalid
-from otus_core.model.flows import FlowRegistry
+from otus_core.declarations import Capturer, Declaration, Parser
 from otus_core.model.text import told
-from otus_core.plugins.component_hooks import CALLS, CALLS_MAX_S, hooks_of, seconds_of, strange_hooks
+from otus_core.plugins.check import QUICK
+from otus_core.plugins.contract_hooks import wrong_commands, wrong_hooks
+from otus_core.plugins.contract_life import Complaints, Warned, acquires, hears, lives
+from otus_core.plugins.discovery import found as found_plugins
 from otus_core.plugins.loader import load
+from otus_core.plugins.look import LIMIT_S
 from otus_core.plugins.records import PluginRecord
+from otus_core.plugins.registry import Loaded
 from otus_core.plugins.selection import Selection, normalized
 
-METHODS = {
-    "capturer": ("open", "read", "fileno", "stats", "close"),
-    "parser": ("wire", "start", "stop", "can_handle", "handle"),
-    "processor": ("wire", "start", "stop", "process"),
-    "reporter": ("wire", "start", "stop", "report", "flush"),
-    "command_channel": ("start", "stop", "status"),
-}
-ASYNCHRONOUS = {"reporter": ("start", "stop", "report", "flush"), "command_channel": ("start", "stop")}
-ARGUMENTS = {
-    "take": 1,
-    "can_handle": 1,
-    "handle": 1,
-    "process": 1,
-    "report": 1,
-    "wire": 1,
-    "read": 0,
-    "flush": 0,
-    "stop": 0,
-}
-HEARERS = ("reporter", "command_channel")
-"""Kinds of components that receive hooks."""
+IMPORT_SLOW_S, IMPORT_MAX_S = 0.2, 1.0
+"""Above the first a warning, above the second a fault."""
 SUMMARY_MAX = 100
 
 
-class Warned(str):
-    """A complaint that is not a breach."""
-
-    __slots__ = ()
-
-
-Complaints = Iterator[str]
-
-
-class _Nowhere:
-    """Takes the lines of reporters that are made to be looked at."""
-
-    isatty = False
-
-    async def write(self, lines: bytes) -> None:
-        """Forget them."""
-
-
-def findings(plugin: str, distribution: str) -> list[dict[str, str]]:
-    """Load one plugin and give what each rule has to say of it."""
-    record = _loaded(plugin, distribution)
+def findings(plugin: str, distribution: str, taken: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Load one plugin and give what each rule has to say of it; ``taken`` are the names of the core's commands."""
+    seconds = _seconds_to_import(plugin, distribution)
+    loaded = _loaded(plugin, distribution)
+    record = loaded.record
     if record.stage == "conflict" or record.state != "ready":
         told = f"{record.stage}: {record.reason}; {record.remedy}"
         return [{"rule": "loads", "status": "failed", "message": told}]
-    found = [{"rule": "loads", "status": "passed", "message": ""}]
+    found: list[dict[str, Any]] = [{"rule": "loads", "status": "passed", "message": ""}]
     found += _held(
         "declares its component's module as text, so that listing it imports none", partial(_is_light, record)
     )
+    found += [{**one, "seconds": seconds} for one in _held(QUICK, partial(_is_quick, seconds))]
     found += _held("bounds the otus-core that it needs", partial(_requires, distribution))
     found += _held("imports nothing below otus_core itself", partial(_imports, distribution))
+    found += _held("its hooks can be called", partial(wrong_hooks, loaded.manager))
+    found += _held("its commands can be used", partial(wrong_commands, loaded.manager, taken))
     for component in record.components:
         declared = component.declaration
         name = f"{declared.kind} {declared.name}"
         found += _held(f"{name}: says what it is", partial(_says, declared))
         found += _held(f"{name}: its configuration can be shown, sampled and read back", partial(_configures, declared))
-        found += _held(f"{name}: is made by its factory, and lives and ends as it should", partial(_lives, declared))
+        found += _held(f"{name}: is made by its factory, and lives and ends as it should", partial(lives, declared))
+        found += _held(f"{name}: receives the hooks that it has", partial(hears, declared))
+        if isinstance(declared, Capturer):
+            found += _held(f"{name}: opens what needs privilege as it should", partial(acquires, declared))
     return found
 
 
-def _loaded(plugin: str, distribution: str) -> PluginRecord:
+def _loaded(plugin: str, distribution: str) -> Loaded:
     registry = load(Selection(enabled=(plugin,)))
-    for record in registry.records:
-        if (record.plugin, normalized(record.distribution)) == (plugin, normalized(distribution)):
-            return record
-    return PluginRecord(plugin=plugin, distribution=distribution, version="", reason="it is not installed")
+    for one in registry.loaded:
+        if (one.record.plugin, normalized(one.record.distribution)) == (plugin, normalized(distribution)):
+            return one
+    return Loaded(record=PluginRecord(plugin=plugin, distribution=distribution, version="", reason="is not installed"))
+
+
+def _seconds_to_import(plugin: str, distribution: str) -> float:
+    """Import the plugin's module for the first time; what it raises is told when it is loaded."""
+    entries = (
+        entry
+        for record, entry in found_plugins()[0]
+        if (record.plugin, normalized(record.distribution)) == (plugin, normalized(distribution))
+    )
+    begun = time.perf_counter()
+    for entry in entries:
+        with contextlib.suppress(BaseException):
+            entry.load()
+    return time.perf_counter() - begun
+
+
+def _is_quick(seconds: float) -> Complaints:
+    """Hold a plugin to the time that importing it may take: each short command may have to wait for it."""
+    told = f"importing it takes {seconds:.2f} s; import what is heavy where it is used"
+    if seconds > IMPORT_MAX_S:
+        yield f"{told}: after {LIMIT_S:g} s it counts as broken"
+    elif seconds > IMPORT_SLOW_S:
+        yield Warned(told)
 
 
 def _held(rule: str, complain: Callable[[], Complaints]) -> list[dict[str, str]]:
@@ -203,79 +201,9 @@ def _configures(declared: Declaration) -> Complaints:
         yield Warned("its configuration class is not frozen: make it with @otus_core.configuration")
 
 
-def _lives(declared: Declaration) -> Complaints:
-    factory = declared.load_factory()
-    settings = _settings(declared)
-    if settings is None:
-        yield Warned("it has options without default, and so was not made")
-        return
-    component = factory(settings)
-    wrong = list(_shape(declared.kind, component))
-    yield from wrong
-    if wrong:
-        return
-    stdout = _Nowhere() if declared.kind == "reporter" else None
-    flows = FlowRegistry() if isinstance(declared, Parser) and declared.wants_flows else None
-    component.wire(Context(task_id="check", agent_id="check", component_id=declared.name, stdout=stdout, flows=flows))
-    yield from _hooked(declared, component)
-    if declared.kind in ("parser", "processor"):  # others would open a source, or connect
-        component.start()
-        component.stop()
-    elif isinstance(declared, CommandChannel):
-        json.dumps(dict(component.status()))  # daemon_status shows it, also of a channel that has not started
-    elif isinstance(declared, Capturer) and declared.privileged and not callable(getattr(component, "acquire", None)):
-        yield "it is declared privileged and has no method acquire"
-
-
-def _hooked(declared: Declaration, component: Any) -> Complaints:
-    """Look at the hooks that a component receives itself. The suite alone calls a reporter's: it starts it."""
-    if declared.kind not in HEARERS:
-        return
-    strange = list(strange_hooks(component))
-    yield from strange
-    hooks = None if strange else hooks_of(component)
-    if hooks is None or not isinstance(declared, CommandChannel):
-        return
-    if seconds_of(hooks) > CALLS_MAX_S:
-        yield f"its hooks are slow: {CALLS} calls take more than {CALLS_MAX_S:g} s; put what is to be sent into a queue"
-
-
-def _settings(declared: Declaration) -> Any:
-    """Give the default settings, ``None`` when there are none."""
-    try:
-        return structure(declared.load_config(), {})
-    except ConfigInvalid:
-        return None
-
-
-def _shape(kind: str, component: Any) -> Complaints:
-    names = METHODS[kind]
-    if getattr(type(component), "take", BaseParser.take) is not BaseParser.take:
-        names = (*(name for name in names if not name.endswith("handle")), "take")
-    for name in names:
-        method = getattr(component, name, None)
-        if not callable(method):
-            yield f"it has no method {name}"
-            continue
-        if inspect.iscoroutinefunction(method) is not (name in ASYNCHRONOUS.get(kind, ())):
-            yield f"its method {name} must {'' if name in ASYNCHRONOUS.get(kind, ()) else 'not '}be async"
-        if name in ARGUMENTS and not _takes(method, ARGUMENTS[name]):
-            yield (
-                f"its method {name} must take {ARGUMENTS[name]} argument{'' if ARGUMENTS[name] == 1 else 's'} "
-                "beside self"
-            )
-
-
-def _takes(method: Any, count: int) -> bool:
-    try:
-        inspect.signature(method).bind(*range(count))
-    except TypeError:
-        return False
-    except ValueError:  # a compiled method that does not tell
-        return True
-    return True
-
-
 def main() -> None:
     """Look at the plugin that ``sys.argv`` names, and write what is found as JSON."""
-    sys.stdout.write("\n" + json.dumps(findings(sys.argv[1], sys.argv[2])) + "\n")
+    plugin, distribution, taken = sys.argv[1:]
+    sys.stdout.write("\n" + json.dumps(findings(plugin, distribution, taken.split(","))) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # a plugin's threads are not waited for

@@ -59,6 +59,11 @@ class Registry:
         }
 
     @property
+    def loaded(self) -> tuple[Loaded, ...]:
+        """Every plugin with the manager that calls its hooks."""
+        return self._loaded
+
+    @property
     def records(self) -> tuple[PluginRecord, ...]:
         """One record a plugin, the core's own first, then by name."""
         return tuple(one.record for one in self._loaded)
