@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -121,6 +122,29 @@ def test_a_repeated_request_is_executed_once_also_after_a_restart(node: Callable
     one.produce(value)
     one.run(lambda n: n.counted(duplicates=1))
     assert len(one.executed) == 1
+
+
+def test_what_is_kept_is_synced_beside_the_event_loop(
+    node: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that takes its time would hold up the whole daemon."""
+    synced: list[bool] = []
+    for name in ("fsync", "fdatasync"):
+        real = getattr(os, name)
+
+        def sync(descriptor: int, real: Callable[[int], None] = real) -> None:
+            synced.append(asyncio._get_running_loop() is not None)
+            real(descriptor)
+
+        monkeypatch.setattr(os, name, sync)
+    n = node()
+    n.send()
+
+    async def work(n: Node) -> None:
+        await n.counted(executed=1)
+
+    n.run(work)
+    assert len(synced) >= 2 and not any(synced)
 
 
 def test_a_restart_goes_on_where_it_stopped(node: Callable[..., Node]) -> None:

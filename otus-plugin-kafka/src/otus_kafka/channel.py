@@ -120,7 +120,8 @@ class KafkaChannel(BaseCommandChannel):
         if not self._config.signing.required:
             log.warning("command_channel_unsigned", topic=self._config.topic, message=UNSIGNED)
         try:
-            self._executed.load(time.time() - self._config.command_ttl - self._config.command_clock_skew)
+            oldest = time.time() - self._config.command_ttl - self._config.command_clock_skew
+            await asyncio.to_thread(self._executed.load, oldest)  # it waits for the disk
             self._begun.open()
         except OSError as error:
             log.error("command_state_unusable", error=str(error))

@@ -54,10 +54,12 @@ class RotatingFile:
         data = line.encode("utf-8", "backslashreplace") + b"\n"
         with self._lock:
             try:
-                if self._open() and self._size and self._size + len(data) > self._max_size:
+                file = self._open()
+                if file is not None and self._size and self._size + len(data) > self._max_size:
                     self._rotate()
-                if self._open():
-                    self._append(data)
+                    file = self._open()
+                if file is not None:
+                    self._append(file, data)
                     return True
             except OSError as error:
                 self.trouble = f"{self._path}: {error.strerror or error}"
@@ -82,34 +84,33 @@ class RotatingFile:
             if self._compressing is not None:
                 self._compressing.join()
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, file: int, data: bytes) -> None:
         """Append all of a line, or nothing of it. Raises OSError."""
-        assert self._file is not None
         written = 0
         try:
             while written < len(data):
-                written += os.write(self._file, data[written:])
+                written += os.write(file, data[written:])
         except OSError:
             if written:  # half a line would take the next one with it
-                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+                os.ftruncate(file, os.fstat(file).st_size - written)
             raise
         self._size += written
 
-    def _open(self) -> bool:
-        """Have the file open, trying every few seconds when it cannot be."""
+    def _open(self) -> int | None:
+        """Have the file open, trying every few seconds when it cannot be; gives its descriptor, or ``None``."""
         now = time.monotonic()
         if self._file is not None:
             if now - self._looked_at > LOOK_AT_AGE_EVERY_S:
                 self._remove_old()
-            return True
+            return self._file
         if now - self._tried_at < REOPEN_EVERY_S:
-            return False
+            return None
         self._tried_at = now
         make_folder(self._path.parent, FOLDER_MODE)
         self._file = open_regular(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, MODE)
         self._size = os.fstat(self._file).st_size
         self._tried_at = float("-inf")
-        return True
+        return self._file
 
     def _close(self) -> None:
         if self._file is not None:

@@ -64,19 +64,6 @@ class Task:
         self.wake.set()
         return True
 
-    def failure(self) -> str:
-        """Say why a task that has ended failed, or nothing.
-
-        A source with an end that is damaged anywhere was not read as it was asked for.
-        """
-        assert self.supervisor is not None
-        live = self.supervisor.config.capture.declaration.live
-        faults = list(dict.fromkeys(str(fault) for fault in self.supervisor.faults if fault.fatal or not live))
-        if self.supervisor.error or not faults:
-            return self.supervisor.error
-        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        return faults[0] + more
-
     def fill(self) -> float:
         """Give the fill level of its fullest send buffer, 0 to 1."""
         if self.supervisor is None or self.config is None:

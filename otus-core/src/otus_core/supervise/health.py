@@ -73,6 +73,19 @@ def spool_levels(supervisor: TaskSupervisor, config: TaskConfig) -> dict[str, fl
     }
 
 
+def failure_of(supervisor: TaskSupervisor) -> str:
+    """Say why a run that has ended failed, or nothing.
+
+    A source with an end that is damaged anywhere was not read as it was asked for.
+    """
+    live = supervisor.config.capture.declaration.live
+    faults = list(dict.fromkeys(str(fault) for fault in supervisor.faults if fault.fatal or not live))
+    if supervisor.error or not faults:
+        return supervisor.error
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return faults[0] + more
+
+
 def troubles(task: Task) -> list[str]:
     """Give what is wrong with a task that should run, one sentence each; empty when nothing is."""
     if task.state == "failed":

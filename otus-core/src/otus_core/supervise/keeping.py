@@ -20,6 +20,7 @@ from otus_core.log import Logger
 from otus_core.plugins.registry import Registry
 from otus_core.process.messages import TaskState
 from otus_core.supervise.entry import Task, pauses_between_starts
+from otus_core.supervise.health import failure_of
 from otus_core.supervise.store import StoredTask, TaskStore
 from otus_core.supervise.successor import can_overlap, start_run
 from otus_core.supervise.supervisor import TaskSupervisor
@@ -124,17 +125,17 @@ class TaskKeeping:
         pauses = pauses_between_starts()
         while True:
             try:
-                if task.state != "running" or task.supervisor is None:  # else this keeper was begun again
+                supervisor = task.supervisor if task.state == "running" else None  # this keeper may be begun again
+                if supervisor is None:
                     task.wake.clear()
                     task.expect()
-                    await self._start(task)
+                    supervisor = await self._start(task)
                 task.conclude("")
                 begun = time.monotonic()
-                reason = await self._wait_for_end(task)
+                reason = await self._wait_for_end(task, supervisor)
                 if reason is None:  # to be started anew
                     continue
-                assert task.config is not None
-                if not (reason and task.config.capture.declaration.live):
+                if not (reason and supervisor.config.capture.declaration.live):
                     await self._end(task, "failed" if reason else "stopped", reason)
                     return
                 if time.monotonic() - begun > STABLE_AFTER_S:
@@ -148,8 +149,8 @@ class TaskKeeping:
                 reason = f"internal error: {type(error).__name__}"
             await self._wait_to_try_again(task, reason, next(pauses))
 
-    async def _start(self, task: Task) -> None:
-        """Start a task as it was asked for, with the defaults that are in force now. Raises OtusError."""
+    async def _start(self, task: Task) -> TaskSupervisor:
+        """Start a task as it was asked for, with the defaults in force now; gives its run. Raises OtusError."""
         config = self._checked(task.stored.config)
         self._admit(config)
         if not self.limits.max_workers:
@@ -167,22 +168,21 @@ class TaskKeeping:
         self._set(task, "starting", reason="", restart_count=task.stored.restart_count + again)
         task.supervisor = None
         try:
-            task.supervisor = TaskSupervisor(config, self._surroundings())
-            await task.supervisor.start()
+            supervisor = task.supervisor = TaskSupervisor(config, self._surroundings())
+            await supervisor.start()
         except OSError as error:  # no memory, no descriptor, no process to be had
             if task.supervisor is not None:
                 await task.supervisor.stop()
             raise TaskStartFailed(f"task {task.stored.id}: the system refuses: {error}") from error
         self._set(task, "running", started_ns=time.time_ns())
+        return supervisor
 
-    async def _wait_for_end(self, task: Task) -> str | None:
+    async def _wait_for_end(self, task: Task, supervisor: TaskSupervisor) -> str | None:
         """Wait until a task that runs has ended by itself; gives why it failed, or empty.
 
         ``None`` when it was woken to be started anew, and has been stopped.
         """
         while True:
-            supervisor = task.supervisor
-            assert supervisor is not None
             waiting = [asyncio.ensure_future(supervisor.wait()), asyncio.ensure_future(task.wake.wait())]
             try:
                 await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -192,37 +192,38 @@ class TaskKeeping:
                     one.cancel()
             if has_ended:
                 await supervisor.stop()
-                return task.failure()
+                return failure_of(supervisor)
             task.wake.clear()
-            if not await self._replace(task, supervisor):
+            going_on = await self._replace(task, supervisor)
+            if going_on is None:
                 return None
+            supervisor = going_on
 
-    async def _replace(self, task: Task, predecessor: TaskSupervisor) -> bool:
-        """Run a task with its new settings, and stop its present run when the new one is there: at once where both
-        cannot run together, which gives false.
+    async def _replace(self, task: Task, predecessor: TaskSupervisor) -> TaskSupervisor | None:
+        """Run a task with its new settings, and stop its present run when the new one is there; gives the run that goes
+        on: the present one where the new one cannot be started.
 
-        When the new run cannot be started, the present one goes on.
+        Where both cannot run together, the present one is stopped at once, and there is none.
         """
-        assert task.config is not None
         try:
             config = self._checked(task.stored.config)
-            if not can_overlap(task.config, config):
+            if not can_overlap(predecessor.config, config):
                 log.info("task_renewed", task=task.stored.id, gap=True)
                 self._set(task, "stopping")
                 await predecessor.stop()
-                return False
+                return None
             self._admit(config)
             successor = await start_run(config, self._surroundings())
         except OtusError as error:
             log.error("task_not_renewed", task=task.stored.id, error=str(error))
             task.conclude(str(error))
-            return True
+            return predecessor
         task.config, task.stamps, task.supervisor = config, file_stamps(config.source), successor
         self._set(task, "running", started_ns=time.time_ns())
         task.conclude("")
         log.info("task_renewed", task=task.stored.id, gap=False)
         await predecessor.stop()
-        return True
+        return successor
 
     async def _wait_to_try_again(self, task: Task, reason: str, pause: float) -> None:
         """Show a task as failed, and wait: for the pause, or until somebody wants it started now."""

@@ -36,7 +36,7 @@ def check_filter(config: TaskConfig, source: str = "") -> None:
     expression = getattr(config.capture.settings, FILTER, "")
     if not isinstance(expression, str) or not expression.strip():
         return
-    refused: BpfInvalid | None = None
+    refusals: list[BpfInvalid] = []
     for link_type in LINK_TYPES:
         try:
             compile_bpf(expression, link_type)
@@ -44,9 +44,8 @@ def check_filter(config: TaskConfig, source: str = "") -> None:
         except BpfInvalid as error:
             if not error.expression:
                 return
-            refused = refused or error
-    assert refused is not None
-    raise ConfigInvalid([ConfigProblem(f"capture.{FILTER}", f"{refused.reason}: {expression!r}")], source)
+            refusals.append(error)
+    raise ConfigInvalid([ConfigProblem(f"capture.{FILTER}", f"{refusals[0].reason}: {expression!r}")], source)
 
 
 def node_warnings(config: TaskConfig) -> tuple[str, ...]:
