@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from collections.abc import Iterator
@@ -73,3 +74,32 @@ def beyond_the_public(path: Path, own: str, public: frozenset[str]) -> list[str]
             wrong += [f"{path}: {module}.{name}" for name in names if module != CORE or name not in public]
             wrong += [f"{path}: {module}"] if module != CORE and not names else []
     return wrong
+
+
+def circles(package: Path) -> list[str]:
+    """Give the Python modules of a package that import each other, directly or through others, also for types alone, or
+    within functions; and those on a way from one such circle to another.
+    """
+    files = {_name(path, package): path for path in package.rglob("*.py")}
+    needs = {name: _needed(path, set(files)) - {name} for name, path in files.items()}
+    while True:  # take away what needs nothing of the rest, and what nothing of the rest needs
+        needed = set().union(*needs.values())
+        left = {name: its & needs.keys() for name, its in needs.items() if name in needed and its & needs.keys()}
+        if left == needs:
+            return sorted(left)
+        needs = left
+
+
+def _name(path: Path, package: Path) -> str:
+    return ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _needed(path: Path, modules: set[str]) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            within = {f"{node.module}.{alias.name}" for alias in node.names} & modules
+            found |= within or {node.module}
+    return found & modules

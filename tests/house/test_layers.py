@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import otus_core
-from tests.house.layers import SUFFIXES, beyond_the_public, core_layers, imported, upward
+from tests.house.layers import SUFFIXES, beyond_the_public, circles, core_layers, imported, upward
 from tests.needs import ROOT
 
 PUBLIC = frozenset(otus_core.__all__)
@@ -26,6 +26,22 @@ def test_the_core_imports_downwards() -> None:
     layers = core_layers()
     assert {path.suffix for path in files(package)} == set(SUFFIXES)
     assert [line for path in files(package) for line in upward(path, package.parent, layers)] == []
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_no_modules_import_each_other(package: Path) -> None:
+    assert circles(package) == []
+
+
+def test_a_planted_circle_is_found(tmp_path: Path) -> None:
+    package = tmp_path / "otus_core"
+    package.mkdir()
+    (package / "low.py").write_text("import attrs\n")
+    (package / "one.py").write_text("from otus_core.two import thing\nfrom otus_core import low\n")
+    (package / "two.py").write_text("if TYPE_CHECKING:\n    from otus_core import three\n")
+    (package / "three.py").write_text("from otus_core.one import (\n    other,\n)\n")
+    (package / "high.py").write_text("from otus_core.one import other\n")
+    assert circles(package) == ["otus_core.one", "otus_core.three", "otus_core.two"]
 
 
 @pytest.mark.parametrize("package", [path for path in PACKAGES if path.name != "otus_core"], ids=lambda path: path.name)

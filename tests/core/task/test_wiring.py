@@ -9,7 +9,8 @@ import pytest
 from otus_core import ConfigInvalid
 from otus_core.plugins.loader import load
 from otus_core.plugins.registry import Registry
-from otus_core.task.config import TaskConfig, load_task
+from otus_core.task.config import load_task
+from otus_core.task.spec import TaskConfig
 
 
 @pytest.fixture(scope="module")

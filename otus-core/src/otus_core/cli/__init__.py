@@ -10,7 +10,8 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import pairwise
+
+from otus_core.cli.output import OutputClosed, wants_json
 
 DEBUG = "OTUS_DEBUG"
 FAILED, INTERRUPTED = 1, 130
@@ -18,10 +19,6 @@ COLLECT_AFTER = (50_000, 10, 10)
 """Containers made and not given back before cycles are looked for: looking through what imports leave takes a tenth of
 a short command.
 """
-
-
-class OutputClosed(Exception):
-    """Whoever read standard output has had enough: ``| head``. No OSError, of which click would make exit status 1."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,12 +89,6 @@ def _let_go_of_output() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)
-
-
-def wants_json(arguments: Sequence[str]) -> bool:
-    """Whether ``--output json`` stands among the arguments, before the command or after it."""
-    pairs = pairwise(arguments)
-    return "--output=json" in arguments or ("--output", "json") in pairs
 
 
 def _told(error: Exception, as_json: bool) -> str:

@@ -13,9 +13,9 @@ import typer.core
 import typer.main
 
 import otus_core
-from otus_core.cli import OutputClosed, wants_json
 from otus_core.cli.commands import COMMANDS, Entry
 from otus_core.cli.help import help_page
+from otus_core.cli.output import OutputClosed, wants_json
 from otus_core.cli.session import session_of
 from otus_core.errors import OtusError, closest
 from otus_core.plugins.known import component_beside

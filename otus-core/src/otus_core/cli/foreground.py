@@ -26,10 +26,11 @@ from otus_core.pipeline.counters import summary
 from otus_core.plugins.registry import Registry
 from otus_core.process.output import LineMerger, StdoutWriter
 from otus_core.process.privilege import acquire, ids_of, seal
-from otus_core.task.config import TaskConfig, load_task, read_task_file
+from otus_core.task.config import load_task, read_task_file
 from otus_core.task.deprecated import deprecated_in
 from otus_core.task.inherit import TaskDefaults
 from otus_core.task.sharing import sharing_warnings
+from otus_core.task.spec import TaskConfig
 from otus_core.worker.assembly import Node, Place, assemble, left_out, names_of, origins, roster_of
 from otus_core.worker.course import unless
 from otus_core.worker.worker import Worker

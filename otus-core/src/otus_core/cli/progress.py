@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from otus_core.cli.hidden import hidden_lines
-from otus_core.task.config import TaskConfig
+from otus_core.task.spec import TaskConfig
 
 FIRST_AFTER_S = 1.0
 EVERY_S = 0.25

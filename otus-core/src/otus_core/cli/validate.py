@@ -12,7 +12,7 @@ import typer
 from otus_core.cli.session import Session, session_of
 
 if TYPE_CHECKING:
-    from otus_core.task.config import ComponentSpec, TaskConfig
+    from otus_core.task.spec import ComponentSpec, TaskConfig
 
 
 def validate(

@@ -12,7 +12,8 @@ from otus_core.model.text import printable
 from otus_core.pipeline.counters import Roster
 from otus_core.plugins.records import PluginRecord
 from otus_core.supervise.entry import Task
-from otus_core.supervise.health import answering, fill_levels, spool_levels, spool_limits, troubles
+from otus_core.supervise.health import troubles
+from otus_core.supervise.levels import answering, fill_levels, spool_levels, spool_limits
 
 
 @attrs.frozen(kw_only=True)

@@ -22,7 +22,8 @@ from otus_core.plugins.loader import load
 from otus_core.process.channel import Channel
 from otus_core.process.messages import TO_OPENER, Acquire, Acquired, InitOpener, Log, Ready, Refused, ToOpener
 from otus_core.process.privilege import CAP_NET_RAW, call_acquire, die_with_parent, seal
-from otus_core.task.config import ComponentSpec, load_task
+from otus_core.task.config import load_task
+from otus_core.task.spec import ComponentSpec
 
 
 class Opener:

@@ -7,14 +7,12 @@ import os
 import pwd
 import signal
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from otus_core.errors import CaptureError, OtusError, TaskStartFailed
 from otus_core.model.text import told
 from otus_core.process.seccomp import refuse_system_calls
-
-if TYPE_CHECKING:
-    from otus_core.task.config import ComponentSpec
+from otus_core.task.spec import ComponentSpec
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 PR_GET_PDEATHSIG = 2

@@ -21,7 +21,7 @@ from otus_core.process.messages import (
 )
 from otus_core.process.spawn import last_words, open_words, spawn
 from otus_core.supervise.surroundings import Surroundings
-from otus_core.task.config import TaskConfig
+from otus_core.task.spec import TaskConfig
 
 log = Logger("otus.opener")
 

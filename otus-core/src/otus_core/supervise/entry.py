@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import attrs
 
 from otus_core.chores import Chores
-from otus_core.supervise.health import fill_levels
+from otus_core.supervise.levels import fill_levels
 from otus_core.supervise.store import StoredTask
 from otus_core.supervise.supervisor import TaskSupervisor
-from otus_core.task.config import TaskConfig
+from otus_core.task.spec import TaskConfig
 from otus_core.task.state import State
 
 RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0

@@ -7,70 +7,16 @@ control plane show.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from otus_core.errors import ConfigProblem
 from otus_core.model.text import printable
 from otus_core.pipeline.counters import CIRCUIT_STATES
-from otus_core.worker.status import STATUS_TEXT_MAX
-
-if TYPE_CHECKING:
-    from otus_core.errors import ConfigProblem
-    from otus_core.supervise.entry import Task
-    from otus_core.supervise.slot import WorkerSlot
-    from otus_core.supervise.supervisor import TaskSupervisor
-    from otus_core.task.config import TaskConfig
-
-IN_ORDER = ("", "connected", "stopped")
-"""States of a reporter that nobody need look after; "stopped" is one that has been told to stop."""
-
-
-def answers(status: Mapping[str, Any]) -> bool:
-    """Whether a destination answers, as far as its reporter knows."""
-    return status.get("state", "") in IN_ORDER and not status.get("reason")
-
-
-def complaint(status: Mapping[str, Any]) -> str:
-    """Give what a reporter complains of, or empty; one that connects for the first time does not yet."""
-    state = str(status.get("state", ""))
-    return str(status.get("reason") or ("" if state in (*IN_ORDER, "connecting") else state))
-
-
-def answering(supervisor: TaskSupervisor) -> dict[str, bool]:
-    """Give, by reporter, whether its destination answers all workers; without those that do not tell."""
-    found: dict[str, bool] = {}
-    for slot in supervisor.slots:
-        for name, status in slot.reporters.items():
-            if status:
-                found[name] = found.get(name, True) and answers(status)
-    return found
-
-
-def fill_levels(supervisor: TaskSupervisor, config: TaskConfig) -> dict[str, float]:
-    """Give the fill level of each reporter's fullest send buffer, 0 to 1."""
-    levels = {spec.id: 0.0 for spec in config.reporters}
-    for slot in supervisor.slots:
-        for spec in config.reporters:
-            by_number = slot.accounts[f"{spec.id}.queued"] / spec.capacity
-            by_bytes = slot.accounts[f"{spec.id}.bytes_queued"] / spec.max_bytes
-            levels[spec.id] = max(levels[spec.id], by_number, by_bytes)
-    return levels
-
-
-def spool_limits(supervisor: TaskSupervisor, config: TaskConfig) -> dict[str, int]:
-    """Give the most bytes that each reporter's spools may take on disk, those of all workers together; without
-    reporters that have none.
-    """
-    workers = len(supervisor.slots)
-    return {spec.id: spec.spool.max_bytes * workers for spec in config.reporters if spec.spool is not None}
-
-
-def spool_levels(supervisor: TaskSupervisor, config: TaskConfig) -> dict[str, float]:
-    """Give the fill level of each reporter's fullest spool, 0 to 1: workers do not share their room."""
-    return {
-        spec.id: max(slot.accounts[f"{spec.id}.spool_bytes"] for slot in supervisor.slots) / spec.spool.max_bytes
-        for spec in config.reporters
-        if spec.spool is not None
-    }
+from otus_core.supervise.entry import Task
+from otus_core.supervise.levels import fill_levels
+from otus_core.supervise.slot import WorkerSlot
+from otus_core.supervise.supervisor import TaskSupervisor
+from otus_core.worker.status import STATUS_TEXT_MAX, complaint
 
 
 def failure_of(supervisor: TaskSupervisor) -> str:

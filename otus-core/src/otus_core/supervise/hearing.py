@@ -27,7 +27,7 @@ from otus_core.process.messages import (
 from otus_core.supervise.exchange import Exchange
 from otus_core.supervise.slot import WorkerSlot
 from otus_core.supervise.surroundings import Surroundings
-from otus_core.task.config import TaskConfig
+from otus_core.task.spec import TaskConfig
 
 log = Logger("otus.supervisor")
 

@@ -26,12 +26,13 @@ from otus_core.supervise.successor import can_overlap, start_run
 from otus_core.supervise.supervisor import TaskSupervisor
 from otus_core.supervise.surroundings import Surroundings
 from otus_core.supervise.writing import Writing
-from otus_core.task.config import TaskConfig, load_task
+from otus_core.task.config import load_task
 from otus_core.task.deprecated import deprecated_in
 from otus_core.task.inherit import TaskDefaults, file_stamps
 from otus_core.task.limits import Limits, check_room, warn_of_crowd
 from otus_core.task.secrets import exposed_files, mask_task, refuse_secrets
 from otus_core.task.sharing import sharing_warnings
+from otus_core.task.spec import TaskConfig
 from otus_core.task.state import ACTIVE, State, may_follow
 
 log = Logger("otus.task")

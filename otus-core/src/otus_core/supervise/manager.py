@@ -23,8 +23,9 @@ from otus_core.supervise.keeping import TaskKeeping
 from otus_core.supervise.leftovers import left_behind
 from otus_core.supervise.store import StoredTask
 from otus_core.task.check import check_filter
-from otus_core.task.config import TaskConfig, load_task, unwrap
+from otus_core.task.config import load_task, unwrap
 from otus_core.task.inherit import file_stamps, without_defaults
+from otus_core.task.spec import TaskConfig
 from otus_core.task.state import ACTIVE
 
 log = Logger("otus.task")

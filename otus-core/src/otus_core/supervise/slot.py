@@ -19,8 +19,7 @@ from otus_core.model.text import printable
 from otus_core.pipeline.counters import Roster
 from otus_core.process.channel import Channel
 from otus_core.process.messages import FromWorker, ToWorker
-from otus_core.supervise.health import complaint
-from otus_core.worker.status import Status
+from otus_core.worker.status import Status, complaint
 
 log = Logger("otus.supervisor")
 

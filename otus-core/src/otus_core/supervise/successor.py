@@ -7,7 +7,7 @@ from __future__ import annotations
 from otus_core.errors import TaskStartFailed
 from otus_core.supervise.supervisor import TaskSupervisor
 from otus_core.supervise.surroundings import Surroundings
-from otus_core.task.config import TaskConfig
+from otus_core.task.spec import TaskConfig
 
 
 def can_overlap(old: TaskConfig, new: TaskConfig) -> bool:

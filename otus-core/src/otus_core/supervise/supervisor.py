@@ -34,7 +34,7 @@ from otus_core.supervise.exchange import Exchange
 from otus_core.supervise.hearing import Hearing
 from otus_core.supervise.slot import WorkerSlot
 from otus_core.supervise.surroundings import Surroundings
-from otus_core.task.config import TaskConfig
+from otus_core.task.spec import TaskConfig
 from otus_core.worker.assembly import names_of, roster_of
 
 log = Logger("otus.supervisor")

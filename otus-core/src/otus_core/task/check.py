@@ -16,8 +16,8 @@ import attrs
 
 from otus_core.capture.bpf import compile_bpf
 from otus_core.errors import BpfInvalid, ConfigInvalid, ConfigProblem
-from otus_core.task.config import TaskConfig
 from otus_core.task.options import ReporterOptions
+from otus_core.task.spec import TaskConfig
 
 FILTER, INTERFACE, FILES, ANY = "bpf_filter", "interface", "files", "any"
 LINK_TYPES = (1, 101, 113, 276, 105, 127)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from otus_core.plugins.records import deprecation
-from otus_core.task.config import ComponentSpec, TaskConfig
+from otus_core.task.spec import ComponentSpec, TaskConfig
 
 
 def deprecated_in(config: TaskConfig) -> list[str]:

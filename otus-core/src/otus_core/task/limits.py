@@ -10,7 +10,7 @@ import attrs
 from otus_core.config.daemon import DaemonConfig
 from otus_core.errors import TaskStartFailed
 from otus_core.log import Logger
-from otus_core.task.config import TaskConfig
+from otus_core.task.spec import TaskConfig
 
 log = Logger("otus.task")
 

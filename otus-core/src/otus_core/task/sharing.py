@@ -5,10 +5,8 @@ another have seen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from otus_core.task.config import ComponentSpec, TaskConfig
+from otus_core.task.spec import ComponentSpec, TaskConfig
 
 
 def one_worker_because(

@@ -6,14 +6,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from otus_core.config.structure import Problems, unknown_key
 from otus_core.errors import closest
 from otus_core.model.text import printable
-
-if TYPE_CHECKING:
-    from otus_core.task.config import ComponentSpec, ReporterSpec
+from otus_core.task.spec import ComponentSpec, ReporterSpec
 
 LABEL_SHOWN = 64
 RAW = "raw"

@@ -22,7 +22,7 @@ from otus_core.model.flows import FlowRegistry
 from otus_core.model.text import told
 from otus_core.pipeline.counters import Roster, counter_names, counting, summary
 from otus_core.pipeline.slots import Outbox
-from otus_core.task.config import ComponentSpec, TaskConfig
+from otus_core.task.spec import ComponentSpec, TaskConfig
 from otus_core.worker.routes import Routes
 from otus_core.worker.source import Source
 from otus_core.worker.trying import SKIPPED, attempt, raise_cancellation

@@ -15,7 +15,7 @@ from otus_core.pipeline.loop import Pipeline
 from otus_core.pipeline.slots import ParserSlot, ProcessorSlot
 from otus_core.pipeline.spool import SpoolError, SpoolLimits
 from otus_core.pipeline.spooler import Spooler
-from otus_core.task.config import ReporterSpec
+from otus_core.task.spec import ReporterSpec
 from otus_core.worker.assembly import (
     Assembly,
     Node,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from otus_core.model.text import printable
 
+IN_ORDER = ("", "connected", "stopped")
+"""States of a reporter that nobody need look after; "stopped" is one that has been told to stop."""
 STATUS_KEYS_MAX = 32
 STATUS_TEXT_MAX = 300
 """Of a reporter's status so many entries and characters reach the parent, twice a second at most."""
@@ -44,3 +47,14 @@ def _plain(value: Any) -> Plain:
     if isinstance(value, (list, tuple)):
         return words(", ".join(map(str, value[:STATUS_KEYS_MAX])))
     return "" if value is None else words(value)
+
+
+def answers(status: Mapping[str, Any]) -> bool:
+    """Whether a destination answers, as far as its reporter knows."""
+    return status.get("state", "") in IN_ORDER and not status.get("reason")
+
+
+def complaint(status: Mapping[str, Any]) -> str:
+    """Give what a reporter complains of, or empty; one that connects for the first time does not yet."""
+    state = str(status.get("state", ""))
+    return str(status.get("reason") or ("" if state in (*IN_ORDER, "connecting") else state))

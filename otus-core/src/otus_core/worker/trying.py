@@ -11,7 +11,7 @@ from otus_core.errors import TaskStartFailed
 from otus_core.log import Logger
 from otus_core.model.text import told
 from otus_core.pipeline.circuit import pause_before
-from otus_core.task.config import ComponentSpec
+from otus_core.task.spec import ComponentSpec
 
 log = Logger("otus.task")
 
