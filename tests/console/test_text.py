@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -171,3 +172,11 @@ def _cost(call: object) -> float:
     begun = time.process_time_ns()
     call()  # type: ignore[operator]
     return time.process_time_ns() - begun
+
+
+def test_a_record_tells_its_key_its_labels_and_what_it_says() -> None:
+    fields: dict[str, Any] = {"payload_type": "sum", "is_record": True, "timestamp": AT, "key": "call-7"}
+    nowhere = OutputPacket(**fields, src_ip=None, dst_ip=None, labels={"a.b": "c"}, payload={"n": 1, "of\x1b": [2]})
+    assert lines([nowhere])[0].endswith("- → -  sum  call-7  a.b=c  n=1 of\\x1b=[2]")
+    somewhere = OutputPacket(**fields, src_ip="192.0.2.1", dst_ip="192.0.2.2", src_port=5)
+    assert lines([somewhere])[0].endswith("192.0.2.1:5 → 192.0.2.2  sum  call-7")

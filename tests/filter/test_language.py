@@ -241,3 +241,20 @@ def test_words_of_the_language_may_be_parts_of_a_label() -> None:
 def test_every_label_that_an_expression_looks_at_is_told(text: str, labels: list[str]) -> None:
     """A task whose parsers make none of that name is refused by it."""
     assert list(labels_in(parse(text))) == labels
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("src_ip == '10.1.2.3'", False),
+        ("src_ip != '10.1.2.3'", False),
+        ("src_ip startswith '10.'", False),
+        ("src_ip in ('10.1.2.3', '192.0.2.7')", False),
+        ("payload_type == 'sum'", True),
+    ],
+)
+def test_a_record_without_addresses_is_like_a_message_without_that_label(text: str, expected: bool) -> None:
+    record = output(src_ip=None, dst_ip=None, is_record=True, payload_type="sum")
+    assert compile_expression(text)(record) is expected
+    missing = text.replace("src_ip", "x.missing")
+    assert compile_expression(missing)(record) is expected

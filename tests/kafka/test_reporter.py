@@ -75,6 +75,26 @@ def test_binary_values_are_the_raw_payload_alone(broker: Broker, topic: str) -> 
     assert consume_raw(broker, topic) == payloads
 
 
+def test_a_record_is_keyed_by_its_own_key_and_has_the_headers_that_it_can_have(broker: Broker, topic: str) -> None:
+    plain = {"labels": {"a.b": "c"}, "payload_type": "sum", "is_record": True, "raw_payload": b""}
+    nowhere = plain | {"src_ip": None, "dst_ip": None, "protocol": 0}
+    outputs = [sip(0, **nowhere, key="call-7"), sip(1, **nowhere), sip(2, **plain, key="call-7")]
+    for serialization in ("json", "binary"):
+        send_all(broker.bootstrap, outputs, topic=topic, key="partition", serialization=serialization)
+    records = consume(broker, topic)
+    assert sorted((record.key or "", record.json["timestamp"]) for record in records) == [
+        *[("", T0_MS + 1)] * 2,
+        *[("call-7", T0_MS)] * 2,
+        *[("call-7", T0_MS + 2)] * 2,
+    ]
+    assert len({record.partition for record in records if record.key}) == 1
+    for record in records:
+        placed = record.json["timestamp"] == T0_MS + 2
+        names = ["src_ip", "dst_ip", "src_port", "dst_port"] if placed else []
+        assert list(record.headers) == ["task_id", "agent_id", "payload_type", *names, "timestamp", "l.a.b"]
+        assert ("src_ip" in record.json) is placed
+
+
 @pytest.mark.parametrize(
     ("compression", "level"),
     [

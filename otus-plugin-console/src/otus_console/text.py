@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 from otus_console.sdp import media_summary
@@ -137,6 +138,8 @@ class TextLines:
 
 
 def _address(ip: Any, port: int) -> str:
+    if ip is None:  # of a record that belongs to no packet
+        return "-"
     text = f"[{ip}]" if ip.version == 6 else str(ip)
     return f"{text}:{port}" if port else text
 
@@ -204,9 +207,20 @@ def _said(output: OutputPacket) -> str:
 
 
 def _generic(output: OutputPacket) -> str:
-    """Tell what there is to tell of any message: its labels and its length."""
-    labels = list(output.labels.items())
-    told = [f"{printable(key, KEY_MAX)}={printable(value, VALUE_MAX)}" for key, value in labels[:LABELS_MAX]]
-    if len(labels) > LABELS_MAX:
-        told.append(f"… {len(labels) - LABELS_MAX} more")
-    return "  ".join(part for part in (" ".join(told), f"{len(output.raw_payload)} bytes", _marks(output)) if part)
+    """Tell what there is to tell of any message: its labels and its length; of a record, its key and what it says."""
+    told = [_pairs(output.labels)]
+    if output.is_record:
+        key = "" if output.key is None else printable(output.key, CALL_WIDTH)
+        told = [key, *told, _pairs(output.payload) if isinstance(output.payload, Mapping) else ""]
+    else:
+        told.append(f"{len(output.raw_payload)} bytes")
+    return "  ".join(filter(None, (*told, _marks(output))))
+
+
+def _pairs(values: Mapping[Any, Any]) -> str:
+    """Give the first few pairs of a mapping."""
+    items = list(islice(values.items(), LABELS_MAX))
+    told = [f"{printable(str(key), KEY_MAX)}={printable(str(value), VALUE_MAX)}" for key, value in items]
+    if len(values) > LABELS_MAX:
+        told.append(f"… {len(values) - LABELS_MAX} more")
+    return " ".join(told)

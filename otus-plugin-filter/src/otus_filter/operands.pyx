@@ -98,7 +98,7 @@ cdef class OutputField(Operand):
 
 @cython.final
 cdef class AddressText(Operand):
-    """One of the output's addresses as text."""
+    """One of the output's addresses as text; a record may have none."""
 
     cdef object attribute
 
@@ -106,7 +106,8 @@ cdef class AddressText(Operand):
         self.attribute = _FIELDS[name]
 
     cdef object of(self, object output):
-        return str(_read(self.attribute, output))
+        address = _read(self.attribute, output)
+        return None if address is None else str(address)
 
 
 @cython.final

@@ -33,7 +33,8 @@ cdef enum:
     RECORDS_IN_BATCH = 16384
     CACHED_KINDS = 64           # a cache is emptied when it is full
     END_MAX = ADDRESS_MAX + 1 + DECIMAL_MAX     # an address, a colon and a port
-    FIXED_HEADERS = 8
+    NAMED_HEADERS = 4           # task, agent, payload type, timestamp
+    ADDRESS_HEADERS = 4
 
 
 cdef int _label(Writer *out, object name, object text) except -1:
@@ -120,10 +121,14 @@ cdef struct End:
 cdef struct Ends:
     End src
     End dst
+    bint given                  # false for a record without addresses
 
 
 cdef int _read_ends(Ends *ends, tuple parts) except -1:
-    """Print what ``FlowKey.parts`` gives: address, port, address, port, protocol."""
+    """Print what ``FlowKey.parts`` gives: address, port, address, port, protocol; the addresses may be empty."""
+    ends.given = PyBytes_GET_SIZE(<bytes?>parts[0]) > 0
+    if not ends.given:
+        return 0
     _print_end(&ends.src, <bytes?>parts[0], parts[1])
     return _print_end(&ends.dst, <bytes?>parts[2], parts[3])
 
@@ -155,7 +160,7 @@ cdef int _flow_key(Writer *body, Ends *ends) except -1:
 
 cdef int _partition_key(Writer *body, Ends *ends, bytes call, bint by_flow) except -1:
     """Write what the partition is chosen by as the record's key; null where nothing is."""
-    if call is not None or not by_flow:
+    if call is not None or not by_flow or not ends.given:
         return put_field(body, call)
     put_varint(body, ends.src.len + 1 + ends.dst.len)
     return _flow_key(body, ends)
@@ -182,7 +187,9 @@ cdef class Encoder:
     """Puts outputs into the lanes of their topic."""
 
     cdef object call_labels
+    cdef bint keyed             # partitions by call, or by a record's own key
     cdef bint by_flow
+    cdef Py_ssize_t beyond      # the lane of the last record that had neither key nor addresses
     cdef bint key_is_partition
     cdef bint binary
     cdef Py_ssize_t largest
@@ -197,7 +204,8 @@ cdef class Encoder:
     cdef Writer body
 
     def __init__(self, config, call_labels):
-        self.call_labels = call_labels if config.partition_by == "call_id" else {}
+        self.keyed = config.partition_by == "call_id"
+        self.call_labels = call_labels if self.keyed else {}
         self.by_flow = config.partition_by != "none"
         self.key_is_partition = config.key == "partition"
         self.binary = config.serialization == "binary"
@@ -254,7 +262,7 @@ cdef class Encoder:
 
         All that may be foreign code is called before anything is written.
         """
-        cdef bytes value = output.raw_payload if self.binary else encode_json(output)
+        cdef bytes value = output.raw_payload if self.binary and not output.is_record else encode_json(output)
         cdef int64_t ms = output.timestamp // 1_000_000
         cdef bytes packed = packed_labels(output)
         cdef dict labels = output.labels if packed is None else None
@@ -268,26 +276,34 @@ cdef class Encoder:
         self.know_kind(output)
         if ms != self.last_ms:
             self.last_ms, self.stamp = ms, _header("timestamp", b"%d" % ms)
-        if self.call_label is not None:
-            found = output.label(self.call_label)
+        if self.by_flow and (self.keyed or not ends.given):
+            found = output.key
+            if found is None and self.call_label is not None:
+                found = output.label(self.call_label)
             if found is not None:
                 call = encode_text(found)
         body.at = body.start
         if call is not None:
             lane = _murmur2(<const uint8_t *>PyBytes_AS_STRING(call), PyBytes_GET_SIZE(call)) % count
+        elif lane < 0 and not ends.given:
+            lane = self.beyond = (self.beyond + 1) % count
         elif lane < 0:
             _flow_key(body, &ends)
             lane = _murmur2(<const uint8_t *>body.start, written(body)) % count
             body.at = body.start
         if self.key_is_partition:
             _partition_key(body, &ends, call, self.by_flow)
-        else:
+        elif ends.given:
             put_varint(body, ends.src.len + 1 + ends.dst.len)
             _ends(body, &ends.src, &ends.dst)
+        else:
+            put_field(body, call)
         put_field(body, value)
-        put_varint(body, FIXED_HEADERS + (len(labels) if packed is None else _count_packed(packed)))
+        put_varint(body, NAMED_HEADERS + ADDRESS_HEADERS * ends.given
+                   + (len(labels) if packed is None else _count_packed(packed)))
         raw_bytes(body, self.named)
-        _address_headers(body, &ends)
+        if ends.given:
+            _address_headers(body, &ends)
         raw_bytes(body, self.stamp)
         if packed is not None:
             _packed(body, packed)

@@ -35,6 +35,8 @@ class Odd:
         {"payload": Odd()},
         {"task_id": "t", "agent_id": "ä", "pipeline_id": 255, "timestamp": 2**62 + 1, "payload_type": "sip"},
         {"raw_payload": bytes(range(256)) * 256},
+        {"src_ip": None, "dst_ip": None, "protocol": 0, "key": "", "is_record": True},
+        V6 | {"key": "call-1", "is_record": True, "payload": {"mos": 4.1}},
     ],
 )
 def test_what_comes_back_is_what_was_stored(fields: dict[str, Any]) -> None:
@@ -43,7 +45,7 @@ def test_what_comes_back_is_what_was_stored(fields: dict[str, Any]) -> None:
     for timestamp in ("ms", "rfc3339"):
         assert encode_json(again, timestamp) == encode_json(output, timestamp)
     names = "timestamp labels raw_payload task_id agent_id pipeline_id payload_type flow tunnel vni vlans outer_src_ip"
-    for name in names.split():
+    for name in (*names.split(), "src_ip", "key", "is_record"):
         assert getattr(again, name) == getattr(output, name)
     assert store(again) == store(output)
 
@@ -51,7 +53,7 @@ def test_what_comes_back_is_what_was_stored(fields: dict[str, Any]) -> None:
 @given(st.binary(max_size=200), st.integers(0, 80))
 def test_bytes_that_hold_no_output_are_refused_in_one_way(noise: bytes, cut: int) -> None:
     whole = store(OutputPacket(labels={"a": "b"}, raw_payload=b"xyz"))
-    for data in (noise, whole[:cut], whole[:cut] + noise, b"\x02" + whole[1:]):
+    for data in (noise, whole[:cut], whole[:cut] + noise, b"\x01" + whole[1:]):
         if data != whole:
             with pytest.raises(ValueError, match="stored"):
                 restore(data)
