@@ -3,6 +3,7 @@ from libc.stdint cimport int64_t
 from otus_core.model.accounts cimport Accounts
 from otus_core.model.output cimport OutputPacket
 from otus_core.model.record cimport Record
+from otus_core.pipeline.buffer cimport SendBuffer
 from otus_core.pipeline.slots cimport Slot
 
 
@@ -17,7 +18,18 @@ cdef class Outputs:
     cdef bint waits
     cdef int units, matched, kept, running
 
-    cdef bint _full(self) noexcept
+    cdef inline bint _full(self) noexcept:
+        """Whether a source that can wait should."""
+        cdef Py_ssize_t i
+        cdef SendBuffer buffer
+        if not self.waits:
+            return False
+        for i in range(len(self.buffers)):
+            buffer = <SendBuffer>self.buffers[i]
+            if buffer.count >= buffer.capacity or buffer.bytes_held >= buffer.max_bytes:
+                return True
+        return False
+
     cdef int _offer(self, OutputPacket output, int64_t now, Py_ssize_t first, int source) except -1
     cdef inline int _settle(self, int outcome, int source) noexcept:
         """End an output in exactly one counter."""

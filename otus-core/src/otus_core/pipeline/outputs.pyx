@@ -45,17 +45,6 @@ cdef class Outputs:
         """Whether a reporter's buffer holds up the source; never on a live one."""
         return self._full()
 
-    cdef bint _full(self) noexcept:
-        cdef Py_ssize_t i
-        cdef SendBuffer buffer
-        if not self.waits:
-            return False
-        for i in range(len(self.buffers)):
-            buffer = <SendBuffer>self.buffers[i]
-            if buffer.count >= buffer.capacity or buffer.bytes_held >= buffer.max_bytes:
-                return True
-        return False
-
     cdef int _offer(self, OutputPacket output, int64_t now, Py_ssize_t first, int source) except -1:
         """Take an output through the processors, from the ``first`` on, to every reporter's buffer.
 
@@ -73,12 +62,12 @@ cdef class Outputs:
                     continue
                 return self._settle(slot.circuit_open, source)
             self.accounts.at[self.running] = slot.mark
+            if slot.rewrites:
+                output.replaceable = True
             try:
-                output.replaceable = slot.rewrites
                 stays = slot.process(output)
                 if stays is not True and stays is not _CONSUMED:
                     stays = bool(stays)
-                slot.breaker.failures = 0
             except BaseException as error:
                 output.replaceable = False
                 if PyList_GET_SIZE(slot.outbox.waiting):
@@ -89,7 +78,9 @@ cdef class Outputs:
                 if not slot.passes:
                     return 0
                 continue
-            output.replaceable = False
+            slot.breaker.failures = 0
+            if slot.rewrites:
+                output.replaceable = False
             if PyList_GET_SIZE(slot.outbox.waiting):
                 self._carry(slot, now)
             if stays is not True:
