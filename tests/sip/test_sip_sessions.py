@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -20,7 +21,10 @@ class Wire:
 
     flows: FlowRegistry | None = attrs.field(factory=FlowRegistry)
     peers: Any = None
-    count: Any = None
+
+    @staticmethod
+    def counter(name: str) -> Callable[..., None]:
+        return lambda n=1: None
 
 
 class Call:

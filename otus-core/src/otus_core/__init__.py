@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         CommandHandler,
         Consumed,
         Context,
+        Counter,
         LineWriter,
         ReportResult,
     )
@@ -84,6 +85,7 @@ _EXPORTS = {
         "CommandHandler",
         "Consumed",
         "Context",
+        "Counter",
         "LineWriter",
         "ReportResult",
     ),
@@ -150,6 +152,7 @@ __all__ = [
     "ConfigProblem",
     "Consumed",
     "Context",
+    "Counter",
     "Declaration",
     "DecodedPacket",
     "Duration",

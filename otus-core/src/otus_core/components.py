@@ -50,6 +50,18 @@ CONSUMED = Consumed()
 goes no further, such as a media packet that is counted in its stream. It is no drop: it counts as ``consumed``."""
 
 
+class Counter(Protocol):
+    """A counter of a component."""
+
+    def __call__(self, n: int = 1) -> None:
+        """Add 1, or ``n``. Raises ValueError for a negative number."""
+        ...
+
+
+def _count_nowhere(n: int = 1) -> None:
+    """Count for a component that no task runs."""
+
+
 def _refuse_record(_record: Record) -> None:
     raise RuntimeError("this component declares no payload types, so it has nothing to emit")
 
@@ -75,7 +87,10 @@ class Context:
       for a record that is not sound, and after 4,096 records in one call.
     - ``route(key, message)``: hands a small message, made of plain values, to ``on_route`` of the same component in the
       worker that owns the key; a plain call if that is this worker. For components that declare ``routes``.
-    - ``count(name)``: adds 1 to one of the ``counters`` that a parser declares, or to one of its ``hidden`` kinds.
+    - ``counter(name)``: gives one of the ``counters`` that the component declares, or of a parser's ``hidden`` kinds.
+      Calling it adds 1, or a number: ask for it once, in ``wire``, and keep it. Raises ValueError for any other name.
+    - ``status(status, why="")``: says how the component is, at any time: ``"ok"``, ``"degraded"`` or ``"failed"``, and
+      why. It is shown until the component says another, and changes nothing else. Raises ValueError for another word.
     - ``has_fallback`` and ``has_spool``: tell a reporter what becomes of messages that it gives up.
     """
 
@@ -94,7 +109,8 @@ class Context:
     instance: str = ""
     emit: Callable[[Record], None] = _refuse_record
     route: Callable[[str, Any], None] = _refuse_route
-    count: Callable[[str], None] = attrs.field(default=lambda _counter: None)
+    counter: Callable[[str], Counter] = attrs.field(default=lambda _name: _count_nowhere)
+    status: Callable[..., None] = attrs.field(default=lambda _status, _why="": None)
     has_fallback: bool = False
     has_spool: bool = False
 

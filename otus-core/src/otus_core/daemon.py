@@ -286,6 +286,8 @@ class Daemon:
             log_lines_dropped=self._logs.lost,
             channels=self._channels.up(),
             namesakes=self._channels.namesakes(),
+            channels_counted=self._channels.counted(),
+            channels_said=self._channels.said(),
             chore_failures=failures(),
             spool_bytes_left=sum(one.bytes for one in self._manager.leftovers),
             scrapes_closed=self._metrics.closed if self._metrics is not None else {},
@@ -308,6 +310,7 @@ class Daemon:
                 tags=config.node.tags,
                 data_dir=config.data_dir,
                 instance=self._instance,
+                **self._channels.own(name, declaration),
             )
         )
         self._registry.attach(channel, registered.record)

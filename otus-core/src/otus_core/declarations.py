@@ -19,6 +19,10 @@ NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
 BLOCK = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 PAYLOAD_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}\Z")
 """A payload type becomes part of a topic's name, of which Kafka allows 249 such characters, and a header."""
+REASON = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,47}\Z")
+REASON_WORDS = "1 to 48 of A-Z a-z 0-9 _ - and blanks, no blank first"
+COUNTERS_MAX = 64
+"""Of one component, and as many reasons: each becomes a time series."""
 SHOWN = 60
 PAYLOAD_TYPES_MAX = 32
 """Of one parser; each may become a topic."""
@@ -78,6 +82,16 @@ def _age(instance: Declaration, attribute: attrs.Attribute[str], value: str) -> 
         raise ValueError(f"{about}: is for a component that is deprecated, and this one is {instance.stability}")
 
 
+def _counters(instance: Declaration, attribute: attrs.Attribute[Any], value: Any) -> None:
+    about = f"{instance.kind} {instance.name!r}: {attribute.name}"
+    allowed, words = (BLOCK, "1 to 32 of a-z 0-9 _") if attribute.name == "counters" else (REASON, REASON_WORDS)
+    if not isinstance(value, tuple) or len(value) > COUNTERS_MAX:
+        raise ValueError(f"{about}: give a tuple of at most {COUNTERS_MAX}")
+    for one in value:
+        if not isinstance(one, str) or not allowed.match(one) or value.count(one) > 1:
+            raise ValueError(f"{about}: {repr(one)[:SHOWN]}: use {words}, each once")
+
+
 def _named(target: str) -> Any:
     """Import what ``package.module:name`` names."""
     module, _, attribute = target.partition(":")
@@ -89,7 +103,8 @@ class Declaration:
     """What all kinds have in common. ``factory`` is called with the configuration and returns the component.
 
     ``config`` is its configuration class, or names it: ``"otus_sip.config:SipConfig"`` is imported when a task uses the
-    component. ``local_options`` names options, such as destinations, logins and encryption, that a task from a command
+    component. ``counters`` are names of its own that it counts with ``context.counter(name)``: ``COUNTERS_MAX`` of them
+    at most. ``local_options`` names options, such as destinations, logins and encryption, that a task from a command
     channel may not set; options named like files (``*_file``, ``path``) are refused from there anyway.
 
     A component whose ``stability`` is ``deprecated`` may say ``since`` which version of its distribution it is, in
@@ -104,6 +119,7 @@ class Declaration:
     summary: str = ""
     local_options: tuple[str, ...] = ()
     stability: Stability = attrs.field(default="experimental", validator=attrs.validators.in_(STABILITIES))
+    counters: tuple[str, ...] = attrs.field(default=(), validator=_counters)
     since: str = attrs.field(default="", validator=_age)
     removed_in: str = attrs.field(default="", validator=_age)
     use_instead: str = attrs.field(default="", validator=_age)
@@ -156,11 +172,14 @@ class Parser(Declaration):
     ``transports`` (``udp``, ``tcp``, ``icmp``, ``other``) are the packets it is asked about at all; ``ports`` documents
     its defaults; parsers are asked in the order of ``priority`` (lower first), then name. ``call_label`` names the
     label that tells calls apart. ``labels`` are all that it can make, also those that are made only when asked for:
-    where they are given, a task that asks for another label with the same first part is refused. ``counters`` are names
-    of its own that it counts with ``context.count(name)``. So are the keys of ``hidden``: what it meets and does not
-    look into. The value tells of it in two texts, the first word of the first being a plural: ``{"tls": ("packets in
-    TLS", "not supported yet")}``, or the option that would look in the place of the second. ``icmp`` among the
+    where they are given, a task that asks for another label with the same first part is refused. ``icmp`` among the
     ``transports`` stands for ICMP and ICMPv6, which ``other`` includes.
+
+    ``failure_reasons`` are the texts of its ParseErrors that are counted by name; others count as ``other``.
+
+    The keys of ``hidden`` are further counters: of what it meets and does not look into. The value tells of it in two
+    texts, the first word of the first being a plural: ``{"tls": ("packets in TLS", "not supported yet")}``, or the
+    option that would look in the place of the second.
 
     ``routes``: it uses ``context.route``.
     """
@@ -174,7 +193,7 @@ class Parser(Declaration):
     wants_flows: bool = False
     call_label: str | None = None
     labels: tuple[str, ...] = ()
-    counters: tuple[str, ...] = ()
+    failure_reasons: tuple[str, ...] = attrs.field(default=(), validator=_counters)
     hidden: Mapping[str, tuple[str, str]] = attrs.field(factory=dict, validator=_hidden)
     routes: bool = False
 

@@ -27,7 +27,7 @@ cdef class SipMessage:
     cdef bint has_bodies            # sdp_body has been looked for
     cdef const char *fault          # what verdict found, or NULL
     cdef const char *body_fault     # what is wrong with a body that must be decoded first, or NULL
-    cdef object count_fault         # is told "malformed" when a fault is found, or None
+    cdef object count_fault         # is called when a fault is found, or None
     cdef object session_body        # the description among the parts, or None
     cdef Py_ssize_t cseq_number     # -1 when there is none
     cdef const uint8_t *cseq_method

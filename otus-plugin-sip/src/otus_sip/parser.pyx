@@ -13,6 +13,8 @@ from libc.string cimport memchr, memcmp
 
 from otus_core import Context, DecodedPacket, ParseError, Parsed
 
+from otus_sip.names import HIDDEN
+
 from otus_sip.address cimport Address, find_parameter, value_end
 from otus_sip.announced cimport Announced
 from otus_sip.claims cimport Flow
@@ -51,7 +53,9 @@ cdef enum:
     # Messages of one segment, and what is left: as many as the core takes; real segments hold a few dozen
     MESSAGES_MAX = 4095
 
-cdef object _not_counted = Context(task_id="", agent_id="").count      # until it is wired
+# Its own counters, and what it meets and does not look into.
+COUNTED = ("malformed", *HIDDEN)
+cdef object _not_counted = Context(task_id="", agent_id="").counter     # until it is wired
 
 # Where the first message of a packet begins, and its start line.
 cdef struct Start:
@@ -88,7 +92,8 @@ cdef class SipParser:
     cdef Announced announced    # None where nobody would look up what is announced
     cdef object config
     cdef bint hides             # proofs of passwords
-    cdef object count
+    cdef dict counters
+    cdef object malformed       # one of them
 
     def __init__(self, config):
         table = bytearray(65536)
@@ -96,16 +101,21 @@ cdef class SipParser:
             table[port] = 1
         self.ports = bytes(table)
         self.config = config
-        self.count = _not_counted
+        self._count_with(_not_counted)
         self.hides = not config.show_credentials
         self.sessions = Sessions(None, None, config.max_sessions, config.session_ttl)
 
     def wire(self, context):
-        self.count = context.count
+        self._count_with(context.counter)
         watched = context.flows is not None and context.flows.watched
         self.sessions = Sessions(context.flows, context.peers if watched else None, self.config.max_sessions,
                                  self.config.session_ttl)
         self.announced = Announced(context.flows, self.config.session_ttl) if watched else None
+
+    cdef int _count_with(self, object counter) except -1:
+        self.counters = {name: counter(name) for name in COUNTED}
+        self.malformed = self.counters["malformed"]
+        return 0
 
     def start(self):
         pass
@@ -139,7 +149,7 @@ cdef class SipParser:
             return None
         protocol = _protocol_of(packet)
         if _is_cut(protocol, &start):
-            self.count("truncated_messages" if packet.truncated else "cut_streams")
+            self.counters["truncated_messages" if packet.truncated else "cut_streams"]()
             return None
         return self._read(packet, protocol, payload, &start)
 
@@ -176,9 +186,9 @@ cdef class SipParser:
         if data[0] <= 23:
             # RFC 8446 §5.1: type, version 3.x; RFC 6347 §4.1: its versions are 254.253 and 254.255
             if (data[1] == 3 and data[2] <= 4 if tcp else data[1] == 254) and self._on_port(packet):
-                self.count("tls")
+                self.counters["tls"]()
         elif tcp and holds_sip_frame(data, size):
-            self.count("websocket")
+            self.counters["websocket"]()
         return 0
 
     cdef bint _on_port(self, object packet) except -1:
@@ -233,9 +243,9 @@ cdef class SipParser:
                 break
             length = whole_size(data + at, size - at)
             if length < 0:
-                self.count("truncated_messages" if packet.truncated else "cut_streams")
+                self.counters["truncated_messages" if packet.truncated else "cut_streams"]()
                 break
-            self.count("crowded")
+            self.counters["crowded"]()
             at += length
         return 0
 
@@ -245,8 +255,8 @@ cdef class SipParser:
         if message.cut:
             message.by_capture = packet.capture_len < packet.orig_len
             if message.by_capture:
-                self.count("truncated_messages")
-        message.count_fault = self.count
+                self.counters["truncated_messages"]()
+        message.count_fault = self.malformed
         cdef int method = message.line.known if request else method_id(message.cseq_method, message.cseq_method_len)
         cdef int status = 0 if request else <int>message.line.status
         if method in (INVITE_ID, BYE_ID, CANCEL_ID, ACK_ID, PRACK_ID, UPDATE_ID) and message.cseq_number >= 0:

@@ -23,6 +23,7 @@ def otus_components() -> Iterator[otus_core.Declaration]:
         call_label="sip.call_id",
         labels=LABELS,
         counters=("malformed",),
+        failure_reasons=("malformed start line", "bytes that are no whole message"),
         hidden=HIDDEN,
         summary="SIP (RFC 3261) with SDP, and the media flows of calls",
         stability="beta",
@@ -36,6 +37,7 @@ def otus_components() -> Iterator[otus_core.Declaration]:
         priority=60,
         call_label="icmp.call_id",
         labels=ICMP_LABELS,
+        failure_reasons=("not an ICMP error about SIP",),
         summary="ICMP and ICMPv6 errors that quote SIP (RFC 792, RFC 4443, RFC 4884)",
         stability="beta",
     )

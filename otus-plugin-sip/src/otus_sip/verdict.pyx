@@ -51,7 +51,7 @@ cdef const char *fault_of(SipMessage message) except? NULL:
             message.fault = _body(message)
         message.is_judged = True
         if message.fault != NULL and message.count_fault is not None:
-            message.count_fault("malformed")
+            message.count_fault()
     return message.fault
 
 

@@ -142,9 +142,9 @@ def test_a_fallback_is_offered_what_it_is_given() -> None:
 
 def test_the_summary_has_the_identity_s_own_names() -> None:
     counters = {**dict.fromkeys(NAMES, 0), "frames_read": 3, "dropped{decode:truncated}": 3}
-    counters.update({"counted{sip:malformed}": 2, "counted{sip:none}": 0})
-    made = summary(counters, attrs.evolve(ROSTER, counted={"sip": ("malformed", "none")}))
-    assert made.pop("counted") == {"sip:malformed": 2}
+    counters.update({"counted{parser:sip:malformed}": 2, "counted{parser:sip:none}": 0})
+    made = summary(counters, attrs.evolve(ROSTER, counted={"parser:sip": ("malformed", "none")}))
+    assert made.pop("counted") == {"parser:sip:malformed": 2}
     assert (made.pop("records"), made.pop("consumed")) == ({}, {})
     assert made["dropped"] == {"decode:truncated": 3}
     assert made["unaccounted"] == 0

@@ -130,7 +130,6 @@ def test_a_packet_becomes_an_output() -> None:
         (Echo(ValueError("x")), "dropped{parse_error:p}"),
         (Echo(SystemExit(3)), "dropped{parse_error:p}"),
         (Echo(KeyboardInterrupt()), "dropped{parse_error:p}"),
-        (Echo(accepts=RuntimeError("x")), "dropped{parse_error:p}"),
         (Echo(42), "dropped{parse_error:p}"),
         (Echo(Parsed(None, {}, payload_type="undeclared")), "dropped{parse_error:p}"),
         (Echo(Parsed(None, {}, raw="text")), "dropped{parse_error:p}"),  # type: ignore[arg-type]
@@ -143,7 +142,6 @@ def test_a_packet_becomes_an_output() -> None:
         "raises",
         "exits",
         "interrupts",
-        "can_handle raises",
         "not Parsed",
         "undeclared type",
         "raw is text",
@@ -155,8 +153,18 @@ def test_a_packet_ends_in_one_counter(parser: Echo, counter: str, kind: type[Ech
     assert bench.feed([b"x"] * 3) == []
     counted = bench.counted()
     assert counted.pop(counter) == 3
-    counted.pop("errors{parser:p}", None)
-    assert counted == {"frames_read": 3, "units": 3}
+    faults = counted.pop("errors{parser:p}", 0)
+    reasons = {name: counted.pop(name) for name in list(counted) if name.startswith("parse_errors{")}
+    expected = {} if counter != "dropped{parse_error:p}" else {f"parse_errors{{p:{'fault' if faults else 'other'}}}": 3}
+    assert (counted, reasons) == ({"frames_read": 3, "units": 3}, expected)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("x"), ParseError("no"), SystemExit(1)])
+def test_a_parser_that_cannot_say_whether_a_packet_is_its_own_loses_it(error: BaseException) -> None:
+    bench = Bench(Echo(accepts=error))
+    assert bench.feed([b"x"] * 3) == []
+    assert bench.counted() == {"frames_read": 3, "units": 3, "dropped{unmatched}": 3, "errors{parser:p}": 3}
+    assert [(kind, name) for kind, name, _ in bench.errors] == [("parser", "p")] * 3
 
 
 def test_a_parser_with_a_take_of_its_own_is_asked_nothing_else() -> None:

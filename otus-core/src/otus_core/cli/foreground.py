@@ -185,7 +185,9 @@ async def _run_here(config: TaskConfig, node: Node, request: RunRequest, *, seal
         _seal(ids_of(request.user))
     repeats = Repeats(origins(config))
     stdout = StdoutWriter()
-    place = Place(descriptors=opened, stdout=stdout, on_error=repeats.component_error)
+    place = Place(
+        descriptors=opened, stdout=stdout, on_error=repeats.component_error, on_refused=repeats.packet_refused
+    )
     ending = asyncio.Event()
     _on_signals(ending.set)
     assembly = await unless(ending, assemble(config, node, place))
@@ -285,7 +287,9 @@ def _tell(result: Result, request: RunRequest, file: int | None) -> None:
         _write_summary(result.summary, request.summary_json, file)
     if not request.quiet:
         sys.stderr.write(summary_text(result.summary))
-    for line in dict.fromkeys([*(str(fault) for fault in result.faults), result.error]):  # workers may tell the same
+    for line in dict.fromkeys(
+        [*(str(fault) for fault in result.faults), result.error, _whole_failure(result.summary)]
+    ):  # workers may tell the same
         if line:
             sys.stderr.write(f"otus: {line}\n")
 
@@ -333,7 +337,20 @@ def _status(result: Result, config: TaskConfig) -> int:
     if result.interrupted and not config.capture.declaration.live:
         return INTERRUPTED
     lost = any(_lost(terms["dropped"]) for terms in result.summary["reporters"].values())
-    return FAILED if result.faults or result.error or lost else GOOD
+    return FAILED if result.faults or result.error or lost or _whole_failure(result.summary) else GOOD
+
+
+def _whole_failure(summary: dict[str, Any]) -> str:
+    """Say so when something was to be reported and all of it failed in parsers or processors; else empty."""
+    failed = {
+        name: n for name, n in summary["dropped"].items() if name.startswith(("parse_error:", "processor_error:"))
+    }
+    ignored = any(n for name, n in summary["dropped"].items() if name.startswith(("ignored:", "filtered:")))
+    taken = any(summary[what] for what in ("records", "consumed"))
+    if summary["kept"] or ignored or taken or not failed:
+        return ""
+    names = ", ".join(f"{name.replace('_', ' ').replace(':', ' of ', 1)}: {n:,}" for name, n in failed.items())
+    return f"everything failed, and nothing was reported ({names})"
 
 
 def _lost(dropped: dict[str, int]) -> bool:

@@ -93,7 +93,11 @@ def summary_text(summary: dict[str, Any]) -> str:
     rows += [(f"{name.partition(':')[2]}: taken in", n) for name, n in summary["consumed"].items()]
     rows += [(f"{name.partition(':')[2]}: records", n) for name, n in summary["records"].items()]
     rows += [("matched", summary["matched"]), ("kept", summary["kept"])]
-    rows += [(name.replace(":", ": ", 1), n) for name, n in summary.get("counted", {}).items()]
+    rows += [
+        (f"parse errors of {name.replace(':', ': ', 1)}", n) for name, n in summary.get("parse_errors", {}).items()
+    ]
+    rows += [(f"faults of {name.replace(':', ' ', 1)}", n) for name, n in summary.get("errors", {}).items()]
+    rows += [(_counter(name), n) for name, n in summary.get("counted", {}).items()]
     for reporter, terms in summary["reporters"].items():
         rows.append((f"{reporter}: reported", terms["reported"]))
         rows += [(f"{reporter}: dropped {reason}", n) for reason, n in terms["dropped"].items()]
@@ -107,6 +111,12 @@ def summary_text(summary: dict[str, Any]) -> str:
     lines = [f"{name:<{width}}  {n:>12,}" for name, n in rows]
     lines.append(f"{'seconds':<{width}}  {summary['elapsed_s']:>12.3f}  ({summary['cpu_s']:.3f} CPU)")
     return "\n".join([*lines, *hidden_lines(summary["not_looked_into"])]) + "\n"
+
+
+def _counter(name: str) -> str:
+    """Say which component counts what: ``parser sip: malformed``."""
+    kind, component, counter = name.split(":", 2)
+    return f"{kind} {component}: {counter}"
 
 
 _KERNEL = (

@@ -143,6 +143,9 @@ def _worker_lines(worker: Mapping[str, Any]) -> list[str]:
             *_pairs(status, ("state", "reason")),
         ]
         lines += [f"  reporter {name}: {'; '.join(about)}"] if about else []
+    for name, said_now in worker.get("components", {}).items():
+        why = f": {said_now['reason']}" if said_now["reason"] else ""
+        lines.append(f"  {name.replace(':', ' ', 1)} {said_now['status']}{why}")
     return lines
 
 
@@ -196,7 +199,9 @@ def _counter_lines(counters: Mapping[str, Any]) -> list[str]:
         elif name in ("records", "consumed", "routed", "routed_lost"):
             lines += [f"{f'{name} {component}':<34} {n:>14,}" for component, n in value.items()]
         elif name == "counted":
-            lines += [f"{counter.replace(':', ' ', 1):<34} {n:>14,}" for counter, n in value.items()]
+            lines += [f"{counter.replace(':', ' '):<34} {n:>14,}" for counter, n in value.items()]
+        elif name in ("parse_errors", "errors"):
+            lines += [f"{name.replace('_', ' ')} {what.replace(':', ' ', 1):<26} {n:>14,}" for what, n in value.items()]
         elif name == "reporters":
             for reporter, terms in value.items():
                 flat = {

@@ -14,8 +14,10 @@ from otus_core.chores import Chores
 from otus_core.components import BaseCommandChannel, CommandHandler
 from otus_core.errors import OtusError
 from otus_core.log import Logger
+from otus_core.model.accounts import Accounts
+from otus_core.model.own_counters import counting, own_counters
 from otus_core.model.text import printable
-from otus_core.worker.status import plain_status
+from otus_core.worker.status import checked_status, plain_status, words
 
 STOP_WITHIN_S = 5.0
 
@@ -40,6 +42,7 @@ class Channels:
         self._chores = Chores()
         self._running: dict[str, BaseCommandChannel] = {}
         self._reasons: dict[str, str] = {}
+        self._own: dict[str, Own] = {}
 
     def start(self, name: str) -> None:
         """Begin to make and start a channel."""
@@ -55,7 +58,21 @@ class Channels:
 
     def status(self) -> list[dict[str, Any]]:
         """Give each channel's own words; of one that does not run, why."""
-        return [{"type": name, **self._told(name)} for name in self._reasons]
+        return [{"type": name, **self._told(name), **self._own.get(name, Own()).told()} for name in self._reasons]
+
+    def own(self, name: str, declaration: Any) -> dict[str, Any]:
+        """Give the parts of a channel's context that lead here: it counts on where an earlier one of its name ended."""
+        own = self._own.setdefault(name, Own(own_counters(declaration.kind, name, declaration)))
+        own.says = ("ok", "")
+        return {"counter": counting(own.accounts, declaration.kind, name, declaration), "status": own.tell}
+
+    def counted(self) -> dict[str, dict[str, int]]:
+        """Give what each channel itself counts."""
+        return {name: own.counted() for name, own in self._own.items()}
+
+    def said(self) -> dict[str, str]:
+        """Give how each channel that was made says it is."""
+        return {name: own.says[0] for name, own in self._own.items()}
 
     def up(self) -> dict[str, bool]:
         """Say of each channel whether it can take commands now; one that runs and says nothing of that can."""
@@ -106,6 +123,32 @@ class Channels:
     def _failed(self, name: str, reason: str) -> None:
         self._reasons[name] = printable(reason, 300)
         log.error("command_channel_failed", channel=name, error=self._reasons[name])
+
+
+class Own:
+    """What one channel counts, and what it says of itself."""
+
+    def __init__(self, names: Mapping[str, str] | None = None) -> None:
+        self._names = dict(names or {})
+        self.accounts = Accounts(self._names.values())
+        self.says = ("ok", "")
+
+    def tell(self, status: str, why: str = "") -> None:
+        """Take what ``context.status`` is given. Raises ValueError."""
+        said = (checked_status("command channel", status), words(why))
+        if said[0] != self.says[0]:
+            (log.info if status == "ok" else log.warning)("component_status", status=said[0], reason=said[1])
+        self.says = said
+
+    def counted(self) -> dict[str, int]:
+        """Give its counters by the names that it declares."""
+        return {name: self.accounts[counter] for name, counter in self._names.items()}
+
+    def told(self) -> dict[str, Any]:
+        """Give what there is to show beside the channel's own words."""
+        status, why = self.says
+        counted = {"counted": self.counted()} if self._names else {}
+        return counted | ({"component": {"status": status, "reason": why}} if status != "ok" else {})
 
 
 def _plain(told: Any) -> dict[str, Any]:

@@ -281,6 +281,7 @@ def _status(task: Task) -> dict[str, Any]:
             "state": slot.state,
             "reason": slot.reason or slot.trouble,
             "reporters": slot.reporters,
+            "components": slot.components,
             "pid": slot.pid,
             "restarts": slot.restarts,
             "counters": supervisor.summary(slot.shard),

@@ -8,3 +8,8 @@ cdef class Accounts:
     cdef dict _slots
 
     cdef int slot(self, str name) except -1
+
+
+cdef class Counter:
+    cdef Accounts accounts
+    cdef int at

@@ -50,3 +50,17 @@ cdef class Accounts:
         """Give all counters by name."""
         cdef Py_ssize_t i
         return {name: self.at[i] for i, name in enumerate(self.names)}
+
+
+@cython.final
+cdef class Counter:
+    """One counter as a component has it: calling it adds 1, or ``n``. Raises ValueError for a negative number."""
+
+    def __init__(self, Accounts accounts not None, str name not None):
+        self.accounts = accounts
+        self.at = accounts.slot(name)
+
+    def __call__(self, int64_t n=1):
+        if n < 0:
+            raise ValueError("a counter only grows")
+        self.accounts.at[self.at] += n

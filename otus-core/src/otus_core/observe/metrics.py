@@ -14,7 +14,14 @@ from prometheus_client.registry import Collector
 import otus_core
 from otus_core.observe.processes import processes
 from otus_core.observe.views import TaskView, View
-from otus_core.pipeline.counters import CIRCUIT_STATES, LATENCY_BOUNDS_S, reporter_terms, unaccounted
+from otus_core.pipeline.counters import (
+    CIRCUIT_STATES,
+    LATENCY_BOUNDS_S,
+    REFUSALS,
+    STATUSES,
+    reporter_terms,
+    unaccounted,
+)
 from otus_core.plugins.records import PluginRecord
 from otus_core.task.state import STATES
 
@@ -101,6 +108,20 @@ def _daemon(view: View) -> Iterator[Metric]:
     )
     for name, n in view.namesakes.items():
         namesakes.add_metric([name], n)
+    counted = CounterMetricFamily(
+        "otus_command_channel_counted", "What a command channel itself counts", labels=["channel", "counter"]
+    )
+    for name, counters in view.channels_counted.items():
+        for counter, n in counters.items():
+            counted.add_metric([name, counter], n)
+    said = GaugeMetricFamily(
+        "otus_command_channel_status",
+        "1 for what a command channel says of itself: ok, degraded or failed",
+        labels=["channel", "status"],
+    )
+    for name, now in view.channels_said.items():
+        for status in STATUSES:
+            said.add_metric([name, status], float(status == now))
     failed = CounterMetricFamily(
         "otus_chore_failures",
         "Times that something of the daemon, its workers or a plugin that should never end failed and was begun again",
@@ -120,7 +141,7 @@ def _daemon(view: View) -> Iterator[Metric]:
     )
     for reason, n in view.scrapes_closed.items():
         closed.add_metric([reason], n)
-    yield from (up, namesakes, failed, left, closed)
+    yield from (up, namesakes, counted, said, failed, left, closed)
 
 
 def _plugins(records: Iterable[PluginRecord]) -> Metric:
@@ -309,10 +330,18 @@ def _components(tasks: Iterable[TaskView]) -> Iterator[Metric]:
         "1 for the state of a component's circuit",
         labels=["task", "pipeline", "component", "state"],
     )
+    statuses = GaugeMetricFamily(
+        "otus_component_status",
+        "1 for what a component says of itself: ok, degraded or failed",
+        labels=["task", "pipeline", "component", "status"],
+    )
     counted = CounterMetricFamily(
-        "otus_parser_counted",
-        "What a parser counts of the messages that were looked at",
-        labels=["task", "parser", "counter"],
+        "otus_component_counted", "What a component itself counts", labels=["task", "component", "counter"]
+    )
+    refused = CounterMetricFamily(
+        "otus_parse_errors",
+        "Packets and messages that their parser could not read, by reason",
+        labels=["task", "parser", "reason"],
     )
     told = [
         CounterMetricFamily(f"otus_component_{name}", what, labels=["task", "component"])
@@ -329,16 +358,22 @@ def _components(tasks: Iterable[TaskView]) -> Iterator[Metric]:
             name = family.name.removeprefix("otus_component_")
             for component in task.roster.routing if name.startswith("routed") else task.roster.speakers:
                 family.add_metric([task.id, component], total.get(f"{name}{{{component}}}", 0))
-        for parser, names in task.roster.counted.items():
+        for component, names in task.roster.counted.items():
             for name in names:
-                counted.add_metric([task.id, parser, name], total.get(f"counted{{{parser}:{name}}}", 0))
+                counted.add_metric([task.id, component, name], total.get(f"counted{{{component}:{name}}}", 0))
+        for parser in task.roster.parsers:
+            for reason in dict.fromkeys((*task.roster.refused.get(parser, ()), *REFUSALS)):
+                refused.add_metric([task.id, parser, reason], total.get(f"parse_errors{{{parser}:{reason}}}", 0))
         for component in task.roster.components:
             errors.add_metric([task.id, component], total.get(f"errors{{{component}}}", 0))
             for pipeline, counters in enumerate(task.workers):
                 now = counters[f"state{{{component}}}"]
                 for number, state in enumerate(CIRCUIT_STATES):
                     states.add_metric([task.id, str(pipeline), component, state], float(now == number))
-    yield from (errors, states, counted, *told)
+                said = counters[f"status{{{component}}}"]
+                for number, status in enumerate(STATUSES):
+                    statuses.add_metric([task.id, str(pipeline), component, status], float(said == number))
+    yield from (errors, states, statuses, counted, refused, *told)
 
 
 def _latency(tasks: Iterable[TaskView]) -> HistogramMetricFamily:

@@ -57,6 +57,8 @@ class View:
     reload_failures: int
     log_lines_dropped: int
     channels: Mapping[str, bool] = attrs.field(factory=dict)
+    channels_counted: Mapping[str, Mapping[str, int]] = attrs.field(factory=dict)
+    channels_said: Mapping[str, str] = attrs.field(factory=dict)
     namesakes: Mapping[str, int] = attrs.field(factory=dict)
     chore_failures: Mapping[str, int] = attrs.field(factory=dict)
     spool_bytes_left: int = 0

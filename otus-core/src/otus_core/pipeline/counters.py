@@ -6,12 +6,10 @@ packet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
-from otus_core.decode.hidden import hidden_name
 from otus_core.model.accounts import Accounts
 from otus_core.pipeline.hidden import hidden_counters, not_looked_into
 
@@ -55,6 +53,10 @@ LATENCY_BOUNDS_S = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2)
 LATENCY = (*(f"latency_bucket{{{i}}}" for i in range(len(LATENCY_BOUNDS_S) + 1)), "latency_sum_ns")
 CIRCUIT_STATES = ("closed", "half_open", "open")
 """What the gauge ``state{component}`` counts from 0."""
+STATUSES = ("ok", "degraded", "failed")
+"""What a component may say of itself; the gauge ``status{component}`` counts from 0."""
+REFUSALS = ("other", "fault")
+"""Reasons of ``parse_error`` beside those that a parser declares: other texts, and exceptions that it may not raise."""
 REPORTER_FAILURES = ("exception", "ambiguous", "invalid", "other")
 """Reasons of ``report_error`` that the core itself gives, beside those that a reporter declares."""
 EXTRAS = (
@@ -75,9 +77,11 @@ FOUND = "spool_found"
 
 @attrs.frozen(eq=False)
 class Roster:
-    """The ids of a task's components, in order, with each reporter's declared failure reasons and each parser's
-    counters; ``live`` when its source is.
+    """The ids of a task's components, in order, with each reporter's declared failure reasons; ``live`` when its
+    source is.
 
+    ``counted`` has the counters that components declare, by ``kind:ID``, and ``refused`` the reasons of each parser's
+    ParseErrors.
     ``hidden`` has, of each parser, what it declares that it meets and does not look into; ``routing`` are the
     components that route, as ``parser:ID`` or ``processor:ID``.
     """
@@ -88,6 +92,7 @@ class Roster:
     fallbacks: frozenset[str] = frozenset()
     live: bool = False
     counted: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    refused: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     hidden: Mapping[str, Mapping[str, tuple[str, str]]] = attrs.field(factory=dict)
     capturer: str = ""
     routing: tuple[str, ...] = ()
@@ -128,7 +133,7 @@ def counter_names(roster: Roster, decoder: Iterable[str]) -> tuple[str, ...]:
     names = [*FRAME_COUNTERS, *decoder]
     for parser in roster.parsers:
         names += [f"dropped{{ignored:{parser}}}", f"dropped{{parse_error:{parser}}}", f"errors{{parser:{parser}}}"]
-        names += [f"counted{{{parser}:{name}}}" for name in roster.counted.get(parser, ())]
+        names += [f"parse_errors{{{parser}:{reason}}}" for reason in (*roster.refused.get(parser, ()), *REFUSALS)]
     names += hidden_counters(roster.hidden)
     for processor in roster.processors:
         names += [f"dropped{{{why}:{processor}}}" for why in ("filtered", "processor_error", "circuit_open")]
@@ -141,14 +146,9 @@ def counter_names(roster: Roster, decoder: Iterable[str]) -> tuple[str, ...]:
         names.append(f"errors{{reporter:{reporter}}}")
     names += [f"errors{{capturer:{roster.capturer}}}"] if roster.capturer else []
     names += [f"state{{{component}}}" for component in roster.components]
+    names += [f"status{{{component}}}" for component in roster.components]
+    names += [f"counted{{{component}:{name}}}" for component, own in roster.counted.items() for name in own]
     return tuple(dict.fromkeys((*names, *GAUGES, *LATENCY)))
-
-
-def counting(accounts: Accounts, parser: str, declaration: Any) -> Callable[[str], None]:
-    """Give what counts a component's own counters, by the names that it declares."""
-    names = {name: f"counted{{{parser}:{name}}}" for name in getattr(declaration, "counters", ())}
-    names |= {name: hidden_name(f"{parser}:{name}") for name in getattr(declaration, "hidden", ())}
-    return lambda name: accounts.add(names[name])
 
 
 def unaccounted(counters: Mapping[str, int], roster: Roster) -> int:
@@ -234,8 +234,11 @@ def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
     for what in ("records", "consumed", *(ROUTED if roster.routing else ())):
         terms[what] = _named(counters, what)
     terms["dropped"] = _drops(counters)
-    if roster.counted:
+    if any(roster.counted.values()):
         terms["counted"] = _named(counters, "counted")
+    for what in ("parse_errors", "errors"):
+        if told := _named(counters, what):
+            terms[what] = told
     if counters["flows_evicted"]:
         terms["flows_evicted"] = counters["flows_evicted"]
     reporters: dict[str, object] = {}

@@ -36,9 +36,16 @@ cdef int64_t JUMP_MAX = 3600 * SECOND
 cdef object _CONSUMED = CONSUMED
 
 
+def _ignore(parser, error, packet):
+    """Hear nothing of ParseErrors."""
+
+
 @cython.final
 cdef class Pipeline(Turns):
-    """One worker's packet path."""
+    """One worker's packet path.
+
+    ``on_refused(parser, error, packet)`` hears of each ParseError.
+    """
 
     cdef Decoder decoder
     cdef FlowRegistry flows
@@ -46,12 +53,14 @@ cdef class Pipeline(Turns):
     cdef bint live
     cdef int64_t clock_seen
     cdef DecodedPacket spare
+    cdef object on_refused
     cdef int frames_read, messages_added, unmatched, latency, latency_sum
 
     def __init__(self, *, accounts, Decoder decoder not None, FlowRegistry flows not None, bint forward_unmatched=False,
-                 bint live=False, **rest):
+                 bint live=False, on_refused=_ignore, **rest):
         super().__init__(accounts=accounts, waits=not live, **rest)
         self.decoder = decoder
+        self.on_refused = on_refused
         self.flows = flows
         if self.listeners:
             flows.take_ends()       # from now on they are kept
@@ -166,6 +175,7 @@ cdef class Pipeline(Turns):
         cdef ParserSlot slot
         cdef int transport = TRANSPORT_OTHER
         cdef Py_ssize_t i
+        cdef bint asks      # whether this is the packet's parser is not known yet
         if packet.at.transport == 17:
             transport = TRANSPORT_UDP
         elif packet.at.transport == 6:
@@ -177,6 +187,7 @@ cdef class Pipeline(Turns):
             if not slot.transports & transport or is_open(slot.breaker, now):
                 continue
             self.accounts.at[self.running] = slot.mark
+            asks = False
             try:
                 if slot.take is not None:
                     result = slot.take(packet)
@@ -184,16 +195,19 @@ cdef class Pipeline(Turns):
                         if PyList_GET_SIZE(slot.outbox.waiting):
                             self._carry(slot, now)
                         continue
-                elif not slot.can_handle(packet):
-                    continue
                 else:
+                    asks = True
+                    if not slot.can_handle(packet):
+                        continue
+                    asks = False
                     result = slot.handle(packet)
-            except ParseError:
-                slot.breaker.failures = 0
-                self._carry(slot, now)
-                return self._end(slot.parse_error)
             except BaseException as error:
                 self._carry(slot, now)
+                if asks:        # the packet may be another parser's
+                    self._slot_failed(slot, error)
+                    continue
+                if isinstance(error, ParseError):
+                    return self._refused(packet, slot, error)
                 return self._parser_failed(slot, error, now)
             if PyList_GET_SIZE(slot.outbox.waiting):
                 self._carry(slot, now)
@@ -211,10 +225,22 @@ cdef class Pipeline(Turns):
 
     cdef int _parser_failed(self, ParserSlot slot, object error, int64_t now) except -1:
         self.accounts.at[slot.breaker.errors] += 1
+        self.accounts.at[slot.fault] += 1
         slot.breaker.failed(now)
         self._end(slot.parse_error)
         self.on_error("parser", slot.breaker.name, error)
         return 0
+
+    cdef int _refused(self, DecodedPacket packet, ParserSlot slot, object error) except -1:
+        """End a packet, or a message, that its parser cannot read, and count it by its reason."""
+        slot.breaker.failures = 0
+        try:
+            at = slot.reasons.get(error.reason, slot.other)
+        except BaseException:       # a reason of its own making
+            at = slot.other
+        self.accounts.at[<int>at] += 1
+        self.on_refused(slot.breaker.name, error, packet)
+        return self._end(slot.parse_error)
 
     cdef int _messages(self, DecodedPacket packet, ParserSlot slot, object result, int64_t now) except -1:
         """Carry on a list of messages, with a ParseError for each that could not be read; an empty one means that there
@@ -236,7 +262,7 @@ cdef class Pipeline(Turns):
             if type(message) is Parsed:
                 self._message(packet, slot, <Parsed>message, now)
             elif isinstance(message, ParseError):
-                self._end(slot.parse_error)
+                self._refused(packet, slot, message)
             else:
                 self._parser_failed(slot, TypeError(f"the parser gave a list with {type(message).__name__} in it"), now)
         return 0

@@ -34,6 +34,9 @@ cdef class ParserSlot(Slot):
     cdef int transports
     cdef int ignored
     cdef int parse_error
+    cdef dict reasons           # text of a ParseError to its counter
+    cdef object other           # the counter of all other texts
+    cdef int fault
 
 
 cdef class ProcessorSlot(Slot):

@@ -36,6 +36,7 @@ class ParserSlot(Slot):
         transports: Iterable[str],
         mark: int,
         outbox: Outbox | None = None,
+        failure_reasons: Iterable[str] = (),
     ) -> None: ...
 
 @final

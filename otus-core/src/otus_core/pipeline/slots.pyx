@@ -89,10 +89,13 @@ cdef int64_t _interval(str name, object component) except -1:
 
 @cython.final
 cdef class ParserSlot(Slot):
-    """A parser, called by ``take`` where it has one of its own, else by ``can_handle`` and ``handle``."""
+    """A parser, called by ``take`` where it has one of its own, else by ``can_handle`` and ``handle``.
+
+    ``failure_reasons`` are those of its ParseErrors that are counted by name.
+    """
 
     def __init__(self, Accounts accounts not None, str name not None, component, payload_types, transports, int mark,
-                 outbox=None):
+                 outbox=None, failure_reasons=()):
         super().__init__("parser", accounts, name, component, mark, outbox)
         if getattr(type(component), "take", BaseParser.take) is not BaseParser.take:
             self.take = component.take
@@ -106,6 +109,9 @@ cdef class ParserSlot(Slot):
             self.transports |= TRANSPORTS[transport]
         self.ignored = accounts.slot(f"dropped{{ignored:{name}}}")
         self.parse_error = accounts.slot(f"dropped{{parse_error:{name}}}")
+        self.reasons = {reason: accounts.slot(f"parse_errors{{{name}:{reason}}}") for reason in failure_reasons}
+        self.other = accounts.slot(f"parse_errors{{{name}:other}}")
+        self.fault = accounts.slot(f"parse_errors{{{name}:fault}}")
 
 
 @cython.final

@@ -21,6 +21,7 @@ from otus_core.config.structure import structure
 from otus_core.declarations import Capturer, CommandChannel, Declaration, Parser
 from otus_core.errors import CaptureError, ConfigInvalid
 from otus_core.model.flows import FlowRegistry
+from otus_core.model.own_counters import counting_alone
 from otus_core.model.text import told
 from otus_core.plugins.component_hooks import CALLS, CALLS_MAX_S, COMPONENT_HOOKS, hooks_of, seconds_of, strange_hooks
 
@@ -88,7 +89,10 @@ def lives(declared: Declaration) -> Complaints:
 def _lived(declared: Declaration, component: Any) -> Complaints:
     stdout = _Nowhere() if declared.kind == "reporter" else None
     flows = FlowRegistry() if isinstance(declared, Parser) and declared.wants_flows else None
-    component.wire(Context(task_id="check", agent_id="check", component_id=declared.name, stdout=stdout, flows=flows))
+    name, counter = declared.name, counting_alone(declared.kind, declared.name, declared)
+    component.wire(
+        Context(task_id="check", agent_id="check", component_id=name, stdout=stdout, flows=flows, counter=counter)
+    )
     if declared.kind in ("parser", "processor"):  # others would open a source, or connect
         component.start()
         component.stop()

@@ -163,6 +163,13 @@ class Reporters:
 
 
 @attrs.frozen
+class Components:
+    """From a worker: what its components say of themselves, by ``kind:id``: a status, and why."""
+
+    said: dict[str, tuple[str, str]]
+
+
+@attrs.frozen
 class Connections:
     """From a worker: the TCP connections that it has now."""
 
@@ -238,8 +245,8 @@ class Refused:
 
 ToWorker = InitWorker | Stop | LogLevel | Descriptors | Exclude | TaskState | Publish | Routed | RouteLost | Met
 FromWorker = (
-    Publish | Route | Arrived | Log | Started | Fault | Trouble | WantDescriptors | Reporters | Connections | Chore
-    | Failed | Ended
+    Publish | Route | Arrived | Log | Started | Fault | Trouble | WantDescriptors | Reporters | Components
+    | Connections | Chore | Failed | Ended
 )  # fmt: skip
 ToOpener = InitOpener | Acquire
 FromOpener = Ready | Acquired | Refused | Log

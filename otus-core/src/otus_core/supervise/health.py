@@ -11,7 +11,7 @@ from typing import Any
 
 from otus_core.errors import ConfigProblem
 from otus_core.model.text import printable
-from otus_core.pipeline.counters import CIRCUIT_STATES
+from otus_core.pipeline.counters import CIRCUIT_STATES, STATUSES
 from otus_core.supervise.entry import Task
 from otus_core.supervise.levels import fill_levels
 from otus_core.supervise.slot import WorkerSlot
@@ -60,6 +60,8 @@ def node_troubles(
         if not channel.get("connected", True):
             reason = str(channel.get("last_error") or "it is not connected")
             found.append({"command_channel": str(channel["type"]), "reason": reason})
+        elif said := channel.get("component"):
+            found.append({"command_channel": str(channel["type"]), "reason": said["reason"] or said["status"]})
     for problem in refused:
         path, message = printable(problem.path, STATUS_TEXT_MAX), printable(problem.message, STATUS_TEXT_MAX)
         found.append({"task_file": path, "reason": message})
@@ -81,6 +83,9 @@ def _of_worker(slot: WorkerSlot) -> Iterator[str]:
     for name, status in slot.reporters.items():
         if why := complaint(status):
             yield f"reporter {name}: {why}"
+    for component, said in slot.components.items():
+        if said["status"] != STATUSES[0]:
+            yield f"{component.replace(':', ' ', 1)} {said['status']}: {said['reason']}".rstrip(": ")
     if slot.state == "running":
         for component in slot.roster.components:
             state = CIRCUIT_STATES[slot.accounts[f"state{{{component}}}"]]

@@ -11,6 +11,7 @@ from otus_core.process.connections import as_connection
 from otus_core.process.messages import (
     Arrived,
     Chore,
+    Components,
     Connections,
     Ended,
     Failed,
@@ -69,6 +70,8 @@ class Hearing:
                 slot.renewing = True
             case Reporters(statuses):
                 slot.take_statuses(statuses)
+            case Components(said):
+                slot.take_components(said)
             case Chore(name, failures):
                 slot.count_chore(name, failures)
             case Trouble(reason):

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -16,10 +16,10 @@ from otus_core.chores import count_failures
 from otus_core.log import Logger
 from otus_core.model.accounts import Accounts
 from otus_core.model.text import printable
-from otus_core.pipeline.counters import Roster
+from otus_core.pipeline.counters import STATUSES, Roster
 from otus_core.process.channel import Channel
 from otus_core.process.messages import FromWorker, ToWorker
-from otus_core.worker.status import Status, complaint
+from otus_core.worker.status import STATUS_TEXT_MAX, Status, complaint
 
 log = Logger("otus.supervisor")
 
@@ -47,7 +47,8 @@ class WorkerSlot:
     not running.
 
     ``trouble`` says why nothing comes in although it runs; ``reporters`` is what its reporters tell of their
-    destinations; ``told`` is the version of our own connections that it was told to leave out.
+    destinations, ``components`` what components say of themselves; ``told`` is the version of our own connections that
+    it was told to leave out.
     """
 
     shard: int
@@ -58,6 +59,7 @@ class WorkerSlot:
     reason: str = ""
     trouble: str = ""
     reporters: dict[str, Status] = attrs.field(factory=dict)
+    components: dict[str, dict[str, str]] = attrs.field(factory=dict)
     told: int = -1
     process: subprocess.Popen[bytes] | None = None
     channel: Channel[FromWorker] | None = None
@@ -95,7 +97,7 @@ class WorkerSlot:
         self.state, self.reason, self.kill_reason = "starting", "", ""
         self.said_end, self.said_error, self.was_running = False, "", self.restarts > 0
         self.trouble, self.told = "", -1
-        self.reporters = {}
+        self.reporters, self.components = {}, {}
         self._begun = time.monotonic()
 
     def start(self, reporters: Sequence[str], left_out: Sequence[str] = ()) -> None:
@@ -125,6 +127,15 @@ class WorkerSlot:
             elif before and not why:
                 log.info("reporter_answers", task=self.task, worker=self.shard, reporter=name)
         self.reporters = statuses
+
+    def take_components(self, said: Mapping[str, tuple[str, str]]) -> None:
+        """Take what components of the worker say of themselves. Raises ValueError for a status that there is not."""
+        names = set(self._all.components)
+        self.components = {
+            name: {"status": STATUSES[STATUSES.index(status)], "reason": str(why)[:STATUS_TEXT_MAX]}
+            for name, (status, why) in said.items()
+            if name in names
+        }
 
     def silent_for(self, now: float) -> float:
         """Seconds since the worker's loop last turned."""

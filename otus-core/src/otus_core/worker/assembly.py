@@ -15,16 +15,19 @@ import attrs
 
 from otus_core.components import Context, LineWriter
 from otus_core.decode.decoder import COUNTERS as DECODER_COUNTERS
-from otus_core.errors import PluginInitFailed
+from otus_core.errors import ParseError, PluginInitFailed
 from otus_core.log import Logger, settle
 from otus_core.model.accounts import Accounts
 from otus_core.model.flows import FlowRegistry
+from otus_core.model.own_counters import counting
+from otus_core.model.packet import DecodedPacket
 from otus_core.model.text import told
-from otus_core.pipeline.counters import Roster, counter_names, counting, summary
+from otus_core.pipeline.counters import Roster, counter_names, summary
 from otus_core.pipeline.slots import Outbox
 from otus_core.task.spec import ComponentSpec, TaskConfig
 from otus_core.worker.routes import Routes
 from otus_core.worker.source import Source
+from otus_core.worker.status import Statuses
 from otus_core.worker.trying import SKIPPED, attempt, raise_cancellation
 
 log = Logger("otus.task")
@@ -58,6 +61,7 @@ class Place:
     secret: bytes = b""
     meet: Callable[[str], Awaitable[None]] | None = None
     on_error: Callable[[str, str, BaseException], None]
+    on_refused: Callable[[str, ParseError, DecodedPacket], None] = lambda _parser, _error, _packet: None
 
 
 @attrs.define(eq=False)
@@ -88,6 +92,7 @@ class Assembly:
     parsers: list[Part]
     processors: list[Part]
     reporters: list[Part]
+    statuses: Statuses
     _source: Source | None = None
 
     def summary(self, counters: Mapping[str, int]) -> dict[str, Any]:
@@ -121,7 +126,12 @@ def roster_of(config: TaskConfig) -> Roster:
         capturer=config.capture.id,
         fallbacks=fallbacks_of(config.reporters),
         live=config.capture.declaration.live,
-        counted={spec.id: spec.declaration.counters for spec in config.parsers},
+        counted={
+            f"{spec.declaration.kind}:{spec.id}": spec.declaration.counters
+            for spec in (*config.parsers, *config.processors, *config.reporters, config.capture)
+            if spec.declaration.counters
+        },
+        refused={spec.id: spec.declaration.failure_reasons for spec in config.parsers},
         hidden={spec.id: spec.declaration.hidden for spec in config.parsers},
         routing=tuple(
             f"{spec.declaration.kind}:{spec.id}"
@@ -161,6 +171,7 @@ async def assemble(config: TaskConfig, node: Node, place: Place) -> Assembly:
         parsers=[],
         processors=[],
         reporters=[],
+        statuses=Statuses(accounts),
     )
     assembly.flows.watched = sum(spec.declaration.wants_flows for spec in config.parsers) > 1
     if place.publish is not None and assembly.flows.watched:
@@ -272,7 +283,8 @@ def _context(part: Part, assembly: Assembly, node: Node, place: Place) -> Contex
         agent_id=node.hostname,
         pipeline_id=place.shard,
         component_id=name,
-        count=counting(assembly.accounts, name, declaration),
+        counter=counting(assembly.accounts, declaration.kind, name, declaration),
+        status=assembly.statuses.teller(part.name),
         hostname=node.hostname,
         node_ip=node.ip,
         tags=node.tags,

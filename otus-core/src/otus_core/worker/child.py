@@ -35,6 +35,7 @@ from otus_core.process.messages import (
     TO_WORKER,
     Arrived,
     Chore,
+    Components,
     Connections,
     Descriptors,
     Ended,
@@ -63,7 +64,7 @@ from otus_core.task.config import load_task
 from otus_core.worker.assembly import Assembly, Node, Place, assemble, left_out, origins
 from otus_core.worker.course import Parent, unless
 from otus_core.worker.routes import unpack
-from otus_core.worker.status import Status
+from otus_core.worker.status import Status, Told
 from otus_core.worker.worker import Worker
 
 log = Logger("otus.worker")
@@ -106,6 +107,10 @@ class Telling(Parent):
     def reporters(self, statuses: Mapping[str, Status]) -> None:
         """See ``Parent``."""
         self._channel.send(Reporters(dict(statuses)))
+
+    def components(self, told: Told) -> None:
+        """See ``Parent``."""
+        self._channel.send(Components(dict(told)))
 
     def connections(self, connections: Sequence[Connection]) -> None:
         """See ``Parent``."""
@@ -174,6 +179,7 @@ class Child:
             capture = acquire(config.capture, init.shard, init.shards)
             seal(user=init.user)
         counters = memoryview(mmap.mmap(counters_fd, 0))
+        repeats = Repeats(origins(config))
         node = Node(hostname=init.hostname, ip=init.node_ip, tags=init.tags)
         place = Place(
             shard=init.shard,
@@ -184,7 +190,8 @@ class Child:
             publish=self._published.append if init.shards > 1 else None,
             secret=init.secret,
             meet=self._meet if init.shards > 1 else None,
-            on_error=Repeats(origins(config)).component_error,
+            on_error=repeats.component_error,
+            on_refused=repeats.packet_refused,
         )
         assembly = await assemble(config, node, place)
         for part in assembly.reporters:

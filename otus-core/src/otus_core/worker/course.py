@@ -11,7 +11,7 @@ import attrs
 from otus_core.errors import CaptureError
 from otus_core.process.connections import Connection
 from otus_core.worker.assembly import Assembly, Place
-from otus_core.worker.status import Status
+from otus_core.worker.status import Status, Told
 
 FAULTS_MAX = 100
 T = TypeVar("T")
@@ -36,6 +36,9 @@ class Parent:
 
     def reporters(self, statuses: Mapping[str, Status]) -> None:
         """What the reporters tell of their destinations has changed: all of it."""
+
+    def components(self, told: Told) -> None:
+        """What components say of themselves has changed: all of it."""
 
     def connections(self, connections: Sequence[Connection]) -> None:
         """This process's own connections have changed: all of them."""

@@ -14,7 +14,7 @@ from otus_core.worker.assembly import Part
 from otus_core.worker.course import Course
 from otus_core.worker.figures import SliceFigures
 from otus_core.worker.starting import Running
-from otus_core.worker.status import Status, status_of
+from otus_core.worker.status import Status, Told, status_of
 
 log = Logger("otus.worker")
 
@@ -45,6 +45,7 @@ class Sampler:
         self._trouble = ""
         self._statuses: dict[str, Status] = {}
         self._circuits: dict[str, str] = {}
+        self._components: Told = {}
         self._connections = Gathered()
 
     def sample(self) -> None:
@@ -89,10 +90,23 @@ class Sampler:
             accounts.set(f"state{{{name}}}", CIRCUIT_STATES.index(state))
             tell_circuit(name, self._circuits.get(name, "closed"), state)
         self._circuits = states
+        self._tell_components()
         for delivery in self._deliveries:
             accounts.set(f"{delivery.name}.bytes_queued", delivery.buffer.bytes_held)
             accounts.set(f"{delivery.name}.oldest_ns", delivery.oldest_ns)
             accounts.set(f"{delivery.name}.spool_bytes", delivery.spool_bytes)
+
+    def _tell_components(self) -> None:
+        """Log and tell the parent what components say of themselves, where that has changed."""
+        before, now = self._components, self._assembly.statuses.now()
+        if now == before:
+            return
+        for component, (status, why) in now.items():
+            if status != before.get(component, ("ok", ""))[0]:
+                tell = log.info if status == "ok" else log.warning
+                tell("component_status", component=component, status=status, reason=why)
+        self._components = now
+        self._course.parent.components(now)
 
     def _tell_trouble(self, trouble: str) -> None:
         """Tell the parent why nothing comes in, where that has changed."""

@@ -122,6 +122,7 @@ def _pipeline(assembly: Assembly, node: Node, place: Place, deliveries: Sequence
             part.spec.declaration.transports,
             marks[part.name],
             part.outbox,
+            part.spec.declaration.failure_reasons,
         )
         for part in assembly.parsers
     ]
@@ -150,6 +151,7 @@ def _pipeline(assembly: Assembly, node: Node, place: Place, deliveries: Sequence
         agent_id=node.hostname,
         pipeline_id=place.shard,
         on_error=place.on_error,
+        on_refused=place.on_refused,
         forward_unmatched=config.unmatched_policy == "forward",
         live=config.capture.declaration.live,
     )

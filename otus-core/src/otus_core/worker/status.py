@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from otus_core.model.accounts import Accounts
 from otus_core.model.text import printable
+from otus_core.pipeline.counters import STATUSES
 
 IN_ORDER = ("", "connected", "stopped")
 """States of a reporter that nobody need look after; "stopped" is one that has been told to stop."""
 STATUS_KEYS_MAX = 32
 STATUS_TEXT_MAX = 300
 """Of a reporter's status so many entries and characters reach the parent, twice a second at most."""
+
+SHOWN_MAX = 60
 
 Plain = str | int | float | bool
 Status = dict[str, Plain]
@@ -58,3 +62,36 @@ def complaint(status: Mapping[str, Any]) -> str:
     """Give what a reporter complains of, or empty; one that connects for the first time does not yet."""
     state = str(status.get("state", ""))
     return str(status.get("reason") or ("" if state in (*IN_ORDER, "connecting") else state))
+
+
+Told = Mapping[str, tuple[str, str]]
+"""By ``kind:ID``: a status, and why."""
+
+
+def checked_status(component: str, status: str) -> str:
+    """Give a status as it is. Raises ValueError for one that there is not."""
+    if status not in STATUSES:
+        raise ValueError(f"{component}: status {str(status)[:SHOWN_MAX]!r}: use {', '.join(STATUSES)}")
+    return status
+
+
+class Statuses:
+    """What the components of one worker say of themselves with ``context.status``; the last word of each holds."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+        self._told: dict[str, tuple[str, str]] = {}
+
+    def teller(self, component: str) -> Callable[..., None]:
+        """Give what ``context.status`` is for a component."""
+
+        def tell(status: str, why: str = "") -> None:
+            self._told[component] = (checked_status(component, status), words(why))
+            self._accounts.set(f"status{{{component}}}", STATUSES.index(status))
+
+        self._accounts.set(f"status{{{component}}}", 0)  # an earlier worker's word holds no longer
+        return tell
+
+    def now(self) -> dict[str, tuple[str, str]]:
+        """Give what each that has said something said last."""
+        return dict(self._told)

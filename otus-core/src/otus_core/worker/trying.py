@@ -9,6 +9,7 @@ from typing import Any
 
 from otus_core.errors import TaskStartFailed
 from otus_core.log import Logger
+from otus_core.logs.repeats import traceback_of
 from otus_core.model.text import told
 from otus_core.pipeline.circuit import pause_before
 from otus_core.task.spec import ComponentSpec
@@ -35,11 +36,11 @@ async def attempt(spec: ComponentSpec, what: str, step: Callable[[], Any], *, sk
         except BaseException as error:
             raise_cancellation(error)
             if spec.on_failure == "skip" and skips:
-                log.warning("component_skipped", kind=kind, component=spec.id, step=what, error=told(error))
+                log.warning("component_skipped", kind=kind, component=spec.id, step=what, **_why(error))
                 return SKIPPED
             if spec.on_failure != "retry":
                 raise start_failure(spec, what, error) from error
-            log.warning("component_start_failed", kind=kind, component=spec.id, step=what, error=told(error))
+            log.warning("component_start_failed", kind=kind, component=spec.id, step=what, **_why(error))
         await asyncio.sleep(pause_before(tries, RETRY_S))
         tries += 1
 
@@ -49,6 +50,10 @@ def raise_cancellation(error: BaseException) -> None:
     task = asyncio.current_task()
     if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
         raise error
+
+
+def _why(error: BaseException) -> dict[str, str]:
+    return {"error": told(error)} | traceback_of(error)
 
 
 def start_failure(spec: ComponentSpec, what: str, error: BaseException) -> TaskStartFailed:

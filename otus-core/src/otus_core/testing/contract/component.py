@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from otus_core.components import Context
 from otus_core.config.structure import structure
 from otus_core.model.flows import FlowRegistry
+from otus_core.model.own_counters import counting_alone
 from otus_core.plugins.loader import load
 from otus_core.plugins.selection import Selection
 
@@ -48,6 +49,7 @@ class Contract:
                 flows=flows,
                 hostname="test",
                 data_dir=self.data_dir,
+                counter=counting_alone(self.kind, self.component, declaration),
             )
         )
         return made
