@@ -37,7 +37,8 @@ ROSTER = Roster(
     parsers=("PARSER",),
     processors=("PROCESSOR",),
     reporters={"REPORTER": ("REASON",)},
-    counted={"PARSER": ("NAME",)},
+    counted={"COMPONENT": ("NAME",)},
+    refused={"PARSER": ("REASON",)},
     hidden={"PARSER": {"NAME": ("what it says", "what would look")}},
 )
 ENTRIES: Mapping[str, type] = {
@@ -70,8 +71,11 @@ MEANINGS = {
     "frames_cut": "frames in the middle of which a worker was killed, and which were given once more",
     "REPORTER.offered_again": "outputs that a killed worker held in memory alone, and whose frames were given once "
     "more",
-    "counted{PARSER:NAME}": "what the parser itself counts, under a name that it declares; `sip` counts `malformed` "
-    "messages that a filter or reporter looks at",
+    "counted{COMPONENT:NAME}": "what the component itself counts, under a name that it declares; `sip` counts "
+    "`malformed` messages that a filter or reporter looks at",
+    "parse_errors{PARSER:REASON}": "those of `parse_error` whose reason the parser declares",
+    "parse_errors{PARSER:other}": "those of `parse_error` with another reason",
+    "parse_errors{PARSER:fault}": "those of `parse_error` that end in an exception which the parser may not raise",
     "dropped{ignored:PARSER}": "packets in which the parser found nothing to report",
     "dropped{parse_error:PARSER}": "packets that the parser took and could not make sense of",
     "errors{parser:PARSER}": "exceptions of the parser that it may not raise",
@@ -126,7 +130,11 @@ MEANINGS = {
     "dropped{reassembly:limit}": "fragments given up because too many, or too many bytes, were held",
 }
 
-LEVELS = {*GAUGES, *LATENCY, *(f"state{{{component}}}" for component in ROSTER.components)}
+LEVELS = {
+    *GAUGES,
+    *LATENCY,
+    *(f"{what}{{{component}}}" for component in ROSTER.components for what in ("state", "status")),
+}
 """What is counted and shown as a metric alone."""
 
 
@@ -272,6 +280,8 @@ def metrics() -> str:
         log_lines_dropped=0,
         channels={"kafka": True},
         namesakes={"kafka": 0},
+        channels_counted={"kafka": {"": 0}},
+        channels_said={"kafka": "ok"},
         chore_failures={"": 0},
         scrapes_closed={"": 0},
     )

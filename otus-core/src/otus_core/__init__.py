@@ -25,13 +25,11 @@ if TYPE_CHECKING:
         CaptureStats,
         CommandHandler,
         Consumed,
-        Context,
-        Counter,
-        LineWriter,
         ReportResult,
     )
     from otus_core.config.fields import Duration, configuration, option
     from otus_core.config.load import load_file
+    from otus_core.context import Context, Counter, LineWriter
     from otus_core.declarations import (
         Capturer,
         CommandChannel,
@@ -84,11 +82,9 @@ _EXPORTS = {
         "CaptureStats",
         "CommandHandler",
         "Consumed",
-        "Context",
-        "Counter",
-        "LineWriter",
         "ReportResult",
     ),
+    "context": ("Context", "Counter", "LineWriter"),
     "config.fields": ("Duration", "configuration", "option"),
     "config.load": ("load_file",),
     "declarations": (

@@ -20,9 +20,10 @@ from typing import Any
 import attrs
 
 from otus_core.chores import Chores, failures, report_failure, watch_loop
-from otus_core.components import BaseCommandChannel, Context
+from otus_core.components import BaseCommandChannel
 from otus_core.config.changes import changes
 from otus_core.config.effective import Effective, channel_settings, load_effective
+from otus_core.context import Context
 from otus_core.control.afar import execute_from_afar
 from otus_core.control.channels import Channels
 from otus_core.control.handler import CommandHandler, Rates

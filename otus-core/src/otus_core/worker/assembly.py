@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from otus_core.components import Context, LineWriter
+from otus_core.context import Context, LineWriter
 from otus_core.decode.decoder import COUNTERS as DECODER_COUNTERS
 from otus_core.errors import ParseError, PluginInitFailed
 from otus_core.log import Logger, settle

@@ -7,8 +7,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any, ClassVar
 
-from otus_core.components import Context
 from otus_core.config.structure import structure
+from otus_core.context import Context
 from otus_core.model.flows import FlowRegistry
 from otus_core.model.own_counters import counting_alone
 from otus_core.plugins.loader import load
