@@ -5,6 +5,7 @@ from __future__ import annotations
 from otus_afpacket.config import AfpacketConfig
 from otus_core.config.daemon import RotationConfig, TaskPersistenceConfig
 from otus_core.decode.options import ReassemblyConfig
+from otus_core.stream.options import StreamsConfig
 from otus_core.task.options import ReporterOptions, SpoolConfig, TaskOptions
 from otus_kafka.settings import KafkaChannelConfig as ChannelConfig
 from otus_kafka.settings import KafkaReporterConfig as ReporterConfig
@@ -43,6 +44,22 @@ SETTABLE: tuple[tuple[str, type, str, str], ...] = (
         "timeout",
         "an incomplete datagram is given up: `reassembly:timeout`",
     ),
+    (
+        "streams.max_streams",
+        StreamsConfig,
+        "max_streams",
+        "the stream that is idle longest goes: `reassembly:stream_limit`",
+    ),
+    ("streams.max_bytes", StreamsConfig, "max_bytes", "likewise"),
+    ("streams.max_message", StreamsConfig, "max_message", "the message is given up: `reassembly:message_too_large`"),
+    (
+        "streams.max_out_of_order",
+        StreamsConfig,
+        "max_out_of_order",
+        "the missing segment is given up: `reassembly:gap`",
+    ),
+    ("streams.gap_timeout", StreamsConfig, "gap_timeout", "likewise"),
+    ("streams.timeout", StreamsConfig, "timeout", "the stream is forgotten: `reassembly:stream_end`"),
     ("reporters[].capacity", ReporterOptions, "capacity", "the oldest output is dropped, spooled or handed over"),
     ("reporters[].max_bytes", ReporterOptions, "max_bytes", "likewise"),
     (
@@ -131,6 +148,9 @@ BEYOND = {
     "otus_core/observe/places.py:HEADERS_WITHIN_S": "closed: `too_slow`",
     "otus_core/observe/places.py:EXCHANGE_WITHIN_S": "closed: `too_slow`",
     "otus_core/logs/repeats.py:KINDS_MAX": "told in one line",
+    "otus_core/stream/cutter.pyx:LOST_MAX": "the stream is forgotten, and its segments are ordinary packets",
+    "otus_core/stream/cutter.pyx:SHOWN_MAX": "the parser is asked again when the message has doubled",
+    "otus_core/stream/table.pxd:CHUNKS_MAX": "the missing segment is given up: `reassembly:gap`",
     "otus_core/pipeline/delivery.py:LEFT_MAX": "the reporter is cut off until one ends",
     "otus_core/pipeline/slots.pyx:RECORDS_MAX": "the component's error; what it emitted before stays",
     "otus_core/pipeline/slots.pyx:TICK_MOST_S": "the task does not start",
@@ -272,7 +292,8 @@ BEYOND = {
     "otus_sip/media.pxd:KIND_MAX": CUT,
     "otus_sip/media.pxd:CODEC_MAX": CUT,
     "otus_sip/media.pyx:ADDRESS_TEXT_MAX": "no address",
-    "otus_sip/parser.pyx:MESSAGES_MAX": "counted as one that could not be read",
+    "otus_sip/framing.pyx:START_MAX": "no start line: not SIP",
+    "otus_sip/framing.pyx:HEAD_MAX": "no message: `reassembly:no_message`",
     "otus_sip/reading.pyx:NAME_MAX": "no header field: malformed",
     "otus_sip/scan.pyx:METHOD_MAX": "not SIP",
     "otus_sip/verdict.pyx:CSEQ_MAX": "malformed",

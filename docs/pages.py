@@ -29,6 +29,8 @@ from otus_core.plugins.loader import load
 from otus_core.plugins.records import PluginRecord, deprecation
 from otus_core.plugins.registry import Registered, Registry
 from otus_core.plugins.selection import Selection
+from otus_core.stream.options import StreamsConfig
+from otus_core.stream.streams import COUNTERS as STREAM_COUNTERS
 from otus_core.task.options import CaptureOptions, ParserOptions, ProcessorOptions, ReporterOptions, TaskOptions
 
 FOLDER = Path(__file__).parent / "reference"
@@ -54,8 +56,8 @@ MEANINGS = {
     "units": "packets that came out of the decoder",
     "fragments_merged": "IP fragments that became part of a whole datagram",
     "fragments_held": "IP fragments that wait for the rest of theirs; a level",
-    "segments_merged": "TCP segments that became part of a message; 0 until streams are reassembled",
-    "segments_held": "TCP segments that wait; likewise",
+    "segments_merged": "TCP segments that became part of a message which a later segment completed",
+    "segments_held": "TCP segments that wait for the rest of a message, or for a segment that comes before them",
     "matched": "units that a parser understood, or that are forwarded unmatched",
     "kept": "outputs that every processor let pass",
     "records{parser:PARSER}": "records that the parser emitted",
@@ -128,6 +130,14 @@ MEANINGS = {
     "dropped{reassembly:too_large}": "fragments of a datagram larger than 65,535 bytes",
     "dropped{reassembly:bad_fragment}": "fragments that cannot be one",
     "dropped{reassembly:limit}": "fragments given up because too many, or too many bytes, were held",
+    "dropped{reassembly:gap}": "TCP segments, or parts of one that is counted already, of a message in which others "
+    "are missing: they were waited for until `gap_timeout`, or too much came after them",
+    "dropped{reassembly:retransmission}": "TCP segments in which there was nothing new",
+    "dropped{reassembly:no_message}": "TCP segments that waited, and parts of others, in which no message was found",
+    "dropped{reassembly:message_too_large}": "TCP segments of messages larger than `max_message`",
+    "dropped{reassembly:stream_limit}": "TCP segments given up because there were too many streams, or too many bytes",
+    "dropped{reassembly:stream_end}": "TCP segments of messages that were not whole when their connection or the "
+    "capture ended, or nothing came for `timeout`",
 }
 
 LEVELS = {
@@ -185,6 +195,8 @@ def task() -> str:
         reference(TaskOptions),
         "\n## decoder\n\n",
         reference(DecoderConfig),
+        "\n## streams\n\n",
+        reference(StreamsConfig),
     ]
     for kind, options in ENTRIES.items():
         parts += [f"\n## A {kind}\n\n", reference(options)]
@@ -300,9 +312,9 @@ def metrics() -> str:
 
 def counters() -> str:
     """The terms of the accounting identity."""
-    names = [name for name in counter_names(ROSTER, COUNTERS) if name not in LEVELS]
+    names = [name for name in counter_names(ROSTER, (*COUNTERS, *STREAM_COUNTERS)) if name not in LEVELS]
     rows = [_row(f"`{name}`", MEANINGS[name]) for name in names if not name.startswith("hidden{")]
-    hidden = [_row(f"`{name}`", *words) for name, words in hidden_kinds.KINDS.items()]
+    hidden = [_row(f"`{name}`", *words) for name, words in {**hidden_kinds.KINDS, **hidden_kinds.STREAMS}.items()]
     return (
         "# Counters\n\nThese counters say what became of every frame. `otus run --summary-json`, `otus task status` "
         "and `otus stats` show them. PARSER, PROCESSOR and REPORTER stand for a component's id. A *unit* is a packet "

@@ -65,11 +65,7 @@ def oracle_of(path: Path) -> list[tuple[str, str]] | None:
     for found in (path.parent / "oracle").glob(f"{path.name.replace('[', '[[]')}.sip.jsonl*"):
         data = gzip.decompress(found.read_bytes()) if found.suffix == ".gz" else found.read_bytes()
         rows = [json.loads(line) for line in data.splitlines()]
-        return [
-            (row["sha256"], row.get("method") or row["status"])
-            for row in rows
-            if not row.get("in_icmp_error") and row.get("reassembled") != "tcp"  # streams are not reassembled yet
-        ]
+        return [(row["sha256"], row.get("method") or row["status"]) for row in rows if not row.get("in_icmp_error")]
     return None
 
 

@@ -108,20 +108,6 @@ def test_raw_is_all_that_a_datagram_has_from_the_start_line_on() -> None:
     assert (found.raw, found.payload.body, found.payload.trailing) == (longer, b"a", b"bc")
 
 
-def test_a_segment_holds_several_messages() -> None:
-    first, second = message(body=b"v=0\r\n"), message("SIP/2.0 200 OK")
-    segment = packet(b"\r\n\r\n" + first + b"\r\n\r\n" + second + first[:40], tcp=True)
-    assert parser().can_handle(segment)
-    *whole, rest = parser().handle(segment)
-    assert [parsed.raw for parsed in whole] == [first, second]
-    assert isinstance(rest, ParseError)
-
-
-@pytest.mark.parametrize("end", [10, 60, -1])
-def test_a_segment_without_a_whole_message_is_nobody_s(end: int) -> None:
-    assert not parser().can_handle(packet(message(body=b"v=0\r\n")[:end], tcp=True))
-
-
 def test_can_handle_changes_nothing() -> None:
     sip, one = parser(), packet(message())
     assert [sip.can_handle(one) for _ in range(3)] == [True] * 3

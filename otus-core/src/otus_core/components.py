@@ -179,7 +179,8 @@ class _Timely(_Lifecycle):
 class BaseParser(_Timely):
     """Understands one protocol.
 
-    Write either ``can_handle`` and ``handle``, or ``take`` alone, if what the first finds out serves the second.
+    Write either ``can_handle`` and ``handle``, or ``take`` alone, if what the first finds out serves the second; and if
+    ``streams`` are declared, ``frame(data: bytes, at: int) -> int`` and ``resync(data: bytes, at: int) -> int``.
     """
 
     def start(self) -> None:

@@ -23,6 +23,8 @@ REASON = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _-]{0,47}\Z")
 REASON_WORDS = "1 to 48 of A-Z a-z 0-9 _ - and blanks, no blank first"
 COUNTERS_MAX = 64
 """Of one component, and as many reasons: each becomes a time series."""
+STREAM = re.compile(r"tcp\Z|websocket:[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}\Z")
+"""Subprotocols are tokens (RFC 6455 §4.1)."""
 SHOWN = 60
 PAYLOAD_TYPES_MAX = 32
 """Of one parser; each may become a topic."""
@@ -163,17 +165,29 @@ def _hidden(instance: Any, _attribute: attrs.Attribute[Any], value: Any) -> None
             raise ValueError(f"hidden {name!r}: give what there is and what would look into it, two texts")
 
 
+def _streams(instance: Any, _attribute: attrs.Attribute[Any], value: Any) -> None:
+    about = f"{instance.kind} {instance.name!r}: streams"
+    if not isinstance(value, tuple) or not all(isinstance(one, str) and STREAM.match(one) for one in value):
+        raise ValueError(f"{about}: give a tuple of 'tcp' and 'websocket:SUBPROTOCOL'")
+    if value and "tcp" not in value:
+        raise ValueError(f"{about}: 'tcp' is missing: a WebSocket runs over it")
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Parser(Declaration):
     """A parser.
 
     ``payload_types[0]`` is what ``Parsed`` means when it names none; each may become part of a topic's name.
 
-    ``transports`` (``udp``, ``tcp``, ``icmp``, ``other``) are the packets it is asked about at all; ``ports`` documents
-    its defaults; parsers are asked in the order of ``priority`` (lower first), then name. ``call_label`` names the
-    label that tells calls apart. ``labels`` are all that it can make, also those that are made only when asked for:
-    where they are given, a task that asks for another label with the same first part is refused. ``icmp`` among the
-    ``transports`` stands for ICMP and ICMPv6, which ``other`` includes.
+    ``transports`` (``udp``, ``tcp``, ``icmp``, ``other``) are the packets it is asked about at all; with ``streams``
+    (``tcp``, and ``websocket:NAME`` for the WebSocket subprotocol NAME) it is given whole messages of TCP, and asked
+    about a segment only where no message begins in it. ``frame(data, at)`` gives the size of the message that begins at
+    ``at``, 0 if more bytes are needed to say so, -1 if none begins there; ``resync(data, at)`` where the next one
+    begins, at ``at`` or behind, or -1. ``ports`` documents its defaults; parsers are asked in the order of ``priority``
+    (lower first), then name. ``call_label`` names the label that tells calls apart. ``labels`` are all that it can
+    make, also those that are made only when asked for: where they are given, a task that asks for another label with
+    the same first part is refused. ``icmp`` among the ``transports`` stands for ICMP and ICMPv6, which ``other``
+    includes.
 
     ``failure_reasons`` are the texts of its ParseErrors that are counted by name; others count as ``other``.
 
@@ -188,6 +202,7 @@ class Parser(Declaration):
 
     payload_types: tuple[str, ...] = attrs.field(validator=_payload_types)
     transports: tuple[Literal["udp", "tcp", "icmp", "other"], ...] = ("udp",)
+    streams: tuple[str, ...] = attrs.field(default=(), validator=_streams)
     ports: tuple[int, ...] = ()
     priority: int = 100
     wants_flows: bool = False

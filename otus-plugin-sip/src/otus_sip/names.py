@@ -44,9 +44,7 @@ LABELS = (*REPORTED, *ASKED)
 HIDDEN = {
     "tls": ("packets that begin with TLS or DTLS, on SIP ports", "not supported yet"),
     "websocket": ("messages of SIP over WebSocket", "not supported yet"),
-    "cut_streams": ("messages of SIP over TCP that go on in another segment", "not supported yet"),
     "truncated_messages": ("messages of SIP cut short by the capture", "a larger snap length (tcpdump -s 0)"),
-    "crowded": ("messages of SIP behind the 4,095th of a TCP segment", "not supported"),
 }
 """What the parser meets and does not look into, and what would."""
 

@@ -1,8 +1,7 @@
 """The parser ``sip``: packets in, messages with labels out; calls announce their media flows.
 
-What is SIP is told by the first line, and off the configured ports by the fields behind it. Over UDP a packet holds one
-message; over TCP all messages that lie whole in the segment, which is the place where streams will be reassembled; what
-such a segment has besides is told as one message that could not be read.
+What is SIP is told by the first line, and off the configured ports by the fields behind it. A packet holds one message,
+a datagram's or one that the core has cut off a stream where ``frame`` said.
 """
 
 cimport cython
@@ -20,12 +19,13 @@ from otus_sip.announced cimport Announced
 from otus_sip.claims cimport Flow
 from otus_sip.media cimport scan_media
 from otus_sip.message cimport SipMessage
-from otus_sip.reading cimport read_message, whole_size
+from otus_sip.reading cimport read_message
 from otus_sip.scan cimport (
     ACK_ID, BYE_ID, CALL_ID, CANCEL_ID, FROM, INVITE_ID, MALFORMED, NOT_SIP, PRACK_ID, REQUEST, TO, UPDATE_ID, VIA,
     Line, classify, has_sip_field, method_id,
     skip_crlf,
 )
+from otus_sip.framing cimport frame_size, next_message
 from otus_sip.hidden cimport holds_sip_frame
 from otus_sip.sessions cimport Event, Sessions, mixed, text_hash
 
@@ -50,8 +50,6 @@ cdef inline int _protocol_of(object packet) except -1:
 cdef enum:
     TCP = 6
     CALL_ID_KEPT = 256      # bytes of a Call-ID that a call keeps; of a longer one these and a digest
-    # Messages of one segment, and what is left: as many as the core takes; real segments hold a few dozen
-    MESSAGES_MAX = 4095
 
 # Its own counters, and what it meets and does not look into.
 COUNTED = ("malformed", *HIDDEN)
@@ -75,12 +73,9 @@ cdef inline bint _begins(bytes payload, Start *start) noexcept:
     return classify(start.data, start.size, &start.line) != NOT_SIP
 
 
-cdef inline bint _is_cut(int protocol, const Start *start) noexcept:
-    """Whether a segment begins with a message that it does not hold whole; a malformed one has no known end."""
-    return protocol == TCP and start.line.kind != MALFORMED and whole_size(start.data, start.size) < 0
-
-
-cdef object _REST = ParseError("bytes that are no whole message")
+cdef inline bint _is_keep_alive(object packet, const Start *start) except -1:
+    """Whether these are empty lines of a stream (RFC 5626 §3.5.1, §4.4.1)."""
+    return start.size == 0 and start.begin > 0 and _protocol_of(packet) == TCP
 
 
 @cython.final
@@ -136,35 +131,45 @@ cdef class SipParser:
         """Bytes that the calls under way take, about."""
         return self.sessions.weight
 
+    def frame(self, bytes data not None, Py_ssize_t at):
+        """Say how long the message is that begins at ``at`` in a stream, as BaseParser has it.
+
+        Empty lines count by themselves: a keep-alive (RFC 5626 §3.5.1), or what may precede a message (RFC 3261 §7.5).
+        """
+        return frame_size(<const uint8_t *>PyBytes_AS_STRING(data) + at, PyBytes_GET_SIZE(data) - at)
+
+    def resync(self, bytes data not None, Py_ssize_t at):
+        """Say where the first start line is, at ``at`` or behind, or -1."""
+        return next_message(<const uint8_t *>PyBytes_AS_STRING(data), at, PyBytes_GET_SIZE(data))
+
     def take(self, packet):
         """Parse a packet, or give ``None``: it is not SIP. Raises ParseError."""
         cdef bytes payload = _payload_of(packet)
         cdef Start start
-        cdef int protocol
         if not _begins(payload, &start):
+            if _is_keep_alive(packet, &start) and self._on_port(packet):
+                return []
             if 20 <= start.payload[0] <= 23 or 0x81 <= start.payload[0] <= 0x82:    # an empty payload ends in a zero
                 self._overlook(packet, &start)
             return None
         if not self._is_sip(packet, &start):
             return None
-        protocol = _protocol_of(packet)
-        if _is_cut(protocol, &start):
-            self.counters["truncated_messages" if packet.truncated else "cut_streams"]()
-            return None
-        return self._read(packet, protocol, payload, &start)
+        return self._read(packet, payload, &start)
 
     def can_handle(self, packet):
         """Say whether a packet is SIP."""
         cdef bytes payload = _payload_of(packet)
         cdef Start start
-        return _begins(payload, &start) and self._is_sip(packet, &start) and not _is_cut(_protocol_of(packet), &start)
+        if _begins(payload, &start):
+            return self._is_sip(packet, &start)
+        return _is_keep_alive(packet, &start) and self._on_port(packet)
 
     def handle(self, packet):
         """Parse a packet that is SIP. Raises ParseError."""
         cdef bytes payload = _payload_of(packet)
         cdef Start start
         _begins(payload, &start)
-        return self._read(packet, _protocol_of(packet), payload, &start)
+        return self._read(packet, payload, &start)
 
     cdef bint _is_sip(self, object packet, const Start *start) except -1:
         """Whether what begins like SIP is: by its first fields, or on a configured port."""
@@ -197,57 +202,12 @@ cdef class SipParser:
         cdef uint16_t dst = packet.dst_port
         return ports[src] or ports[dst]
 
-    cdef object _read(self, object packet, int protocol, bytes payload, Start *start):
-        if protocol == TCP:
-            return self._segment(packet, payload)
+    cdef object _read(self, object packet, bytes payload, Start *start):
+        if start.size == 0:                 # a keep-alive of a stream
+            return []
         if start.line.kind == MALFORMED or start.line.kind == NOT_SIP:
             raise ParseError("malformed start line")
         return self._parsed(packet, read_message(payload, start.begin, -1, &start.line, self.hides))
-
-    cdef object _segment(self, object packet, bytes payload):
-        """Every message that lies whole in the segment."""
-        cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(payload)
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
-        cdef Py_ssize_t at = 0
-        cdef Py_ssize_t length
-        cdef Line line
-        cdef int kind
-        cdef list found = []
-        while at < size and len(found) < MESSAGES_MAX:
-            at += skip_crlf(data + at, size - at)
-            kind = classify(data + at, size - at, &line)
-            if kind == MALFORMED and not found:
-                raise ParseError("malformed start line")
-            if kind == NOT_SIP or kind == MALFORMED:
-                break
-            length = whole_size(data + at, size - at)
-            if length < 0:
-                break
-            found.append(self._parsed(packet, read_message(payload, at, length, &line, self.hides)))
-            at += length
-        if at + skip_crlf(data + at, size - at) < size:
-            found.append(_REST)
-            self._tell_rest(packet, data + at, size - at)
-        return found
-
-    cdef int _tell_rest(self, object packet, const uint8_t *data, Py_ssize_t size) except -1:
-        """Count the messages behind those that are given: whole ones, and one that is begun."""
-        cdef Py_ssize_t at = 0
-        cdef Py_ssize_t length
-        cdef Line line
-        cdef int kind
-        while at < size:
-            at += skip_crlf(data + at, size - at)
-            kind = classify(data + at, size - at, &line)
-            if kind == NOT_SIP or kind == MALFORMED:
-                break
-            length = whole_size(data + at, size - at)
-            if length < 0:
-                self.counters["truncated_messages" if packet.truncated else "cut_streams"]()
-                break
-            self.counters["crowded"]()
-            at += length
-        return 0
 
     cdef object _parsed(self, object packet, SipMessage message):
         """Give one message, and tell the sessions of it when it can change a call."""

@@ -75,8 +75,8 @@ cdef inline bint _blank(uint8_t c) noexcept nogil:
 
 
 cdef Py_ssize_t whole_size(const uint8_t *data, Py_ssize_t size) noexcept nogil:
-    """Give the length of the message that begins at ``data`` in a stream, or -1 when not all of it is there yet (RFC
-    3261 §18.3).
+    """Give the length of the message that begins at ``data`` in a stream, or 0 when its header fields do not end yet
+    (RFC 3261 §18.3).
     """
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t end
@@ -86,20 +86,18 @@ cdef Py_ssize_t whole_size(const uint8_t *data, Py_ssize_t size) noexcept nogil:
     while at < size:
         newline = <const uint8_t *>memchr(data + at, 10, size - at)
         if newline == NULL:
-            return -1
+            return 0
         end = newline - data
         length = end - at
         if length and data[end - 1] == 13:
             length -= 1
         if length == 0:
             end += 1
-            if declared < 0:
-                return end
-            return -1 if declared > size - end else end + declared
+            return end + max(declared, 0)
         if declared == -1 and (data[at] | 32) in (99, 108) and not _blank(data[at]):  # c, l
             declared = _declared(data + at, length, size - at)
         at = end + 1
-    return -1
+    return 0
 
 
 cdef inline Py_ssize_t _declared(const uint8_t *line, Py_ssize_t length, Py_ssize_t size) noexcept nogil:

@@ -61,6 +61,12 @@ LINKS: dict[str, Hidden] = {
 """Link types that are not read; which of them a capture has is known when the first frame comes."""
 
 
+STREAMS: dict[str, Hidden] = {
+    "cut_streams": Hidden("messages in TCP streams that were not captured whole", "a capture that loses no segments"),
+}
+"""What streams have that cannot be put together."""
+
+
 def hidden_name(kind: str) -> str:
     """Give the counter of a kind."""
     return f"hidden{{{kind}}}"
@@ -68,4 +74,4 @@ def hidden_name(kind: str) -> str:
 
 def hidden_counters() -> tuple[str, ...]:
     """Give the names of all counters of this module."""
-    return tuple(map(hidden_name, (*KINDS, *LINKS)))
+    return tuple(map(hidden_name, (*KINDS, *LINKS, *STREAMS)))

@@ -14,7 +14,8 @@ cdef enum Tunnel:
 # What the decoder finds in one frame. Addresses are in network order, IPv4 in the first four bytes; numbers in host
 # order.
 cdef struct Layers:
-    int64_t timestamp           # ns since 1970
+    int64_t timestamp           # ns since 1970; of a message from a stream, that of its first byte
+    int64_t end_timestamp       # of its last byte; meaningful with reassembled 2
     uint32_t capture_len
     uint32_t orig_len
     int32_t interface_index
@@ -30,7 +31,7 @@ cdef struct Layers:
     uint8_t ttl
     uint8_t transport           # 17, 6, or 0 when the packet has neither header whole
     uint8_t tcp_flags
-    uint8_t reassembled
+    uint8_t reassembled         # 1: from IP fragments; 2: a message from a stream
     uint8_t truncated           # the capture cut the packet short
     uint8_t tunnel              # innermost tunnel, a Tunnel
     uint8_t has_vni
@@ -56,6 +57,7 @@ cdef class DecodedPacket:
     cdef object datagram        # bytes of the reassembled datagram that payload points into, or None
     cdef object _payload
     cdef object _flow
+    cdef int claimed            # of what waits in stream.Streams: whose message it is
 
     cdef void renew(self, object owner, const uint8_t *frame_start, object datagram) noexcept
     cdef int detach(self) except -1

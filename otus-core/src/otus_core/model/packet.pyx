@@ -98,7 +98,9 @@ cdef class Transport:
 cdef class DecodedPacket:
     """One decoded packet.
 
-    ``timestamp`` is in ns since 1970; addresses are of the innermost IP header. May be kept for ever.
+    ``timestamp`` is in ns since 1970; addresses are of the innermost IP header. May be kept for ever. A message from a
+    stream has the ``timestamp`` of the frame that holds its first byte and the ``end_timestamp`` of the one that holds
+    its last; all else is of the latter.
     """
 
     def __init__(self):
@@ -128,6 +130,10 @@ cdef class DecodedPacket:
     @property
     def timestamp(self):
         return self.at.timestamp
+
+    @property
+    def end_timestamp(self):
+        return self.at.end_timestamp if self.at.reassembled == 2 else self.at.timestamp
 
     @property
     def capture_len(self):

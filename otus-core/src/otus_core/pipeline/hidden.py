@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from otus_core.decode.hidden import KINDS, LINKS, hidden_name
+from otus_core.decode.hidden import KINDS, LINKS, STREAMS, hidden_name
 
 Declared = Mapping[str, Mapping[str, tuple[str, str]]]
 """By parser and name: what there is, and what would look into it."""
@@ -33,6 +33,7 @@ def not_looked_into(counters: Mapping[str, int], parsers: Declared) -> list[dict
 def _words(parsers: Declared) -> Iterator[tuple[str, tuple[str, str]]]:
     yield from KINDS.items()
     yield from LINKS.items()
+    yield from STREAMS.items()
     for parser, hidden in parsers.items():
         for name, words in hidden.items():
             yield f"{parser}:{name}", words

@@ -10,6 +10,7 @@ from otus_core.model.packet import DecodedPacket
 from otus_core.pipeline.buffer import SendBuffer
 from otus_core.pipeline.slots import ParserSlot, ProcessorSlot
 from otus_core.pipeline.turns import Turns
+from otus_core.stream.streams import Streams
 
 @final
 class Pipeline(Turns):
@@ -29,6 +30,7 @@ class Pipeline(Turns):
         forward_unmatched: bool = False,
         live: bool = False,
         on_refused: Callable[[str, ParseError, DecodedPacket], None] = ...,
+        streams: Streams | None = None,
     ) -> None: ...
     def process(self, batch: FrameBatch, start: int, most: int, slice_ns: int) -> int: ...
     def advance(self, now: int) -> bool: ...

@@ -15,8 +15,11 @@ from otus_core.model.frames cimport FrameBatch, FrameRecord
 from otus_core.model.output cimport Parsed, make_output
 from otus_core.model.packet cimport DecodedPacket
 from otus_core.pipeline.breaker cimport is_open, monotonic
-from otus_core.pipeline.slots cimport TRANSPORT_ICMP, TRANSPORT_OTHER, TRANSPORT_TCP, TRANSPORT_UDP, ParserSlot
+from otus_core.pipeline.slots cimport (
+    TRANSPORT_ICMP, TRANSPORT_OTHER, TRANSPORT_STREAM, TRANSPORT_TCP, TRANSPORT_UDP, ParserSlot,
+)
 from otus_core.pipeline.turns cimport Turns
+from otus_core.stream.streams cimport MESSAGE, PASSED, Streams
 
 from otus_core.components import CONSUMED
 from otus_core.errors import ParseError
@@ -49,6 +52,8 @@ cdef class Pipeline(Turns):
 
     cdef Decoder decoder
     cdef FlowRegistry flows
+    cdef Streams streams            # None where no parser has any
+    cdef tuple framed               # the parsers that have streams
     cdef bint forward_unmatched
     cdef bint live
     cdef int64_t clock_seen
@@ -56,12 +61,14 @@ cdef class Pipeline(Turns):
     cdef object on_refused
     cdef int frames_read, messages_added, unmatched, latency, latency_sum
 
-    def __init__(self, *, accounts, Decoder decoder not None, FlowRegistry flows not None, bint forward_unmatched=False,
-                 bint live=False, on_refused=_ignore, **rest):
+    def __init__(self, *, accounts, Decoder decoder not None, FlowRegistry flows not None, Streams streams=None,
+                 bint forward_unmatched=False, bint live=False, on_refused=_ignore, **rest):
         super().__init__(accounts=accounts, waits=not live, **rest)
         self.decoder = decoder
         self.on_refused = on_refused
         self.flows = flows
+        self.streams = streams
+        self._join_streams()
         if self.listeners:
             flows.take_ends()       # from now on they are kept
         self.clock_seen = -SECOND
@@ -135,6 +142,9 @@ cdef class Pipeline(Turns):
             self.clock = now
             self.decoder.advance(now)
             self.flows.advance(now)
+            if self.streams is not None:
+                self.streams.advance(now)
+                self._waiting(monotonic())
             if self.listeners:
                 self._tell_ends(self.flows, monotonic())
             if now >= self.tick_at:
@@ -142,11 +152,15 @@ cdef class Pipeline(Turns):
         return True
 
     def finish(self):
-        """The capture has ended: what the decoder still holds is counted, and the parsers begin to finish.
+        """The capture has ended: what is still held is given where it can be, and counted, and the parsers begin to
+        finish.
 
         ``carry_on`` until it gives true.
         """
         self.decoder.finish()
+        if self.streams is not None:
+            self.streams.finish()
+            self._waiting(monotonic())
         self._begin_finish(self.parsers)
 
     cdef bint _tick_all(self, int64_t now) except *:
@@ -166,24 +180,83 @@ cdef class Pipeline(Turns):
                 self.clock_seen = timestamp
                 self.decoder.advance(timestamp)
                 self.flows.advance(timestamp)
+                if self.streams is not None:
+                    self.streams.advance(timestamp)
+                    self._waiting(monotonic())
             else:
                 self.flows.now = timestamp
         return 0
 
     cdef int _unit(self, DecodedPacket packet, int64_t now) except -1:
+        """Ask the parsers about a packet, or put it into its stream."""
+        if packet.at.transport == 17:
+            return self._ask(packet, TRANSPORT_UDP, self.parsers, now)
+        if packet.at.transport == 6:
+            if self.streams is not None:
+                return self._segment(packet, now)
+            return self._ask(packet, TRANSPORT_TCP, self.parsers, now)
+        if packet.at.protocol == 1 or packet.at.protocol == 58:     # ICMP, ICMPv6
+            return self._ask(packet, TRANSPORT_ICMP, self.parsers, now)
+        return self._ask(packet, TRANSPORT_OTHER, self.parsers, now)
+
+    cdef int _join_streams(self) except -1:
+        """Note which parsers have streams, and who else is asked about their messages."""
+        cdef ParserSlot slot
+        self.framed = tuple([slot for slot in self.parsers if slot.framer is not None])
+        others = tuple([slot for slot in self.parsers if slot.framer is None])
+        for slot in self.framed:
+            slot.asked = (slot, *others)
+        return 0
+
+    cdef int _segment(self, DecodedPacket packet, int64_t now) except -1:
+        """Put a segment of TCP into its stream, and carry on the messages that it makes whole."""
+        cdef ParserSlot slot
+        cdef int verdict
+        cdef Py_ssize_t i
+        for i in range(len(self.framed)):
+            slot = <ParserSlot>self.framed[i]
+            slot.framer.off = is_open(slot.breaker, now)
+        verdict = self.streams.add(packet)
+        if verdict == MESSAGE:
+            slot = <ParserSlot>self.framed[self.streams.owner]
+            self._ask(packet, TRANSPORT_TCP | TRANSPORT_STREAM, slot.asked, now)
+        elif verdict == PASSED:
+            self._ask(packet, TRANSPORT_TCP, self.parsers, now)
+        return self._waiting(now)
+
+    cdef int _waiting(self, int64_t now) except -1:
+        """Carry on what streams have ready, and book what their framers raised."""
+        cdef ParserSlot slot
+        cdef DecodedPacket packet
+        cdef list ready
+        cdef Py_ssize_t i
+        for i in range(len(self.framed)):
+            slot = <ParserSlot>self.framed[i]
+            if slot.framer.error is not None:
+                error, slot.framer.error = slot.framer.error, None
+                self._slot_failed(slot, error)
+        if PyList_GET_SIZE(self.streams.ready) == 0:
+            return 0
+        ready, self.streams.ready = self.streams.ready, []
+        for i in range(len(ready)):
+            packet = <DecodedPacket>ready[i]
+            ready[i] = None
+            if packet.claimed < 0:
+                self._ask(packet, TRANSPORT_TCP, self.parsers, now)
+            else:
+                slot = <ParserSlot>self.framed[packet.claimed]
+                self._ask(packet, TRANSPORT_TCP | TRANSPORT_STREAM, slot.asked, now)
+            if Py_REFCNT(packet) > 1:
+                packet.detach()
+        return 0
+
+    cdef int _ask(self, DecodedPacket packet, int transport, tuple parsers, int64_t now) except -1:
         """Find the parser that owns the packet and carry what it says onwards."""
         cdef ParserSlot slot
-        cdef int transport = TRANSPORT_OTHER
         cdef Py_ssize_t i
         cdef bint asks      # whether this is the packet's parser is not known yet
-        if packet.at.transport == 17:
-            transport = TRANSPORT_UDP
-        elif packet.at.transport == 6:
-            transport = TRANSPORT_TCP
-        elif packet.at.protocol == 1 or packet.at.protocol == 58:   # ICMP, ICMPv6
-            transport = TRANSPORT_ICMP
-        for i in range(len(self.parsers)):
-            slot = <ParserSlot>self.parsers[i]
+        for i in range(len(parsers)):
+            slot = <ParserSlot>parsers[i]
             if not slot.transports & transport or is_open(slot.breaker, now):
                 continue
             self.accounts.at[self.running] = slot.mark

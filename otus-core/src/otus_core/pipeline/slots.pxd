@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t
 
 from otus_core.pipeline.breaker cimport Breaker
+from otus_core.stream.framer cimport Framer
 
 
 cdef class Outbox:
@@ -29,6 +30,8 @@ cdef class ParserSlot(Slot):
     cdef object can_handle
     cdef object handle
     cdef object flow_end
+    cdef readonly Framer framer         # None without streams
+    cdef tuple asked                    # about a message from a stream: this slot, and if it does not take it others
     cdef object payload_type
     cdef object payload_types
     cdef int transports
@@ -54,3 +57,4 @@ cdef enum:
     TRANSPORT_TCP = 2
     TRANSPORT_ICMP = 4
     TRANSPORT_OTHER = 8
+    TRANSPORT_STREAM = 16               # messages from streams of TCP

@@ -3,6 +3,7 @@ from typing import Any, final
 
 from otus_core.model.accounts import Accounts
 from otus_core.pipeline.breaker import Breaker
+from otus_core.stream.framer import Framer
 
 RECORDS_MAX: int
 TICK_LEAST_S: float
@@ -37,7 +38,10 @@ class ParserSlot(Slot):
         mark: int,
         outbox: Outbox | None = None,
         failure_reasons: Iterable[str] = (),
+        framer: Framer | None = None,
     ) -> None: ...
+    @property
+    def framer(self) -> Framer | None: ...
 
 @final
 class ProcessorSlot(Slot):

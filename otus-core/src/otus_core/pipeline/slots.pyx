@@ -95,7 +95,7 @@ cdef class ParserSlot(Slot):
     """
 
     def __init__(self, Accounts accounts not None, str name not None, component, payload_types, transports, int mark,
-                 outbox=None, failure_reasons=()):
+                 outbox=None, failure_reasons=(), Framer framer=None):
         super().__init__("parser", accounts, name, component, mark, outbox)
         if getattr(type(component), "take", BaseParser.take) is not BaseParser.take:
             self.take = component.take
@@ -107,6 +107,9 @@ cdef class ParserSlot(Slot):
         self.payload_types = frozenset(payload_types)
         for transport in transports:
             self.transports |= TRANSPORTS[transport]
+        self.framer = framer
+        if framer is not None:
+            self.transports |= TRANSPORT_STREAM
         self.ignored = accounts.slot(f"dropped{{ignored:{name}}}")
         self.parse_error = accounts.slot(f"dropped{{parse_error:{name}}}")
         self.reasons = {reason: accounts.slot(f"parse_errors{{{name}:{reason}}}") for reason in failure_reasons}

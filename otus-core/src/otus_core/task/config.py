@@ -113,6 +113,7 @@ def _load(data: dict[str, Any], registry: Registry, problems: Problems) -> TaskC
         one_worker=one_worker,
         capture=capture,
         decoder=options.decoder,
+        streams=options.streams,
         parsers=tuple(parsers),
         processors=tuple(processors),
         reporters=tuple(reporters),

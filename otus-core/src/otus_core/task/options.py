@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from otus_core.config.fields import Duration, configuration, option
 from otus_core.decode.options import DecoderConfig
+from otus_core.stream.options import StreamsConfig
 
 ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """Task and component ids: they become file names, label values and counter names."""
@@ -32,6 +33,7 @@ class TaskOptions:
     )
     capture: dict[str, Any] = option(help="Where frames come from: `type`, and the capturer's options beside it")
     decoder: DecoderConfig = option(factory=DecoderConfig, help="How frames are decoded")
+    streams: StreamsConfig = option(factory=StreamsConfig, help="How TCP streams are put together")
     parsers: tuple[str | dict[str, Any], ...] = option(
         default=(), help="Parsers in the order in which they are asked. Empty: every installed one, by priority"
     )

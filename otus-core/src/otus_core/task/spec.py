@@ -8,6 +8,7 @@ import attrs
 
 from otus_core.decode.options import DecoderConfig
 from otus_core.plugins.records import PluginRecord
+from otus_core.stream.options import StreamsConfig
 from otus_core.task.options import OnFailure, SpoolConfig
 
 
@@ -60,6 +61,7 @@ class TaskConfig:
     one_worker: str = ""
     capture: ComponentSpec
     decoder: DecoderConfig
+    streams: StreamsConfig
     parsers: tuple[ComponentSpec, ...]
     processors: tuple[ProcessorSpec, ...]
     reporters: tuple[ReporterSpec, ...]

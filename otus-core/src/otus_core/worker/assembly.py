@@ -24,6 +24,7 @@ from otus_core.model.packet import DecodedPacket
 from otus_core.model.text import told
 from otus_core.pipeline.counters import Roster, counter_names, summary
 from otus_core.pipeline.slots import Outbox
+from otus_core.stream.streams import COUNTERS as STREAM_COUNTERS
 from otus_core.task.spec import ComponentSpec, TaskConfig
 from otus_core.worker.routes import Routes
 from otus_core.worker.source import Source
@@ -143,7 +144,7 @@ def roster_of(config: TaskConfig) -> Roster:
 
 def names_of(config: TaskConfig) -> tuple[str, ...]:
     """Give the names of all counters of one of this task's workers."""
-    return counter_names(roster_of(config), DECODER_COUNTERS)
+    return counter_names(roster_of(config), (*DECODER_COUNTERS, *STREAM_COUNTERS))
 
 
 def fallbacks_of(specs: Iterable[Any]) -> frozenset[str]:

@@ -15,10 +15,13 @@ from otus_core.pipeline.loop import Pipeline
 from otus_core.pipeline.slots import ParserSlot, ProcessorSlot
 from otus_core.pipeline.spool import SpoolError, SpoolLimits
 from otus_core.pipeline.spooler import Spooler
+from otus_core.stream.framer import Framer
+from otus_core.stream.streams import Streams
 from otus_core.task.spec import ReporterSpec
 from otus_core.worker.assembly import (
     Assembly,
     Node,
+    Part,
     Place,
     fallbacks_of,
     roster_of,
@@ -123,9 +126,11 @@ def _pipeline(assembly: Assembly, node: Node, place: Place, deliveries: Sequence
             marks[part.name],
             part.outbox,
             part.spec.declaration.failure_reasons,
+            _framer(part, marks[part.name]),
         )
         for part in assembly.parsers
     ]
+    framers = [slot.framer for slot in parsers if slot.framer is not None]
     processors = [
         ProcessorSlot(
             accounts,
@@ -154,4 +159,16 @@ def _pipeline(assembly: Assembly, node: Node, place: Place, deliveries: Sequence
         on_refused=place.on_refused,
         forward_unmatched=config.unmatched_policy == "forward",
         live=config.capture.declaration.live,
+        streams=Streams(accounts, config.streams, framers) if framers else None,
     )
+
+
+def _framer(part: Part, mark: int) -> Framer | None:
+    """Give what asks a parser where messages end, if it has streams. Raises TaskStartFailed."""
+    declaration = part.spec.declaration
+    if not declaration.streams:
+        return None
+    try:
+        return Framer(part.spec.id, part.component, declaration.streams, declaration.ports, mark)
+    except AttributeError as error:
+        raise start_failure(part.spec, "say where messages end", error) from error

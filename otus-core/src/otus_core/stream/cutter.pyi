@@ -1,0 +1,11 @@
+from collections.abc import Iterable
+
+from otus_core.model.accounts import Accounts
+from otus_core.stream.framer import Framer
+from otus_core.stream.options import StreamsConfig
+
+OUTCOMES: tuple[str, ...]
+
+class Cutter:
+    framers: tuple[Framer, ...]
+    def __init__(self, accounts: Accounts, options: StreamsConfig, framers: Iterable[Framer]) -> None: ...

@@ -1,0 +1,297 @@
+"""The bytes of a stream in order, cut into the messages that its parser finds in them; and what has no room.
+
+In: a segment whose bytes are next. Out: packets in ``ready``, the segment itself as a message, or bytes that wait in
+the stream. Each segment is counted as ``streams`` says.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t
+
+from otus_core.stream.table cimport LIST_HOLDING, LIST_PROVEN, LISTS, NO_OWNER
+
+from otus_core.decode.hidden import hidden_name
+
+OUTCOMES = ("gap", "retransmission", "no_message", "message_too_large", "stream_limit", "stream_end")
+
+cdef enum:
+    FIN = 1
+    LOST_MAX = 64               # segments of a stream that lost its way: then it is none of ours any more
+    # A framer is shown an unfinished message at every segment until it has seen so many bytes of it, and then whenever
+    # it has doubled.
+    SHOWN_MAX = 1 << 22
+
+
+cdef class Cutter:
+    """What ``Streams`` does once bytes are in order."""
+
+    def __init__(self, Accounts accounts not None, options, framers):
+        self.accounts = accounts
+        self.framers = tuple(framers)
+        self.ready = []
+        self.table = Table(options.max_streams)
+        self.max_bytes = options.max_bytes
+        self.max_streams = options.max_streams
+        self.max_message = options.max_message
+        self.held = accounts.slot("segments_held")
+        self.merged = accounts.slot("segments_merged")
+        self.added = accounts.slot("messages_added")
+        self.running = accounts.slot("running")
+        self.cut = accounts.slot(hidden_name("cut_streams"))
+        for i, outcome in enumerate(OUTCOMES):
+            self.outcomes[i] = accounts.slot(f"dropped{{reassembly:{outcome}}}")
+
+    cdef int _absorb(self, Stream *stream, DecodedPacket packet, bytes segment) except -1:
+        """Take the next bytes of a stream; the frame of ``packet`` they are of is not counted yet."""
+        cdef uint32_t size = <uint32_t>PyBytes_GET_SIZE(segment)
+        cdef uint32_t before = stream.have
+        cdef Py_ssize_t known = -2
+        cdef Py_ssize_t at
+        stream.next_seq += size
+        if packet.at.tcp_flags & FIN:
+            stream.over = 1
+        if before == 0:
+            if stream.owner == NO_OWNER or stream.lost:
+                at = self._choose(stream, segment, packet, &known)
+                if at < 0:
+                    return self._still_lost(stream)
+                if at:
+                    segment = segment[at:]
+            return self._cut(stream, packet, segment, 0, known)
+        if not self._make_room(stream, size):
+            return self._nothing(stream, before, LIMIT)
+        self.table.append(stream, <const uint8_t *>PyBytes_AS_STRING(segment), size)
+        if not packet.at.truncated and not stream.over and not _is_worth_asking(stream):
+            if stream.need == 0 and stream.have > self.max_message:
+                return self._nothing(stream, before, TOO_LARGE)
+            stream.frames += 1
+            self.accounts.at[self.held] += 1
+            return TAKEN
+        stream.spent += stream.have
+        stream.shown = stream.have
+        known = stream.need if stream.need else -2
+        return self._cut(stream, packet, PyBytes_FromStringAndSize(<char *>stream.data, stream.have), before, known)
+
+    cdef int _cut(self, Stream *stream, DecodedPacket packet, bytes data, uint32_t before, Py_ssize_t known) except -1:
+        """Cut messages off ``data``, whose first ``before`` bytes are those that the stream has, and keep the rest.
+
+        ``known`` is the size of the first message, 0 where it was asked for in vain, -2 where it was not.
+        """
+        cdef Py_ssize_t total = PyBytes_GET_SIZE(data)
+        cdef Py_ssize_t at = 0
+        cdef Py_ssize_t size = known
+        cdef Py_ssize_t next
+        cdef int found = 0
+        while at < total:
+            if size == -2:
+                size = self._ask(stream.owner, data, at)
+            if 0 < size <= total - at and size <= self.max_message:
+                if size == total and before == 0:
+                    return self._itself(stream, packet, data)
+                self._message(stream, packet, data, at, size, before, found)
+                found += 1
+                at += size
+            elif size < 0 or size > self.max_message:
+                next = self._search(stream.owner, data, at + 1)
+                if next < 0 and found == 0:
+                    return self._nothing(stream, before, NO_MESSAGE if size < 0 else TOO_LARGE)
+                self.accounts.at[self.added] += 1
+                self._count(NO_MESSAGE if size < 0 else TOO_LARGE, 1)
+                if next < 0:
+                    self.table.empty(stream)
+                    stream.over = 1
+                    return TAKEN
+                at = next
+            else:
+                return self._rest(stream, packet, data, at, before, size, found)
+            size = -2
+        self.table.empty(stream)
+        return TAKEN
+
+    cdef int _itself(self, Stream *stream, DecodedPacket packet, bytes data) noexcept:
+        """The segment is one whole message."""
+        self.owner = stream.owner
+        stream.proven = 1
+        stream.last_seq = packet.at.seq
+        stream.last_size = packet.at.payload_len
+        packet.at.end_timestamp = packet.at.timestamp
+        if packet.at.payload_len != PyBytes_GET_SIZE(data):
+            packet.at.payload = <const uint8_t *>PyBytes_AS_STRING(data)
+            packet.at.payload_len = <uint32_t>PyBytes_GET_SIZE(data)
+            packet.datagram = data
+        packet.at.reassembled = 2
+        packet._payload = data
+        return MESSAGE
+
+    cdef int _message(self, Stream *stream, DecodedPacket packet, bytes data, Py_ssize_t at, Py_ssize_t size,
+                      uint32_t before, int found) except -1:
+        """Make a packet of a message whose last byte is of ``packet``; ``found`` others are before it."""
+        cdef DecodedPacket made = copy_of(packet)
+        if at or size != PyBytes_GET_SIZE(data):
+            data = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + at, size)
+        made.at.end_timestamp = packet.at.timestamp
+        if at < <Py_ssize_t>before:
+            made.at.timestamp = stream.first_ts
+        made.at.reassembled = 2
+        made.at.payload = <const uint8_t *>PyBytes_AS_STRING(data)
+        made.at.payload_len = <uint32_t>size
+        made.datagram = made._payload = data
+        made.claimed = stream.owner
+        self.ready.append(made)
+        if found:
+            self.accounts.at[self.added] += 1
+        self.accounts.at[self.held] -= stream.frames
+        self.accounts.at[self.merged] += stream.frames
+        stream.frames = 0
+        stream.proven = 1
+        return 0
+
+    cdef int _rest(self, Stream *stream, DecodedPacket packet, bytes data, Py_ssize_t at, uint32_t before,
+                   Py_ssize_t size, int found) except -1:
+        """Keep what is left of ``data`` from ``at`` on: a message that is not whole yet, of ``size`` if that is known.
+
+        What the capture cut short will not be whole: it is given as it is.
+        """
+        cdef Py_ssize_t left = PyBytes_GET_SIZE(data) - at
+        if packet.at.truncated:
+            stream.over = 1
+            if left == PyBytes_GET_SIZE(data) and before == 0:
+                return self._itself(stream, packet, data)
+            self._message(stream, packet, data, at, left, before, found)
+            self.table.empty(stream)
+            return TAKEN
+        if at or before == 0:
+            self.table.empty(stream)
+            if not self._make_room(stream, left):
+                self.accounts.at[self.added] += found > 0
+                self._count(LIMIT, 1)
+                stream.over = 1
+                return TAKEN
+            self.table.append(stream, <const uint8_t *>PyBytes_AS_STRING(data) + at, <uint32_t>left)
+            stream.spent = stream.shown = <uint32_t>left
+            if at >= <Py_ssize_t>before:
+                stream.first_ts = packet.at.timestamp
+        stream.need = <uint32_t>size
+        if not found:
+            stream.frames += 1
+            self.accounts.at[self.held] += 1
+        return TAKEN
+
+    cdef int _nothing(self, Stream *stream, uint32_t before, int outcome) except -1:
+        """No message will come of the bytes at hand, nor of those that were held before them."""
+        if before:
+            self._drop_data(stream, outcome)
+        stream.over = 1
+        if outcome == NO_MESSAGE:
+            return PASSED
+        self._count(outcome, 1)
+        return TAKEN
+
+    cdef int _still_lost(self, Stream *stream) except -1:
+        """No message begins in a segment: without an owner it is not ours, with one it is the rest of a message that
+        has lost its beginning.
+        """
+        if stream.owner == NO_OWNER or stream.lost >= LOST_MAX:
+            stream.owner = NO_OWNER
+            stream.over = 1
+            return PASSED
+        stream.lost += 1
+        self._count(GAP, 1)
+        return TAKEN
+
+    cdef int _choose(self, Stream *stream, bytes data, DecodedPacket packet, Py_ssize_t *known) except -1:
+        """Find the owner of a stream by the bytes at hand, and where its first message begins; -2 when it has none."""
+        cdef Py_ssize_t at
+        if stream.lost:
+            at = self._search(stream.owner, data, 0)
+            if at >= 0:
+                stream.lost = 0
+            return <int>at if at >= 0 else -2
+        for i in range(len(self.framers)):
+            known[0] = self._ask(i, data, 0)
+            if known[0] >= 0:
+                stream.owner = i
+                return 0
+        known[0] = -2
+        for i in range(len(self.framers)):
+            if (<Framer>self.framers[i]).searches(packet.at.src_port, packet.at.dst_port):
+                at = self._search(i, data, 1)
+                if at >= 0:
+                    stream.owner = i
+                    return <int>at
+        return -2
+
+    cdef Py_ssize_t _ask(self, int owner, bytes data, Py_ssize_t at) except -2:
+        cdef Framer framer = <Framer>self.framers[owner]
+        self.accounts.at[self.running] = framer.mark
+        return framer.frame(data, at)
+
+    cdef Py_ssize_t _search(self, int owner, bytes data, Py_ssize_t at) except -2:
+        cdef Framer framer = <Framer>self.framers[owner]
+        self.accounts.at[self.running] = framer.mark
+        return framer.resync(data, at)
+
+    cdef int _make_room(self, Stream *stream, uint64_t more) except -1:
+        """See to it that ``more`` bytes of a stream, or a new one, have room; others give way. 0 when there is none."""
+        cdef Stream *other
+        while stream == NULL and self.table.count >= self.max_streams:
+            for which in range(LISTS):
+                if self.table.oldest[which] != NULL:
+                    self._drop(self.table.oldest[which], LIMIT)
+                    break
+        # The buffer grows by doubling.
+        while self.table.bytes + 2 * more > self.max_bytes:
+            other = self.table.oldest[LIST_HOLDING]
+            if other == stream and other != NULL:
+                other = other.newer
+            if other == NULL:
+                other = self.table.oldest[LIST_HOLDING | LIST_PROVEN]
+                if other == stream and other != NULL:
+                    other = other.newer
+            if other == NULL:
+                return 0
+            self._drop(other, LIMIT)
+        return 1
+
+    cdef int _drop_data(self, Stream *stream, int outcome) except -1:
+        """Give up the unfinished message."""
+        if stream.frames:
+            self.accounts.at[self.held] -= stream.frames
+            self._count(outcome, stream.frames)
+            stream.frames = 0
+        else:
+            self.accounts.at[self.added] += 1
+            self._count(outcome, 1)
+        if outcome == GAP or outcome == ENDED:
+            self.accounts.at[self.cut] += 1
+        self.table.empty(stream)
+        return 0
+
+    cdef int _drop(self, Stream *stream, int outcome) except -1:
+        """Forget a stream; what it holds is counted."""
+        if stream.have:
+            self._drop_data(stream, outcome)
+        self.accounts.at[self.held] -= stream.chunks
+        self._count(outcome, stream.chunks)
+        self.table.close(stream)
+        return 0
+
+    cdef inline void _count(self, int outcome, uint32_t frames) noexcept:
+        self.accounts.at[self.outcomes[outcome]] += frames
+
+
+cdef inline bint _is_worth_asking(Stream *stream) noexcept:
+    """Whether the framer can say more of an unfinished message than before, and has not been asked too often."""
+    if stream.need:
+        return stream.have >= stream.need
+    return stream.spent + stream.have <= SHOWN_MAX or stream.have >= 2 * <uint64_t>stream.shown
+
+
+cdef DecodedPacket copy_of(DecodedPacket packet):
+    """Give a packet of its own, in the same memory."""
+    cdef DecodedPacket made = DecodedPacket.__new__(DecodedPacket)
+    made.at = packet.at
+    made.owner = packet.owner
+    made.frame_start = packet.frame_start
+    made.datagram = packet.datagram
+    return made

@@ -1,0 +1,8 @@
+from collections.abc import Sequence
+from typing import Any, final
+
+@final
+class Framer:
+    name: str
+    protocols: tuple[str, ...]
+    def __init__(self, name: str, component: Any, streams: Sequence[str], ports: Sequence[int], mark: int) -> None: ...

@@ -1,0 +1,1 @@
+"""Streams: TCP segments in, messages out."""
