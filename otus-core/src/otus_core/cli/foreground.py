@@ -53,6 +53,7 @@ class RunRequest:
     format: str | None = None
     task: Path | None = None
     parsers: tuple[str, ...] = ()
+    processors: tuple[str, ...] = ()
     keep: str | None = None
     workers: int | None = None
     user: str = ""
@@ -113,10 +114,11 @@ def task_data(request: RunRequest) -> dict[str, Any]:
             data["capture"] = {}
         data.setdefault("capture", {})
     else:
+        kept = [] if request.keep is None else [{"type": "filter", "config": {"keep_if": request.keep}}]
         data = {
             "capture": {},
             "parsers": list(request.parsers),
-            "processors": [] if request.keep is None else [{"type": "filter", "config": {"keep_if": request.keep}}],
+            "processors": [*request.processors, *kept],
             "reporters": [_reporter(request.format or "text")],
         }
     data["id"] = "run"
@@ -157,7 +159,12 @@ def _check(request: RunRequest) -> None:
     if request.format is not None and request.format not in FORMATS:
         problems.append(ConfigProblem("--format", f"{request.format!r} is not one of {', '.join(FORMATS)}"))
     if request.task is not None:
-        given = (("--parser", request.parsers or None), ("--filter", request.keep), ("--format", request.format))
+        given = (
+            ("--parser", request.parsers or None),
+            ("--processor", request.processors or None),
+            ("--filter", request.keep),
+            ("--format", request.format),
+        )
         told = "is the task file's matter when --task is given"
         problems += [ConfigProblem(name, told) for name, value in given if value is not None]
     if "-" in request.files and (request.workers or 1) > 1:

@@ -30,6 +30,10 @@ def run(
     parser: Annotated[
         list[str] | None, typer.Option("--parser", help="Use only this parser; may be repeated.", metavar="NAME")
     ] = None,
+    processor: Annotated[
+        list[str] | None,
+        typer.Option("--processor", help="Put messages through this processor; may be repeated.", metavar="NAME"),
+    ] = None,
     keep: Annotated[
         str | None, typer.Option("--filter", help="Keep only messages that match this expression.", metavar="EXPR")
     ] = None,
@@ -70,6 +74,7 @@ def run(
         format=output_format,
         task=task,
         parsers=tuple(parser or ()),
+        processors=tuple(processor or ()),
         keep=keep,
         workers=workers,
         user=user,

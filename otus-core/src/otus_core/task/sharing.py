@@ -10,7 +10,7 @@ from otus_core.task.spec import ComponentSpec, TaskConfig
 
 
 def one_worker_because(
-    capture: ComponentSpec, parsers: Sequence[ComponentSpec], _processors: Sequence[ComponentSpec]
+    capture: ComponentSpec, parsers: Sequence[ComponentSpec], processors: Sequence[ComponentSpec]
 ) -> str:
     """Say why a task runs with one worker however many it asks for; empty if it does not.
 
@@ -23,6 +23,9 @@ def one_worker_because(
     if len(sharing) > 1:
         named = f"{', '.join(sharing[:-1])} and {sharing[-1]}"
         return f"parsers {named} tell each other of flows, and several workers read a file in no common order"
+    routing = [f"{spec.declaration.kind} {spec.id}" for spec in (*parsers, *processors) if spec.declaration.routes]
+    if routing:
+        return f"{routing[0]} puts together what is in several workers, which read a file in no common order"
     return ""
 
 
