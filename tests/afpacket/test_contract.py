@@ -29,11 +29,16 @@ class TestAfpacket(CapturerContract):
     frames = 200
 
     @pytest.fixture(autouse=True)
-    def _wire(self, pair: Pair) -> None:
+    def _wire(self, pair: Pair) -> Iterator[None]:
         self.pair = pair
+        yield
+        pair.link("up")
 
     def stir(self) -> None:
         self.pair.send([packets.udp(b"%d" % n, src=f"10.5.0.{n % 250 + 1}") for n in range(self.frames)])
+
+    def broken_off(self) -> None:
+        self.pair.link("down")
 
     def acquire(self, shard: int, shards: int, state: dict[str, Any]) -> list[int]:
         return self.pair.inside(self.pair.near, lambda: super(TestAfpacket, self).acquire(shard, shards, state))

@@ -1,16 +1,18 @@
-"""The command channel ``kafka`` keeps the contract of command channels, over a real broker."""
+"""The command channel and the reporter ``kafka`` keep the contracts of their kinds, over a real broker."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from otus_core.testing.contract import CommandChannelContract
+from otus_core.testing.contract import CommandChannelContract, ReporterContract
 from otus_kafka import envelope
 
 from .broker import Broker
@@ -44,3 +46,22 @@ class TestKafkaChannel(CommandChannelContract):
                 if record.json["request_id"] == request_id:
                     return dict(record.json)
             await asyncio.sleep(0.1)
+
+
+class TestKafkaReporter(ReporterContract):
+    component = "kafka"
+    unreachable: ClassVar = {"brokers": ["127.0.0.1:1"], "topic": "nowhere"}
+
+    @pytest.fixture(autouse=True)
+    def _topic(self, broker: Broker) -> None:
+        self.broker = broker
+        self.topic = make_topic(broker, 1)
+        self.config = {"brokers": [broker.bootstrap], "topic": self.topic}
+
+    def arrived(self) -> int | None:
+        return len(consume(self.broker, self.topic))
+
+    @contextmanager
+    def hanging(self) -> Iterator[dict[str, Any]]:
+        with socket.create_server(("127.0.0.1", 0)) as deaf:
+            yield {"brokers": [f"127.0.0.1:{deaf.getsockname()[1]}"], "topic": "nowhere"}

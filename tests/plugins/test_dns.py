@@ -86,7 +86,7 @@ def test_it_keeps_the_contract(installed: Installed, tmp_path: Path) -> None:
     (tmp_path / "test_contract.py").write_text(CONTRACT)
     done = installed.run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path)
     assert done.returncode == 0, done.stdout
-    assert "6 passed" in done.stdout
+    assert "failed" not in done.stdout
 
 
 def test_sip_goes_on_beside_it(installed: Installed, examples: Path) -> None:

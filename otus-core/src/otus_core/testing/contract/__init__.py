@@ -12,8 +12,10 @@ one dict a message.
 
 from otus_core.testing.contract.capturer import CapturerContract
 from otus_core.testing.contract.channel import CommandChannelContract
-from otus_core.testing.contract.output import ProcessorContract, ReporterContract, outputs
+from otus_core.testing.contract.messages import outputs
 from otus_core.testing.contract.parser import ParserContract
+from otus_core.testing.contract.processor import ProcessorContract
+from otus_core.testing.contract.reporter import ReporterContract
 
 __all__ = [
     "CapturerContract",

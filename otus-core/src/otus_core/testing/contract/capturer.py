@@ -15,6 +15,7 @@ from otus_core.components import BaseCapturer, CaptureStats
 from otus_core.decode.shard import Shard
 from otus_core.errors import CaptureError
 from otus_core.model.frames import FrameBatch, RawPacket
+from otus_core.testing.contract.capturer_faults import FaultsContract
 from otus_core.testing.contract.component import Contract
 
 WITHIN_S = 60.0
@@ -24,11 +25,12 @@ TRIES = 3
 """A machine that stands still makes one read slow; a capturer that waits makes each slow that finds nothing."""
 
 
-class CapturerContract(Contract):
+class CapturerContract(Contract, FaultsContract):
     """What a capturer must do.
 
     ``config`` leads it to a source of ``frames`` frames; ``missing`` is a configuration whose source is not there. For
     a live capturer ``stir`` makes the frames come; one that needs privilege is given what its own ``acquire`` opens.
+    What happens when a source is damaged or breaks is tried with ``broken``, ``file`` and ``broken_off``.
     """
 
     kind = "capturer"
@@ -82,8 +84,21 @@ class CapturerContract(Contract):
             return self.read(capturer)
         self.stir()
         found = self.read(capturer, self.frames)
+        return found + self.halted(capturer)
+
+    def halted(self, capturer: BaseCapturer) -> list[RawPacket]:
+        """Halt a live capturer, and read what it had taken in."""
         capturer.halt()
-        return found + self.read(capturer)
+        return self.drained(capturer)
+
+    def drained(self, capturer: BaseCapturer) -> list[RawPacket]:
+        """Read what is left after ``halt``: until ``None`` or an empty batch, as a worker does."""
+        found: list[RawPacket] = []
+        until = time.monotonic() + WITHIN_S
+        while (batch := self.batch(capturer)) is not None and len(batch):
+            found += list(batch)
+            assert time.monotonic() < until, f"{len(found)} frames after halt(), and no end"
+        return found
 
     def test_every_frame_is_given_once_and_counted(self) -> None:
         """What ``read`` gives is sound, and ``stats`` counts it."""
@@ -113,6 +128,15 @@ class CapturerContract(Contract):
                 assert [capturer.read() for _ in range(3)] == [None] * 3
             assert capturer.progress() in (None, 1.0)
 
+    def test_after_halt_nothing_new_comes(self) -> None:
+        """``halt`` takes in nothing more; what comes after it is never given."""
+        if not self.declaration.live:
+            pytest.skip("it is not live")
+        with closing(self.opened()) as capturer:
+            self.halted(capturer)
+            self.stir()
+            assert self.drained(capturer) == [], "frames that came after halt() are given"
+
     def test_workers_share_a_source(self) -> None:
         """Where it can be shared, each frame goes to one of two; those of a file as ``otus_core.Shard`` says."""
         if not self.declaration.shardable:
@@ -129,8 +153,7 @@ class CapturerContract(Contract):
             while len(shares) < self.frames and time.monotonic() < until:
                 shares += [frame for capturer in (one, other) for frame in self.batch(capturer) or ()]
             for capturer in (one, other):
-                capturer.halt()
-                shares += self.read(capturer)
+                shares += self.halted(capturer)
             assert len(shares) == self.frames
 
     def check_share(self, shard: Shard, given: list[RawPacket]) -> None:

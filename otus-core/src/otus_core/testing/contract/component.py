@@ -13,6 +13,7 @@ from otus_core.model.flows import FlowRegistry
 from otus_core.model.own_counters import counting_alone
 from otus_core.plugins.loader import load
 from otus_core.plugins.selection import Selection
+from otus_core.testing.contract.speaking import Spoken
 
 TRIES = 3
 """A machine that stands still spoils some; a component that is slow spoils all."""
@@ -38,18 +39,21 @@ class Contract:
 
     def make(self, data: dict[str, Any] | None = None) -> Any:
         """Construct and wire a new component."""
+        return self.make_speaking(data)[0]
+
+    def make_speaking(self, data: dict[str, Any] | None = None) -> tuple[Any, Spoken]:
+        """Construct and wire a new component; gives also what it says."""
         declaration = self.declaration
         made = declaration.load_factory()(self.settings(data))
+        spoken = Spoken(declaration, self.component)
+        spoken.deliver = lambda key, message: made.on_route(key, message)
         flows = FlowRegistry() if getattr(declaration, "wants_flows", False) else None
-        made.wire(
-            Context(
-                task_id="test",
-                agent_id="test",
-                component_id=self.component,
-                flows=flows,
-                hostname="test",
-                data_dir=self.data_dir,
-                counter=counting_alone(self.kind, self.component, declaration),
-            )
-        )
-        return made
+        made.wire(self.context(flows=flows, emit=spoken.emit, route=spoken.route))
+        return made, spoken
+
+    def context(self, **more: Any) -> Context:
+        """Give what the component is wired to."""
+        about = {"task_id": "test", "agent_id": "test", "component_id": self.component, "hostname": "test"}
+        counter = counting_alone(self.kind, self.component, self.declaration)
+        given: dict[str, Any] = {**about, "data_dir": self.data_dir, "counter": counter, **more}
+        return Context(**given)

@@ -7,14 +7,18 @@ import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from otus_core.components import BaseParser, Consumed
 from otus_core.errors import ParseError
+from otus_core.model.flow_key import FlowKey
 from otus_core.model.output import Parsed
 from otus_core.model.packet import DecodedPacket
 from otus_core.testing import packets
 from otus_core.testing.contract.component import Contract
+from otus_core.testing.contract.messages import BEGUN_NS
+from otus_core.testing.contract.speaking import Spoken, own
+from otus_core.testing.contract.timely import SECOND, TimelyContract
 
 MUTATIONS = 2000
 PREFIXES_MAX = 2000
@@ -23,7 +27,7 @@ CAN_HANDLE_MAX_S = 50e-6
 """Far more than it should take: this is about being quick at all, on any machine."""
 
 
-class ParserContract(Contract):
+class ParserContract(TimelyContract, Contract):
     """What a parser must do.
 
     ``samples`` names a folder of ``*.bin`` files; ``port`` is the port they come to, the first declared one by default.
@@ -39,8 +43,26 @@ class ParserContract(Contract):
         made.start()
         return made
 
-    def packet(self, payload: bytes) -> DecodedPacket:
-        """Put a payload into a packet to the parser's port."""
+    def begun(self) -> tuple[Any, Spoken]:
+        """Construct, wire and start a new parser; gives also what it says."""
+        made, spoken = self.make_speaking()
+        made.start()
+        return made, spoken
+
+    def feed(self, component: Any, spoken: Spoken) -> None:
+        """Give it all samples twice, a second apart, and a tick after each."""
+        for n, file in enumerate(self.files() * 2):
+            now = BEGUN_NS + n * SECOND
+            try:
+                result = spoken.called(_take, component, self.packet(file.read_bytes(), now))
+            except ParseError:
+                result = None
+            if result is not None:
+                self.checked(result)
+            self.ticked(component, spoken, now)
+
+    def packet(self, payload: bytes, timestamp: int = 0) -> DecodedPacket:
+        """Put a payload into a packet to the parser's port, captured at this time (ns since 1970)."""
         declaration = self.declaration
         port = self.port or (declaration.ports[0] if declaration.ports else 9)
         if "udp" in declaration.transports:
@@ -49,7 +71,7 @@ class ParserContract(Contract):
             frame = packets.tcp(payload, dst_port=port)
         else:
             frame = packets.ip(253, payload)
-        return packets.decode(frame)
+        return packets.decode(frame, timestamp=timestamp)
 
     def files(self) -> list[Path]:
         """The samples, by name. There must be one."""
@@ -121,8 +143,11 @@ class ParserContract(Contract):
         """What was given may be kept for ever."""
         parser = self.make_parser()
         payloads = [file.read_bytes() for file in self.files()]
-        kept = [self.parse(parser, payload) or [] for payload in payloads]
-        told = [[(repr(m.payload), dict(m.labels), m.raw) for m in messages] for messages in kept]
+        kept, told = [], []
+        for payload in payloads:
+            messages = self.parse(parser, payload) or []
+            kept.append(messages)
+            told.append([(repr(m.payload), dict(m.labels), m.raw) for m in messages])
         for payload in payloads * 3:
             self.parse(parser, payload[::-1])
             self.parse(parser, payload)
@@ -145,6 +170,15 @@ class ParserContract(Contract):
                 spent.append(time.perf_counter() - begun)
             assert answers == {True}, f"{file.name}: can_handle() says {answers}"
             assert sorted(spent)[len(spent) // 2] < CAN_HANDLE_MAX_S, f"{file.name}: can_handle() is slow"
+
+    def test_flows_may_end_that_it_does_not_know(self) -> None:
+        """The registry is shared, and ends come late."""
+        parser, spoken = self.begun()
+        if own(parser, "on_flow_end") is not None:
+            for key in (FlowKey("192.0.2.1", 4000, "198.51.100.2", 4002, 17), FlowKey.endpoint("2001:db8::1", 9, 6)):
+                for context in (None, {}, {"call_id": "x"}, b"x"):
+                    spoken.called(parser.on_flow_end, key, context)
+        self.finished(parser, spoken, BEGUN_NS)
 
     def test_what_is_not_the_parsers_is_left_to_others(self) -> None:
         """``take`` gives ``None`` for what ``can_handle`` refuses, and for nothing else."""

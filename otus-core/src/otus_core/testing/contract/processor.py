@@ -1,0 +1,110 @@
+"""The contract of processors, which get messages and records that parsers, and processors before them, have made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from otus_core.components import BaseProcessor, Consumed
+from otus_core.model.output import OutputPacket
+from otus_core.testing.contract.component import Contract
+from otus_core.testing.contract.messages import BEGUN_NS, odd_outputs, outputs
+from otus_core.testing.contract.speaking import Spoken
+from otus_core.testing.contract.timely import SECOND, TimelyContract
+
+WORKERS = 2
+
+
+class ProcessorContract(TimelyContract, Contract):
+    """What a processor must do.
+
+    ``messages`` gives what it is tried with. A processor that ``accepts`` certain payload types gives messages of these
+    there.
+    """
+
+    kind = "processor"
+
+    def messages(self) -> list[OutputPacket]:
+        """Messages that it is tried with, in the order of their time."""
+        return outputs()
+
+    def make_processor(self) -> BaseProcessor:
+        """Construct, wire and start a new processor."""
+        made: BaseProcessor = self.make()
+        made.start()
+        return made
+
+    def begun(self) -> tuple[Any, Spoken]:
+        """Construct, wire and start a new processor; gives also what it says."""
+        made, spoken = self.make_speaking()
+        made.start()
+        return made, spoken
+
+    def feed(self, component: Any, spoken: Spoken) -> None:
+        """Give it all messages, a second apart, and a tick after each."""
+        for n, output in enumerate(self.messages()):
+            self.processed(component, spoken, output)
+            self.ticked(component, spoken, output.timestamp + n * SECOND)
+
+    def processed(self, component: Any, spoken: Spoken, output: OutputPacket) -> Any:
+        """Give it one message, and see that it does with it what it may."""
+        payload, raw = output.payload, output.raw_payload
+        answer = spoken.called(component.process, output)
+        assert isinstance(answer, (bool, Consumed)), f"process() gave {answer!r}, not True, False or CONSUMED"
+        if not self.declaration.rewrites:
+            assert (output.payload, output.raw_payload) == (payload, raw), "it changed a payload without rewrites"
+        for name, value in output.labels.items():
+            assert type(name) is str and type(value) is str, f"label {name!r}: {value!r} is no text"
+        return answer
+
+    def test_it_decides_and_leaves_payloads_alone(self) -> None:
+        """``process`` says what becomes of a message; labels stay text, and payloads as they are."""
+        processor, spoken = self.begun()
+        for output in self.messages():
+            self.processed(processor, spoken, output)
+        processor.stop()
+
+    def test_labels_may_be_missing(self) -> None:
+        """Not every protocol has every label."""
+        processor, spoken = self.begun()
+        self.processed(processor, spoken, OutputPacket(labels={}, payload_type=self._type()))
+        processor.stop()
+
+    def test_odd_messages_do_no_harm(self) -> None:
+        """Packets bring about any text in labels, and any time; nothing is raised."""
+        processor, spoken = self.begun()
+        for what, output in odd_outputs(self._type()).items():
+            try:
+                self.processed(processor, spoken, output)
+                self.ticked(processor, spoken, output.timestamp)
+            except Exception as error:
+                raise AssertionError(f"a message with {what}: {type(error).__name__}: {error}") from error
+        self.finished(processor, spoken, BEGUN_NS)
+
+    def test_the_number_of_workers_changes_nothing(self) -> None:
+        """What it routes goes to the worker that owns the key; together they say what one alone says."""
+        if not self.declaration.routes:
+            pytest.skip("it routes nothing")
+        assert self._together(WORKERS) == self._together(1)
+
+    def _together(self, workers: int) -> list[str]:
+        """Give what a number of workers say who share the messages."""
+        messages = self.messages()
+        team = [self.begun() for _ in range(workers)]
+        for _, spoken in team:
+            spoken.deliver = lambda key, message: _owner(team, key).on_route(key, message)
+        for n, output in enumerate(messages):
+            self.processed(*team[n % workers], output)
+        now = max((output.timestamp for output in messages), default=0)
+        for component, spoken in team:
+            self.finished(component, spoken, now)
+        return sorted(record for _, spoken in team for record in spoken.told())
+
+    def _type(self) -> str:
+        return self.declaration.accepts[0] if self.declaration.accepts else "sip"
+
+
+def _owner(team: Sequence[tuple[Any, Spoken]], key: str) -> Any:
+    return team[sum(key.encode("utf-8", "surrogatepass")) % len(team)][0]
