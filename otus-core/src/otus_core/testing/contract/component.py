@@ -14,6 +14,7 @@ from otus_core.model.own_counters import counting_alone
 from otus_core.plugins.loader import load
 from otus_core.plugins.selection import Selection
 from otus_core.testing.contract.speaking import Spoken
+from otus_core.worker.status import checked_status
 
 TRIES = 3
 """A machine that stands still spoils some; a component that is slow spoils all."""
@@ -51,9 +52,14 @@ class Contract:
         made.wire(self.context(flows=flows, emit=spoken.emit, route=spoken.route))
         return made, spoken
 
+    def said(self, status: str, why: str = "") -> None:
+        """Take what the component says of itself. Raises ValueError for a status that there is not."""
+        checked_status(f"{self.kind} {self.component}", status)
+        assert isinstance(why, str), f"context.status(): why is {why!r}, not text"
+
     def context(self, **more: Any) -> Context:
         """Give what the component is wired to."""
         about = {"task_id": "test", "agent_id": "test", "component_id": self.component, "hostname": "test"}
         counter = counting_alone(self.kind, self.component, self.declaration)
-        given: dict[str, Any] = {**about, "data_dir": self.data_dir, "counter": counter, **more}
+        given: dict[str, Any] = {**about, "data_dir": self.data_dir, "counter": counter, "status": self.said, **more}
         return Context(**given)
