@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from otus_core.model.label_source import LabelSource
     from otus_core.model.labels import packed_labels
     from otus_core.model.media import MediaContext
+    from otus_core.model.metadata import FrameMetadata
     from otus_core.model.output import OutputPacket, Parsed
     from otus_core.model.packet import DecodedPacket
     from otus_core.model.record import Record
@@ -120,6 +121,7 @@ _EXPORTS = {
     "model.label_source": ("LabelSource",),
     "model.labels": ("packed_labels",),
     "model.media": ("MediaContext",),
+    "model.metadata": ("FrameMetadata",),
     "model.output": ("OutputPacket", "Parsed"),
     "model.packet": ("DecodedPacket",),
     "model.record": ("Record",),
@@ -157,6 +159,7 @@ __all__ = [
     "FlowMatch",
     "FlowRegistry",
     "FrameBatch",
+    "FrameMetadata",
     "LabelSource",
     "LineWriter",
     "Logger",

@@ -259,7 +259,7 @@ cdef class Ring:
         record.orig_len = frame.tp_len
         record.interface_index = link.sll_ifindex
         record.link_type = LINKTYPE_LINUX_SLL if self.cooked else LINKTYPE_ETHERNET
-        record.reserved = 0
+        record.metadata = 0
         return True
 
     cdef inline uint16_t _tpid(self, tpacket3_hdr *frame) noexcept nogil:

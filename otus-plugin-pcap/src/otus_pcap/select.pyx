@@ -88,4 +88,4 @@ cdef class Selection:
         record.orig_len = orig_len
         record.interface_index = interface_index
         record.link_type = link_type
-        record.reserved = 0
+        record.metadata = 0

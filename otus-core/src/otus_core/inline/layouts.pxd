@@ -12,7 +12,7 @@ cdef struct FrameRecord:
     uint32_t orig_len
     int32_t interface_index
     uint16_t link_type          # LINKTYPE_ number
-    uint16_t reserved           # 0
+    uint16_t metadata           # which of the batch's metadata are those of the frame, counted from 1; 0 for none
 
 
 # A directed 5-tuple as otus_core.FLOW_KEY_FORMAT has it: 40 bytes, no padding, so that equal keys are equal bytes.

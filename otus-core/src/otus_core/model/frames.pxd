@@ -11,3 +11,4 @@ cdef class FrameBatch:
     cdef Py_ssize_t size
     cdef const FrameRecord *records
     cdef readonly Py_ssize_t count
+    cdef readonly tuple metadata

@@ -1,5 +1,7 @@
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import final
+
+from otus_core.model.metadata import FrameMetadata
 
 FRAME_INDEX_FORMAT: str
 INDEX_SIZE: int
@@ -11,8 +13,15 @@ class RawPacket:
     orig_len: int
     interface_index: int
     link_type: int
+    metadata: FrameMetadata | None
     def __init__(
-        self, data: bytes, timestamp: int, orig_len: int | None = None, interface_index: int = 0, link_type: int = 1
+        self,
+        data: bytes,
+        timestamp: int,
+        orig_len: int | None = None,
+        interface_index: int = 0,
+        link_type: int = 1,
+        metadata: FrameMetadata | Mapping[str, str] | None = None,
     ) -> None: ...
     @property
     def capture_len(self) -> int: ...
@@ -20,8 +29,13 @@ class RawPacket:
 @final
 class FrameBatch:
     count: int
+    metadata: tuple[FrameMetadata, ...]
     def __init__(
-        self, data: bytes | bytearray | memoryview, index: bytes | bytearray | memoryview, count: int | None = None
+        self,
+        data: bytes | bytearray | memoryview,
+        index: bytes | bytearray | memoryview,
+        count: int | None = None,
+        metadata: Sequence[FrameMetadata | Mapping[str, str]] = (),
     ) -> None: ...
     @staticmethod
     def from_frames(

@@ -11,6 +11,7 @@ from libc.string cimport memcpy, memset
 from otus_core.model.packet import TUNNEL_NAMES
 
 from otus_core.model.flow_key cimport make_flow_key
+from otus_core.model.metadata cimport captured_labels
 from otus_core.model.packet cimport _vlans, ip_object
 
 
@@ -231,7 +232,7 @@ cdef OutputPacket make_output(DecodedPacket packet, object task_id, object agent
     output.task_id = task_id
     output.agent_id = agent_id
     output.pipeline_id = pipeline_id
-    output.named = labels
+    output.named = captured_labels(labels, packet.captured()) if packet.at.metadata else labels
     output.payload_type = payload_type
     output.payload = payload
     output.raw_payload = raw_payload

@@ -1,5 +1,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
+from otus_core.model.metadata cimport FrameMetadata
+
 
 cdef enum Tunnel:
     TUNNEL_NONE = 0
@@ -20,6 +22,7 @@ cdef struct Layers:
     uint32_t orig_len
     int32_t interface_index
     uint16_t link_type          # LINKTYPE_ number
+    uint16_t metadata           # as in the frame's index record
     uint16_t ethertype          # after tags; of the outermost Ethernet header
     uint16_t vlans[2]           # outermost first; of the outermost Ethernet header
     uint8_t vlan_count          # 0 to 2
@@ -58,9 +61,11 @@ cdef class DecodedPacket:
     cdef object _payload
     cdef object _flow
     cdef int claimed            # of what waits in stream.Streams: whose message it is
+    cdef FrameMetadata kept     # the metadata of a packet that outlives its batch
 
     cdef void renew(self, object owner, const uint8_t *frame_start, object datagram) noexcept
     cdef int detach(self) except -1
+    cdef FrameMetadata captured(self)
 
 
 cdef object ip_object(const uint8_t *address, int version)

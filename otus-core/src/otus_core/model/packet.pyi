@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import final
 
@@ -48,6 +49,8 @@ class DecodedPacket:
     def interface_index(self) -> int: ...
     @property
     def link_type(self) -> int: ...
+    @property
+    def metadata(self) -> Mapping[str, str]: ...
     @property
     def reassembled(self) -> bool: ...
     @property

@@ -5,11 +5,15 @@ somebody still holds before the frame's memory is used again, so a packet may be
 """
 
 from ipaddress import IPv4Address, IPv6Address
+from types import MappingProxyType
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 
 from otus_core.model.flow_key cimport make_flow_key
+from otus_core.model.frames cimport FrameBatch
+
+cdef object _NO_METADATA = MappingProxyType({})
 
 TUNNEL_NAMES = (None, "vxlan", "gre", "erspan", "geneve", "ipip", "gtpu")
 
@@ -119,6 +123,8 @@ cdef class DecodedPacket:
         cdef const uint8_t *start
         if type(self.owner) is bytes:
             return 0
+        if self.at.metadata:
+            self.kept = self.captured()
         copy = PyBytes_FromStringAndSize(<const char *>self.frame_start, self.at.capture_len)
         start = <const uint8_t *>PyBytes_AS_STRING(copy)
         if self.datagram is None and self.at.payload != NULL:
@@ -126,6 +132,19 @@ cdef class DecodedPacket:
         self.frame_start = start
         self.owner = copy
         return 0
+
+    cdef FrameMetadata captured(self):
+        """Give the frame's metadata, ``None`` where it has none."""
+        if self.at.metadata == 0:
+            return None
+        if type(self.owner) is FrameBatch:
+            return <FrameMetadata>(<FrameBatch>self.owner).metadata[<Py_ssize_t>self.at.metadata - 1]
+        return self.kept
+
+    @property
+    def metadata(self):
+        cdef FrameMetadata found = self.captured()
+        return _NO_METADATA if found is None else found.fields
 
     @property
     def timestamp(self):

@@ -116,6 +116,7 @@ cdef class Pipeline(Turns):
                 packet.at.orig_len = record.orig_len
                 packet.at.interface_index = record.interface_index
                 packet.at.link_type = record.link_type
+                packet.at.metadata = record.metadata
                 self._tick(record.timestamp)
                 if self.flows.ends is not None and PyList_GET_SIZE(self.flows.ends):
                     self._tell_ends(self.flows, now)

@@ -294,4 +294,5 @@ cdef DecodedPacket copy_of(DecodedPacket packet):
     made.owner = packet.owner
     made.frame_start = packet.frame_start
     made.datagram = packet.datagram
+    made.kept = packet.kept
     return made

@@ -1,0 +1,7 @@
+cdef class FrameMetadata:
+    cdef readonly object fields     # a mapping that cannot be changed
+    cdef dict labels
+    cdef bytes packed
+
+
+cdef object captured_labels(object labels, FrameMetadata metadata)
