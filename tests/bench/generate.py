@@ -161,6 +161,20 @@ def write(path: Path, frames: Iterator[bytes]) -> None:
             file.write(struct.pack("<IIII", 1_771_669_800 + second, micro, len(frame), len(frame)) + frame)
 
 
+def tcp_frames(count: int, busy: int) -> Iterator[bytes]:
+    """Give ``count`` messages over TCP, one a segment, of connections that were there before the capture."""
+    source = traffic(busy)
+    numbers: dict[tuple[int, int], int] = {}
+    for _ in range(count):
+        caller, called, payload = next(source)
+        seq = numbers.get((caller, called), caller)
+        numbers[caller, called] = seq + len(payload)
+        header = struct.pack(">HHIIBBHHH", 5060, 5060, seq, 1, 5 << 4, 24, 8192, 0, 0)
+        packet = bytearray(ip(phone(caller), phone(called), header + payload))
+        packet[9] = 6
+        yield plain(bytes(packet))
+
+
 def frames(count: int, busy: int, wrap: Callable[[bytes], bytes]) -> Iterator[bytes]:
     """Give ``count`` frames of traffic."""
     source = traffic(busy)
@@ -182,6 +196,7 @@ def fragmented() -> Iterator[bytes]:
 CAPTURES: dict[str, Callable[[], Iterator[bytes]]] = {
     "sip": lambda: frames(PACKETS, 50, plain),
     "busy": lambda: frames(PACKETS, BUSY_CALLS, plain),
+    "tcp": lambda: tcp_frames(PACKETS, 50),
     "qinq": lambda: frames(PACKETS, 50, qinq),
     "vxlan": lambda: frames(PACKETS, 50, vxlan),
     "fragments": fragmented,

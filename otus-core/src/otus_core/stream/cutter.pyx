@@ -129,9 +129,9 @@ cdef class Cutter:
         cdef DecodedPacket made = copy_of(packet)
         if at or size != PyBytes_GET_SIZE(data):
             data = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + at, size)
-        made.at.end_timestamp = packet.at.timestamp
         if at < <Py_ssize_t>before:
             made.at.timestamp = stream.first_ts
+        made.at.end_timestamp = max(packet.at.timestamp, made.at.timestamp)     # its first byte may have come last
         made.at.reassembled = 2
         made.at.payload = <const uint8_t *>PyBytes_AS_STRING(data)
         made.at.payload_len = <uint32_t>size
