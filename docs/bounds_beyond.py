@@ -9,6 +9,7 @@ from otus_core.stream.options import StreamsConfig
 from otus_core.task.options import ReporterOptions, SpoolConfig, TaskOptions
 from otus_kafka.settings import KafkaChannelConfig as ChannelConfig
 from otus_kafka.settings import KafkaReporterConfig as ReporterConfig
+from otus_rtp.config import RtpConfig
 from otus_sip.config import SipConfig
 
 SETTABLE: tuple[tuple[str, type, str, str], ...] = (
@@ -72,6 +73,7 @@ SETTABLE: tuple[tuple[str, type, str, str], ...] = (
     ("reporters[].spool.max_age", SpoolConfig, "max_age", "dropped: `spool_expired`"),
     ("sip: max_sessions", SipConfig, "max_sessions", "the oldest call is forgotten, by number or by 2 KiB for each"),
     ("sip: session_ttl", SipConfig, "session_ttl", "the call and its flows are forgotten"),
+    ("rtp: max_streams", RtpConfig, "max_streams", "the stream that has been silent longest is reported: `evicted`"),
     ("afpacket: snap_len", AfpacketConfig, "snap_len", "the frame is cut, and says so"),
     ("afpacket: block_count", AfpacketConfig, "block_count", "the kernel drops frames: `kernel_drop`"),
     ("kafka: max_message_bytes", ReporterConfig, "max_message_bytes", "the message is dropped: `report_error`"),
@@ -270,6 +272,21 @@ BEYOND = {
     "otus_pcap/pace.py:GAP_MAX_NS": "due at once",
     "otus_pcap/pace.py:BACK_MAX_NS": "the pace begins anew",
     "otus_pcap/reading.py:NAME_SHOWN_MAX": CUT,
+    "otus_rtp/announced.py:CODECS_MAX": "not looked at",
+    "otus_rtp/codecs.py:CLOCK_MAX": "a codec that is not known",
+    "otus_rtp/codecs.py:NAME_MAX": "a codec that is not known",
+    "otus_rtp/events.py:EVENTS_MAX": "not told",
+    "otus_rtp/guess.py:CANDIDATES_MAX": "the oldest is forgotten",
+    "otus_rtp/guess.py:STEP_MAX": "not RTP",
+    "otus_rtp/losses.py:HELD_MAX": "the oldest is forgotten",
+    "otus_rtp/losses.py:WITHIN": "not taken for one loss",
+    "otus_rtp/stream.pyx:MAX_DROPOUT": "a stray packet, or the sender has begun anew: RFC 3550 A.1",
+    "otus_rtp/stream.pyx:MAX_MISORDER": "likewise",
+    "otus_rtp/parser.pyx:SECURED_MAX": "not remembered for a stream that is still to come",
+    "otus_rtp/stream.pxd:STEPS_MAX": "the rarest is forgotten",
+    "otus_rtp/stream.pxd:TYPES_MAX": "packets of further payload types are in no count of a type",
+    "otus_rtp/table.pyx:FLOW_STREAMS_MAX": "the one that has been silent longest is reported: `evicted`",
+    "otus_rtp/table.pyx:SAME_SSRC_MAX": "not asked",
     "otus_sip/body.py:PARTS_MAX": "not looked at",
     "otus_sip/body.py:DEPTH_MAX": "not looked at",
     "otus_sip/body.py:CODINGS_MAX": "malformed: an unknown coding",

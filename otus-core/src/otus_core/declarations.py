@@ -195,7 +195,7 @@ class Parser(Declaration):
     texts, the first word of the first being a plural: ``{"tls": ("packets in TLS", "not supported yet")}``, or the
     option that would look in the place of the second.
 
-    ``routes``: it uses ``context.route``.
+    ``routes``: it uses ``context.route``. ``on_request``: a task that names no parsers does not get it.
     """
 
     kind: ClassVar[str] = "parser"
@@ -211,6 +211,7 @@ class Parser(Declaration):
     failure_reasons: tuple[str, ...] = attrs.field(default=(), validator=_counters)
     hidden: Mapping[str, tuple[str, str]] = attrs.field(factory=dict, validator=_hidden)
     routes: bool = False
+    on_request: bool = False
 
 
 @attrs.frozen(kw_only=True, eq=False)

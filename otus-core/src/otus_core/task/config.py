@@ -175,14 +175,16 @@ class _Components:
         return specs
 
     def every_parser(self, data: Mapping[str, Any]) -> list[ComponentSpec]:
-        """Take every installed parser that can do without options, when the task names none: one that does not work
-        is left out.
+        """Take every installed parser that can do without options and does not wait to be named, when the task names
+        none: one that does not work is left out.
         """
         if data.get("parsers"):
             return []
         found = []
         for registered in self._registry.components("parser"):
             declaration, name = registered.declaration, registered.declaration.name
+            if getattr(declaration, "on_request", False):
+                continue
             try:
                 settings = build(declaration.load_config(), {}, "", Problems())
             except BaseException as error:

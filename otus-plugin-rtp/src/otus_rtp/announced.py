@@ -1,0 +1,72 @@
+"""What was announced of a packet's endpoints, and what that says of its stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from otus_core import FlowKey, FlowRegistry
+from otus_rtp.codecs import UNKNOWN, Codec, read_codec
+
+CODECS_MAX = 128
+"""Payload types of one announcement: there are no more."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Registered:
+    """A match by 5-tuple, with the attributes of ``FlowMatch``."""
+
+    owner: str
+    context: Mapping[str, Any]
+    destination: Mapping[str, Any] | None
+    source: Mapping[str, Any] | None = None
+    score: int = 3
+
+
+def find_matches(flows: FlowRegistry | None, packet: Any, key: FlowKey) -> tuple[Any, ...]:
+    """Give whoever announced RTP for what a packet goes to and comes from; empty where nobody did."""
+    if flows is None:
+        return ()
+    found = tuple(match for match in flows.find(packet) if carries_rtp(match.context))
+    if found:
+        return found
+    context = flows.get(key)
+    if not carries_rtp(context):
+        return ()
+    return (Registered(owner=str(context.get("call_id", "")), context=context, destination=context),)
+
+
+def carries_rtp(context: Any) -> bool:
+    """Whether a context announces RTP: its profile names it (RFC 3551, 3711, 4585, 5764), or it has none."""
+    return isinstance(context, dict) and "RTP/" in str(context.get("profile", "RTP/")).upper()
+
+
+def is_encrypted(matches: tuple[Any, ...]) -> bool:
+    """Whether SDP says that media are encrypted."""
+    return any("SAVP" in str(match.context.get("profile", "")) or match.context.get("keying") for match in matches)
+
+
+def codecs_of(matches: tuple[Any, ...]) -> dict[int, Codec]:
+    """Give what payload types mean: what the receiver says of them, then the sender; the first match rules."""
+    codecs: dict[int, Codec] = {}
+    for match in reversed(matches):
+        for context in (match.source, match.destination):
+            rtpmaps = (context or {}).get("codecs")
+            if isinstance(rtpmaps, dict):
+                codecs.update(
+                    (number, read_codec(str(rtpmap))) for number, rtpmap in list(rtpmaps.items())[:CODECS_MAX]
+                )
+    return {number: codec for number, codec in codecs.items() if codec != UNKNOWN}
+
+
+def say_match(matches: tuple[Any, ...]) -> str:
+    """Say how a stream was matched: by both of its ends, or by one."""
+    return {3: "both", 2: "destination", 1: "source"}.get(matches[0].score, "both") if matches else "guess"
+
+
+def watched_keys(key: FlowKey) -> tuple[FlowKey, ...]:
+    """Give the keys under which the registry may tell of an end that concerns a 5-tuple."""
+    src_ip, src_port, dst_ip, dst_port, protocol = key.parts()
+    return (key, FlowKey.endpoint(src_ip, src_port, protocol), FlowKey.endpoint(dst_ip, dst_port, protocol))

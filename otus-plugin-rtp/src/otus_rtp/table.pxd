@@ -1,0 +1,35 @@
+from libc.stdint cimport int64_t, uint32_t
+
+from otus_rtp.stream cimport Stream
+
+
+cdef class Flow:
+    cdef readonly object key    # FlowKey
+    cdef list streams
+    cdef Stream recent          # the stream of the last packet
+    cdef public tuple matches
+    cdef public dict codecs
+    cdef public str match
+    cdef public bint encrypted
+    cdef public bint stale      # what was announced may have changed
+    cdef public tuple watched   # keys by which the table finds it again
+    cdef uint32_t last_ssrc
+    cdef int64_t ssrc_changes
+
+    cdef Stream find(self, uint32_t ssrc)
+
+
+cdef class Streams:
+    cdef readonly dict flows    # FlowKey → Flow
+    cdef dict watchers          # what the registry tells ends of → flows
+    cdef dict by_ssrc
+    cdef Stream oldest
+    cdef Stream newest
+    cdef readonly Py_ssize_t count
+    cdef readonly Py_ssize_t most
+
+    cdef int add(self, Flow flow, Stream stream, int64_t now) except -1
+    cdef int remove(self, Stream stream) except -1
+    cdef void use(self, Stream stream, int64_t now) noexcept
+    cdef void _append(self, Stream stream) noexcept
+    cdef void _unlink(self, Stream stream) noexcept

@@ -1,0 +1,166 @@
+"""All streams under way: by 5-tuple and SSRC, in the order of their last use, and by what was announced of them.
+
+Bounded: what has to go for another is chosen by ``crowded``, told by the caller, and then removed.
+"""
+
+cimport cython
+
+cdef enum:
+    FLOW_STREAMS_MAX = 16       # SSRCs of one 5-tuple: whoever makes up more loses its own, not those of others
+    SAME_SSRC_MAX = 64          # streams of one SSRC that a report is matched with; some telephones all begin with one
+
+cdef int64_t USE_EVERY = 1_000_000_000
+
+
+@cython.final
+cdef class Flow:
+    """What is known of one 5-tuple."""
+
+    def __cinit__(self, key):
+        self.key = key
+        self.streams = []
+        self.match = ""
+        self.matches = ()
+        self.watched = ()
+
+    cdef Stream find(self, uint32_t ssrc):
+        cdef Stream stream
+        if self.recent is not None and self.recent.ssrc == ssrc:
+            return self.recent
+        for stream in self.streams:
+            if stream.ssrc == ssrc:
+                return stream
+        return None
+
+    @property
+    def all_streams(self):
+        """Its streams."""
+        return tuple(self.streams)
+
+    @property
+    def changes(self):
+        """How often packets went from one SSRC to another."""
+        return self.ssrc_changes
+
+
+@cython.final
+cdef class Streams:
+    """The table. ``most`` bounds the streams in it."""
+
+    def __cinit__(self, Py_ssize_t most):
+        self.flows = {}
+        self.watchers = {}
+        self.by_ssrc = {}
+        self.most = most
+
+    def crowded(self, Flow flow not None):
+        """Give the stream that has to go before ``flow`` gets another one, or ``None``."""
+        cdef Stream stream
+        cdef Stream least = None
+        if len(flow.streams) >= FLOW_STREAMS_MAX:
+            for stream in flow.streams:
+                if least is None or stream.last < least.last:
+                    least = stream
+            return least
+        return self.oldest if self.count >= self.most else None
+
+    cdef int add(self, Flow flow, Stream stream, int64_t now) except -1:
+        if not flow.streams:
+            self.flows[flow.key] = flow
+            for key in flow.watched:
+                self.watchers.setdefault(key, {})[flow] = None
+        flow.streams.append(stream)
+        self.by_ssrc.setdefault(stream.ssrc, {})[stream] = None
+        stream.touched = now
+        self._append(stream)
+        self.count += 1
+        return 0
+
+    cdef int remove(self, Stream stream) except -1:
+        """Forget a stream, and its 5-tuple with its last one."""
+        cdef Flow flow = stream.flow
+        flow.streams.remove(stream)
+        if flow.recent is stream:
+            flow.recent = None
+        _forget(self.by_ssrc, stream.ssrc, stream)
+        if not flow.streams:
+            self.flows.pop(flow.key, None)
+            for key in flow.watched:
+                _forget(self.watchers, key, flow)
+        self._unlink(stream)
+        self.count -= 1
+        return 0
+
+    def watching(self, key):
+        """Give the flows to which what was announced at ``key`` matters."""
+        return tuple(self.watchers.get(key, ()))
+
+    def of_ssrc(self, uint32_t ssrc):
+        """Give the streams of an SSRC, the newest first, a bounded number of them."""
+        found = self.by_ssrc.get(ssrc)
+        if found is None:
+            return ()
+        return [stream for stream, _ in zip(reversed(found), range(SAME_SSRC_MAX))]
+
+    def silent(self, int64_t before):
+        """Give a stream that had no packet since a time, or ``None``; remove it before the next call."""
+        cdef Stream stream = self.oldest
+        while stream is not None and stream.touched < before:
+            if stream.last < before:
+                return stream
+            stream.touched = stream.last    # its place in the order was up to a second behind
+            self._unlink(stream)
+            self._append(stream)
+            stream = self.oldest
+        return None
+
+    def all_streams(self):
+        """Give every stream, as a list."""
+        cdef Stream stream = self.oldest
+        found = []
+        while stream is not None:
+            found.append(stream)
+            stream = stream.newer
+        return found
+
+    cdef void use(self, Stream stream, int64_t now) noexcept:
+        """Put a stream among those in use: once a second is enough, as timeouts are longer."""
+        if now - stream.touched >= USE_EVERY:
+            stream.touched = now
+            if stream is not self.newest:
+                self._unlink(stream)
+                self._append(stream)
+
+    cdef void _append(self, Stream stream) noexcept:
+        stream.older = self.newest
+        stream.newer = None
+        if self.newest is not None:
+            self.newest.newer = stream
+        else:
+            self.oldest = stream
+        self.newest = stream
+
+    cdef void _unlink(self, Stream stream) noexcept:
+        if stream.older is not None:
+            stream.older.newer = stream.newer
+        else:
+            self.oldest = stream.newer
+        if stream.newer is not None:
+            stream.newer.older = stream.older
+        else:
+            self.newest = stream.older
+        stream.older = stream.newer = None
+
+    def clear(self):
+        """Let go of everything: streams refer to each other."""
+        for stream in self.all_streams():
+            self.remove(stream)
+
+
+cdef int _forget(dict table, key, item) except -1:
+    found = table.get(key)
+    if found is not None:
+        found.pop(item, None)
+        if not found:
+            table.pop(key, None)
+    return 0

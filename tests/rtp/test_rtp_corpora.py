@@ -1,0 +1,125 @@
+"""Streams of real captures against ``tshark -z rtp,streams``, and whether each finds its call."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from otus_core.testing.host import Host
+from tests.needs import tool
+
+SAME_MS = 0.006
+"""Two decimals are printed, and ours are rounded as well."""
+
+FILES = (
+    "goffinet__RTP-Protocol.pcap",
+    "goffinet__SIP-Call-Flow-Over-TCP.pcap",
+    "goffinet__private-test-sip-2.pcapng",
+    "goffinet__sip-2phones-B2BUA-Asterisk.pcapng",
+    "goffinet__voip-extension.pcap",
+    "goffinet__voip1b.pcapng",
+    "michalcab__sip.pcap",
+    "ndpi__sip.pcap",
+    "ptavi__sip.cap",
+    "sibilant__SIP_CALL_RTP_G711.pcap",
+    "suricata__sip-method__sip.pcap",
+    "wireshark-wiki__adsl-cpe__nb6-telephone.pcap",
+    "wireshark-wiki__sip-and-rtp__SIP_DTMF2.cap",
+    "wireshark-wiki__sip-and-rtp__h223-over-rtp.pcap.gz",
+    "wireshark-wiki__sip-and-rtp__sip-rtp-dvi4.pcap",
+    "wireshark-wiki__sip-and-rtp__sip-rtp-g711.pcap",
+    "wireshark-wiki__sip-and-rtp__sip-rtp-g729a.pcap",
+    "wireshark-wiki__sip-and-rtp__sip-rtp-ilbc.pcap",
+)
+
+OTHERWISE = {
+    # Comfort noise is mixed in: tshark's mean weighs each sample by the number of all packets so far, and its jitter
+    # goes on across the pauses.
+    "06c156fd": "comfort noise",
+    "44c61afb": "comfort noise",
+    "5a3361b3": "comfort noise",
+    "42f433d4": "comfort noise",
+    # tshark takes the three last packets of an event, which have one sequence number here, for three, and has −6 lost.
+    "3edd3882": "events",
+    "5711bf84": "events",
+    # A talkspurt begins many times: tshark has the silence before it in its jitter, and weighs the mean as above.
+    "58f33dea": "talkspurts",
+    # Video: tshark takes the marker at the end of each frame for the beginning of a talkspurt, and leaves every second
+    # packet out.
+    "43306582": "video",
+    # A re-INVITE moves the stream's other end, and tshark then loses sight of all but one packet; 32 were sent.
+    "3adf0949": "tshark ties one packet of 32 to the call",
+}
+"""Streams about which tshark says something else, by SSRC; all else is the same."""
+
+UNTIED = {
+    "00002e3d": "port 40362 is in no session description of the capture: it was agreed on by H.323",
+}
+"""Streams of tshark that no session description announces."""
+
+_LINE = re.compile(
+    r"\s*[\d.]+\s+[\d.]+\s+(\S+)\s+(\d+)\s+(\S+)\s+(\d+)\s+0x([0-9A-F]{8})\s+.*?\s+(\d+)\s+(-?\d+)\s+\(.*?%\)\s+(.*)"
+)
+
+
+@attrs.frozen
+class Told:
+    """A stream as tshark has it; times in ms."""
+
+    ends: tuple[str, int, str, int]
+    ssrc: str
+    packets: int
+    delta: tuple[float, float, float]
+    jitter: tuple[float, float]
+
+
+def tshark_streams(capture: Path) -> list[Told]:
+    command = [tool("tshark"), "-q", "-z", "rtp,streams", "-r", str(capture)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    found = []
+    for line in filter(None, map(_LINE.match, shown.splitlines())):
+        src, sport, dst, dport, ssrc, packets, _lost, rest = line.groups()
+        least, mean, most, _jitter_min, jitter, jitter_max = map(float, rest.split()[:6])
+        ends = (src, int(sport), dst, int(dport))
+        found.append(Told(ends, ssrc.lower(), int(packets), (least, mean, most), (jitter, jitter_max)))
+    return found
+
+
+def streams(otus_run: Host, capture: Path, *options: str) -> list[dict[str, Any]]:
+    ran = otus_run(capture, "--parser", "sip", "--parser", "rtp", *options)
+    assert (ran.status, ran.errors, ran.summary["unaccounted"]) == (0, "", 0)
+    found = [one for one in ran.outputs if one["payload_type"] == "stream"]
+    counted = sum(one["payload"][name] for one in found for name in ("packets", "duplicates", "strays"))
+    assert counted == ran.summary["consumed"].get("parser:rtp", 0)
+    return found
+
+
+def same(ours: dict[str, Any], theirs: Told) -> bool:
+    """Whether packets, deltas, mean and maximum jitter are the same."""
+    delta, jitter = ours["delta_ms"], ours["jitter_ms"]
+    pairs = zip(
+        (delta["min"], delta["mean"], delta["max"], jitter["mean"], jitter["max"]),
+        (*theirs.delta, *theirs.jitter),
+        strict=True,
+    )
+    # Of a single packet tshark has −1, and ours is null
+    return ours["packets"] == theirs.packets and all(a is None or abs(a - b) < SAME_MS for a, b in pairs)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_streams_are_those_of_tshark(corpora: Path, otus_run: Host, name: str) -> None:
+    ours = {}
+    for one in streams(otus_run, corpora / name):
+        assert one["payload"]["call_id"], "each was announced"
+        ours[(one["src_ip"], one["src_port"], one["dst_ip"], one["dst_port"], one["payload"]["ssrc"])] = one["payload"]
+    theirs = tshark_streams(corpora / name)
+    assert theirs
+    odd = {one.ssrc for one in theirs if (*one.ends, one.ssrc) not in ours}
+    assert odd <= set(UNTIED)
+    different = {one.ssrc for one in theirs if one.ssrc not in odd and not same(ours[(*one.ends, one.ssrc)], one)}
+    assert different == {one.ssrc for one in theirs} & set(OTHERWISE)
