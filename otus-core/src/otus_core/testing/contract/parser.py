@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ from otus_core.testing import packets
 from otus_core.testing.contract.component import Contract
 from otus_core.testing.contract.messages import BEGUN_NS
 from otus_core.testing.contract.speaking import Spoken, own
+from otus_core.testing.contract.streaming import StreamContract, messages_of
 from otus_core.testing.contract.timely import SECOND, TimelyContract
 
 MUTATIONS = 2000
@@ -27,7 +29,7 @@ CAN_HANDLE_MAX_S = 50e-6
 """Far more than it should take: this is about being quick at all, on any machine."""
 
 
-class ParserContract(TimelyContract, Contract):
+class ParserContract(TimelyContract, StreamContract, Contract):
     """What a parser must do.
 
     ``samples`` names a folder of ``*.bin`` files; ``port`` is the port they come to, the first declared one by default.
@@ -63,8 +65,9 @@ class ParserContract(TimelyContract, Contract):
 
     def packet(self, payload: bytes, timestamp: int = 0) -> DecodedPacket:
         """Put a payload into a packet to the parser's port, captured at this time (ns since 1970)."""
-        declaration = self.declaration
-        port = self.port or (declaration.ports[0] if declaration.ports else 9)
+        declaration, port = self.declaration, self.port_of()
+        if declaration.streams and (whole := self._whole(payload, timestamp)) is not None:
+            return whole
         if "udp" in declaration.transports:
             frame = packets.udp(payload, dst_port=port)
         elif "tcp" in declaration.transports:
@@ -72,6 +75,25 @@ class ParserContract(TimelyContract, Contract):
         else:
             frame = packets.ip(253, payload)
         return packets.decode(frame, timestamp=timestamp)
+
+    def _whole(self, payload: bytes, timestamp: int) -> DecodedPacket | None:
+        """Give the packet that the core makes of a whole message of a stream, ``None`` if this is none."""
+        made = messages_of(self._framing, self.declaration, self.port_of(), [payload], timestamp)
+        return made[0] if [one.payload for one in made] == [payload] else None
+
+    @cached_property
+    def _framing(self) -> Any:
+        """A parser that is asked only where messages end."""
+        return self.make_parser()
+
+    def port_of(self) -> int:
+        """Give the port that the samples come to."""
+        declared: Sequence[int] = self.declaration.ports
+        return self.port or (declared[0] if declared else 9)
+
+    def payloads(self) -> list[bytes]:
+        """What the samples hold."""
+        return [file.read_bytes() for file in self.files()]
 
     def files(self) -> list[Path]:
         """The samples, by name. There must be one."""
