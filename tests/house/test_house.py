@@ -101,6 +101,21 @@ def test_the_architecture_names_every_module() -> None:
     assert sorted(unnamed) == []
 
 
+def test_names_of_counters_are_made_and_read_in_one_place() -> None:
+    """``model/counter_names.py`` knows their form; no other module of the core puts one together or takes one apart."""
+    form = re.compile(
+        r"\"(?:[^\"\n]*\.)?(?:dropped|errors|parse_errors|state|status|records|consumed|counted|hidden)\{"
+    )
+    found = [
+        f"{path.name}:{number}"
+        for path in sources()
+        if "otus_core" in path.parts and path.name != "counter_names.py" and "testing" not in path.parts
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if form.search(line.partition("#")[0])
+    ]
+    assert found == []
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path: Path) -> None:
     text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)

@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Any
 
 from otus_core.cli.hidden import hidden_lines
+from otus_core.model.counter_names import begin_of, term_of
+from otus_core.pipeline.counters import CRASHED, OVERFLOW
 from otus_core.task.spec import TaskConfig
 
 FIRST_AFTER_S = 1.0
@@ -80,8 +82,9 @@ class Progress:
 
 def _lost(counters: dict[str, int]) -> int:
     """What should have been reported and was not, the kernel's drops included."""
-    words = ("dropped{buffer_overflow}", "dropped{report_error:", "dropped{worker_crash}")
-    return counters["kernel_drop"] + sum(n for name, n in counters.items() if name.partition(".")[2].startswith(words))
+    lost = (OVERFLOW, CRASHED, begin_of("dropped", "report_error"))
+    of_reporters = ((term_of(name), n) for name, n in counters.items() if name != term_of(name))
+    return counters["kernel_drop"] + sum(n for term, n in of_reporters if term.startswith(lost))
 
 
 def summary_text(summary: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 import otus_core
+from otus_core.model.counter_names import label_of, labelled, of_reporter
 from otus_core.observe.processes import processes
 from otus_core.observe.views import TaskView, View
 from otus_core.pipeline.counters import (
@@ -241,8 +242,8 @@ def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:
         fragments.add_metric([task.id], total.get("fragments_held", 0))
         for name, n in total.items():
             # Link types are many, and a source has one: those that it has are shown.
-            if name.startswith("hidden{") and (n or not name.startswith("hidden{link:")):
-                hidden.add_metric([task.id, name[7:-1]], n)
+            if (kind := label_of(name, "hidden")) is not None and (n or not kind.startswith("link:")):
+                hidden.add_metric([task.id, kind], n)
         for pipeline, counters in enumerate(task.workers):
             flows.add_metric([task.id, str(pipeline)], counters["flows"])
             endpoints.add_metric([task.id, str(pipeline)], counters["endpoints"])
@@ -250,8 +251,8 @@ def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:
             for stage in STAGES:
                 stages.add_metric([task.id, str(pipeline), stage], counters[stage])
             for name, n in counters.items():
-                if name.startswith("dropped{"):
-                    drops.add_metric([task.id, str(pipeline), name[8:-1]], n)
+                if (reason := label_of(name, "dropped")) is not None:
+                    drops.add_metric([task.id, str(pipeline), reason], n)
     yield from (captured, lost, excluded, stages, drops, hidden, fragments, flows, endpoints, evicted)
 
 
@@ -292,15 +293,16 @@ def _reporters(tasks: Iterable[TaskView]) -> Iterator[Metric]:
         for reporter, reasons in task.roster.reporters.items():
             where = [task.id, reporter]
             for term, counter in counters.items():
-                counter.add_metric(where, total.get(f"{reporter}.{term}", 0))
+                counter.add_metric(where, total.get(of_reporter(reporter, term), 0))
             for term, gauge in gauges.items():
-                gauge.add_metric(where, total.get(f"{reporter}.{term}", 0))
-            oldest.add_metric(where, max(one.get(f"{reporter}.oldest_ns", 0) for one in task.workers or ({},)) / 1e9)
-            spent.add_metric(where, total.get(f"{reporter}.latency_ns", 0) / 1e9)
-            blocked.add_metric(where, total.get(f"{reporter}.blocked_ns", 0) / 1e9)
+                gauge.add_metric(where, total.get(of_reporter(reporter, term), 0))
+            ages = (one.get(of_reporter(reporter, "oldest_ns"), 0) for one in task.workers)
+            oldest.add_metric(where, max(ages, default=0) / 1e9)
+            spent.add_metric(where, total.get(of_reporter(reporter, "latency_ns"), 0) / 1e9)
+            blocked.add_metric(where, total.get(of_reporter(reporter, "blocked_ns"), 0) / 1e9)
             for term in reporter_terms(reasons):
-                if term.startswith("dropped{"):
-                    dropped.add_metric([*where, term[8:-1]], total.get(f"{reporter}.{term}", 0))
+                if (reason := label_of(term, "dropped")) is not None:
+                    dropped.add_metric([*where, reason], total.get(of_reporter(reporter, term), 0))
     yield from (*counters.values(), *gauges.values(), dropped, oldest, spent, blocked, connected, filled)
 
 
@@ -357,22 +359,20 @@ def _components(tasks: Iterable[TaskView]) -> Iterator[Metric]:
         for family in told:
             name = family.name.removeprefix("otus_component_")
             for component in task.roster.routing if name.startswith("routed") else task.roster.speakers:
-                family.add_metric([task.id, component], total.get(f"{name}{{{component}}}", 0))
+                family.add_metric([task.id, component], total.get(labelled(name, component), 0))
         for component, names in task.roster.counted.items():
             for name in names:
-                counted.add_metric([task.id, component, name], total.get(f"counted{{{component}:{name}}}", 0))
+                counted.add_metric([task.id, component, name], total.get(labelled("counted", component, name), 0))
         for parser in task.roster.parsers:
             for reason in dict.fromkeys((*task.roster.refused.get(parser, ()), *REFUSALS)):
-                refused.add_metric([task.id, parser, reason], total.get(f"parse_errors{{{parser}:{reason}}}", 0))
+                refused.add_metric([task.id, parser, reason], total.get(labelled("parse_errors", parser, reason), 0))
         for component in task.roster.components:
-            errors.add_metric([task.id, component], total.get(f"errors{{{component}}}", 0))
+            errors.add_metric([task.id, component], total.get(labelled("errors", component), 0))
             for pipeline, counters in enumerate(task.workers):
-                now = counters[f"state{{{component}}}"]
-                for number, state in enumerate(CIRCUIT_STATES):
-                    states.add_metric([task.id, str(pipeline), component, state], float(now == number))
-                said = counters[f"status{{{component}}}"]
-                for number, status in enumerate(STATUSES):
-                    statuses.add_metric([task.id, str(pipeline), component, status], float(said == number))
+                for gauge, what, values in ((states, "state", CIRCUIT_STATES), (statuses, "status", STATUSES)):
+                    now = counters[labelled(what, component)]
+                    for number, value in enumerate(values):
+                        gauge.add_metric([task.id, str(pipeline), component, value], float(now == number))
     yield from (errors, states, statuses, counted, refused, *told)
 
 
@@ -386,7 +386,7 @@ def _latency(tasks: Iterable[TaskView]) -> HistogramMetricFamily:
         total = _added(task.workers)
         buckets, count = [], 0
         for i, bound in enumerate((*map(str, LATENCY_BOUNDS_S), "+Inf")):
-            count += total.get(f"latency_bucket{{{i}}}", 0)
+            count += total.get(labelled("latency_bucket", i), 0)
             buckets.append((bound, float(count)))
         histogram.add_metric([task.id, "pipeline"], buckets, total.get("latency_sum_ns", 0) / 1e9)
     return histogram

@@ -8,6 +8,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport Py_DECREF, Py_INCREF
+from otus_core.model.counter_names import labelled, of_reporter
 
 cdef enum:
     # What an output takes beside its raw payload: the object, labels and the parsed payload, as measured for SIP.
@@ -35,10 +36,10 @@ cdef class SendBuffer:
         self.max_bytes = max_bytes
         self.waits = waits
         self.accounts = accounts
-        self.offered = accounts.slot(f"{reporter}.offered")
-        self.queued = accounts.slot(f"{reporter}.queued")
-        self.overflow = accounts.slot(f"{reporter}.dropped{{buffer_overflow}}")
-        self.moved = accounts.slot(f"{reporter}.moved_to_fallback")
+        self.offered = accounts.slot(of_reporter(reporter, "offered"))
+        self.queued = accounts.slot(of_reporter(reporter, "queued"))
+        self.overflow = accounts.slot(of_reporter(reporter, labelled("dropped", "buffer_overflow")))
+        self.moved = accounts.slot(of_reporter(reporter, "moved_to_fallback"))
         self.ring = <PyObject **>PyMem_Malloc(self._places() * sizeof(PyObject *))
         if self.ring == NULL:
             raise MemoryError

@@ -11,8 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import attrs
 
 from otus_core.model.accounts import Accounts
+from otus_core.model.counter_names import begin_of, label_of, labelled, of_reporter
 from otus_core.pipeline.hidden import hidden_counters, not_looked_into
 
+UNMATCHED = labelled("dropped", "unmatched")
+CRASHED = labelled("dropped", "worker_crash")
+OVERFLOW = labelled("dropped", "buffer_overflow")
 FRAME_COUNTERS = (
     "frames_read",
     "messages_added",
@@ -23,8 +27,8 @@ FRAME_COUNTERS = (
     "segments_held",
     "matched",
     "kept",
-    "dropped{unmatched}",
-    "dropped{worker_crash}",
+    UNMATCHED,
+    CRASHED,
     "frames_again",
     "frames_cut",
 )
@@ -50,7 +54,7 @@ GAUGES = (
 )
 LATENCY_BOUNDS_S = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2)
 """Upper bounds of the latency histogram; one slice of packets is one sample per packet in it."""
-LATENCY = (*(f"latency_bucket{{{i}}}" for i in range(len(LATENCY_BOUNDS_S) + 1)), "latency_sum_ns")
+LATENCY = (*(labelled("latency_bucket", i) for i in range(len(LATENCY_BOUNDS_S) + 1)), "latency_sum_ns")
 CIRCUIT_STATES = ("closed", "half_open", "open")
 """What the gauge ``state{component}`` counts from 0."""
 STATUSES = ("ok", "degraded", "failed")
@@ -120,11 +124,11 @@ def reporter_terms(declared: Sequence[str]) -> tuple[str, ...]:
         "spooled",
         "moved_to_fallback",
         "offered_again",
-        "dropped{buffer_overflow}",
-        *(f"dropped{{{reason}}}" for reason in SPOOL_DROPS),
-        "dropped{shutdown}",
-        "dropped{worker_crash}",
-        *(f"dropped{{report_error:{reason}}}" for reason in reasons),
+        OVERFLOW,
+        *(labelled("dropped", reason) for reason in SPOOL_DROPS),
+        labelled("dropped", "shutdown"),
+        CRASHED,
+        *(labelled("dropped", "report_error", reason) for reason in reasons),
     )
 
 
@@ -132,42 +136,45 @@ def counter_names(roster: Roster, decoder: Iterable[str]) -> tuple[str, ...]:
     """Give all counters of a worker with these components."""
     names = [*FRAME_COUNTERS, *decoder]
     for parser in roster.parsers:
-        names += [f"dropped{{ignored:{parser}}}", f"dropped{{parse_error:{parser}}}", f"errors{{parser:{parser}}}"]
-        names += [f"parse_errors{{{parser}:{reason}}}" for reason in (*roster.refused.get(parser, ()), *REFUSALS)]
+        names += [
+            labelled("dropped", "ignored", parser),
+            labelled("dropped", "parse_error", parser),
+            labelled("errors", "parser", parser),
+        ]
+        names += [labelled("parse_errors", parser, reason) for reason in (*roster.refused.get(parser, ()), *REFUSALS)]
     names += hidden_counters(roster.hidden)
     for processor in roster.processors:
-        names += [f"dropped{{{why}:{processor}}}" for why in ("filtered", "processor_error", "circuit_open")]
-        names.append(f"errors{{processor:{processor}}}")
-    names += [f"{what}{{{name}}}" for name in roster.speakers for what in ("records", "consumed")]
-    names += [f"{what}{{{name}}}" for name in roster.routing for what in ROUTED]
+        names += [labelled("dropped", why, processor) for why in ("filtered", "processor_error", "circuit_open")]
+        names.append(labelled("errors", "processor", processor))
+    names += [labelled(what, name) for name in roster.speakers for what in ("records", "consumed")]
+    names += [labelled(what, name) for name in roster.routing for what in ROUTED]
     for reporter, declared in roster.reporters.items():
-        names += [f"{reporter}.{term}" for term in reporter_terms(declared)]
-        names += [f"{reporter}.{extra}" for extra in (FOUND, *EXTRAS)]
-        names.append(f"errors{{reporter:{reporter}}}")
-    names += [f"errors{{capturer:{roster.capturer}}}"] if roster.capturer else []
-    names += [f"state{{{component}}}" for component in roster.components]
-    names += [f"status{{{component}}}" for component in roster.components]
-    names += [f"counted{{{component}:{name}}}" for component, own in roster.counted.items() for name in own]
+        names += [of_reporter(reporter, term) for term in reporter_terms(declared)]
+        names += [of_reporter(reporter, extra) for extra in (FOUND, *EXTRAS)]
+        names.append(labelled("errors", "reporter", reporter))
+    names += [labelled("errors", "capturer", roster.capturer)] if roster.capturer else []
+    names += [labelled("state", component) for component in roster.components]
+    names += [labelled("status", component) for component in roster.components]
+    names += [labelled("counted", component, name) for component, own in roster.counted.items() for name in own]
     return tuple(dict.fromkeys((*names, *GAUGES, *LATENCY)))
 
 
 def unaccounted(counters: Mapping[str, int], roster: Roster) -> int:
     """Give how far the identity is from closing: 0, or there is a bug. Absolute differences of all its lines, added."""
-    dropped = {name: n for name, n in counters.items() if name.startswith("dropped{")}
     frames = counters["frames_read"] + counters["messages_added"]
     held = sum(counters[n] for n in ("fragments_merged", "fragments_held", "segments_merged", "segments_held"))
-    early = sum(n for name, n in dropped.items() if name.startswith(("dropped{decode:", "dropped{reassembly:")))
-    lost = dropped["dropped{worker_crash}"] + counters["frames_cut"]
-    parser_drops = dropped["dropped{unmatched}"] + _sum(dropped, "dropped{ignored:", "dropped{parse_error:")
-    taken_in = _sum(counters, "consumed{parser:")
-    processor_drops = _sum(dropped, "dropped{filtered:", "dropped{processor_error:", "dropped{circuit_open:")
+    early = _sum(counters, "dropped", "decode", "reassembly")
+    lost = counters[CRASHED] + counters["frames_cut"]
+    parser_drops = counters[UNMATCHED] + _sum(counters, "dropped", "ignored", "parse_error")
+    taken_in = _sum(counters, "consumed", "parser")
+    processor_drops = _sum(counters, "dropped", "filtered", "processor_error", "circuit_open")
     off = abs(frames - counters["units"] - held - early - lost)
     off += abs(counters["units"] - counters["matched"] - parser_drops - taken_in)
-    offered = counters["matched"] + _sum(counters, "records{")
-    off += abs(offered - counters["kept"] - processor_drops - _sum(counters, "consumed{processor:"))
+    offered = counters["matched"] + _sum(counters, "records")
+    off += abs(offered - counters["kept"] - processor_drops - _sum(counters, "consumed", "processor"))
     for reporter, declared in roster.reporters.items():
-        terms = {term: counters[f"{reporter}.{term}"] for term in reporter_terms(declared)}
-        off += abs(2 * terms["offered"] + counters[f"{reporter}.{FOUND}"] - sum(terms.values()))
+        terms = {term: counters[of_reporter(reporter, term)] for term in reporter_terms(declared)}
+        off += abs(2 * terms["offered"] + counters[of_reporter(reporter, FOUND)] - sum(terms.values()))
         if reporter not in roster.fallbacks:
             off += abs(terms["offered"] - counters["kept"])
     return off
@@ -178,14 +185,14 @@ def note_resume(accounts: Accounts, roster: Roster) -> None:
     was read is in memory alone.
     """
     held = ["fragments_held", "segments_held"]
-    held += [f"{name}.{term}" for name in roster.reporters for term in ("queued", "in_flight")]
+    held += [of_reporter(name, term) for name in roster.reporters for term in ("queued", "in_flight")]
     if any(accounts[name] for name in held):
         accounts.set("resume_slot", 0)
         return
     slot = 1 if accounts["resume_slot"] == 2 else 2
-    accounts.set(f"resume_frames{{{slot}}}", accounts["frames_read"])
-    accounts.set(f"resume_kept{{{slot}}}", accounts["kept"])
-    accounts.set(f"resume_records{{{slot}}}", sum(accounts[f"records{{{name}}}"] for name in roster.speakers))
+    accounts.set(labelled("resume_frames", slot), accounts["frames_read"])
+    accounts.set(labelled("resume_kept", slot), accounts["kept"])
+    accounts.set(labelled("resume_records", slot), sum(accounts[labelled("records", name)] for name in roster.speakers))
     accounts.set("resume_slot", slot)
 
 
@@ -196,30 +203,30 @@ def book_crash(counters: Mapping[str, int], roster: Roster, *, again: bool = Fal
     """
     booked: dict[str, int] = {}
     slot = counters["resume_slot"]
-    dropped = _sum(counters, "dropped{decode:", "dropped{reassembly:")
+    dropped = _sum(counters, "dropped", "decode", "reassembly")
     ended = sum(counters[n] for n in ("units", "fragments_merged", "segments_merged")) + dropped
-    lost = counters["frames_read"] + counters["messages_added"] - ended - counters["dropped{worker_crash}"]
+    lost = counters["frames_read"] + counters["messages_added"] - ended - counters[CRASHED]
     lost -= counters["frames_cut"]
-    booked["frames_cut" if again else "dropped{worker_crash}"] = lost
-    booked["frames_again"] = counters["frames_read"] - counters[f"resume_frames{{{slot}}}"] if again else 0
+    booked["frames_cut" if again else CRASHED] = lost
+    booked["frames_again"] = counters["frames_read"] - counters[labelled("resume_frames", slot)] if again else 0
     # Records are not emitted again as they were: what they told of was in the memory of the worker that died
-    records = _sum(counters, "records{") - counters[f"resume_records{{{slot}}}"] if again else 0
-    kept_before = counters[f"resume_kept{{{slot}}}"] + records if again else 0
+    records = _sum(counters, "records") - counters[labelled("resume_records", slot)] if again else 0
+    kept_before = counters[labelled("resume_kept", slot)] + records if again else 0
     booked["resume_slot"] = -slot
     for gauge in ("fragments_held", "segments_held"):
         booked[gauge] = -counters[gauge]
     for reporter, declared in roster.reporters.items():
-        terms = {term: counters[f"{reporter}.{term}"] for term in reporter_terms(declared)}
+        terms = {term: counters[of_reporter(reporter, term)] for term in reporter_terms(declared)}
         ended = sum(terms.values()) - terms["queued"] - terms["in_flight"]
-        gone = 2 * terms["offered"] + counters[f"{reporter}.{FOUND}"] - ended
+        gone = 2 * terms["offered"] + counters[of_reporter(reporter, FOUND)] - ended
         # What a fallback was given may be older than the resume point: it is not read again.
         since = terms["offered"] - kept_before if again and reporter not in roster.fallbacks else 0
-        booked[f"{reporter}.offered_again"] = min(gone, since)
-        booked[f"{reporter}.dropped{{worker_crash}}"] = gone - min(gone, since)
+        booked[of_reporter(reporter, "offered_again")] = min(gone, since)
+        booked[of_reporter(reporter, CRASHED)] = gone - min(gone, since)
         # On disk already: sent from there, and read again
-        booked[f"{reporter}.spool_resent"] = since - min(gone, since)
-        booked[f"{reporter}.queued"] = -terms["queued"]
-        booked[f"{reporter}.in_flight"] = -terms["in_flight"]
+        booked[of_reporter(reporter, "spool_resent")] = since - min(gone, since)
+        booked[of_reporter(reporter, "queued")] = -terms["queued"]
+        booked[of_reporter(reporter, "in_flight")] = -terms["in_flight"]
     return booked
 
 
@@ -230,7 +237,7 @@ def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
     far as has been counted: 0 once all is quiet. The kernel's figures are read twice a second and each frame is counted
     at once, so that in between more may have been read than the kernel is known to have given.
     """
-    terms: dict[str, object] = {name: counters[name] for name in FRAME_COUNTERS if not name.startswith("dropped{")}
+    terms: dict[str, object] = {name: counters[name] for name in FRAME_COUNTERS if label_of(name, "dropped") is None}
     for what in ("records", "consumed", *(ROUTED if roster.routing else ())):
         terms[what] = _named(counters, what)
     terms["dropped"] = _drops(counters)
@@ -243,9 +250,9 @@ def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
         terms["flows_evicted"] = counters["flows_evicted"]
     reporters: dict[str, object] = {}
     for reporter, declared in roster.reporters.items():
-        mine = {term: counters[f"{reporter}.{term}"] for term in reporter_terms(declared)}
-        plain: dict[str, object] = {term: n for term, n in mine.items() if not term.startswith("dropped{")}
-        found = {term: counters[f"{reporter}.{term}"] for term in (FOUND, "spool_resent")}
+        mine = {term: counters[of_reporter(reporter, term)] for term in reporter_terms(declared)}
+        plain: dict[str, object] = {term: n for term, n in mine.items() if label_of(term, "dropped") is None}
+        found = {term: counters[of_reporter(reporter, term)] for term in (FOUND, "spool_resent")}
         reporters[reporter] = {**plain, **found, "dropped": _drops(mine)}
     terms["reporters"] = reporters
     terms["not_looked_into"] = not_looked_into(counters, roster.hidden)
@@ -264,8 +271,11 @@ def _drops(counters: Mapping[str, int]) -> dict[str, int]:
 
 def _named(counters: Mapping[str, int], what: str) -> dict[str, int]:
     """Give the counters ``what{name}`` that are not 0, by name."""
-    return {name[len(what) + 1 : -1]: n for name, n in counters.items() if n and name.startswith(f"{what}{{")}
+    labels = ((label_of(name, what), n) for name, n in counters.items() if n)
+    return {label: n for label, n in labels if label is not None}
 
 
-def _sum(counters: Mapping[str, int], *prefixes: str) -> int:
-    return sum(n for name, n in counters.items() if name.startswith(prefixes))
+def _sum(counters: Mapping[str, int], what: str, *kinds: str) -> int:
+    """Add up the counters of ``what``: all of them, or those whose labels begin with one of the ``kinds``."""
+    begins = tuple(begin_of(what, kind) for kind in kinds) or begin_of(what)
+    return sum(n for name, n in counters.items() if name.startswith(begins))

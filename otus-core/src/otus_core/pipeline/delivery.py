@@ -16,6 +16,7 @@ from otus_core.chores import Chores, report_failure
 from otus_core.components import BaseReporter
 from otus_core.errors import StdoutClosed
 from otus_core.model.accounts import Accounts
+from otus_core.model.counter_names import labelled, of_reporter
 from otus_core.model.output import OutputPacket
 from otus_core.pipeline.buffer import SendBuffer
 from otus_core.pipeline.call import Call, DeliveryLimits, end_tasks, follows_a_retry, patience
@@ -263,7 +264,7 @@ class Delivery:
             if call.left:
                 return
             if fates is None:  # nobody reads any more
-                self._count("dropped{shutdown}", len(call.batch))
+                self._count(labelled("dropped", "shutdown"), len(call.batch))
                 self._under_way(call, -len(call.batch))
                 call.batch = []
                 return
@@ -275,7 +276,7 @@ class Delivery:
                     self._end_part(call, outputs, reason)
                 call.batch = []
                 return
-            self._accounts.add(f"{self.name}.retries")
+            self._count("retries", 1)
             call.is_retried = True
             await asyncio.sleep(pause_before(attempt))
             while follows_a_retry(call, self._calls):
@@ -308,7 +309,7 @@ class Delivery:
         if fates.fault:
             self._on_error("reporter", self.name, RuntimeError(fates.fault))
         if fates.is_failure or fates.fault:
-            self._accounts.add(f"errors{{reporter:{self.name}}}")
+            self._accounts.add(labelled("errors", "reporter", self.name))
         self._circuit.judge(fates)
         batch = call.batch
         self._count("reported", fates.reported)
@@ -360,8 +361,8 @@ class Delivery:
         self._slot.set()
         if self._spooler is not None and not call.batch:
             self._spooler.settle(call)
-        self._accounts.add(f"{self.name}.batches")
-        self._accounts.add(f"{self.name}.latency_ns", time.monotonic_ns() - call.begun_ns)
+        self._count("batches", 1)
+        self._count("latency_ns", time.monotonic_ns() - call.begun_ns)
 
     def _cut_short(self, call: Call) -> None:
         """The shutdown's deadline has passed: what a spool holds stays there, the rest goes there or is given up."""
@@ -390,11 +391,9 @@ class Delivery:
             fallback.kick()
 
     def _fail(self, reason: str, n: int) -> None:
-        if reason == "shutdown":
-            self._count("dropped{shutdown}", n)
-        elif n:
-            term = f"dropped{{report_error:{reason}}}"
-            self._count(term if f"{self.name}.{term}" in self._accounts else "dropped{report_error:other}", n)
+        term = labelled("dropped", *(() if reason == "shutdown" else ("report_error",)), reason)
+        is_known = of_reporter(self.name, term) in self._accounts  # a reporter may say anything
+        self._count(term if is_known else labelled("dropped", "report_error", "other"), n)
 
     def _count(self, term: str, n: int) -> None:
-        self._accounts.add(f"{self.name}.{term}", n)
+        self._accounts.add(of_reporter(self.name, term), n)

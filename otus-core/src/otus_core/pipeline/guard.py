@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from otus_core.components import BaseReporter
 from otus_core.errors import StdoutClosed
 from otus_core.model.accounts import Accounts
+from otus_core.model.counter_names import of_reporter
 from otus_core.model.output import OutputPacket
 from otus_core.pipeline.fates import Fates, all_again, sort_out
 from otus_core.pipeline.steps import timed
@@ -62,7 +63,7 @@ class Guard:
         return all_again(size, reason, waits=waits)
 
     def _blocked(self, ns: int) -> None:
-        self._accounts.add(f"{self._name}.blocked_ns", ns)
+        self._accounts.add(of_reporter(self._name, "blocked_ns"), ns)
         if ns > BLOCKED_WARN_NS:
             error = RuntimeError(f"held the thread for {ns // 1_000_000} ms in one step")
             self._on_error("reporter", self._name, error)

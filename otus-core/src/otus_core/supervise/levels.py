@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from otus_core.model.counter_names import of_reporter
 from otus_core.supervise.supervisor import TaskSupervisor
 from otus_core.task.spec import TaskConfig
 from otus_core.worker.status import answers
@@ -22,8 +23,8 @@ def fill_levels(supervisor: TaskSupervisor, config: TaskConfig) -> dict[str, flo
     levels = {spec.id: 0.0 for spec in config.reporters}
     for slot in supervisor.slots:
         for spec in config.reporters:
-            by_number = slot.accounts[f"{spec.id}.queued"] / spec.capacity
-            by_bytes = slot.accounts[f"{spec.id}.bytes_queued"] / spec.max_bytes
+            by_number = slot.accounts[of_reporter(spec.id, "queued")] / spec.capacity
+            by_bytes = slot.accounts[of_reporter(spec.id, "bytes_queued")] / spec.max_bytes
             levels[spec.id] = max(levels[spec.id], by_number, by_bytes)
     return levels
 
@@ -39,7 +40,7 @@ def spool_limits(supervisor: TaskSupervisor, config: TaskConfig) -> dict[str, in
 def spool_levels(supervisor: TaskSupervisor, config: TaskConfig) -> dict[str, float]:
     """Give the fill level of each reporter's fullest spool, 0 to 1: workers do not share their room."""
     return {
-        spec.id: max(slot.accounts[f"{spec.id}.spool_bytes"] for slot in supervisor.slots) / spec.spool.max_bytes
-        for spec in config.reporters
-        if spec.spool is not None
+        spec.id: max(slot.accounts[of_reporter(spec.id, "spool_bytes")] for slot in supervisor.slots) / most.max_bytes
+        for spec, most in ((spec, spec.spool) for spec in config.reporters)
+        if most is not None
     }

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 
 from otus_core.log import Logger, is_wanted
+from otus_core.model.counter_names import label_of, term_of
 
 log = Logger("otus.worker")
 
@@ -40,8 +41,8 @@ class SliceFigures:
             matched=grown["matched"],
             kept=grown["kept"],
             kernel_drop=grown["kernel_drop"],
-            dropped=sum(n for name, n in grown.items() if "dropped{" in name),
-            queued=sum(n for name, n in counters.items() if name.endswith(".queued")),
+            dropped=sum(n for name, n in grown.items() if label_of(term_of(name), "dropped") is not None),
+            queued=sum(n for name, n in counters.items() if term_of(name) == "queued"),
             flows=counters["flows"],
         )
         self._told_at, self._before, self._slices, self._longest_s = now, counters, 0, 0.0

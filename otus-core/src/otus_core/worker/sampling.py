@@ -8,6 +8,7 @@ import attrs
 
 from otus_core.components import CaptureStats
 from otus_core.log import Logger
+from otus_core.model.counter_names import labelled, of_reporter
 from otus_core.pipeline.counters import CIRCUIT_STATES, KERNEL_COUNTERS, unaccounted
 from otus_core.process.connections import Gathered
 from otus_core.worker.assembly import Part
@@ -87,14 +88,14 @@ class Sampler:
         states |= {f"reporter:{delivery.name}": delivery.state for delivery in self._deliveries}
         states[f"capturer:{self._source.name}"] = self._source.state
         for name, state in states.items():
-            accounts.set(f"state{{{name}}}", CIRCUIT_STATES.index(state))
+            accounts.set(labelled("state", name), CIRCUIT_STATES.index(state))
             tell_circuit(name, self._circuits.get(name, "closed"), state)
         self._circuits = states
         self._tell_components()
         for delivery in self._deliveries:
-            accounts.set(f"{delivery.name}.bytes_queued", delivery.buffer.bytes_held)
-            accounts.set(f"{delivery.name}.oldest_ns", delivery.oldest_ns)
-            accounts.set(f"{delivery.name}.spool_bytes", delivery.spool_bytes)
+            accounts.set(of_reporter(delivery.name, "bytes_queued"), delivery.buffer.bytes_held)
+            accounts.set(of_reporter(delivery.name, "oldest_ns"), delivery.oldest_ns)
+            accounts.set(of_reporter(delivery.name, "spool_bytes"), delivery.spool_bytes)
 
     def _tell_components(self) -> None:
         """Log and tell the parent what components say of themselves, where that has changed."""
