@@ -305,6 +305,8 @@ BEYOND = {
     "otus_sip/announced.pyx:WORD_MAX": "the field is left out of the context",
     "otus_sip/announced.pyx:FORMATS_BYTES_MAX": "further codecs and parameters are left out of the context",
     "otus_sip/announced.pyx:KEYS_MAX": "cannot be",
+    "otus_sip/announced.pyx:KNOWN_MAX": "forgotten, and read anew",
+    "otus_sip/announced.pyx:KNOWN_TEXT_MAX": "read anew each time",
     "otus_sip/flows.pyx:CALL_ID_SHOWN_MAX": CUT,
     "otus_sip/flows.pyx:FLOWS_MAX": "cannot be",
     "otus_sip/flows.pyx:CODECS_MAX": "forgotten, and made anew",

@@ -22,7 +22,9 @@ from otus_sip.config import SipConfig
 from otus_sip.parser import SipParser
 from tests.fuzz.sessions_target import Wire
 
-FULL = {"calls": 5_000_000, "fragments": 5_000_000, "flows": 1_000_000}
+FULL = {"calls": 5_000_000, "fragments": 5_000_000, "flows": 1_000_000, "endpoints": 1_000_000}
+ENDPOINTS = 32_768
+"""Endpoints that the registry is to hold at most; each may take 1 KiB on average."""
 STEPS = 20
 LENGTHS = tuple(min(60_000, int(8 * 1.15**n)) for n in range(64))
 """Of the Call-IDs: from 8 bytes to 60 kB, most of them short."""
@@ -77,7 +79,29 @@ def flows(count: int) -> Iterator[str]:
         yield f"{len(registry)} flows"
 
 
-ROWS: dict[str, Callable[[int], Iterator[str]]] = {"calls": calls, "fragments": fragments, "flows": flows}
+def endpoints(count: int) -> Iterator[str]:
+    """Have callers announce endpoints, all different, with contexts of all sizes; gives what is held after each."""
+    registry = FlowRegistry(ENDPOINTS)
+    registry.advance(BEGUN)
+    for n in range(count):
+        ip = f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}"
+        owner = f"{n}" * (1 + n % 40)
+        codecs = {number: f"codec {number} of {n}/8000" for number in range(n % 64)}
+        context = {"call_id": owner, "codecs": codecs, "address": ip, "fmtp": f"{n}" * (n % 200)}
+        keys = [FlowKey.endpoint(ip, 4000, 17), FlowKey.endpoint(ip, 4001, 17)]
+        registry.announce(keys, context, owner)
+        registry.find(keys[0])
+        if n % 3 == 0:
+            registry.end(owner)
+        yield f"{registry.endpoint_count} endpoints"
+
+
+ROWS: dict[str, Callable[[int], Iterator[str]]] = {
+    "calls": calls,
+    "fragments": fragments,
+    "flows": flows,
+    "endpoints": endpoints,
+}
 
 
 def resident() -> int:

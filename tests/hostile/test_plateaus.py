@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
+from tests.hostile.plateaus import ENDPOINTS
 from tests.needs import ROOT
 
-COUNTS = {"calls": 200_000, "fragments": 300_000, "flows": 150_000}
+COUNTS = {"calls": 200_000, "fragments": 300_000, "flows": 300_000, "endpoints": 60_000}
 ROOM = 4 << 20
 
 
@@ -21,3 +22,5 @@ def test_memory_stays_level(row: str) -> None:
     levels = [int(level) for level in done.stdout.split()]
     assert len(levels) == 20
     assert levels[-1] < levels[len(levels) // 2] + ROOM, done.stderr
+    if row == "endpoints":
+        assert levels[-1] < 1.5 * 1024 * ENDPOINTS, done.stderr

@@ -13,6 +13,7 @@ from libc.string cimport memcmp, memset
 from otus_core import FlowContextRefused
 
 from otus_core.inline.layouts cimport Flow, fill_flow
+from otus_core.inline.text cimport ADDRESS_MAX, print_address
 
 from otus_sip.address cimport Address, find_parameter
 from otus_sip.description cimport FORMATS_MAX, Description, Medium, Text, next_attribute, next_word, read_description
@@ -32,6 +33,8 @@ cdef enum:
     WORD_MAX = 128              # bytes of a word in a context; a longer one is left out
     FORMATS_BYTES_MAX = 1500    # of a line's codecs and format parameters together; what is beyond is left out
     KEYS_MAX = CANDIDATES_MAX + 2
+    KNOWN_MAX = 256             # lines whose formats and attributes are known
+    KNOWN_TEXT_MAX = 2048       # bytes of one of them
 
 cdef dict _static_codecs = {int(payload_type): name for payload_type, name in STATIC_CODECS.items()}
 cdef uint8_t[16] NOWHERE
@@ -40,6 +43,16 @@ memset(NOWHERE, 0, 16)
 
 cdef inline str _text(const Text *text):
     return PyUnicode_DecodeUTF8(<const char *>text.start, text.size, b"replace")
+
+
+cdef tuple _ends_of(bytes flow):
+    """Give source address and port, destination address and port of a packed flow key, addresses as text."""
+    cdef const Flow *at = <const Flow *>PyBytes_AS_STRING(flow)
+    cdef char[ADDRESS_MAX] text
+    cdef Py_ssize_t size = print_address(text, at.src, at.version) - text
+    src = PyUnicode_DecodeUTF8(text, size, b"replace")
+    size = print_address(text, at.dst, at.version) - text
+    return src, at.src_port, PyUnicode_DecodeUTF8(text, size, b"replace"), at.dst_port
 
 
 cdef inline bint _is_named(const Text *value, const char *name, Py_ssize_t size) noexcept nogil:
@@ -66,6 +79,7 @@ cdef class Announced:
     def __cinit__(self, flows, ttl):
         self.flows = flows
         self.ttl = ttl
+        self.known = {}
 
     cdef int take(self, object packet, SipMessage message, const Event *event, Sessions sessions, const uint8_t *data,
                   Py_ssize_t size, bytes media) except -1:
@@ -101,7 +115,7 @@ cdef class Announced:
             about["tag"] = tag
         if peer_tag:
             about["peer_tag"] = peer_tag
-        signalling = (str(packet.src_ip), packet.src_port, str(packet.dst_ip), packet.dst_port)
+        signalling = _ends_of(packet.flow.packed())
         keying = _session_keying(data, &found)
         for i in range(min(found.count, lines)):
             line = &found.media[i]
@@ -114,11 +128,29 @@ cdef class Announced:
             _describe(context, line, &settled[i])
             if keying:
                 context["keying"] = keying
-            _read_attributes(context, line, keys, &count)
+            context.update(self._attributes(line, keys, &count))
             if count:
                 self._line(context, call_id, PyBytes_FromStringAndSize(<const char *>keys, count * sizeof(Flow)),
                            signalling)
         return 0
+
+    cdef dict _attributes(self, Medium *line, Flow *keys, int *count):
+        """Give what the formats and attributes of a line say. Phones say the same in every call, so it is kept."""
+        cdef Py_ssize_t size = line.attributes.start + line.attributes.size - line.formats.start
+        cdef bytes text = None
+        cdef dict read
+        if 0 < size <= KNOWN_TEXT_MAX:
+            text = PyBytes_FromStringAndSize(<const char *>line.formats.start, size)
+            known = self.known.get(text)
+            if known is not None:
+                return <dict>known
+        read = {}
+        _read_attributes(read, line, keys, count)
+        if text is not None and "ice" not in read:      # candidates are not in what is kept
+            if len(self.known) >= KNOWN_MAX:
+                self.known.clear()
+            self.known[text] = read
+        return read
 
     cdef int _line(self, dict context, bytes call_id, bytes keys, object signalling) except -1:
         """Announce one line. Where the same is said at the next hop, what was seen first stays: it was nearer to the
