@@ -20,7 +20,9 @@ from otus_rtp.events import note_event
 from otus_rtp.guess import Guess
 from otus_rtp.losses import Losses
 from otus_rtp.quality import MODELS
-from otus_rtp.report import RtpPacket, moment, tell
+from otus_rtp.remote import take_reports
+from otus_rtp.report import RtcpReport, RtpPacket, moment, tell
+from otus_rtp.rtcp import read_compound, read_encrypted
 
 # Attributes that every packet is asked for: called where they are, instead of being looked up by name each time.
 cdef object _Packet = DecodedPacket
@@ -50,7 +52,7 @@ cdef class RtpParser:
     cdef dict ended             # 5-tuples of which something was announced that no longer holds
     cdef object guess
     cdef object losses
-    cdef object reports         # what RTCP said
+    cdef list byes              # streams that RTCP has ended, with the time when it did
     cdef bint each              # packets are reported too
     cdef int64_t interval
     cdef int64_t due            # of the next interim records
@@ -67,6 +69,7 @@ cdef class RtpParser:
         self.streams = Streams(config.max_streams)
         self.secured = {}
         self.ended = {}
+        self.byes = []
         self.guess = Guess() if config.guess else None
         self.losses = Losses()
 
@@ -103,7 +106,7 @@ cdef class RtpParser:
         if looks == OTHER:
             return None
         if looks == RTCP:
-            return None
+            return self._control(packet, payload)
         if type(packet) is _Packet:
             key = Py_TYPE(_flow).tp_descr_get(_flow, packet, _Packet)
             one.at = Py_TYPE(_timestamp).tp_descr_get(_timestamp, packet, _Packet)
@@ -243,6 +246,37 @@ cdef class RtpParser:
                    mask=self.config.mask_dtmf)
         return 0
 
+    cdef object _control(self, object packet, bytes payload):
+        """Read RTCP that goes to or comes from where it was announced. Raises ParseError."""
+        cdef int64_t at = packet.timestamp
+        key = packet.flow
+        matches = find_matches(self.flows, packet, key)
+        if not matches and (self.guess is None or not self._between(key, payload[4:8].hex(), True)):
+            return None
+        call = matches[0].context.get("call_id") if matches else None
+        if is_encrypted(matches):
+            report = RtcpReport(call, True, read_encrypted(payload))
+        else:
+            packets = read_compound(payload)
+            ended = take_reports(packets, at, lambda ssrc: self._between(key, ssrc, True),
+                                 lambda ssrc: self._between(key, ssrc, False))
+            for stream in ended:
+                if not (<Stream>stream).bye:
+                    (<Stream>stream).bye = True
+                    self.byes.append((at, stream))
+            report = RtcpReport(call, False, packets)
+        return Parsed(report, report.labels(), payload, "rtcp")
+
+    def _between(self, key, ssrc, forwards):
+        """Give the stream of an SSRC between the two hosts of a 5-tuple, in its direction or against it."""
+        src, _, dst, _, _ = key.parts()
+        ends = (src, dst) if forwards else (dst, src)
+        for stream in self.streams.of_ssrc(int(ssrc, 16)):
+            parts = (<Flow>(<Stream>stream).flow).key.parts()
+            if (parts[0], parts[2]) == ends:
+                return stream
+        return None
+
     def on_flow_end(self, key, context):
         """What was announced for some 5-tuples has ended, or is another thing now."""
         for flow in self.streams.watching(key):
@@ -269,6 +303,12 @@ cdef class RtpParser:
                 continue
             for each in flow.all_streams:
                 yield self._end(each, "call_end")
+        byes, self.byes = self.byes, []
+        for at, each in byes:
+            if now - at < SECOND:
+                self.byes.append((at, each))
+            elif self.streams.holds(each):
+                yield self._end(each, "bye")
         while (found := self.streams.silent(now - self.idle)) is not None:
             yield self._end(found, "idle")
         if not self.interval or now < self.due:

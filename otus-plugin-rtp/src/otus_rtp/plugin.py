@@ -15,7 +15,7 @@ def otus_components() -> Iterator[otus_core.Declaration]:
         name="rtp",
         factory="otus_rtp.parser:RtpParser",
         config="otus_rtp.config:RtpConfig",
-        payload_types=("stream", "rtp"),
+        payload_types=("stream", "rtcp", "rtp"),
         transports=("udp",),
         priority=80,
         wants_flows=True,

@@ -206,3 +206,44 @@ class RtpPacket:
 
     def __repr__(self) -> str:
         return f"RtpPacket({self.facts!r})"
+
+
+class RtcpReport:
+    """One datagram of RTCP. ``facts`` is what its JSON holds."""
+
+    __slots__ = ("facts",)
+
+    def __init__(self, call_id: str | None, encrypted: bool, packets: list[dict[str, Any]]) -> None:
+        self.facts = {"call_id": call_id, "encrypted": encrypted, "packets": packets}
+
+    def to_json(self) -> bytes:
+        """Give the facts as JSON."""
+        return json.dumps(self.facts, separators=(",", ":")).encode()
+
+    def labels(self) -> dict[str, str]:
+        """Give the labels that apply."""
+        facts = self.facts
+        packets = facts["packets"]
+        told = {"rtp.rtcp": ",".join(one["type"] for one in packets)}
+        if facts["call_id"]:
+            told["rtp.call_id"] = facts["call_id"]
+        if packets and packets[0].get("ssrc"):
+            told["rtp.ssrc"] = packets[0]["ssrc"]
+        return told
+
+    def to_text(self) -> str:
+        """Say it in one line."""
+        said = []
+        for packet in self.facts["packets"]:
+            for block in packet.get("reports", ()):
+                if not block.get("plausible"):
+                    continue
+                jitter, rtt = block.get("jitter_ms"), block.get("rtt_ms")
+                said.append(f"of {block['ssrc']}: {block['lost']} lost")
+                said += [f"jitter {jitter:.1f} ms"] if jitter is not None else []
+                said += [f"round trip {rtt:.0f} ms"] if rtt is not None else []
+        kinds = "+".join(one["type"] for one in self.facts["packets"])
+        return "  ".join([f"RTCP {kinds}", *(["encrypted"] if self.facts["encrypted"] else []), *said])
+
+    def __repr__(self) -> str:
+        return f"RtcpReport({self.facts!r})"

@@ -72,7 +72,9 @@ cdef class Stream:
     cdef public object matches  # of the flow registry, when the stream was matched
     cdef public object codecs   # payload type → (name, clock rate), as SDP says
     cdef public list events
-    cdef public dict remote
+    cdef public dict remote     # what RTCP says of it
+    cdef public dict sent       # middle of a sender report's NTP time → when it passed
+    cdef public tuple reported  # highest sequence number and losses of the last report
     cdef public str match
     cdef public bint bye
     cdef public bint capture_loss

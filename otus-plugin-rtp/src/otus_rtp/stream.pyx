@@ -257,6 +257,16 @@ cdef class Stream:
         return self.order.expected_before + (self.order.top - self.order.base + 1 if self.order.begun else 0)
 
     @property
+    def base(self):
+        """The sequence number that it began with."""
+        return self.order.base - 0x10000
+
+    @property
+    def top(self):
+        """The highest sequence number so far; beyond 65535 where it went round."""
+        return self.order.top - 0x10000
+
+    @property
     def packets(self):
         return self.order.packets
 

@@ -102,6 +102,10 @@ cdef class Streams:
             return ()
         return [stream for stream, _ in zip(reversed(found), range(SAME_SSRC_MAX))]
 
+    def holds(self, Stream stream not None):
+        """Whether a stream is under way."""
+        return stream in (<Flow>stream.flow).streams
+
     def silent(self, int64_t before):
         """Give a stream that had no packet since a time, or ``None``; remove it before the next call."""
         cdef Stream stream = self.oldest
