@@ -112,16 +112,21 @@ def new(
         str, typer.Argument(help="Name of the component: lower-case letters, digits, hyphens.", metavar="NAME")
     ],
     folder: Annotated[Path, typer.Option("--folder", help="Folder in which the plugin's folder is created.")] = Path(),
+    streams: Annotated[bool, typer.Option("--streams", help="A parser of messages over TCP, in any segments.")] = False,
+    records: Annotated[bool, typer.Option("--records", help="A processor that makes records at intervals.")] = False,
 ) -> None:
-    """Write a new plugin: a complete distribution, with tests that pass.
+    """Write a new plugin: a complete distribution, with a licence, and with tests that pass.
 
-    otus plugins new parser dns
+    otus plugins new parser dns · otus plugins new processor rates --records
     """
-    from otus_core.plugins.scaffold import write_plugin
+    from otus_core.plugins.scaffold import bare, write_plugin
 
-    written = write_plugin(kind, name, folder)
+    session = session_of(context)
+    special = "streams" * streams + "records" * records
+    name = bare(name)
+    written = write_plugin(kind, name, folder, special=special, taken=session.survey.records)
     root = folder / f"otus-plugin-{name}"
-    if session_of(context).json_output:
+    if session.json_output:
         typer.echo(json.dumps({"folder": str(root), "files": [str(file) for file in written]}))
         return
     for file in written:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from importlib.util import find_spec
 from pathlib import Path
 
 from otus_core.errors import ConfigInvalid, OtusError
+from otus_core.plugins.known import FIRST_PARTY, who_brings
+from otus_core.plugins.records import PluginRecord
+from otus_core.plugins.selection import normalized
 
 KINDS = ("parser", "processor", "reporter", "capturer", "command_channel")
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -57,15 +61,51 @@ class @class@Config:
 
     port: int = otus_core.option(default=9999, ge=1, le=65535, help="TCP port on the loopback interface.")
 """
-CONFIG = {"parser": PORTS, "processor": VALUE, "reporter": PATH, "capturer": PATH, "command_channel": PORT}
+SIZE = """
+
+@otus_core.configuration
+class @class@Config:
+    \"\"\"What the parser takes.\"\"\"
+
+    size_max: int = otus_core.option(default=65536, ge=8, le=1 << 20, help="Bytes of the longest message.")
+"""
+INTERVAL = """
+
+@otus_core.configuration
+class @class@Config:
+    \"\"\"How the processor counts.\"\"\"
+
+    interval: otus_core.Duration = otus_core.option(default=10.0, ge=0.1, le=86400, help="Time between two records.")
+    addresses_max: int = otus_core.option(default=10_000, ge=1, help="Addresses that are counted at a time.")
+"""
+CONFIG = {
+    "parser": PORTS,
+    "parser_streams": SIZE,
+    "processor": VALUE,
+    "processor_records": INTERVAL,
+    "reporter": PATH,
+    "capturer": PATH,
+    "command_channel": PORT,
+}
+"""By template: a kind, or a kind and what is special about it."""
+PREFIXES = ("otus-plugin-", "otus-")
+"""What the name of a distribution begins with, and so need not stand before that of its component."""
 
 
-def write_plugin(kind: str, name: str, folder: Path) -> list[Path]:
+def write_plugin(
+    kind: str, name: str, folder: Path, *, special: str = "", taken: Sequence[PluginRecord] = ()
+) -> list[Path]:
     """Write the distribution ``otus-plugin-NAME`` into ``folder``; gives its files.
 
-    Raises OtusError (ConfigInvalid for a wrong kind or name), and then has written nothing.
+    ``special`` names another template of this kind: ``streams`` of parsers, ``records`` of processors. ``taken`` are
+    the plugins that are there, whose names are refused. Raises OtusError (ConfigInvalid for a wrong kind or name), and
+    then has written nothing.
     """
     _check(kind, name)
+    _check_free(kind, name, taken)
+    template = f"{kind}_{special}" if special else kind
+    if template not in CONFIG:
+        raise ConfigInvalid(f"there is no {kind.replace('_', ' ')} with {special} to be written")
     target = folder / f"otus-plugin-{name}"
     if target.exists():
         raise OtusError(f"{target} exists already: nothing was written")
@@ -80,10 +120,10 @@ def write_plugin(kind: str, name: str, folder: Path) -> list[Path]:
         "@kind@": kind.replace("_", " "),
         "@summary@": ARTICLE[kind].format(name),
     }
-    words = {"@config@": _filled(CONFIG[kind], words).rstrip("\n"), **words}
+    words = {"@config@": _filled(CONFIG[template], words).rstrip("\n"), **words}
     written = []
     root = files("otus_core").joinpath("scaffold")
-    for part in ("common", kind):
+    for part in ("common", template):
         for path, data in _templates(root.joinpath(part), ""):
             file = target / _filled(path, words).removesuffix(SUFFIX)
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -101,6 +141,28 @@ def _check(kind: str, name: str) -> None:
         )
     if keyword.iskeyword(name):
         raise ConfigInvalid(f"{name!r} is a word of Python: take another name")
+
+
+def bare(name: str) -> str:
+    """Give a name without what every distribution's begins with: ``otus-plugin-x`` is a plugin for ``x``."""
+    prefix = next((prefix for prefix in PREFIXES if name.startswith(prefix)), "")
+    return name.removeprefix(prefix)
+
+
+def _check_free(kind: str, name: str, taken: Sequence[PluginRecord]) -> None:
+    """See that neither the component nor its distribution or its package is there already. Raises ConfigInvalid."""
+    distribution, package = f"otus-plugin-{name}", f"otus_{name.replace('-', '_')}"
+    spoken = kind.replace("_", " ")
+    first_party = who_brings(kind, name)
+    for record in taken:
+        if any((component.kind, component.name) == (kind, name) for component in record.components):
+            raise ConfigInvalid(f"there is a {spoken} {name!r} already, of {record.distribution}: take another name")
+        if normalized(record.distribution) == distribution:
+            raise ConfigInvalid(f"{record.distribution} is installed already: take another name")
+    if first_party is not None or distribution in FIRST_PARTY:
+        raise ConfigInvalid(f"{name!r} is a name of {first_party or distribution}: take another one")
+    if find_spec(package) is not None:
+        raise ConfigInvalid(f"there is a package {package} already: take another name than {name!r}")
 
 
 def _templates(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -34,8 +34,8 @@ class CapturerContract(Contract, FaultsContract):
     """
 
     kind = "capturer"
-    frames: ClassVar[int]
-    missing: ClassVar[dict[str, Any]]
+    frames: int
+    missing: Mapping[str, Any]
 
     def stir(self) -> None:
         """Make ``frames`` frames come to a live source that is open."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -28,12 +28,12 @@ class FaultsContract:
     that ``config`` names, so that it can be damaged.
     """
 
-    config: ClassVar[dict[str, Any]]
+    config: Mapping[str, Any]
     declaration: Any
-    broken: ClassVar[dict[str, Any] | None] = None
+    broken: Mapping[str, Any] | None = None
     file: Path | None = None
 
-    def make(self, data: dict[str, Any] | None = None) -> Any:
+    def make(self, data: Mapping[str, Any] | None = None) -> Any:
         """Construct and wire a new capturer."""
         raise NotImplementedError
 
@@ -140,7 +140,7 @@ def _damaged(data: bytes) -> Iterator[bytes]:
 
 
 def _replaced(value: Any, old: str, new: str) -> Any:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: _replaced(one, old, new) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [_replaced(one, old, new) for one in value]

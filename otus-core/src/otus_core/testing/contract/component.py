@@ -4,8 +4,10 @@ checked.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from types import MappingProxyType
+from typing import Any
 
 from otus_core.config.structure import structure
 from otus_core.context import Context
@@ -23,9 +25,9 @@ TRIES = 3
 class Contract:
     """Makes the component that ``component`` names, with ``config``."""
 
-    kind: ClassVar[str]
-    component: ClassVar[str] = ""
-    config: ClassVar[dict[str, Any]] = {}
+    kind: str
+    component: str = ""
+    config: Mapping[str, Any] = MappingProxyType({})
     data_dir: str = ""
 
     @cached_property
@@ -34,15 +36,15 @@ class Contract:
         assert self.component, f"{type(self).__name__}: name the component"
         return load(Selection()).component(self.kind, self.component).declaration
 
-    def settings(self, data: dict[str, Any] | None = None) -> Any:
+    def settings(self, data: Mapping[str, Any] | None = None) -> Any:
         """Give checked settings, of ``config`` unless others are given."""
         return structure(self.declaration.load_config(), dict(self.config if data is None else data), "config")
 
-    def make(self, data: dict[str, Any] | None = None) -> Any:
+    def make(self, data: Mapping[str, Any] | None = None) -> Any:
         """Construct and wire a new component."""
         return self.make_speaking(data)[0]
 
-    def make_speaking(self, data: dict[str, Any] | None = None) -> tuple[Any, Spoken]:
+    def make_speaking(self, data: Mapping[str, Any] | None = None) -> tuple[Any, Spoken]:
         """Construct and wire a new component; gives also what it says."""
         declaration = self.declaration
         made = declaration.load_factory()(self.settings(data))

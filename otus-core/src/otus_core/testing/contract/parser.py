@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from otus_core.components import BaseParser, Consumed
 from otus_core.errors import ParseError
@@ -36,8 +36,8 @@ class ParserContract(TimelyContract, StreamContract, Contract):
     """
 
     kind = "parser"
-    samples: ClassVar[Path]
-    port: ClassVar[int | None] = None
+    samples: Path
+    port: int | None = None
 
     def make_parser(self) -> BaseParser:
         """Construct, wire and start a new parser."""

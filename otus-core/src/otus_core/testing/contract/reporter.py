@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -53,7 +53,7 @@ class ReporterContract(Contract):
     """
 
     kind = "reporter"
-    unreachable: ClassVar[dict[str, Any] | None] = None
+    unreachable: Mapping[str, Any] | None = None
 
     def hanging(self) -> AbstractContextManager[dict[str, Any]]:
         """Open a destination that takes what is sent and never answers; gives the configuration that leads there."""
@@ -67,7 +67,7 @@ class ReporterContract(Contract):
         """Give how many messages the destination has received, ``None`` where that is not known."""
         return None
 
-    def make(self, data: dict[str, Any] | None = None) -> Any:
+    def make(self, data: Mapping[str, Any] | None = None) -> Any:
         """Construct and wire a new reporter; what it prints is in ``lines``."""
         made = self.declaration.load_factory()(self.settings(data))
         self.lines = Lines()
@@ -85,7 +85,7 @@ class ReporterContract(Contract):
         result: ReportResult = self.running(run)
         return result
 
-    def running(self, run: Callable[[Any], Coroutine[Any, Any, Any]], data: dict[str, Any] | None = None) -> Any:
+    def running(self, run: Callable[[Any], Coroutine[Any, Any, Any]], data: Mapping[str, Any] | None = None) -> Any:
         """Start a new reporter, have something done with it, and stop it, as a worker does.
 
         ``stop`` is called whatever happens, is bounded, and leaves nothing behind.
