@@ -286,6 +286,7 @@ BEYOND = {
     "otus_rtp/remote.py:JITTER_MAX": "not plausible: the report does not count",
     "otus_rtp/remote.py:RTT_MAX": "not plausible: no round trip is told",
     "otus_rtp/remote.py:SENT_MAX": "the oldest is forgotten",
+    "otus_rtp/remote.py:SEQUENCE_AHEAD": "not plausible: the report does not count",
     "otus_rtp/rtcp.py:BLOCKS_MAX": "not looked at",
     "otus_rtp/rtcp.py:PACKETS_MAX": "counted as one that could not be read",
     "otus_rtp/rtcp.py:TEXT_MAX": CUT,

@@ -99,5 +99,6 @@ def _plausible(stream: Any, block: dict[str, Any], clock: int) -> bool:
     figures are no nonsense, as those of encrypted RTCP are.
     """
     ahead = (block["highest_sequence"] - stream.top) & 0xFFFF
-    near = ahead < SEQUENCE_AHEAD or ahead > 0x10000 - SEQUENCE_AHEAD
-    return near and (not clock or block["jitter"] <= JITTER_MAX * clock) and block["lost"] <= block["highest_sequence"]
+    if SEQUENCE_AHEAD <= ahead <= 0x10000 - SEQUENCE_AHEAD:
+        return False
+    return bool((not clock or block["jitter"] <= JITTER_MAX * clock) and block["lost"] <= block["highest_sequence"])

@@ -214,7 +214,7 @@ class RtcpReport:
     __slots__ = ("facts",)
 
     def __init__(self, call_id: str | None, encrypted: bool, packets: list[dict[str, Any]]) -> None:
-        self.facts = {"call_id": call_id, "encrypted": encrypted, "packets": packets}
+        self.facts: dict[str, Any] = {"call_id": call_id, "encrypted": encrypted, "packets": packets}
 
     def to_json(self) -> bytes:
         """Give the facts as JSON."""
