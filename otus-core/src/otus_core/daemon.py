@@ -344,7 +344,7 @@ class Daemon:
         log.info("daemon_stopping")
         await self._chores.stop()
         await self._channels.stop()
-        await _bounded("tasks", self._manager.close(), STOP_WITHIN_S)
+        await _await_bounded("tasks", self._manager.close(), STOP_WITHIN_S)
         self._registry.call("otus_shutdown")
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.close)
@@ -369,7 +369,7 @@ async def _heed_no_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-async def _bounded(what: str, step: Any, within: float) -> None:
+async def _await_bounded(what: str, step: Any, within: float) -> None:
     try:
         async with asyncio.timeout(within):
             await step

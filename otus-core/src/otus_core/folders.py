@@ -47,7 +47,7 @@ def open_regular(path: Path, flags: int, mode: int = 0o640) -> int:
         descriptor = os.open(path, flags | safe, mode & 0o700)
         os.fchmod(descriptor, mode)
     except OSError as error:
-        raise _explained(path, error) from None
+        raise _explain(path, error) from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise refusal(path, NOT_REGULAR)
@@ -105,7 +105,7 @@ def refusal(path: Path, reason: str) -> OSError:
     return OSError(errno.EINVAL, reason, str(path))
 
 
-def _explained(path: Path, error: OSError) -> OSError:
+def _explain(path: Path, error: OSError) -> OSError:
     """Say what stands in the way in its own words: for a pipe the system says "No such device", for a link "Too many
     levels".
     """

@@ -51,7 +51,7 @@ def acquire(config: AfpacketConfig, shard: int, shards: int, state: dict[str, An
             _prepare(sock, config, index, shard, shards, state)
             return [sock.detach()]
     except OSError as error:
-        raise _explained(config, error) from None
+        raise _explain(config, error) from None
 
 
 def check_ring(config: AfpacketConfig) -> None:
@@ -150,7 +150,7 @@ def _join(sock: socket.socket, config: AfpacketConfig, index: int, shard: int, s
         state["group"] = Group(index, got, {shard})
 
 
-def _explained(config: AfpacketConfig, error: OSError) -> CaptureError:
+def _explain(config: AfpacketConfig, error: OSError) -> CaptureError:
     """Say what the user can do about what the kernel refused."""
     size = config.block_size * config.block_count >> 20
     privilege = "capturing needs CAP_NET_RAW: run as root, or give the capability to the service"

@@ -46,7 +46,7 @@ class FilterSyntaxError(ValueError):
     def __init__(self, text: str, offset: int, reason: str) -> None:
         self.offset = offset
         self.reason = reason
-        super().__init__(_explained(text, offset, reason))
+        super().__init__(_explain(text, offset, reason))
 
 
 @attrs.frozen
@@ -126,7 +126,7 @@ def _refuse(text: str, at: int) -> NoReturn:
     raise FilterSyntaxError(text, at, reason)
 
 
-def _explained(text: str, offset: int, reason: str) -> str:
+def _explain(text: str, offset: int, reason: str) -> str:
     """Put position, reason and the marked line together; the text is escaped, for it may go to a terminal."""
     begin = text.rfind("\n", 0, offset) + 1
     line = text[begin:].split("\n", 1)[0]

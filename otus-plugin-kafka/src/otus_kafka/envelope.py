@@ -168,7 +168,7 @@ def _seconds(value: object) -> float | None:
 
 def make_command(target: str, command: str, payload: Mapping[str, Any], request_id: str, now: float) -> bytes:
     """Write a command."""
-    return _encoded(
+    return _encode(
         {
             "version": VERSION,
             "target": target,
@@ -185,12 +185,12 @@ def make_answer(
 ) -> bytes:
     """Write an answer; ``answer`` holds ``result`` or ``error``, ``instance`` names the process that gives it."""
     head = {"version": VERSION, "source": source, "instance": instance, "command": command, "request_id": request_id}
-    return _encoded({**head, "timestamp": rfc3339(now), **answer})
+    return _encode({**head, "timestamp": rfc3339(now), **answer})
 
 
 def make_report(source: str, now: float, **fields: Any) -> bytes:
     """Write what a node says without being asked."""
-    return _encoded({"version": VERSION, "source": source, "timestamp": rfc3339(now), **fields})
+    return _encode({"version": VERSION, "source": source, "timestamp": rfc3339(now), **fields})
 
 
 def parse_object(value: bytes | None) -> dict[str, Any] | None:
@@ -223,7 +223,7 @@ def error(code: int, message: str) -> dict[str, Any]:
     return {"error": {"code": code, "message": message}}
 
 
-def _encoded(value: Mapping[str, Any]) -> bytes:
+def _encode(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, separators=(",", ":"), default=str).encode("ascii")
 
 

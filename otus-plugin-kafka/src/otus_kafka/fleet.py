@@ -143,7 +143,7 @@ def _fleet(ctx: typer.Context, given: Mapping[str, Any]) -> Fleet:
     from otus_kafka.fleet_client import Fleet
     from otus_kafka.settings import ClientConfig, SaslConfig, TlsConfig
 
-    kafka, channel = _configured(ctx.find_root().params.get("config"))
+    kafka, channel = _read_configuration(ctx.find_root().params.get("config"))
     found = (
         [one.strip() for one in given["brokers"].split(",") if one.strip()]
         or channel.get("brokers")
@@ -171,7 +171,7 @@ def _fleet(ctx: typer.Context, given: Mapping[str, Any]) -> Fleet:
     )
 
 
-def _configured(path: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read_configuration(path: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Give ``otus.kafka`` and ``otus.command_channel.kafka`` of the configuration file, where one is named."""
     if path is None:
         return {}, {}
@@ -222,10 +222,10 @@ def _table(gathered: Gathered, request: Request, *, with_signatures: bool) -> st
         sentences[len(lines)] = "no answer" + (f"; last heartbeat {beat.get('timestamp')}" if beat else "")
         lines.append([node, "-"] if with_signatures else [node])
     head = ["NODE", *(["SIGNED"] if with_signatures else []), *request.head]
-    return _aligned([head, *lines], {n + 1: printable(text, 300) for n, text in sentences.items()})
+    return _align([head, *lines], {n + 1: printable(text, 300) for n, text in sentences.items()})
 
 
-def _aligned(lines: list[list[str]], sentences: Mapping[int, str]) -> str:
+def _align(lines: list[list[str]], sentences: Mapping[int, str]) -> str:
     """Give lines with columns of one width; a sentence stands behind the cells of its line, and widens nothing."""
     lines = [[printable(cell, 120) for cell in line] for line in lines]
     widths = [max((len(line[i]) for line in lines if len(line) > i), default=0) for i in range(len(lines[0]))]

@@ -105,7 +105,7 @@ async def _command(fleet: Fleet, target: str, name: str, payload: Mapping[str, A
         expected = {target} if target != envelope.EVERYBODY else set(heartbeats.last())
         answers = Answers(reader, notes, heartbeats, request_id, target)
         await _gather(consumer, fleet, answers, expected)
-        return _gathered(answers, heartbeats, expected, notes)
+        return _gather_answers(answers, heartbeats, expected, notes)
     finally:
         await asyncio.gather(consumer.stop(), producer.stop(), return_exceptions=True)
 
@@ -174,7 +174,7 @@ async def _gather(consumer: AIOKafkaConsumer, fleet: Fleet, answers: Answers, ex
             break
 
 
-def _gathered(answers: Answers, heartbeats: Heartbeats, expected: set[str], notes: Notes) -> Gathered:
+def _gather_answers(answers: Answers, heartbeats: Heartbeats, expected: set[str], notes: Notes) -> Gathered:
     """Put together what is shown."""
     said, beats, silent = answers.by_label(), heartbeats.last(), {}
     for node, known in heartbeats.namesakes().items():

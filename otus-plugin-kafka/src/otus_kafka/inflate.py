@@ -54,10 +54,10 @@ _MemoryRecords = fetcher.MemoryRecords
 def guard_fetches(guard: Guard) -> None:
     """Guard the consumers that the current task makes from now on: the library's own tasks inherit its context."""
     _guard.set(guard)
-    fetcher.MemoryRecords = _guarded
+    fetcher.MemoryRecords = _decompress_guarded
 
 
-def _guarded(data: bytes) -> object:
+def _decompress_guarded(data: bytes) -> object:
     guard = _guard.get()
     return _MemoryRecords(data if guard is None else checked(data, guard))
 

@@ -64,7 +64,7 @@ class PcapCapturer(otus_core.BaseCapturer):
         """
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         ahead = OPEN_AHEAD if most == resource.RLIM_INFINITY else min(OPEN_AHEAD, most // 2)
-        return [_opened(name) for name in _names(config)[:ahead]]
+        return [_open(name) for name in _names(config)[:ahead]]
 
     def open(self, shard: int = 0, shards: int = 1, fds: Sequence[int] = ()) -> None:
         """Take this worker's share of the files. Raises CaptureError when they cannot be shared, and BpfInvalid."""
@@ -184,7 +184,7 @@ def _names(config: PcapConfig) -> list[str]:
     return [config.files] if isinstance(config.files, str) else list(config.files)
 
 
-def _opened(name: str) -> int:
+def _open(name: str) -> int:
     try:
         return -1 if name == STDIN else open_file(name)
     except (OSError, ValueError):

@@ -45,7 +45,7 @@ def compile_bpf(expression: str, link_type: int = 1, *, widen: bool = False, int
     _check(expression)
     compiled = _compile(expression, link_type, interface)  # as given first: an error speaks of what the user wrote
     if widen and expression.strip():
-        compiled = _compile(_widened(expression, link_type), link_type, interface)
+        compiled = _compile(_widen(expression, link_type), link_type, interface)
     _check_loops(expression, compiled)
     return b"".join(struct.pack(INSTRUCTION_FORMAT, *instruction) for instruction in compiled)
 
@@ -64,7 +64,7 @@ def _check_loops(expression: str, compiled: Sequence[tuple[int, int, int, int]])
         raise BpfInvalid(expression, "it needs a loop (`protochain` does), which a filter cannot have")
 
 
-def _widened(expression: str, link_type: int) -> str:
+def _widen(expression: str, link_type: int) -> str:
     # `vlan` moves the offsets of everything after it in the expression, so the plain case comes first and each tag once
     # (pcap-filter(7)).
     plain = f"(({expression}) or {_FRAGMENT})"

@@ -74,15 +74,15 @@ def effective_from(
     """
     sections = sections or Sections(is_strict=False)
     cls = sections.config_class()
-    data = _rooted(data, source)
-    data, warnings = _claimed(data, cls, sections)
+    data = _take_root(data, source)
+    data, warnings = _leave_out_unclaimed(data, cls, sections)
     keys = [f"{ROOT}.{key}" for key, _ in covered(mask(data, cls, sections.classes), data)]
     warnings += warn_of_holder(path, keys) if path is not None else []
     problems = _override(data, environment, cls, sections)
     files = covered(mask(data, cls, sections.classes, which="secret_file"), data, ROOT)
     warnings += warn_of_files(files)
     hostname = _hostname(data)
-    data = _expanded(data, hostname)
+    data = _expand(data, hostname)
     try:
         config = structure(cls, data, ROOT, source)
     except ConfigInvalid as error:
@@ -96,7 +96,7 @@ def effective_from(
     return Effective(config=config, hostname=hostname, ip=ip, source=source, warnings=(*warnings, *_warnings(config)))
 
 
-def _claimed(data: dict[str, Any], cls: type, sections: Sections) -> tuple[dict[str, Any], list[str]]:
+def _leave_out_unclaimed(data: dict[str, Any], cls: type, sections: Sections) -> tuple[dict[str, Any], list[str]]:
     """Leave out the sections of plugins that are not there; gives what is to be said of them."""
     channel = next(field.shape for field in fields_of(cls) if field.key == CHANNEL)
     assert isinstance(channel, Nested)
@@ -139,10 +139,10 @@ def _with_channel(config: DaemonConfig, sections: Sections) -> DaemonConfig:
         return config
     given = [name for name in sections.channels if getattr(channel, name)]
     name = next(iter(given if len(given) == 1 else sections.channels if len(sections.channels) == 1 else []), "")
-    return _evolved(config, command_channel=_evolved(channel, type=name))
+    return _evolve(config, command_channel=_evolve(channel, type=name))
 
 
-def _rooted(data: Any, source: str) -> dict[str, Any]:
+def _take_root(data: Any, source: str) -> dict[str, Any]:
     """Give what is under ``otus:``. Nothing at all is no configuration: it may be a file that is just being written."""
     if data is None:
         raise ConfigInvalid([ConfigProblem("", f"is empty; all defaults are `{ROOT}: {{}}`")], source)
@@ -180,7 +180,7 @@ def variables(cls: type = DaemonConfig, sections: Sections | None = None) -> dic
 def _leaves(cls: type, path: tuple[str, ...], sections: Sections) -> Iterator[tuple[tuple[str, ...], Field]]:
     for field in fields_of(cls):
         here = (*path, field.key)
-        nested = _nested(field.shape)
+        nested = _class_of(field.shape)
         section = sections.classes.get(".".join(here))
         if section is not None:
             yield from _leaves(section, here, Sections())
@@ -193,7 +193,7 @@ def _leaves(cls: type, path: tuple[str, ...], sections: Sections) -> Iterator[tu
                     yield from _leaves(sections.classes[f"{REPORTERS}.{name}"], (*here, name), Sections())
 
 
-def _nested(shape: Shape) -> type | None:
+def _class_of(shape: Shape) -> type | None:
     if isinstance(shape, Nested):
         return shape.cls
     if isinstance(shape, Either):
@@ -251,14 +251,14 @@ def _hostname(data: Mapping[str, Any]) -> str:
     return named if isinstance(named, str) and named else socket.gethostname()
 
 
-def _expanded(value: Any, hostname: str) -> Any:
+def _expand(value: Any, hostname: str) -> Any:
     """Replace ``${node.hostname}`` in every text."""
     if isinstance(value, str):
         return value.replace(HOSTNAME, hostname)
     if isinstance(value, dict):
-        return {key: _expanded(item, hostname) for key, item in value.items()}
+        return {key: _expand(item, hostname) for key, item in value.items()}
     if isinstance(value, list):
-        return [_expanded(item, hostname) for item in value]
+        return [_expand(item, hostname) for item in value]
     return value
 
 
@@ -273,11 +273,11 @@ def _inherit(config: DaemonConfig, sections: Sections) -> DaemonConfig:
             if where == REPORTERS and (common or name in reporters):
                 reporters[name] = {**common, **reporters.get(name, {})}
             elif where == CHANNEL and name in sections.channels:
-                channel = _evolved(channel, **{name: {**common, **getattr(channel, name)}})
-    return _evolved(config, command_channel=channel, reporters=reporters)
+                channel = _evolve(channel, **{name: {**common, **getattr(channel, name)}})
+    return _evolve(config, command_channel=channel, reporters=reporters)
 
 
-def _evolved(config: T, **changes: Any) -> T:
+def _evolve(config: T, **changes: Any) -> T:
     made: T = attrs.evolve(config, **changes)  # type: ignore[misc]
     return made
 
@@ -335,7 +335,7 @@ def _warnings(config: DaemonConfig) -> tuple[str, ...]:
 def socket_path(path: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
     """Give the control socket that a command should call, without asking for a node address. Raises ConfigInvalid."""
     default = DaemonConfig().control.socket
-    data = _rooted(load_file(path), str(path)) if path is not None else {}
+    data = _take_root(load_file(path), str(path)) if path is not None else {}
     control = data.get("control")
     named = control.get("socket") if isinstance(control, dict) else None
     return Path(environment.get("OTUS_CONTROL_SOCKET") or (named if isinstance(named, str) else "") or default)

@@ -34,26 +34,26 @@ def _value(value: Any, field: Field | None, sections: Mapping[str, type], at: st
         return MASK if isinstance(value, Mapping) else value
     if getattr(field.option, which):
         return value if value in UNSET else MASK
-    return _shaped(value, field.shape, sections, at, which)
+    return _mask_shape(value, field.shape, sections, at, which)
 
 
-def _shaped(value: Any, shape: Shape, sections: Mapping[str, type], at: str, which: str) -> Any:
+def _mask_shape(value: Any, shape: Shape, sections: Mapping[str, type], at: str, which: str) -> Any:
     """Look for secrets below a value, as far as its shape or a section names classes."""
     if at in sections:
         return mask(value, sections[at], which=which)
     if isinstance(shape, Nested):
         return mask(value, shape.cls, sections, at, which)
     if isinstance(shape, Items) and isinstance(value, (list, tuple)):
-        return [_shaped(item, shape.item, sections, at, which) for item in value]
+        return [_mask_shape(item, shape.item, sections, at, which) for item in value]
     if isinstance(shape, Entries) and isinstance(value, Mapping):
         of_plugins = any(path.startswith(f"{at}.") for path in sections)
         return {
             key: MASK
             if of_plugins and f"{at}.{key}" not in sections
-            else _shaped(item, shape.value, sections, f"{at}.{key}", which)
+            else _mask_shape(item, shape.value, sections, f"{at}.{key}", which)
             for key, item in value.items()
         }
     if isinstance(shape, Either):
         for option in shape.options:
-            value = _shaped(value, option, sections, at, which)
+            value = _mask_shape(value, option, sections, at, which)
     return value

@@ -47,10 +47,10 @@ def outline(cls: type, indent: int, given: Mapping[str, Any], skip: Collection[s
     commented out (``#key: default``), so that removing one ``#`` puts them in force.
     """
     margin = " " * indent
-    return "".join(_outlined(field, margin, given) for field in fields_of(cls) if field.key not in skip)
+    return "".join(_outline(field, margin, given) for field in fields_of(cls) if field.key not in skip)
 
 
-def _outlined(field: Field, margin: str, given: Mapping[str, Any]) -> str:
+def _outline(field: Field, margin: str, given: Mapping[str, Any]) -> str:
     if field.key in given:
         return f"{_comment(field, margin)}{margin}{field.key}: {json.dumps(given[field.key], ensure_ascii=False)}\n"
     lines = _field(field, margin).splitlines()

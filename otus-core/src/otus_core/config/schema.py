@@ -71,7 +71,7 @@ def shape_schema(shape: Shape, option: Option) -> dict[str, Any]:
     if isinstance(shape, Choice):
         return {"enum": list(shape.values)}
     if isinstance(shape, Length):
-        return {"anyOf": [_bounded({"type": "number"}, option), {"type": "string", "pattern": DURATION}]}
+        return {"anyOf": [_bound({"type": "number"}, option), {"type": "string", "pattern": DURATION}]}
     return _scalar(shape, option)
 
 
@@ -81,10 +81,10 @@ def _scalar(shape: Scalar, option: Option) -> dict[str, Any]:
         about["enum"] = list(option.choices)
     if shape.type is str and option.pattern is not None:
         about["pattern"] = f"^(?:{option.pattern})$"
-    return _bounded(about, option) if shape.type in (int, float) else about
+    return _bound(about, option) if shape.type in (int, float) else about
 
 
-def _bounded(about: dict[str, Any], option: Option) -> dict[str, Any]:
+def _bound(about: dict[str, Any], option: Option) -> dict[str, Any]:
     bounds = {
         "minimum": option.ge,
         "exclusiveMinimum": option.gt,

@@ -111,9 +111,9 @@ def _config_class(blocks: tuple[tuple[str, type, str], ...], channels: tuple[tup
     fields = {name: (cls, option(factory=cls, help=summary)) for name, cls, summary in blocks}
     if channels:
         entries = {name: (dict[str, Any], option(factory=dict, help=about)) for name, about in channels}
-        channel = _extended(CommandChannelConfig, entries)
+        channel = _extend(CommandChannelConfig, entries)
         fields[CHANNEL] = (channel, option(factory=channel, help="Commands from afar."))
-    return _extended(DaemonConfig, fields) if fields else DaemonConfig
+    return _extend(DaemonConfig, fields) if fields else DaemonConfig
 
 
 def check_shared(name: str, cls: type, taken: tuple[str, ...]) -> None:
@@ -137,7 +137,7 @@ def _and(words: tuple[str, ...]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
-def _extended(base: type, fields: Mapping[str, tuple[Any, Any]]) -> Any:
+def _extend(base: type, fields: Mapping[str, tuple[Any, Any]]) -> Any:
     """Make a configuration class with further fields; those of the same name take the place of the base's."""
     body = {name: made for name, (_, made) in fields.items()}
     annotations = {name: hint for name, (hint, _) in fields.items()}

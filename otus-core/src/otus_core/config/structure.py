@@ -76,7 +76,7 @@ def structure(cls: type[T], data: Any, path: str = "", source: str = "") -> T:
 
 def build(cls: type, data: Any, path: str, problems: Problems) -> Any:
     """Make an instance, noting what is wrong; gives ``BAD`` when something is."""
-    return _nested(cls, data, path, problems, 0)
+    return _build_nested(cls, data, path, problems, 0)
 
 
 def join(path: str, key: str | int) -> str:
@@ -111,7 +111,7 @@ def told(value: Any) -> str:
     )
 
 
-def _nested(cls: type, data: Any, path: str, problems: Problems, depth: int) -> Any:
+def _build_nested(cls: type, data: Any, path: str, problems: Problems, depth: int) -> Any:
     if depth > DEPTH_MAX:
         return problems.add(path, f"nested deeper than {DEPTH_MAX} levels")
     if not isinstance(data, Mapping):
@@ -171,7 +171,7 @@ def _made(cls: type, arguments: dict[str, Any], path: str, problems: Problems) -
 
 def _value(shape: Shape, value: Any, path: str, problems: Problems, depth: int) -> Any:
     if isinstance(shape, Nested):
-        return _nested(shape.cls, value, path, problems, depth + 1)
+        return _build_nested(shape.cls, value, path, problems, depth + 1)
     if isinstance(shape, Items):
         return _items(shape, value, path, problems, depth)
     if isinstance(shape, Entries):

@@ -27,14 +27,14 @@ async def execute_from_afar(
     nothing.
     """
     caller = current_caller()
-    answer = await _executed(allow, registry, handler, command, payload)
+    answer = await _execute(allow, registry, handler, command, payload)
     said = answer["error"]["message"] if "error" in answer else ""
     params = payload if isinstance(payload, Mapping) else {}
     record(current_channel(), caller.about, str(command), params, said, quietly=caller.routine)
     return answer
 
 
-async def _executed(
+async def _execute(
     allow: AllowConfig, registry: Registry, handler: CommandHandler, command: str, payload: Mapping[str, Any]
 ) -> Mapping[str, Any]:
     try:

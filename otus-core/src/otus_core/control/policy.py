@@ -31,11 +31,11 @@ DEPTH_MAX = 16
 def check_remote(allow: AllowConfig, registry: Registry, command: str, params: Mapping[str, Any]) -> None:
     """Raise RpcError for a command that may not come from afar, ConfigInvalid or RpcError for a task that is none."""
     if allow.commands is not None and command not in allow.commands:
-        raise _refused(
+        raise _refusal(
             f"{printable(command, 64)} is not allowed from afar on this node (otus.command_channel.allow.commands)"
         )
     if command == "task_delete" and params.get("discard"):
-        raise _refused("messages that wait on disk are discarded by a local caller only")
+        raise _refusal("messages that wait on disk are discarded by a local caller only")
     if command in ("task_create", "task_apply"):
         _check_task(allow, registry, unwrap(task_of(params)))
 
@@ -48,7 +48,7 @@ def _check_task(allow: AllowConfig, registry: Registry, task: Mapping[str, Any])
         _check_named("interface", allow.interfaces, [_text(capture, "interface")])
     for path in _paths(capture):
         if not _is_within(path, allow.capture_paths):
-            raise _refused(f"capture: {printable(path, 200)} is not below otus.command_channel.allow.capture_paths")
+            raise _refusal(f"capture: {printable(path, 200)} is not below otus.command_channel.allow.capture_paths")
     for key in LISTS:
         entries = task.get(key)
         entries = entries if isinstance(entries, (list, tuple)) else ()
@@ -66,13 +66,13 @@ def _check_local(registry: Registry, kind: str, entry: Mapping[str, Any], where:
         return  # there is no such component, which the task's own check tells
     for path, key in _keys(entry, where):
         if key in local or _names_a_file(key):
-            raise _refused(f"{printable(path, 200)} comes from this node's own configuration only, not from afar")
+            raise _refusal(f"{printable(path, 200)} comes from this node's own configuration only, not from afar")
 
 
 def _keys(value: Any, path: str, depth: int = 0) -> Iterator[tuple[str, str]]:
     """Give path and name of every key below a value."""
     if depth > DEPTH_MAX:
-        raise _refused("the task is nested too deep")
+        raise _refusal("the task is nested too deep")
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield f"{path}.{key}", str(key)
@@ -85,7 +85,7 @@ def _keys(value: Any, path: str, depth: int = 0) -> Iterator[tuple[str, str]]:
 def _paths(value: Any, key: str = "", depth: int = 0) -> Iterator[str]:
     """Give every text of a capture that is, or looks like, the name of a file."""
     if depth > DEPTH_MAX:
-        raise _refused("the task is nested too deep")
+        raise _refusal("the task is nested too deep")
     if isinstance(value, Mapping):
         for name, inner in value.items():
             yield from _paths(inner, str(name), depth + 1)
@@ -112,7 +112,7 @@ def _is_within(path: str, folders: Sequence[str]) -> bool:
 def _check_named(what: str, allowed: Sequence[str] | None, named: Sequence[str]) -> None:
     for name in named:
         if allowed is not None and name not in allowed:
-            raise _refused(f"a task from afar may use the {what} {', '.join(allowed) or 'none'} on this node")
+            raise _refusal(f"a task from afar may use the {what} {', '.join(allowed) or 'none'} on this node")
 
 
 def _type(entry: Any) -> str:
@@ -124,5 +124,5 @@ def _text(value: Any, name: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _refused(text: str) -> RpcError:
+def _refusal(text: str) -> RpcError:
     return RpcError(INVALID_REQUEST, f"not allowed: {text}")

@@ -22,7 +22,7 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from otus_core.model.counter_names import labelled
+from otus_core.model.counter_names import name_of
 from otus_core.decode.hidden cimport *
 from otus_core.decode.ip cimport *
 from otus_core.decode.link cimport *
@@ -42,8 +42,8 @@ DECODE_REASONS = ("not_ip", "truncated", "bad_header", "too_deep", "unsupported_
 COUNTERS = (
     "fragments_merged",
     "fragments_held",
-    *(labelled("dropped", "decode", reason) for reason in DECODE_REASONS),
-    *(labelled("dropped", "reassembly", outcome) for outcome in OUTCOMES),
+    *(name_of("dropped", "decode", reason) for reason in DECODE_REASONS),
+    *(name_of("dropped", "reassembly", outcome) for outcome in OUTCOMES),
     *hidden_counters(),
 )
 """The counters that a decoder adds to."""
@@ -82,7 +82,7 @@ cdef class Decoder:
             options = DecoderConfig()
         self.accounts = accounts
         for i, reason in enumerate(DECODE_REASONS):
-            self.reasons[i] = accounts.slot(labelled("dropped", "decode", reason))
+            self.reasons[i] = accounts.slot(name_of("dropped", "decode", reason))
         for i, kind in enumerate(KINDS):
             self.hidden[i] = accounts.slot(hidden_name(kind))
         self.links = {kind.partition(":")[2]: accounts.slot(hidden_name(kind)) for kind in LINKS}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from otus_core.decode.link_types import UNREAD_LINK_TYPES
-from otus_core.model.counter_names import labelled
+from otus_core.model.counter_names import name_of
 
 UNSUPPORTED = "not supported yet"
 
@@ -70,7 +70,7 @@ STREAMS: dict[str, Hidden] = {
 
 def hidden_name(kind: str) -> str:
     """Give the counter of a kind."""
-    return labelled("hidden", kind)
+    return name_of("hidden", kind)
 
 
 def hidden_counters() -> tuple[str, ...]:

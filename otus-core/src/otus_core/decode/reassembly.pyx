@@ -27,7 +27,7 @@ from libc.string cimport memcmp, memcpy
 
 import os
 
-from otus_core.model.counter_names import labelled
+from otus_core.model.counter_names import name_of
 from otus_core.inline.hashing cimport keyed_hash
 from otus_core.model.accounts cimport Accounts
 
@@ -66,7 +66,7 @@ cdef class Reassembly:
         self.merged = accounts.slot("fragments_merged")
         self.held = accounts.slot("fragments_held")
         for i, outcome in enumerate(OUTCOMES):
-            self.outcomes[i] = accounts.slot(labelled("dropped", "reassembly", outcome))
+            self.outcomes[i] = accounts.slot(name_of("dropped", "reassembly", outcome))
         self.without_first = accounts.slot(hidden_name("fragments_without_first"))
         self.timeout = <int64_t>(options.timeout * 1e9)
         self.max_fragments = options.max_fragments

@@ -6,7 +6,7 @@ frames_read    dropped{unmatched}    errors{parser:sip}    kafka.queued    kafka
 from __future__ import annotations
 
 
-def labelled(what: str, *label: object) -> str:
+def name_of(what: str, *label: object) -> str:
     """Give the name of what is counted with a label, ``dropped{parse_error:sip}``."""
     return f"{what}{{{':'.join(map(str, label))}}}"
 

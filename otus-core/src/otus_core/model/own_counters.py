@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from otus_core.model.accounts import Accounts, Counter
-from otus_core.model.counter_names import labelled
+from otus_core.model.counter_names import name_of
 
 SHOWN_MAX = 60
 
@@ -15,8 +15,8 @@ def own_counters(kind: str, name: str, declaration: Any) -> dict[str, str]:
     """Give the names of a component's own counters in the accounts, by those that it declares; of a parser also those
     of what it meets and does not look into.
     """
-    names = {one: labelled("counted", kind, name, one) for one in declaration.counters}
-    return names | {one: labelled("hidden", name, one) for one in getattr(declaration, "hidden", ())}
+    names = {one: name_of("counted", kind, name, one) for one in declaration.counters}
+    return names | {one: name_of("hidden", name, one) for one in getattr(declaration, "hidden", ())}
 
 
 def counting(accounts: Accounts, kind: str, name: str, declaration: Any) -> Callable[[str], Counter]:

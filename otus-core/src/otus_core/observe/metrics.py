@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 import otus_core
-from otus_core.model.counter_names import label_of, labelled, of_reporter
+from otus_core.model.counter_names import label_of, name_of, of_reporter
 from otus_core.observe.processes import processes
 from otus_core.observe.views import TaskView, View
 from otus_core.pipeline.counters import (
@@ -234,7 +234,7 @@ def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:
         labels=["task", "pipeline"],
     )
     for task in tasks:
-        total = _added(task.workers)
+        total = _add_up(task.workers)
         captured.add_metric([task.id, task.interface], total.get("kernel_rx") or total.get("frames_read", 0))
         lost.add_metric([task.id, "kernel"], total.get("kernel_drop", 0))
         lost.add_metric([task.id, "interface"], total.get("interface_drop", 0))
@@ -289,7 +289,7 @@ def _reporters(tasks: Iterable[TaskView]) -> Iterator[Metric]:
             connected.add_metric([task.id, reporter], float(answers))
         for reporter, level in task.fill.items():
             filled.add_metric([task.id, reporter], level)
-        total = _added(task.workers)
+        total = _add_up(task.workers)
         for reporter, reasons in task.roster.reporters.items():
             where = [task.id, reporter]
             for term, counter in counters.items():
@@ -355,22 +355,22 @@ def _components(tasks: Iterable[TaskView]) -> Iterator[Metric]:
         )
     ]
     for task in tasks:
-        total = _added(task.workers)
+        total = _add_up(task.workers)
         for family in told:
             name = family.name.removeprefix("otus_component_")
             for component in task.roster.routing if name.startswith("routed") else task.roster.speakers:
-                family.add_metric([task.id, component], total.get(labelled(name, component), 0))
+                family.add_metric([task.id, component], total.get(name_of(name, component), 0))
         for component, names in task.roster.counted.items():
             for name in names:
-                counted.add_metric([task.id, component, name], total.get(labelled("counted", component, name), 0))
+                counted.add_metric([task.id, component, name], total.get(name_of("counted", component, name), 0))
         for parser in task.roster.parsers:
             for reason in dict.fromkeys((*task.roster.refused.get(parser, ()), *REFUSALS)):
-                refused.add_metric([task.id, parser, reason], total.get(labelled("parse_errors", parser, reason), 0))
+                refused.add_metric([task.id, parser, reason], total.get(name_of("parse_errors", parser, reason), 0))
         for component in task.roster.components:
-            errors.add_metric([task.id, component], total.get(labelled("errors", component), 0))
+            errors.add_metric([task.id, component], total.get(name_of("errors", component), 0))
             for pipeline, counters in enumerate(task.workers):
                 for gauge, what, values in ((states, "state", CIRCUIT_STATES), (statuses, "status", STATUSES)):
-                    now = counters[labelled(what, component)]
+                    now = counters[name_of(what, component)]
                     for number, value in enumerate(values):
                         gauge.add_metric([task.id, str(pipeline), component, value], float(now == number))
     yield from (errors, states, statuses, counted, refused, *told)
@@ -383,16 +383,16 @@ def _latency(tasks: Iterable[TaskView]) -> HistogramMetricFamily:
         labels=["task", "stage"],
     )
     for task in tasks:
-        total = _added(task.workers)
+        total = _add_up(task.workers)
         buckets, count = [], 0
         for i, bound in enumerate((*map(str, LATENCY_BOUNDS_S), "+Inf")):
-            count += total.get(labelled("latency_bucket", i), 0)
+            count += total.get(name_of("latency_bucket", i), 0)
             buckets.append((bound, float(count)))
         histogram.add_metric([task.id, "pipeline"], buckets, total.get("latency_sum_ns", 0) / 1e9)
     return histogram
 
 
-def _added(workers: Iterable[Mapping[str, int]]) -> dict[str, int]:
+def _add_up(workers: Iterable[Mapping[str, int]]) -> dict[str, int]:
     total: dict[str, int] = {}
     for counters in workers:
         for name, n in counters.items():

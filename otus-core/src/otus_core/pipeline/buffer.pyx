@@ -8,7 +8,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from otus_core.model.counter_names import labelled, of_reporter
+from otus_core.model.counter_names import name_of, of_reporter
 
 cdef enum:
     # What an output takes beside its raw payload: the object, labels and the parsed payload, as measured for SIP.
@@ -38,7 +38,7 @@ cdef class SendBuffer:
         self.accounts = accounts
         self.offered = accounts.slot(of_reporter(reporter, "offered"))
         self.queued = accounts.slot(of_reporter(reporter, "queued"))
-        self.overflow = accounts.slot(of_reporter(reporter, labelled("dropped", "buffer_overflow")))
+        self.overflow = accounts.slot(of_reporter(reporter, name_of("dropped", "buffer_overflow")))
         self.moved = accounts.slot(of_reporter(reporter, "moved_to_fallback"))
         self.ring = <PyObject **>PyMem_Malloc(self._places() * sizeof(PyObject *))
         if self.ring == NULL:

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import attrs
 
 from otus_core.model.accounts import Accounts
-from otus_core.model.counter_names import begin_of, label_of, labelled, of_reporter
+from otus_core.model.counter_names import begin_of, label_of, name_of, of_reporter
 from otus_core.pipeline.hidden import hidden_counters, not_looked_into
 
-UNMATCHED = labelled("dropped", "unmatched")
-CRASHED = labelled("dropped", "worker_crash")
-OVERFLOW = labelled("dropped", "buffer_overflow")
+UNMATCHED = name_of("dropped", "unmatched")
+CRASHED = name_of("dropped", "worker_crash")
+OVERFLOW = name_of("dropped", "buffer_overflow")
 FRAME_COUNTERS = (
     "frames_read",
     "messages_added",
@@ -54,7 +54,7 @@ GAUGES = (
 )
 LATENCY_BOUNDS_S = (1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 1e-3, 1e-2)
 """Upper bounds of the latency histogram; one slice of packets is one sample per packet in it."""
-LATENCY = (*(labelled("latency_bucket", i) for i in range(len(LATENCY_BOUNDS_S) + 1)), "latency_sum_ns")
+LATENCY = (*(name_of("latency_bucket", i) for i in range(len(LATENCY_BOUNDS_S) + 1)), "latency_sum_ns")
 CIRCUIT_STATES = ("closed", "half_open", "open")
 """What the gauge ``state{component}`` counts from 0."""
 STATUSES = ("ok", "degraded", "failed")
@@ -125,10 +125,10 @@ def reporter_terms(declared: Sequence[str]) -> tuple[str, ...]:
         "moved_to_fallback",
         "offered_again",
         OVERFLOW,
-        *(labelled("dropped", reason) for reason in SPOOL_DROPS),
-        labelled("dropped", "shutdown"),
+        *(name_of("dropped", reason) for reason in SPOOL_DROPS),
+        name_of("dropped", "shutdown"),
         CRASHED,
-        *(labelled("dropped", "report_error", reason) for reason in reasons),
+        *(name_of("dropped", "report_error", reason) for reason in reasons),
     )
 
 
@@ -137,25 +137,25 @@ def counter_names(roster: Roster, decoder: Iterable[str]) -> tuple[str, ...]:
     names = [*FRAME_COUNTERS, *decoder]
     for parser in roster.parsers:
         names += [
-            labelled("dropped", "ignored", parser),
-            labelled("dropped", "parse_error", parser),
-            labelled("errors", "parser", parser),
+            name_of("dropped", "ignored", parser),
+            name_of("dropped", "parse_error", parser),
+            name_of("errors", "parser", parser),
         ]
-        names += [labelled("parse_errors", parser, reason) for reason in (*roster.refused.get(parser, ()), *REFUSALS)]
+        names += [name_of("parse_errors", parser, reason) for reason in (*roster.refused.get(parser, ()), *REFUSALS)]
     names += hidden_counters(roster.hidden)
     for processor in roster.processors:
-        names += [labelled("dropped", why, processor) for why in ("filtered", "processor_error", "circuit_open")]
-        names.append(labelled("errors", "processor", processor))
-    names += [labelled(what, name) for name in roster.speakers for what in ("records", "consumed")]
-    names += [labelled(what, name) for name in roster.routing for what in ROUTED]
+        names += [name_of("dropped", why, processor) for why in ("filtered", "processor_error", "circuit_open")]
+        names.append(name_of("errors", "processor", processor))
+    names += [name_of(what, name) for name in roster.speakers for what in ("records", "consumed")]
+    names += [name_of(what, name) for name in roster.routing for what in ROUTED]
     for reporter, declared in roster.reporters.items():
         names += [of_reporter(reporter, term) for term in reporter_terms(declared)]
         names += [of_reporter(reporter, extra) for extra in (FOUND, *EXTRAS)]
-        names.append(labelled("errors", "reporter", reporter))
-    names += [labelled("errors", "capturer", roster.capturer)] if roster.capturer else []
-    names += [labelled("state", component) for component in roster.components]
-    names += [labelled("status", component) for component in roster.components]
-    names += [labelled("counted", component, name) for component, own in roster.counted.items() for name in own]
+        names.append(name_of("errors", "reporter", reporter))
+    names += [name_of("errors", "capturer", roster.capturer)] if roster.capturer else []
+    names += [name_of("state", component) for component in roster.components]
+    names += [name_of("status", component) for component in roster.components]
+    names += [name_of("counted", component, name) for component, own in roster.counted.items() for name in own]
     return tuple(dict.fromkeys((*names, *GAUGES, *LATENCY)))
 
 
@@ -190,9 +190,9 @@ def note_resume(accounts: Accounts, roster: Roster) -> None:
         accounts.set("resume_slot", 0)
         return
     slot = 1 if accounts["resume_slot"] == 2 else 2
-    accounts.set(labelled("resume_frames", slot), accounts["frames_read"])
-    accounts.set(labelled("resume_kept", slot), accounts["kept"])
-    accounts.set(labelled("resume_records", slot), sum(accounts[labelled("records", name)] for name in roster.speakers))
+    accounts.set(name_of("resume_frames", slot), accounts["frames_read"])
+    accounts.set(name_of("resume_kept", slot), accounts["kept"])
+    accounts.set(name_of("resume_records", slot), sum(accounts[name_of("records", name)] for name in roster.speakers))
     accounts.set("resume_slot", slot)
 
 
@@ -208,10 +208,10 @@ def book_crash(counters: Mapping[str, int], roster: Roster, *, again: bool = Fal
     lost = counters["frames_read"] + counters["messages_added"] - ended - counters[CRASHED]
     lost -= counters["frames_cut"]
     booked["frames_cut" if again else CRASHED] = lost
-    booked["frames_again"] = counters["frames_read"] - counters[labelled("resume_frames", slot)] if again else 0
+    booked["frames_again"] = counters["frames_read"] - counters[name_of("resume_frames", slot)] if again else 0
     # Records are not emitted again as they were: what they told of was in the memory of the worker that died
-    records = _sum(counters, "records") - counters[labelled("resume_records", slot)] if again else 0
-    kept_before = counters[labelled("resume_kept", slot)] + records if again else 0
+    records = _sum(counters, "records") - counters[name_of("resume_records", slot)] if again else 0
+    kept_before = counters[name_of("resume_kept", slot)] + records if again else 0
     booked["resume_slot"] = -slot
     for gauge in ("fragments_held", "segments_held"):
         booked[gauge] = -counters[gauge]

@@ -16,7 +16,7 @@ from otus_core.chores import Chores, report_failure
 from otus_core.components import BaseReporter
 from otus_core.errors import StdoutClosed
 from otus_core.model.accounts import Accounts
-from otus_core.model.counter_names import labelled, of_reporter
+from otus_core.model.counter_names import name_of, of_reporter
 from otus_core.model.output import OutputPacket
 from otus_core.pipeline.buffer import SendBuffer
 from otus_core.pipeline.call import Call, DeliveryLimits, end_tasks, follows_a_retry, patience
@@ -264,7 +264,7 @@ class Delivery:
             if call.left:
                 return
             if fates is None:  # nobody reads any more
-                self._count(labelled("dropped", "shutdown"), len(call.batch))
+                self._count(name_of("dropped", "shutdown"), len(call.batch))
                 self._under_way(call, -len(call.batch))
                 call.batch = []
                 return
@@ -309,7 +309,7 @@ class Delivery:
         if fates.fault:
             self._on_error("reporter", self.name, RuntimeError(fates.fault))
         if fates.is_failure or fates.fault:
-            self._accounts.add(labelled("errors", "reporter", self.name))
+            self._accounts.add(name_of("errors", "reporter", self.name))
         self._circuit.judge(fates)
         batch = call.batch
         self._count("reported", fates.reported)
@@ -391,9 +391,9 @@ class Delivery:
             fallback.kick()
 
     def _fail(self, reason: str, n: int) -> None:
-        term = labelled("dropped", *(() if reason == "shutdown" else ("report_error",)), reason)
+        term = name_of("dropped", *(() if reason == "shutdown" else ("report_error",)), reason)
         is_known = of_reporter(self.name, term) in self._accounts  # a reporter may say anything
-        self._count(term if is_known else labelled("dropped", "report_error", "other"), n)
+        self._count(term if is_known else name_of("dropped", "report_error", "other"), n)
 
     def _count(self, term: str, n: int) -> None:
         self._accounts.add(of_reporter(self.name, term), n)

@@ -9,7 +9,7 @@ cimport cython
 from cpython.list cimport PyList_GET_SIZE
 from libc.stdint cimport int64_t
 
-from otus_core.model.counter_names import labelled
+from otus_core.model.counter_names import name_of
 from otus_core.decode.decoder cimport Decoder
 from otus_core.model.flows cimport FlowRegistry
 from otus_core.model.frames cimport FrameBatch, FrameRecord
@@ -77,8 +77,8 @@ cdef class Pipeline(Turns):
         self.live = live
         self.frames_read = self.accounts.slot("frames_read")
         self.messages_added = self.accounts.slot("messages_added")
-        self.unmatched = self.accounts.slot(labelled("dropped", "unmatched"))
-        self.latency = self.accounts.slot(labelled("latency_bucket", "0"))
+        self.unmatched = self.accounts.slot(name_of("dropped", "unmatched"))
+        self.latency = self.accounts.slot(name_of("latency_bucket", "0"))
         self.latency_sum = self.accounts.slot("latency_sum_ns")
 
     def process(self, FrameBatch batch not None, Py_ssize_t start, Py_ssize_t most, int64_t slice_ns):

@@ -6,7 +6,7 @@ import math
 
 cimport cython
 
-from otus_core.model.counter_names import labelled
+from otus_core.model.counter_names import name_of
 from otus_core.model.accounts cimport Accounts
 from otus_core.model.record cimport Record
 from otus_core.pipeline.breaker cimport Breaker
@@ -59,12 +59,12 @@ cdef class Slot:
     """What parsers and processors have in common. Raises TaskStartFailed for an interval that makes no sense."""
 
     def __init__(self, str kind, Accounts accounts not None, str name, component, int mark, outbox):
-        self.breaker = Breaker(kind, name, accounts.slot(labelled("errors", kind, name)))
+        self.breaker = Breaker(kind, name, accounts.slot(name_of("errors", kind, name)))
         self.component = component
         self.outbox = Outbox(f"{kind} {name}", ()) if outbox is None else outbox
         self.mark = mark
-        self.records = accounts.slot(labelled("records", kind, name))
-        self.consumed = accounts.slot(labelled("consumed", kind, name))
+        self.records = accounts.slot(name_of("records", kind, name))
+        self.consumed = accounts.slot(name_of("consumed", kind, name))
         base = BaseParser if kind == "parser" else BaseProcessor
         self.tick = _own(component, "tick", base)
         self.finish = _own(component, "finish", base)
@@ -111,11 +111,11 @@ cdef class ParserSlot(Slot):
         self.framer = framer
         if framer is not None:
             self.transports |= TRANSPORT_STREAM
-        self.ignored = accounts.slot(labelled("dropped", "ignored", name))
-        self.parse_error = accounts.slot(labelled("dropped", "parse_error", name))
-        self.reasons = {reason: accounts.slot(labelled("parse_errors", name, reason)) for reason in failure_reasons}
-        self.other = accounts.slot(labelled("parse_errors", name, "other"))
-        self.fault = accounts.slot(labelled("parse_errors", name, "fault"))
+        self.ignored = accounts.slot(name_of("dropped", "ignored", name))
+        self.parse_error = accounts.slot(name_of("dropped", "parse_error", name))
+        self.reasons = {reason: accounts.slot(name_of("parse_errors", name, reason)) for reason in failure_reasons}
+        self.other = accounts.slot(name_of("parse_errors", name, "other"))
+        self.fault = accounts.slot(name_of("parse_errors", name, "fault"))
 
 
 @cython.final
@@ -129,6 +129,6 @@ cdef class ProcessorSlot(Slot):
         self.accepts = frozenset(accepts) if accepts else None
         self.passes = passes
         self.rewrites = rewrites
-        self.filtered = accounts.slot(labelled("dropped", "filtered", name))
-        self.error = accounts.slot(labelled("dropped", "processor_error", name))
-        self.circuit_open = accounts.slot(labelled("dropped", "circuit_open", name))
+        self.filtered = accounts.slot(name_of("dropped", "filtered", name))
+        self.error = accounts.slot(name_of("dropped", "processor_error", name))
+        self.circuit_open = accounts.slot(name_of("dropped", "circuit_open", name))

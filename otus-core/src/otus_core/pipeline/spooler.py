@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from otus_core.model.accounts import Accounts
-from otus_core.model.counter_names import labelled, of_reporter
+from otus_core.model.counter_names import name_of, of_reporter
 from otus_core.model.output import OutputPacket
 from otus_core.pipeline.buffer import SendBuffer
 from otus_core.pipeline.call import Call
@@ -71,7 +71,7 @@ class Spooler:
         if found > known:
             self._count("spool_found", found - known)
         elif found < known:
-            self._count(labelled("dropped", "spool_damaged"), known - found)
+            self._count(name_of("dropped", "spool_damaged"), known - found)
         self.is_active = found > 0
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class Spooler:
             if records and self._write(records) is None:
                 return
             buffer.take(len(outputs))
-            self._count(labelled("dropped", "spool_error"), len(outputs) - len(records))
+            self._count(name_of("dropped", "spool_error"), len(outputs) - len(records))
 
     def _sync(self) -> None:
         """Have what was written brought to the disk, in a thread: it may take longer than packets can wait."""
@@ -145,7 +145,7 @@ class Spooler:
             part = outputs[start : start + AT_ONCE]
             records = [record for record in map(self._record, part) if record is not None]
             if not records or (self._spool.fits(records) and self._write(records) is not None):
-                self._count(labelled("dropped", "spool_error"), len(part) - len(records))
+                self._count(name_of("dropped", "spool_error"), len(part) - len(records))
             else:
                 left += part
         return left
@@ -217,7 +217,7 @@ class Spooler:
 
     def _lost(self, reason: str, n: int) -> None:
         self._count("spooled", -n)
-        self._count(labelled("dropped", reason), n)
+        self._count(name_of("dropped", reason), n)
 
     def _gone(self, given: Range) -> None:
         """What is being sent is only in memory from now on."""

@@ -51,18 +51,18 @@ def store(output: OutputPacket) -> bytes:
     parts = [
         src,
         dst,
-        _packed(output.outer_src_ip),
-        _packed(output.outer_dst_ip),
-        _encoded(output.tunnel or ""),
-        _encoded(output.task_id),
-        _encoded(output.agent_id),
-        _encoded(output.payload_type),
+        _pack_address(output.outer_src_ip),
+        _pack_address(output.outer_dst_ip),
+        _encode(output.tunnel or ""),
+        _encode(output.task_id),
+        _encode(output.agent_id),
+        _encode(output.payload_type),
         encode_payload(output),
         output.raw_payload,
-        _encoded(output.key or ""),
+        _encode(output.key or ""),
     ]
     for name, text in labels.items():
-        parts += (_encoded(name), _encoded(text))
+        parts += (_encode(name), _encode(text))
     tags = (*vlans, 0, 0)[:2]
     flags = HAS_VNI * (vni is not None) | IS_RECORD * output.is_record | HAS_KEY * (output.key is not None)
     head = (FORMAT, flags, output.timestamp, output.pipeline_id, src_port, dst_port, protocol, vni or 0)
@@ -73,12 +73,12 @@ def store(output: OutputPacket) -> bytes:
 def restore(data: bytes) -> OutputPacket:
     """Give the output that was stored. Raises ValueError for bytes that hold none."""
     try:
-        return _restored(data)
+        return _restore(data)
     except (struct.error, TypeError, OverflowError) as error:
         raise ValueError(f"no stored output: {error}") from error
 
 
-def _restored(data: bytes) -> OutputPacket:
+def _restore(data: bytes) -> OutputPacket:
     form, flags, timestamp, pipeline, src_port, dst_port, protocol, vni, first, second, tags, count = HEAD.unpack_from(
         data
     )
@@ -95,8 +95,8 @@ def _restored(data: bytes) -> OutputPacket:
     src, dst, outer_src, outer_dst, tunnel, task, agent, kind, payload, raw, key = parts[:PARTS]
     texts = [part.decode("utf-8", "surrogatepass") for part in parts[PARTS:]]
     return OutputPacket(
-        task_id=_decoded(task),
-        agent_id=_decoded(agent),
+        task_id=_decode(task),
+        agent_id=_decode(agent),
         pipeline_id=pipeline,
         timestamp=timestamp,
         src_ip=ip_address(src) if src else None,
@@ -105,26 +105,26 @@ def _restored(data: bytes) -> OutputPacket:
         dst_port=dst_port,
         protocol=protocol,
         labels=dict(zip(texts[::2], texts[1::2], strict=True)),
-        payload_type=_decoded(kind),
+        payload_type=_decode(kind),
         payload=None if payload == b"null" else StoredPayload(payload),
         raw_payload=raw,
         outer_src_ip=ip_address(outer_src) if outer_src else None,
         outer_dst_ip=ip_address(outer_dst) if outer_dst else None,
-        tunnel=_decoded(tunnel) or None,
+        tunnel=_decode(tunnel) or None,
         vni=vni if flags & HAS_VNI else None,
         vlans=(first, second)[:tags],
-        key=_decoded(key) if flags & HAS_KEY else None,
+        key=_decode(key) if flags & HAS_KEY else None,
         is_record=bool(flags & IS_RECORD),
     )
 
 
-def _packed(address: Any) -> bytes:
+def _pack_address(address: Any) -> bytes:
     return b"" if address is None else ip_address(address).packed
 
 
-def _encoded(text: str) -> bytes:
+def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")  # bytes that were no UTF-8 in the packet are halves of surrogate pairs
 
 
-def _decoded(data: bytes) -> str:
+def _decode(data: bytes) -> str:
     return data.decode("utf-8", "surrogatepass")

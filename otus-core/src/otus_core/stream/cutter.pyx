@@ -11,7 +11,7 @@ from libc.stdint cimport uint8_t
 from otus_core.stream.table cimport LIST_HOLDING, LIST_PROVEN, LISTS, NO_OWNER
 
 from otus_core.decode.hidden import hidden_name
-from otus_core.model.counter_names import labelled
+from otus_core.model.counter_names import name_of
 
 OUTCOMES = ("gap", "retransmission", "no_message", "message_too_large", "stream_limit", "stream_end")
 
@@ -40,7 +40,7 @@ cdef class Cutter:
         self.running = accounts.slot("running")
         self.cut = accounts.slot(hidden_name("cut_streams"))
         for i, outcome in enumerate(OUTCOMES):
-            self.outcomes[i] = accounts.slot(labelled("dropped", "reassembly", outcome))
+            self.outcomes[i] = accounts.slot(name_of("dropped", "reassembly", outcome))
 
     cdef int _absorb(self, Stream *stream, DecodedPacket packet, bytes segment) except -1:
         """Take the next bytes of a stream; the frame of ``packet`` they are of is not counted yet."""

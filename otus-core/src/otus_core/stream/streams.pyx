@@ -31,10 +31,10 @@ from otus_core.stream.table cimport (
     CHUNK_COST, CHUNKS_MAX, HOLES_ACKNOWLEDGED, HOLES_OPEN, LISTS, NO_HOLE, NO_OWNER, Chunk, fill_key, turn_key,
 )
 
-from otus_core.model.counter_names import labelled
+from otus_core.model.counter_names import name_of
 from otus_core.stream.cutter import OUTCOMES
 
-COUNTERS = ("segments_merged", "segments_held", *(labelled("dropped", "reassembly", outcome) for outcome in OUTCOMES))
+COUNTERS = ("segments_merged", "segments_held", *(name_of("dropped", "reassembly", outcome) for outcome in OUTCOMES))
 """The counters that streams add to."""
 
 cdef enum:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from otus_core.errors import ConfigProblem
-from otus_core.model.counter_names import labelled
+from otus_core.model.counter_names import name_of
 from otus_core.model.text import printable
 from otus_core.pipeline.counters import CIRCUIT_STATES, STATUSES
 from otus_core.supervise.entry import Task
@@ -89,7 +89,7 @@ def _of_worker(slot: WorkerSlot) -> Iterator[str]:
             yield f"{component.replace(':', ' ', 1)} {said['status']}: {said['reason']}".rstrip(": ")
     if slot.state == "running":
         for component in slot.roster.components:
-            state = CIRCUIT_STATES[slot.accounts[labelled("state", component)]]
+            state = CIRCUIT_STATES[slot.accounts[name_of("state", component)]]
             if state != "closed":
                 kind, _, name = component.partition(":")
                 if kind == "capturer":  # its trouble says so, and why

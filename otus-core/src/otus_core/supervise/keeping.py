@@ -71,7 +71,7 @@ class TaskKeeping:
         """Whether this very task is one of the daemon's: its id may be another one's by now."""
         return self._tasks.get(task.stored.id) is task
 
-    def _checked(self, data: Mapping[str, Any]) -> TaskConfig:
+    def _check(self, data: Mapping[str, Any]) -> TaskConfig:
         """Validate a task with the defaults that are in force now; a secret in what would lie on the disk is refused.
 
         Raises ConfigInvalid.
@@ -152,7 +152,7 @@ class TaskKeeping:
 
     async def _start(self, task: Task) -> TaskSupervisor:
         """Start a task as it was asked for, with the defaults in force now; gives its run. Raises OtusError."""
-        config = self._checked(task.stored.config)
+        config = self._check(task.stored.config)
         self._admit(config)
         if not self.limits.max_workers:
             warn_of_crowd(config, self._others(config))
@@ -207,7 +207,7 @@ class TaskKeeping:
         Where both cannot run together, the present one is stopped at once, and there is none.
         """
         try:
-            config = self._checked(task.stored.config)
+            config = self._check(task.stored.config)
             if not can_overlap(predecessor.config, config):
                 log.info("task_renewed", task=task.stored.id, gap=True)
                 self._set(task, "stopping")

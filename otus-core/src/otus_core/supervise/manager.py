@@ -51,7 +51,7 @@ class TaskManager(TaskKeeping):
         Raises ConfigInvalid, TaskAlreadyExists, TaskStartFailed, and OtusError when it cannot be stored.
         """
         asked = unwrap(data)
-        config = self._checked(asked)
+        config = self._check(asked)
         await asyncio.to_thread(check_filter, config)  # host names in it are looked up, which may take its time
         return await self._to_its_end(self._create(asked, config, origin))
 
@@ -94,7 +94,7 @@ class TaskManager(TaskKeeping):
 
         A change that cannot be started is undone. Raises ConfigInvalid, TaskNotFound, TaskStartFailed, OtusError.
         """
-        config = self._checked(data)
+        config = self._check(data)
         await asyncio.to_thread(check_filter, config)
         return await self._to_its_end(self._change(self.get(config.id), data, origin))
 

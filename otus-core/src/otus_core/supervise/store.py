@@ -117,7 +117,7 @@ class TaskStore:
 
     def save(self, task: StoredTask) -> None:
         """Store a task that should run. Raises OSError; then the one stored before is intact."""
-        self._write(self.folder, f"{_checked(task.id)}.json", task)
+        self._write(self.folder, f"{_check_id(task.id)}.json", task)
 
     def finish(self, task: StoredTask) -> None:
         """Move a task to the history. Raises OSError.
@@ -206,7 +206,7 @@ class TaskStore:
             log.error("task_file_not_set_aside", file=str(path), error=str(failed))
 
 
-def _checked(task_id: str) -> str:
+def _check_id(task_id: str) -> str:
     if not TASK_ID.match(task_id):
         raise ValueError(f"task id {task_id!r} cannot be a file name")
     return task_id

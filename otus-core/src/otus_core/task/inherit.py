@@ -58,7 +58,7 @@ def task_defaults(config: DaemonConfig, sections: Sections) -> TaskDefaults:
 
 def with_defaults(data: dict[str, Any], defaults: TaskDefaults) -> dict[str, Any]:
     """Put the defaults below what the task says, and give plain data of our own."""
-    made = {key: _copied(value) for key, value in data.items()}
+    made = {key: _copy(value) for key, value in data.items()}
     decoder = made.get("decoder", {})
     if defaults.decoder and isinstance(decoder, dict):
         if decoder.get("ip_reassembly") is True:  # on, with whatever limits the daemon has
@@ -95,17 +95,17 @@ def _without_bound(
 
 def _below(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Merge mappings; what is given wins."""
-    made = {key: _copied(value) for key, value in defaults.items()}
+    made = {key: _copy(value) for key, value in defaults.items()}
     for key, value in given.items():
         below = made.get(key)
         made[key] = _below(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return made
 
 
-def _copied(value: Any) -> Any:
+def _copy(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _copied(item) for key, item in value.items()}
-    return [_copied(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def without_defaults(data: Mapping[str, Any], defaults: TaskDefaults) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def without_defaults(data: Mapping[str, Any], defaults: TaskDefaults) -> dict[st
 
     Version 1 of task files had the defaults in it.
     """
-    made = {key: _copied(value) for key, value in data.items()}
+    made = {key: _copy(value) for key, value in data.items()}
     decoder = _beyond(made.pop("decoder", NOTHING), defaults.decoder)
     if decoder is not NOTHING:
         made["decoder"] = decoder

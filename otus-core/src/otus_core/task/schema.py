@@ -27,7 +27,7 @@ def task_schema(registry: Registry) -> dict[str, Any]:
 
 def _capture(one: Registered) -> dict[str, Any]:
     """Give the schema of ``capture`` for one capturer: its options lie flat beside ``type``."""
-    around = _typed(object_schema(CaptureOptions), one)
+    around = _add_type(object_schema(CaptureOptions), one)
     own = object_schema(one.declaration.load_config())
     shared = {key: around["properties"][key] for key in CAPTURE_KEYS}
     fanout = {FANOUT: {"type": "integer", "minimum": 1, "description": "Another name for workers."}}
@@ -43,7 +43,7 @@ def _capture(one: Registered) -> dict[str, Any]:
 
 def _entry(one: Registered, options: type) -> dict[str, Any]:
     """Give the schema of one component of a list."""
-    made = _typed(object_schema(options), one)
+    made = _add_type(object_schema(options), one)
     config = object_schema(one.declaration.load_config())
     made["properties"]["config"] = config
     if config.get("required"):
@@ -51,7 +51,7 @@ def _entry(one: Registered, options: type) -> dict[str, Any]:
     return made
 
 
-def _typed(made: dict[str, Any], one: Registered) -> dict[str, Any]:
+def _add_type(made: dict[str, Any], one: Registered) -> dict[str, Any]:
     """Let ``type``, in both spellings, be this component's name alone."""
     for key in ("type", "name"):
         made["properties"][key] = {"const": one.declaration.name, "description": one.declaration.summary}

@@ -42,7 +42,7 @@ def mask_task(data: Mapping[str, Any], registry: Registry, which: str = "secret"
     """
     masked = dict(data)
     if isinstance(data.get("capture"), Mapping):
-        masked["capture"] = _masked("capturer", data["capture"], data["capture"], registry, which)
+        masked["capture"] = _mask("capturer", data["capture"], data["capture"], registry, which)
     for key in LISTS:
         if isinstance(data.get(key), (list, tuple)):
             masked[key] = [_masked_entry(key.removesuffix("s"), entry, registry, which) for entry in data[key]]
@@ -52,10 +52,10 @@ def mask_task(data: Mapping[str, Any], registry: Registry, which: str = "secret"
 def _masked_entry(kind: str, entry: Any, registry: Registry, which: str) -> Any:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("config"), Mapping):
         return entry
-    return {**entry, "config": _masked(kind, entry, entry["config"], registry, which)}
+    return {**entry, "config": _mask(kind, entry, entry["config"], registry, which)}
 
 
-def _masked(
+def _mask(
     kind: str, entry: Mapping[str, Any], config: Mapping[str, Any], registry: Registry, which: str
 ) -> dict[str, Any]:
     try:

@@ -87,24 +87,24 @@ class Telling(Parent):
     def __init__(self, channel: Channel[ToWorker]) -> None:
         self._channel = channel
 
-    def started(self, assembly: Assembly) -> None:
+    def tell_started(self, assembly: Assembly) -> None:
         """See ``Parent``."""
         self._channel.send(Started(tuple(assembly.roster.reporters), left_out(assembly)))
 
-    def fault(self, error: CaptureError) -> None:
+    def tell_fault(self, error: CaptureError) -> None:
         """See ``Parent``."""
         offset = error.offset if isinstance(error.offset, int) else None  # a plugin made it
         self._channel.send(Fault(str(error.source), str(error.reason), offset, bool(error.fatal)))
 
-    def want_descriptors(self) -> None:
+    def ask_descriptors(self) -> None:
         """See ``Parent``."""
         self._channel.send(WantDescriptors())
 
-    def trouble(self, reason: str) -> None:
+    def tell_trouble(self, reason: str) -> None:
         """See ``Parent``."""
         self._channel.send(Trouble(reason))
 
-    def reporters(self, statuses: Mapping[str, Status]) -> None:
+    def tell_reporters(self, statuses: Mapping[str, Status]) -> None:
         """See ``Parent``."""
         self._channel.send(Reporters(dict(statuses)))
 
@@ -112,7 +112,7 @@ class Telling(Parent):
         """See ``Parent``."""
         self._channel.send(Components(dict(told)))
 
-    def connections(self, connections: Sequence[Connection]) -> None:
+    def tell_connections(self, connections: Sequence[Connection]) -> None:
         """See ``Parent``."""
         self._channel.send(Connections(list(connections)))
 

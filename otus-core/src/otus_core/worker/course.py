@@ -22,25 +22,25 @@ class Parent:
     one does not listen.
     """
 
-    def started(self, assembly: Assembly) -> None:
+    def tell_started(self, assembly: Assembly) -> None:
         """The components run, but for those that could not be started and may be left out."""
 
-    def fault(self, error: CaptureError) -> None:
+    def tell_fault(self, error: CaptureError) -> None:
         """The source reports something that it could not read."""
 
-    def want_descriptors(self) -> None:
+    def ask_descriptors(self) -> None:
         """The source needs new descriptors, which ``Worker.take_descriptors`` takes."""
 
-    def trouble(self, reason: str) -> None:
+    def tell_trouble(self, reason: str) -> None:
         """Nothing comes in, for this reason; empty when something may come again."""
 
-    def reporters(self, statuses: Mapping[str, Status]) -> None:
+    def tell_reporters(self, statuses: Mapping[str, Status]) -> None:
         """What the reporters tell of their destinations has changed: all of it."""
 
     def components(self, told: Told) -> None:
         """What components say of themselves has changed: all of it."""
 
-    def connections(self, connections: Sequence[Connection]) -> None:
+    def tell_connections(self, connections: Sequence[Connection]) -> None:
         """This process's own connections have changed: all of them."""
 
 
@@ -71,11 +71,11 @@ class Course:
         """Have the run end, soon and well."""
         self._ending.set()
 
-    def fault(self, error: CaptureError) -> None:
+    def note_fault(self, error: CaptureError) -> None:
         """Keep what the source reported, and tell it; after a fatal one the run ends."""
         if len(self.outcome.faults) < FAULTS_MAX:
             self.outcome.faults.append(error)
-        self.parent.fault(error)
+        self.parent.tell_fault(error)
 
     async def unless_ending(self, step: Coroutine[Any, Any, T]) -> T | None:
         """Await a step, unless the run is to end before: see ``unless``."""

@@ -53,7 +53,7 @@ class Reading:
             if self._rereads:
                 note_resume(accounts, self._assembly.roster)
         except CaptureError as error:
-            self._course.fault(error)
+            self._course.note_fault(error)
             if error.fatal:
                 self._course.end()
 
@@ -123,7 +123,7 @@ class Reading:
             try:
                 return self._source.read()
             except CaptureError as error:
-                self._course.fault(error)
+                self._course.note_fault(error)
                 if error.fatal or self._course.ends:
                     return None
                 await asyncio.sleep(0)  # a source of many faults holds up nobody

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import Any
 
 from otus_core.model.accounts import Accounts
-from otus_core.model.counter_names import labelled
+from otus_core.model.counter_names import name_of
 
 MESSAGE_MAX = 65536
 """Bytes of one message: it is to be a summary."""
@@ -61,12 +61,12 @@ class Routes:
             raise ValueError(f"a routed message of {len(packed)} bytes; at most {MESSAGE_MAX} may be sent")
         box = self._boxes.setdefault(owner, [])
         if len(box) >= BOX_MAX:
-            self._accounts.add(labelled("routed_lost", name))
+            self._accounts.add(name_of("routed_lost", name))
             return
         box.append(packed)
         counts = self._counts.setdefault(owner, {})
         counts[name] = counts.get(name, 0) + 1
-        self._accounts.add(labelled("routed", name))
+        self._accounts.add(name_of("routed", name))
 
     def collect(self) -> list[tuple[int, dict[str, int], bytes]]:
         """Give what is to be sent, for each worker: how many messages of which component, and the messages packed."""
@@ -77,7 +77,7 @@ class Routes:
     def lose(self, counts: Iterable[tuple[str, int]]) -> None:
         """Count messages that did not arrive."""
         for name, n in counts:
-            self._accounts.add(labelled("routed_lost", name), n)
+            self._accounts.add(name_of("routed_lost", name), n)
 
 
 def unpack(packed: bytes) -> Iterable[tuple[str, str, Any]]:

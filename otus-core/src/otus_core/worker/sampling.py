@@ -8,7 +8,7 @@ import attrs
 
 from otus_core.components import CaptureStats
 from otus_core.log import Logger
-from otus_core.model.counter_names import labelled, of_reporter
+from otus_core.model.counter_names import name_of, of_reporter
 from otus_core.pipeline.counters import CIRCUIT_STATES, KERNEL_COUNTERS, unaccounted
 from otus_core.process.connections import Gathered
 from otus_core.worker.assembly import Part
@@ -55,11 +55,11 @@ class Sampler:
         self.book(self._source.stats())
         if not course.reopening and self._source.wants_descriptors():
             course.reopening = True
-            course.parent.want_descriptors()
+            course.parent.ask_descriptors()
         if self._live:
             self._tell_trouble(self._source.trouble())
             if self._connections.look():
-                course.parent.connections(self._connections.all())
+                course.parent.tell_connections(self._connections.all())
         self._tell_reporters()
 
     def book(self, stats: CaptureStats) -> None:
@@ -88,7 +88,7 @@ class Sampler:
         states |= {f"reporter:{delivery.name}": delivery.state for delivery in self._deliveries}
         states[f"capturer:{self._source.name}"] = self._source.state
         for name, state in states.items():
-            accounts.set(labelled("state", name), CIRCUIT_STATES.index(state))
+            accounts.set(name_of("state", name), CIRCUIT_STATES.index(state))
             tell_circuit(name, self._circuits.get(name, "closed"), state)
         self._circuits = states
         self._tell_components()
@@ -113,14 +113,14 @@ class Sampler:
         """Tell the parent why nothing comes in, where that has changed."""
         if trouble != self._trouble:
             self._trouble = trouble
-            self._course.parent.trouble(trouble)
+            self._course.parent.tell_trouble(trouble)
 
     def _tell_reporters(self) -> None:
         """Tell the parent how the destinations are, where that has changed."""
         statuses = {part.spec.id: self._status_of(part) for part in self._assembly.reporters}
         if statuses != self._statuses:
             self._statuses = statuses
-            self._course.parent.reporters(statuses)
+            self._course.parent.tell_reporters(statuses)
 
     def _status_of(self, part: Part) -> Status:
         try:

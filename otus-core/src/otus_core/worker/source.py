@@ -18,7 +18,7 @@ import attrs
 from otus_core.components import BaseCapturer, CaptureStats
 from otus_core.errors import CaptureError, TaskStartFailed
 from otus_core.model.accounts import Accounts
-from otus_core.model.counter_names import labelled
+from otus_core.model.counter_names import name_of
 from otus_core.model.frames import FrameBatch
 from otus_core.model.text import told
 from otus_core.pipeline.circuit import pause_before
@@ -141,7 +141,7 @@ class Source:
         return self._nothing
 
     def _tell(self, error: BaseException) -> None:
-        self._accounts.add(labelled("errors", "capturer", self.name))
+        self._accounts.add(name_of("errors", "capturer", self.name))
         self._on_error("capturer", self.name, error)
 
     def _ask(self, method: str, otherwise: T, check: Callable[[Any], T], *arguments: Any) -> T:

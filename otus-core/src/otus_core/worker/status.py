@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from otus_core.model.accounts import Accounts
-from otus_core.model.counter_names import labelled
+from otus_core.model.counter_names import name_of
 from otus_core.model.text import printable
 from otus_core.pipeline.counters import STATUSES
 
@@ -88,9 +88,9 @@ class Statuses:
 
         def tell(status: str, why: str = "") -> None:
             self._told[component] = (checked_status(component, status), words(why))
-            self._accounts.set(labelled("status", component), STATUSES.index(status))
+            self._accounts.set(name_of("status", component), STATUSES.index(status))
 
-        self._accounts.set(labelled("status", component), 0)  # an earlier worker's word holds no longer
+        self._accounts.set(name_of("status", component), 0)  # an earlier worker's word holds no longer
         return tell
 
     def now(self) -> dict[str, tuple[str, str]]:

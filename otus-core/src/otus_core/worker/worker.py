@@ -82,7 +82,7 @@ class Worker:
         try:
             self.assembly.source.reopen(descriptors)
         except CaptureError as error:
-            self._course.fault(error)
+            self._course.note_fault(error)
 
     def exclude(self, connections: Sequence[Connection]) -> None:
         """Leave out Otus's own connections."""
@@ -115,7 +115,7 @@ class Worker:
             self._cut_off(running)
             self._chores.start("worker:heartbeat", self._beat)
             reading.open()
-            self._course.parent.started(self.assembly)
+            self._course.parent.tell_started(self.assembly)
             await reading.read_all()
         finally:
             await reading.close()
