@@ -132,6 +132,27 @@ def test_a_file_gives_the_same_records_however_many_workers_are_asked_for(told: 
     assert summary["unaccounted"] == 0
 
 
+def test_a_record_after_the_end_is_refused_and_said_aloud(told: Path) -> None:
+    late = """
+import otus_core
+from told_parts import CallsPerUser
+
+@otus_core.hookimpl
+def otus_components():
+    yield otus_core.Processor(name="late", factory="otus_plugin_late:Late", produces=("user",))
+
+class Late(CallsPerUser):
+    process = lambda self, output: True
+
+    def stop(self):
+        self._context.emit(otus_core.Record("user", {}, 1))
+"""
+    Site(folder=told).install("otus-plugin-late", late)
+    lines, summary, said = run_file(told, "--processor", "late")
+    assert not records(lines, "user") and summary["unaccounted"] == 0
+    assert "processor late emitted a record when all had finished" in said
+
+
 def test_what_a_task_makes_is_checked_against_what_is_taken(told: Path) -> None:
     task = {
         "capture": {"type": "pcap", "files": ["calls.pcap"]},

@@ -69,7 +69,8 @@ def test_whatever_a_worker_leaves_behind_is_booked(left: dict[str, int]) -> None
     assert book_crash(counters, ROSTER)["kafka.dropped{worker_crash}"] == 0
 
 
-FATES = [n for n in NAMES if n.startswith("dropped{") or "_merged" in n or "_held" in n]
+FATES = [n for n in NAMES if n.startswith(("dropped{", "consumed{")) or "_merged" in n or "_held" in n]
+RECORDS = [n for n in NAMES if n.startswith("records{")]
 """Where a frame may end, or wait, other than as a message that is kept."""
 FATES_OF_A_MESSAGE = {
     reporter: [f"{reporter}.{term}" for term in reporter_terms(declared) if term != "offered"]
@@ -79,6 +80,7 @@ LINES = [
     *FATES,
     *itertools.chain.from_iterable(FATES_OF_A_MESSAGE.values()),
     *(f"{reporter}.spool_found" for reporter in ROSTER.reporters),
+    *RECORDS,
 ]
 WHOLE = ("frames_read", "messages_added", "units", "matched", "kept", "kafka.offered", "spare.offered")
 
@@ -99,10 +101,17 @@ def accounted(draw: st.DrawFn) -> dict[str, int]:
     def dropped(*reasons: str) -> int:
         return sum(counters[n] for n in FATES if n.startswith(tuple(f"dropped{{{reason}" for reason in reasons)))
 
+    def taken_in(kind: str) -> int:
+        return sum(counters[n] for n in FATES if n.startswith(f"consumed{{{kind}:"))
+
     counters["kept"] = counters["kafka.offered"]
-    counters["matched"] = counters["kept"] + dropped("filtered:", "processor_error:", "circuit_open:")
-    counters["units"] = counters["matched"] + dropped("unmatched}", "ignored:", "parse_error:")
-    waiting = sum(counters[n] for n in FATES if not n.startswith("dropped{"))
+    offered = counters["kept"] + dropped("filtered:", "processor_error:", "circuit_open:") + taken_in("processor")
+    for name in RECORDS:
+        counters[name] = draw(st.integers(0, offered))
+        offered -= counters[name]
+    counters["matched"] = offered
+    counters["units"] = counters["matched"] + dropped("unmatched}", "ignored:", "parse_error:") + taken_in("parser")
+    waiting = sum(counters[n] for n in FATES if not n.startswith(("dropped{", "consumed{")))
     frames = counters["units"] + waiting + dropped("decode:", "reassembly:", "worker_crash}")
     counters["messages_added"] = draw(st.integers(0, frames))
     counters["frames_read"] = frames - counters["messages_added"]
@@ -208,3 +217,13 @@ def test_there_is_no_way_back_while_something_is_in_memory_alone(held: str) -> N
     accounts.add(held, 1)
     note_resume(accounts, ROSTER)
     assert accounts["resume_slot"] == 0
+
+
+def test_records_that_died_with_a_killed_worker_are_lost_though_its_frames_are_read_again() -> None:
+    """What they told of was in its memory: the next worker does not emit them again."""
+    counters = dict.fromkeys(NAMES, 0)
+    counters.update({"frames_read": 10, "units": 10, "matched": 10, "kept": 14, RECORDS[0]: 4})
+    counters.update({"kafka.offered": 14, "kafka.in_flight": 14, "resume_slot": 1})
+    booked = book_crash(counters, ROSTER, again=True)
+    assert (booked["kafka.offered_again"], booked["kafka.dropped{worker_crash}"]) == (10, 4)
+    assert unaccounted({name: n + booked.get(name, 0) for name, n in counters.items()}, ROSTER) == 0

@@ -9,6 +9,7 @@ cdef class Outbox:
     cdef frozenset payload_types
     cdef list waiting
     cdef Py_ssize_t most
+    cdef public bint closed     # nothing is carried on any more
 
 
 cdef class Slot:

@@ -37,9 +37,12 @@ cdef class Outbox:
 
     def emit(self, record):
         """Take one record. Raises TypeError for what is none, and ValueError for a payload type that the component does
-        not declare and for the record after the last one that a call may emit.
+        not declare and for the record after the last one that a call may emit. Raises RuntimeError when all components
+        have finished: nothing would carry the record.
         """
         self.check(record)
+        if self.closed:
+            raise RuntimeError(f"{self.name} emitted a record when all had finished; finish is the last time")
         if len(self.waiting) >= self.most:
             raise ValueError(f"{self.name} emitted more than {self.most} records in one call; tick and finish may "
                              "return an iterator of any length")
