@@ -25,6 +25,8 @@ def make_folder(folder: Path, mode: int) -> None:
     for one in reversed(missing):
         wanted = mode if one == folder else OTHERS_MAY_NOT_WRITE
         try:
+            # Closed to others until its mode is right: mkdir(2) takes the umask off the mode, so only chmod(2) can give
+            # it.
             one.mkdir(mode=wanted & 0o700)
         except FileExistsError:
             if not one.is_dir():
@@ -38,6 +40,8 @@ def open_regular(path: Path, flags: int, mode: int = 0o640) -> int:
 
     Raises OSError, and never waits for the other end of a pipe.
     """
+    # Not through a link that somebody else may have put there; and without O_NONBLOCK, opening a FIFO would wait for
+    # its other end (fifo(7)). Reading and writing a regular file do not heed the flag.
     safe = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(path, (flags | safe) & ~(os.O_CREAT | os.O_TRUNC))
@@ -48,6 +52,7 @@ def open_regular(path: Path, flags: int, mode: int = 0o640) -> int:
         os.fchmod(descriptor, mode)
     except OSError as error:
         raise _explain(path, error) from None
+    # Asked of what is open, not of the name: that may be another file by now.
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise refusal(path, NOT_REGULAR)

@@ -131,6 +131,7 @@ class ControlServer:
 
     def _refusal(self, writer: asyncio.StreamWriter) -> RpcError | None:
         """Ask the kernel who is calling: root and the daemon's own user may. Gives what others are told."""
+        # SO_PEERCRED: whoever connected, as the kernel noted it then (unix(7)); nothing that is sent can change it.
         uid, own = _peer(writer), os.getuid()
         if uid in (0, own):
             return None

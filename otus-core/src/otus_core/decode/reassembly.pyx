@@ -104,8 +104,10 @@ cdef class Reassembly:
         cdef Group *group
         cdef Fragment *after = NULL
         cdef Fragment *next
+        # All but the last carry a multiple of eight bytes: offsets count in those (RFC 791, 3.1; RFC 8200, 4.5).
         if piece.length == 0 or (piece.more and piece.length & 7):
             return self._refuse(BAD_FRAGMENT)
+        # Else the datagram would be longer than its 16-bit length can say, as in the "ping of death".
         if piece.length > DATAGRAM_MAX or end + piece.head > DATAGRAM_MAX:
             return self._refuse(TOO_LARGE)
         hashed = <uint32_t>keyed_hash(self.secret, &piece.key, sizeof(GroupKey))
@@ -123,6 +125,8 @@ cdef class Reassembly:
             while next != NULL and next.offset < piece.offset:
                 after = next
                 next = next.next
+        # Overlaps are how fragments are made to say one thing to a firewall and another to the target (RFC 1858): the
+        # datagram goes, as RFC 5722 demands for IPv6. An exact copy is no overlap: networks duplicate packets.
         if after != NULL and after.offset + after.length > piece.offset:
             return self._discard(group, OVERLAP, 1)
         if next != NULL and end > next.offset:

@@ -141,6 +141,8 @@ class LokiPusher:
         except urllib.error.HTTPError as error:
             with error:
                 self._tell(f"HTTP {error.code}")
+            # Loki answers 400 for lines that are too old or out of order: sent again, they would keep all later ones
+            # back.
             return False if error.code in REFUSED_FOR_GOOD else None
         except (OSError, ValueError, HTTPException) as error:
             self._tell(str(getattr(error, "reason", error)))

@@ -109,6 +109,7 @@ class Segment:
             while view:
                 view = view[os.write(self._descriptor, view) :]
         except OSError:
+            # A full disk takes a part of a write (write(2)): half a record would make all behind it unreadable.
             os.ftruncate(self._descriptor, self.size)
             raise
         self.size += len(data)
@@ -133,6 +134,7 @@ class Segment:
         at = seen = 0
         while seen < most and len(data) - at >= FRAME.size:
             size, checksum = FRAME.unpack_from(data, at)
+            # A length that cannot be: nothing tells where the next record begins, so the rest of the file is given up.
             if not size or size > RECORD_MAX or offset + at + FRAME.size + size > self.size:
                 return Piece(records, seen, offset + at, True)
             if len(data) - at - FRAME.size < size:

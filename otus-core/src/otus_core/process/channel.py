@@ -21,8 +21,11 @@ from otus_core.process.messages import Message, pack, unpack
 M = TypeVar("M", bound=Message)
 
 NONSENSE = "sent a message that cannot be understood"
+# Length and number of descriptors, as this machine writes numbers: both ends run on it.
 HEADER = struct.Struct("=II")
 MESSAGE_MAX = 16 << 20
+# A worker's first message has two and those of its capture; the kernel takes up to 253 with one message (SCM_MAX_FD,
+# include/net/scm.h).
 DESCRIPTORS_MAX = 16
 READ_BYTES = 1 << 16
 QUEUE_MAX_BYTES = 8 << 20
@@ -111,6 +114,7 @@ class Channel(Generic[M]):
             self._queue.popleft()
             self._queued -= min(self._queued, sent)
             if sent < len(data):
+                # A stream may take a part; the descriptors went with its first byte and must not be sent again.
                 self._queue.appendleft((data[sent:], ()))
         self._queued = 0
         self._sent.set()
@@ -127,6 +131,7 @@ class Channel(Generic[M]):
         except OSError:
             self._gone()
             return False
+        # End of file on a stream socket: the other end is closed, which a process's end does too.
         if not data:
             self._gone()
             return False
@@ -138,6 +143,7 @@ class Channel(Generic[M]):
     def _deliver(self) -> None:
         while len(self._received) >= HEADER.size and not self._closed:
             size, count = HEADER.unpack_from(self._received)
+            # The length comes from a process that has read hostile packets: no more than the bound is gathered for it.
             if size > MESSAGE_MAX:
                 self._gone(f"sent a message of {size} bytes")
                 return
@@ -145,6 +151,8 @@ class Channel(Generic[M]):
                 return
             body = bytes(self._received[HEADER.size : HEADER.size + size])
             del self._received[: HEADER.size + size]
+            # Descriptors arrive with the first byte of what they were sent with (unix(7)), so never after their
+            # message; those of later messages may be here already, and the header says how many are this one's.
             taken, self._descriptors = self._descriptors[:count], self._descriptors[count:]
             if len(taken) < count:  # this process may open no more: the kernel dropped them (MSG_CTRUNC, recvmsg(2))
                 self._give_up(taken, "sent descriptors, but this process may open no more")

@@ -36,6 +36,8 @@ def own_connections() -> list[Connection]:
 
 def _connection(descriptor: int) -> set[Connection]:
     with socket.socket(fileno=os.dup(descriptor)) as sock:
+        # The type may have SOCK_NONBLOCK and SOCK_CLOEXEC in it, above its four bits (SOCK_TYPE_MASK,
+        # include/linux/net.h).
         if sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.type & 0xF != socket.SOCK_STREAM:
             return set()
         local, port = sock.getsockname()[:2]
@@ -44,6 +46,7 @@ def _connection(descriptor: int) -> set[Connection]:
 
 
 def _plain(address: str) -> str:
+    # IPv4 over an IPv6 socket (RFC 4291, 2.5.5.2) is IPv4 on the wire; a zone (RFC 4007, 11) is not on the wire at all.
     return address.removeprefix(MAPPED).partition("%")[0]
 
 

@@ -18,6 +18,8 @@ def take_lock(lock_path: Path, wanted: Path) -> int:
     """Take a lock and give the descriptor that holds it. Raises OtusError when another process has it, and OSError."""
     descriptor = open_regular(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
+        # Not fcntl(2)'s record locks: those go as soon as any descriptor of the file is closed, anywhere in the
+        # process.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)

@@ -114,6 +114,8 @@ class LineMerger:
         tail = self._tails[reader]
         data = os.read(reader, READ_BYTES)
         tail += data
+        # Whole lines only: beyond PIPE_BUF bytes a pipe keeps nobody's writes together (pipe(7)), and lines of several
+        # workers would mix. What a worker that has ended left without a newline goes out as it is.
         end = tail.rfind(b"\n") + 1 if len(tail) < LINE_MAX and data else len(tail)
         try:
             if end:

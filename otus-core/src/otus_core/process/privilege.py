@@ -30,7 +30,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def die_with_parent(parent: int) -> None:
     """End this process when its parent ends. An orphan would keep its fanout seat and take its share of the traffic."""
+    # The kernel's doing, so it holds whatever this process is stuck in, a plugin's endless loop included (prctl(2)).
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # A parent that ended before the call above sends no signal any more: it has another parent by now.
     if os.getppid() != parent:
         os._exit(1)
 
@@ -83,6 +85,7 @@ def ids_of(name: str) -> tuple[int, int] | None:
 def _become(uid: int, gid: int) -> None:
     parent, ends = os.getppid(), ctypes.c_int()
     _libc.prctl(PR_GET_PDEATHSIG, ctypes.byref(ends), 0, 0, 0)
+    # Groups first, then the group, then the user: without root's rights the others could not be given up any more.
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)

@@ -65,6 +65,8 @@ def spawn(
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=words,
+                # Everything else is closed on exec (PEP 446): a helper holds neither log files, sockets nor other
+                # workers' pipes.
                 pass_fds=(theirs.fileno(),),
             )
     except OSError:
@@ -79,6 +81,7 @@ def open_words() -> int:
     """Give a descriptor that takes a helper's last words, and no more than that. Raises OSError."""
     descriptor = os.memfd_create("otus-words", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(descriptor, WORDS_BYTES)
+    # A helper that never stops complaining gets EPERM from here on instead of our memory (memfd_create(2)).
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
     return descriptor
 

@@ -47,6 +47,7 @@ class Notifier:
     def _send(self, message: str) -> None:
         if not self._address:
             return
+        # "@" stands for the abstract namespace, whose addresses begin with a zero byte (sd_notify(3), unix(7)).
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:

@@ -76,6 +76,7 @@ class Acquirer:
 
     def _begin(self) -> Opener:
         """Start the opener. Raises OSError."""
+        # The descriptors of the reserve: a daemon that has no other left must still be able to replace its opener.
         with self._around.reserve.lent():
             opener = Opener()
         self._opener = opener

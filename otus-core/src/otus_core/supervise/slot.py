@@ -146,6 +146,8 @@ class WorkerSlot:
         try:
             with open(f"/proc/{self.pid}/statm", "rb") as statm:
                 _size, resident, shared, *_ = statm.read().split()
+                # Pages of files and of shared memory are in both numbers (proc(5), statm): the ring of a socket and the
+                # counters, which are no leak of the worker's.
                 return (int(resident) - int(shared)) * PAGE_BYTES
         except (OSError, ValueError):
             return 0
@@ -169,6 +171,8 @@ class WorkerSlot:
         mark = self.accounts["running"]
         self.accounts.set("running", 0)
         blamed = components[mark - 1] if 0 < mark <= len(components) else ""
+        # Only when all of the last ones are the same: a component that merely ran when the kernel took memory back is
+        # not cut off for it.
         self._blames = [*self._blames[-BLAME_OPENS_AFTER + 1 :], blamed]
         if blamed and self._blames == [blamed] * BLAME_OPENS_AFTER:
             self._opened[blamed] = time.monotonic() + BLAME_OPEN_FOR_S

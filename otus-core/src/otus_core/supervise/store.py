@@ -126,6 +126,8 @@ class TaskStore:
         it back.
         """
         ended = attrs.evolve(task, wanted="stopped")
+        # In this order: the move may fail or not come to be, and what it says then is that nobody wants the task any
+        # more.
         self.save(ended)
         self._to_history(ended)
 
@@ -183,6 +185,7 @@ class TaskStore:
 
     def _to_history(self, task: StoredTask) -> None:
         self._disk.rename(self.folder / f"{task.id}.json", self.finished / f"{task.id}.{task.ended_ns}.json")
+        # The new name before the old one goes: a crash between the two leaves the task in both, and never in none.
         self._disk.sync_folder(self.finished)
         self._disk.sync_folder(self.folder)
 
@@ -194,6 +197,7 @@ class TaskStore:
         except OSError:
             self._disk.remove(temporary)
             raise
+        # A name is in the folder, not in the file: without this a power cut may bring the old file back (fsync(2)).
         self._disk.sync_folder(folder)
 
     def _put_aside(self, path: Path, error: BaseException) -> None:

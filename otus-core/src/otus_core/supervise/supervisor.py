@@ -66,6 +66,7 @@ class TaskSupervisor:
         self._log_level = around.log_level
         self._live = config.capture.declaration.live
         self._names = names_of(config)
+        # Eight bytes a counter, and whole pages: no two workers write to one page.
         self._size = -(-8 * len(self._names) // mmap.PAGESIZE) * mmap.PAGESIZE
         self._memory_fd = os.memfd_create(f"otus-{config.id}", os.MFD_CLOEXEC)
         os.ftruncate(self._memory_fd, self._size * config.workers)

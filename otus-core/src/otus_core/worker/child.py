@@ -164,6 +164,7 @@ class Child:
 
     async def _build(self, init: InitWorker, descriptors: list[int]) -> Worker:
         counters_fd, output_fd, *capture = descriptors
+        # Descriptors that came over a socket are inheritable, and a plugin may start processes.
         os.set_inheritable(counters_fd, False)
         if init.cpus:
             os.sched_setaffinity(0, init.cpus)

@@ -157,6 +157,7 @@ class Reading:
                 if delivery.buffer.full:
                     await self._course.unless_ending(delivery.room())
         else:
+            # Each delivery's task gets its turn of the event loop, and the channel too, before the next slice.
             await asyncio.sleep(0)
 
     async def _idle(self) -> None:
