@@ -136,6 +136,9 @@ MEANINGS = {
     "dropped{reassembly:no_message}": "TCP segments that waited, and parts of others, in which no message was found",
     "dropped{reassembly:message_too_large}": "TCP segments of messages larger than `max_message`",
     "dropped{reassembly:stream_limit}": "TCP segments given up because there were too many streams, or too many bytes",
+    "dropped{reassembly:control}": "TCP segments, or parts of one that is counted already, that are control frames of "
+    "WebSocket",
+    "dropped{reassembly:compressed}": "likewise messages in compressed frames that could not be inflated",
     "dropped{reassembly:stream_end}": "TCP segments of messages that were not whole when their connection or the "
     "capture ended, or nothing came for `timeout`",
 }

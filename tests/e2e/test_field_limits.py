@@ -18,7 +18,7 @@ CASES = {
     "21, a segment that begins in a message": ("21-tcp-tail-then-whole.pcap", 4, 3),
     "47, one packet tagged and untagged": ("47-duplicates-any.pcap", 4, 4),
     "48, HEP": ("48-hep3.pcap", 1, 0),
-    "49, WebSocket": ("49-websocket.pcap", 2, 0),
+    "49, WebSocket": ("49-websocket.pcap", 2, 2),
     "50, SCTP": ("50-sctp.pcap", 1, 0),
     "52, TZSP": ("52-tzsp.pcap", 1, 0),
     "56, private addresses in descriptions": ("56-nat.pcap", 2, 2),

@@ -28,6 +28,8 @@ cdef Py_ssize_t frame_size(const uint8_t *data, Py_ssize_t size) noexcept nogil:
     cdef Py_ssize_t empty = skip_crlf(data, size)
     if empty:
         return -1 if empty < size and frame_size(data + empty, size - empty) < 0 else empty
+    if size and not 32 < data[0] < 127:     # such as a frame of WebSocket, or a record of TLS
+        return -1
     if size < 8 or memchr(data, 10, size) == NULL:
         return 0 if _may_begin(data, size) else -1
     kind = classify(data, size, &line)

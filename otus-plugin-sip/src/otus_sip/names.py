@@ -43,7 +43,6 @@ LABELS = (*REPORTED, *ASKED)
 
 HIDDEN = {
     "tls": ("packets that begin with TLS or DTLS, on SIP ports", "not supported yet"),
-    "websocket": ("messages of SIP over WebSocket", "not supported yet"),
     "truncated_messages": ("messages of SIP cut short by the capture", "a larger snap length (tcpdump -s 0)"),
 }
 """What the parser meets and does not look into, and what would."""

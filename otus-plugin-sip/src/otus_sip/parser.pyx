@@ -26,7 +26,6 @@ from otus_sip.scan cimport (
     skip_crlf,
 )
 from otus_sip.framing cimport frame_size, next_message
-from otus_sip.hidden cimport holds_sip_frame
 from otus_sip.sessions cimport Event, Sessions, mixed, text_hash
 
 # Attributes that every packet, or every packet with SDP, is asked for: called where they are, instead of being looked
@@ -149,7 +148,7 @@ cdef class SipParser:
         if not _begins(payload, &start):
             if _is_keep_alive(packet, &start) and self._on_port(packet):
                 return []
-            if 20 <= start.payload[0] <= 23 or 0x81 <= start.payload[0] <= 0x82:    # an empty payload ends in a zero
+            if 20 <= start.payload[0] <= 23:        # an empty payload ends in a zero
                 self._overlook(packet, &start)
             return None
         if not self._is_sip(packet, &start):
@@ -180,20 +179,15 @@ cdef class SipParser:
         return self._on_port(packet)
 
     cdef int _overlook(self, object packet, const Start *start) except -1:
-        """Count what holds SIP, or may, and is not read: records of TLS and DTLS on SIP ports, and frames
-        of WebSocket.
-        """
+        """Count what may hold SIP and is not read: records of TLS and DTLS on SIP ports."""
         cdef const uint8_t *data = start.payload
         cdef Py_ssize_t size = start.begin + start.size
         cdef bint tcp = _protocol_of(packet) == TCP
         if size < 5:
             return 0
-        if data[0] <= 23:
-            # RFC 8446 §5.1: type, version 3.x; RFC 6347 §4.1: its versions are 254.253 and 254.255
-            if (data[1] == 3 and data[2] <= 4 if tcp else data[1] == 254) and self._on_port(packet):
-                self.counters["tls"]()
-        elif tcp and holds_sip_frame(data, size):
-            self.counters["websocket"]()
+        # RFC 8446 §5.1: type, version 3.x; RFC 6347 §4.1: its versions are 254.253 and 254.255
+        if (data[1] == 3 and data[2] <= 4 if tcp else data[1] == 254) and self._on_port(packet):
+            self.counters["tls"]()
         return 0
 
     cdef bint _on_port(self, object packet) except -1:

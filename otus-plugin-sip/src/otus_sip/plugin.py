@@ -17,7 +17,7 @@ def otus_components() -> Iterator[otus_core.Declaration]:
         config="otus_sip.config:SipConfig",
         payload_types=("sip",),
         transports=("udp", "tcp"),
-        streams=("tcp",),
+        streams=("tcp", "websocket:sip"),
         ports=(5060, 5061),
         priority=50,
         wants_flows=True,

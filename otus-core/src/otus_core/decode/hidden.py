@@ -63,6 +63,9 @@ LINKS: dict[str, Hidden] = {
 
 
 STREAMS: dict[str, Hidden] = {
+    "compressed_websocket": Hidden(
+        "messages in compressed WebSocket frames", "a capture that begins before their connection does"
+    ),
     "cut_streams": Hidden("messages in TCP streams that were not captured whole", "a capture that loses no segments"),
 }
 """What streams have that cannot be put together."""

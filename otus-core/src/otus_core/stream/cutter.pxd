@@ -20,7 +20,9 @@ cdef enum:
     TOO_LARGE = 3
     LIMIT = 4
     ENDED = 5
-    OUTCOMES_COUNT = 6
+    CONTROL = 6
+    COMPRESSED = 7
+    OUTCOMES_COUNT = 8
 
 
 cdef class Cutter:
@@ -29,9 +31,10 @@ cdef class Cutter:
     cdef readonly tuple framers
     cdef list ready             # packets that are messages, each with its ``claimed``
     cdef int owner
+    cdef int upgraded           # whose the connection is whose handshake has just been answered, or NO_OWNER
     cdef uint64_t max_bytes
     cdef uint32_t max_streams, max_message
-    cdef int held, merged, added, running, cut
+    cdef int held, merged, added, running, cut, compressed
     cdef int outcomes[OUTCOMES_COUNT]
 
     cdef int _absorb(self, Stream *stream, DecodedPacket packet, bytes segment) except -1
@@ -44,8 +47,13 @@ cdef class Cutter:
     cdef int _nothing(self, Stream *stream, uint32_t before, int outcome) except -1
     cdef int _still_lost(self, Stream *stream) except -1
     cdef int _choose(self, Stream *stream, bytes data, DecodedPacket packet, Py_ssize_t *known) except -1
+    cdef int _choose_socket(self, Stream *stream, bytes data) except -1
+    cdef bint _begins_in_frame(self, int owner, bytes data) except -1
+    cdef int _join_socket(self, Stream *stream, int owner, int begin) except -1
+    cdef bytes _unframed(self, Stream *stream, bytes data, Py_ssize_t at, Py_ssize_t size)
     cdef Py_ssize_t _ask(self, int owner, bytes data, Py_ssize_t at) except -2
-    cdef Py_ssize_t _search(self, int owner, bytes data, Py_ssize_t at) except -2
+    cdef Py_ssize_t _size(self, Stream *stream, bytes data, Py_ssize_t at) except -2
+    cdef Py_ssize_t _search(self, Stream *stream, bytes data, Py_ssize_t at) except -2
     cdef int _make_room(self, Stream *stream, uint64_t more) except -1
     cdef int _drop_data(self, Stream *stream, int outcome) except -1
     cdef int _drop(self, Stream *stream, int outcome) except -1

@@ -6,14 +6,19 @@ the stream. Each segment is counted as ``streams`` says.
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.ref cimport Py_INCREF, PyObject
 from libc.stdint cimport uint8_t
 
 from otus_core.stream.table cimport LIST_HOLDING, LIST_PROVEN, LISTS, NO_OWNER
+from otus_core.stream.websocket cimport (
+    CONTROL_FRAME, NOT_INFLATED, Socket, first_payload, frames_size, handshake_end, handshake_protocols,
+)
 
 from otus_core.decode.hidden import hidden_name
 from otus_core.model.counter_names import name_of
 
-OUTCOMES = ("gap", "retransmission", "no_message", "message_too_large", "stream_limit", "stream_end")
+OUTCOMES = ("gap", "retransmission", "no_message", "message_too_large", "stream_limit", "stream_end", "control",
+            "compressed")
 
 cdef enum:
     FIN = 1
@@ -21,6 +26,7 @@ cdef enum:
     # A framer is shown an unfinished message at every segment until it has seen so many bytes of it, and then whenever
     # it has doubled.
     SHOWN_MAX = 1 << 22
+    PAYLOAD_LEAST = 16          # bytes of a frame by which WebSocket is recognised without its handshake
 
 
 cdef class Cutter:
@@ -38,6 +44,8 @@ cdef class Cutter:
         self.merged = accounts.slot("segments_merged")
         self.added = accounts.slot("messages_added")
         self.running = accounts.slot("running")
+        self.upgraded = NO_OWNER
+        self.compressed = accounts.slot(hidden_name("compressed_websocket"))
         self.cut = accounts.slot(hidden_name("cut_streams"))
         for i, outcome in enumerate(OUTCOMES):
             self.outcomes[i] = accounts.slot(name_of("dropped", "reassembly", outcome))
@@ -56,6 +64,8 @@ cdef class Cutter:
                 at = self._choose(stream, segment, packet, &known)
                 if at < 0:
                     return self._still_lost(stream)
+                if at == size:      # the answer to a handshake
+                    return PASSED
                 if at:
                     segment = segment[at:]
             return self._cut(stream, packet, segment, 0, known)
@@ -85,15 +95,15 @@ cdef class Cutter:
         cdef int found = 0
         while at < total:
             if size == -2:
-                size = self._ask(stream.owner, data, at)
+                size = self._size(stream, data, at)
             if 0 < size <= total - at and size <= self.max_message:
-                if size == total and before == 0:
+                if size == total and before == 0 and stream.socket == NULL:
                     return self._itself(stream, packet, data)
                 self._message(stream, packet, data, at, size, before, found)
                 found += 1
                 at += size
             elif size < 0 or size > self.max_message:
-                next = self._search(stream.owner, data, at + 1)
+                next = self._search(stream, data, at + 1)
                 if next < 0 and found == 0:
                     return self._nothing(stream, before, NO_MESSAGE if size < 0 else TOO_LARGE)
                 self.accounts.at[self.added] += 1
@@ -127,25 +137,41 @@ cdef class Cutter:
     cdef int _message(self, Stream *stream, DecodedPacket packet, bytes data, Py_ssize_t at, Py_ssize_t size,
                       uint32_t before, int found) except -1:
         """Make a packet of a message whose last byte is of ``packet``; ``found`` others are before it."""
-        cdef DecodedPacket made = copy_of(packet)
-        if at or size != PyBytes_GET_SIZE(data):
-            data = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + at, size)
-        if at < <Py_ssize_t>before:
-            made.at.timestamp = stream.first_ts
-        made.at.end_timestamp = max(packet.at.timestamp, made.at.timestamp)     # its first byte may have come last
-        made.at.reassembled = 2
-        made.at.payload = <const uint8_t *>PyBytes_AS_STRING(data)
-        made.at.payload_len = <uint32_t>size
-        made.datagram = made._payload = data
-        made.claimed = stream.owner
-        self.ready.append(made)
+        cdef DecodedPacket made
         if found:
             self.accounts.at[self.added] += 1
         self.accounts.at[self.held] -= stream.frames
         self.accounts.at[self.merged] += stream.frames
         stream.frames = 0
         stream.proven = 1
+        if stream.socket != NULL:
+            data = self._unframed(stream, data, at, size)
+            if data is None:
+                return 0
+        elif at or size != PyBytes_GET_SIZE(data):
+            data = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + at, size)
+        made = copy_of(packet)
+        if at < <Py_ssize_t>before:
+            made.at.timestamp = stream.first_ts
+        made.at.end_timestamp = max(packet.at.timestamp, made.at.timestamp)     # its first byte may have come last
+        made.at.reassembled = 2
+        made.at.payload = <const uint8_t *>PyBytes_AS_STRING(data)
+        made.at.payload_len = <uint32_t>PyBytes_GET_SIZE(data)
+        made.datagram = made._payload = data
+        made.claimed = stream.owner
+        self.ready.append(made)
         return 0
+
+    cdef bytes _unframed(self, Stream *stream, bytes data, Py_ssize_t at, Py_ssize_t size):
+        """Give the message in frames of WebSocket, or ``None``, which is counted."""
+        cdef Socket socket = <Socket>stream.socket
+        cdef bytes message = socket.read(<const uint8_t *>PyBytes_AS_STRING(data) + at, size, self.max_message)
+        if message is None:
+            if socket.failure == NOT_INFLATED:
+                self.accounts.at[self.compressed] += 1
+            self._count(CONTROL if socket.failure == CONTROL_FRAME else
+                        COMPRESSED if socket.failure == NOT_INFLATED else TOO_LARGE, 1)
+        return message
 
     cdef int _rest(self, Stream *stream, DecodedPacket packet, bytes data, Py_ssize_t at, uint32_t before,
                    Py_ssize_t size, int found) except -1:
@@ -156,7 +182,7 @@ cdef class Cutter:
         cdef Py_ssize_t left = PyBytes_GET_SIZE(data) - at
         if packet.at.truncated:
             stream.over = 1
-            if left == PyBytes_GET_SIZE(data) and before == 0:
+            if left == PyBytes_GET_SIZE(data) and before == 0 and stream.socket == NULL:
                 return self._itself(stream, packet, data)
             self._message(stream, packet, data, at, left, before, found)
             self.table.empty(stream)
@@ -204,7 +230,7 @@ cdef class Cutter:
         """Find the owner of a stream by the bytes at hand, and where its first message begins; -2 when it has none."""
         cdef Py_ssize_t at
         if stream.lost:
-            at = self._search(stream.owner, data, 0)
+            at = self._search(stream, data, 0)
             if at >= 0:
                 stream.lost = 0
             return <int>at if at >= 0 else -2
@@ -214,21 +240,70 @@ cdef class Cutter:
                 stream.owner = i
                 return 0
         known[0] = -2
+        at = self._choose_socket(stream, data)
+        if at >= 0:
+            return <int>at
         for i in range(len(self.framers)):
             if (<Framer>self.framers[i]).searches(packet.at.src_port, packet.at.dst_port):
-                at = self._search(i, data, 1)
+                stream.owner = i
+                at = self._search(stream, data, 1)
                 if at >= 0:
-                    stream.owner = i
                     return <int>at
+        stream.owner = NO_OWNER
         return -2
+
+    cdef int _choose_socket(self, Stream *stream, bytes data) except -1:
+        """The same for WebSocket: by the answer to a handshake, or a frame that begins with a message of a parser."""
+        cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(data)
+        cdef Py_ssize_t end
+        cdef tuple names
+        if at[0] == c"H":
+            end = handshake_end(data)
+            if end > 0:
+                names = handshake_protocols(data, end)
+                for i in range(len(self.framers)):
+                    if not (<Framer>self.framers[i]).protocols.isdisjoint(names):
+                        self.upgraded = i
+                        return self._join_socket(stream, i, <int>end)
+        elif at[0] & 0x7F == 1 or at[0] & 0x7F == 2:    # text or binary
+            for i in range(len(self.framers)):
+                if self._begins_in_frame(i, data):
+                    return self._join_socket(stream, i, 0)
+        return -2
+
+    cdef int _join_socket(self, Stream *stream, int owner, int begin) except -1:
+        socket = Socket()
+        Py_INCREF(socket)
+        stream.socket = <PyObject *>socket
+        stream.owner = owner
+        return begin
+
+    cdef bint _begins_in_frame(self, int owner, bytes data) except -1:
+        """Whether a frame of WebSocket with a message of this parser begins ``data``."""
+        cdef bytes payload
+        if not (<Framer>self.framers[owner]).protocols:
+            return False
+        payload = first_payload(<const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        return payload is not None and PyBytes_GET_SIZE(payload) >= PAYLOAD_LEAST and self._ask(owner, payload, 0) >= 0
 
     cdef Py_ssize_t _ask(self, int owner, bytes data, Py_ssize_t at) except -2:
         cdef Framer framer = <Framer>self.framers[owner]
         self.accounts.at[self.running] = framer.mark
         return framer.frame(data, at)
 
-    cdef Py_ssize_t _search(self, int owner, bytes data, Py_ssize_t at) except -2:
-        cdef Framer framer = <Framer>self.framers[owner]
+    cdef Py_ssize_t _size(self, Stream *stream, bytes data, Py_ssize_t at) except -2:
+        """Give the size of the message that begins at ``at``, with all its frames if it has any."""
+        if stream.socket != NULL:
+            return frames_size(<const uint8_t *>PyBytes_AS_STRING(data) + at, PyBytes_GET_SIZE(data) - at)
+        return self._ask(stream.owner, data, at)
+
+    cdef Py_ssize_t _search(self, Stream *stream, bytes data, Py_ssize_t at) except -2:
+        """Give where the next message begins, or -1; a frame of WebSocket is looked for where a segment begins alone,
+        as any two bytes may be one.
+        """
+        cdef Framer framer = <Framer>self.framers[stream.owner]
+        if stream.socket != NULL:
+            return 0 if at == 0 and self._begins_in_frame(stream.owner, data) else -1
         self.accounts.at[self.running] = framer.mark
         return framer.resync(data, at)
 

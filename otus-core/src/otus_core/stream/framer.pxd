@@ -3,7 +3,7 @@ cdef class Framer:
     cdef object _frame
     cdef object _resync
     cdef bytes ports            # one byte a port: whether messages are searched for there; None: nowhere
-    cdef readonly tuple protocols
+    cdef readonly frozenset protocols   # of WebSocket
     cdef int mark
     cdef bint off               # its parser is cut off at the moment
     cdef object error           # what it raised last, until somebody asks

@@ -17,7 +17,7 @@ cdef class Framer:
         self.name = name
         self._frame = component.frame
         self._resync = component.resync
-        self.protocols = tuple(one.partition(":")[2] for one in streams if one.startswith("websocket:"))
+        self.protocols = frozenset(one.partition(":")[2].lower() for one in streams if one.startswith("websocket:"))
         table = bytearray(65536)
         for port in ports:
             table[port] = 1

@@ -15,6 +15,7 @@ cdef class Streams(Cutter):
     cdef int advance(self, int64_t now) except -1
     cdef int finish(self) except -1
 
+    cdef int _upgrade(self, int verdict, StreamKey *key, uint32_t ack) except -1
     cdef int _segment(self, Stream *stream, DecodedPacket packet) except -1
     cdef bint _is_made_up(self, Stream *stream, DecodedPacket packet) except -1
     cdef int _early(self, Stream *stream, DecodedPacket packet, int32_t delta) except -1

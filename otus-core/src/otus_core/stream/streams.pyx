@@ -13,6 +13,8 @@ completes is one of ``messages_added``. What does not get there is ``dropped{rea
 ``no_message``         they waited, and are no message after all
 ``message_too_large``  their message is larger than ``max_message``
 ``stream_limit``       a bound was reached: the stream that is idle longest gives way
+``control``            control frames of WebSocket
+``compressed``         a message in compressed frames of WebSocket that refers to what was not captured
 ``stream_end``         the connection or the capture ended, or nothing came for long, before the message was whole
 
 Where that is a part of a segment which is counted already, because it completed a message, the part is counted there
@@ -24,6 +26,7 @@ unfinished message again and again only up to a bound (``_is_worth_asking``).
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.string cimport memcpy, memset
 
 from otus_core.stream.cutter cimport copy_of
@@ -90,13 +93,33 @@ cdef class Streams(Cutter):
             if packet.at.payload_len:
                 packet.at.seq += 1      # the SYN takes a number (RFC 9293 §3.4)
         if stream == NULL:
-            return self._begin(&key, bucket, packet) if packet.at.payload_len else PASSED
+            if packet.at.payload_len == 0:
+                return PASSED
+            verdict = self._begin(&key, bucket, packet)
+            return self._upgrade(verdict, &key, packet.at.ack) if self.upgraded >= 0 else verdict
         if packet.at.payload_len == 0:
             if packet.at.tcp_flags & FIN and <int32_t>(packet.at.seq - stream.next_seq) <= 0:
                 self._drop(stream, ENDED)
             return PASSED
         verdict = self._segment(stream, packet)
         self._settle(stream)
+        return self._upgrade(verdict, &key, packet.at.ack) if self.upgraded >= 0 else verdict
+
+    cdef int _upgrade(self, int verdict, StreamKey *key, uint32_t ack) except -1:
+        """A handshake has been answered: from ``ack`` on the other direction has frames of WebSocket too."""
+        cdef uint32_t bucket
+        cdef Stream *stream
+        turn_key(key)
+        bucket = self.table.bucket(key)
+        stream = self.table.find(key, bucket)
+        if stream == NULL and self._make_room(NULL, 0):
+            stream = self.table.open(key, bucket, self.now)
+            stream.next_seq = ack
+        if stream != NULL and stream.owner == NO_OWNER:
+            self._join_socket(stream, self.upgraded, 0)
+            stream.proven = 1
+            self.table.touch(stream, self.now)
+        self.upgraded = NO_OWNER
         return verdict
 
     cdef int advance(self, int64_t now) except -1:
@@ -161,7 +184,7 @@ cdef class Streams(Cutter):
         the same one. What is sent again begins with the same message, or is a part of it.
         """
         return (not stream.has_isn and packet.at.seq == stream.last_seq and packet.at.payload_len != stream.last_size
-                and stream.owner != NO_OWNER
+                and stream.owner != NO_OWNER and stream.socket == NULL
                 and self._ask(stream.owner, packet.payload, 0) == packet.at.payload_len)
 
     cdef int _early(self, Stream *stream, DecodedPacket packet, int32_t delta) except -1:
@@ -205,6 +228,10 @@ cdef class Streams(Cutter):
         at = self._choose(&new, payload, packet, &known)
         if at < 0:
             return PASSED
+        socket = None
+        if new.socket != NULL:
+            socket = <object>new.socket
+            Py_DECREF(socket)
         stream = self.table.find(&own, bucket)
         if stream != NULL:
             self._drop(stream, ENDED)
@@ -213,8 +240,15 @@ cdef class Streams(Cutter):
             return TAKEN
         stream = self.table.open(&own, bucket, self.now)
         stream.owner = new.owner
+        if socket is not None:
+            Py_INCREF(socket)
+            stream.socket = <PyObject *>socket
         stream.next_seq = packet.at.seq + packet.at.payload_len
-        verdict = self._cut(stream, packet, payload if at == 0 else payload[at:], 0, known)
+        if at == packet.at.payload_len:     # the answer to a handshake
+            stream.proven = 1
+            verdict = PASSED
+        else:
+            verdict = self._cut(stream, packet, payload if at == 0 else payload[at:], 0, known)
         if packet.at.tcp_flags & FIN:
             stream.over = 1
         self.table.touch(stream, self.now)
