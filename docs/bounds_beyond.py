@@ -131,6 +131,8 @@ BEYOND = {
     "otus_core/logs/repeats.py:REASON_MAX": CUT,
     "otus_core/logs/repeats.py:TRACEBACK_MAX": CUT,
     "otus_core/model/own_counters.py:SHOWN_MAX": CUT,
+    "otus_core/model/json_check.pyx:DEPTH_MAX": "refused, as what is not JSON",
+    "otus_core/model/json.pyx:TOLD_MAX": "not told",
     "otus_core/worker/status.py:SHOWN_MAX": CUT,
     "otus_core/model/candidates.pxd:CANDIDATES_MAX": "the candidate announced longest ago goes, counted as evicted",
     "otus_core/model/candidates.pyx:CHANCES_MAX": "one that was found lately goes",

@@ -47,7 +47,7 @@ def test_json_has_no_colour_and_text_only_where_wanted(form: str) -> None:
 def test_a_message_that_cannot_be_encoded_fails_alone(form: str) -> None:
     came, results = written([request(), request(payload=Broken()), request("BYE")], format=form)
     assert came.count(b"\n") == 2
-    assert results == [ReportResult(2, {"encode": 1})]
+    assert results == [ReportResult(2, {"encode": [1]})]
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

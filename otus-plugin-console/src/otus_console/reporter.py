@@ -51,40 +51,43 @@ class ConsoleReporter(BaseReporter):
     async def report(self, batch: Sequence[OutputPacket]) -> ReportResult:
         """Write the batch. A message whose payload cannot be encoded fails alone. Raises StdoutClosed."""
         assert self._stdout is not None  # wired before anything is reported
-        text, written = self._text, 0
+        text = self._text
+        unwritten: list[int] = []
         step = WRITE_AT_ONCE if text is None else len(batch) or 1  # lines of text are aligned with each other
         for start in range(0, len(batch), step):
             part = batch[start : start + step]
-            count, lines = self._objects(part) if text is None else self._rows(part, text)
+            lines, failed = self._objects(part) if text is None else self._rows(part, text)
             if lines:
                 await self._stdout.write(lines)
-            written += count
-        failed = len(batch) - written
-        return ReportResult(written, {"encode": failed} if failed else {})
+            unwritten += (start + place for place in failed)
+        return ReportResult(len(batch) - len(unwritten), {"encode": unwritten} if unwritten else {})
 
-    def _objects(self, batch: Sequence[OutputPacket]) -> tuple[int, bytes]:
-        """Encode all as JSON; one by one only where one of them fails."""
+    def _objects(self, batch: Sequence[OutputPacket]) -> tuple[bytes, list[int]]:
+        """Encode all as JSON; one by one only where one of them fails. Gives the places of those that do, too."""
         try:
-            return len(batch), encode_json_lines(batch, "rfc3339")
+            return encode_json_lines(batch, "rfc3339"), []
         except Exception:  # noqa: BLE001 - a fault boundary
-            lines = self._each(batch, _json)
-            return len(lines), b"".join(lines)
+            lines, failed = self._each(batch, _json)
+            return b"".join(lines), failed
 
-    def _rows(self, batch: Sequence[OutputPacket], text: TextLines) -> tuple[int, bytes]:
-        lines = text.lines(self._each(batch, text.row))
-        return len(lines), b"\n".join((*lines, b"")) if lines else b""
+    def _rows(self, batch: Sequence[OutputPacket], text: TextLines) -> tuple[bytes, list[int]]:
+        rows, failed = self._each(batch, text.row)
+        lines = text.lines(rows)
+        return b"\n".join((*lines, b"")) if lines else b"", failed
 
-    def _each(self, batch: Sequence[OutputPacket], encode: Callable[[OutputPacket], T]) -> list[T]:
+    def _each(self, batch: Sequence[OutputPacket], encode: Callable[[OutputPacket], T]) -> tuple[list[T], list[int]]:
         """Encode each message. A payload is a parser's own and raises what it likes: the first is logged, all count."""
-        encoded = []
-        for output in batch:
+        encoded: list[T] = []
+        failed: list[int] = []
+        for place, output in enumerate(batch):
             try:
                 encoded.append(encode(output))
             except Exception as error:  # noqa: BLE001 - a fault boundary
+                failed.append(place)
                 if not self._told:
                     self._told = True
                     log.warning("message_not_encoded", payload_type=output.payload_type, error=repr(error))
-        return encoded
+        return encoded, failed
 
 
 def wants_colour(setting: str, isatty: bool) -> bool:

@@ -5,6 +5,7 @@ ordinary encoder.
 """
 
 import json
+from types import MethodDescriptorType
 
 import attrs
 
@@ -19,16 +20,26 @@ from otus_core.inline.labels cimport Label, next_label
 from otus_core.inline.text cimport ADDRESS_MAX, print_address, print_padded
 from otus_core.inline.writer cimport Writer, keep, raw, raw_bytes, room, take
 from otus_core.model.base64 cimport write_base64
+from otus_core.model.json_check cimport check_json
 from otus_core.model.labels cimport packed_labels
 from otus_core.model.output cimport OutputPacket
 from otus_core.model.packet cimport Layers
 
+from otus_core.log import Logger
 from otus_core.model.packet import TUNNEL_NAMES
+from otus_core.model.text import printable
 
 cdef Writer _writer
 
-# The class of the last payload that had a to_json: parsers give one class again and again.
+# The class of the last payload that had a to_json of compiled code: parsers give one class again and again. What such
+# a class gives is not looked through each time, which would take as long as writing it; the contract suite does.
 cdef object _known_payload = OutputPacket
+cdef object _METHOD = MethodDescriptorType
+
+log = Logger("otus.json")
+cdef set _told = set()
+cdef enum:
+    TOLD_MAX = 64
 
 
 def _plain_value(value):
@@ -44,21 +55,44 @@ def _plain_value(value):
 
 cdef bytes _payload(object payload):
     """Give a payload as JSON; this may be foreign code, which may itself end up in ``encode_json``."""
-    global _known_payload
     if type(payload) is _known_payload:
         return payload.to_json()
     if payload is None:
         return b"null"
     to_json = getattr(payload, "to_json", None)
     if to_json is not None:
-        if hasattr(type(payload), "to_json"):
-            _known_payload = type(payload)
-        return to_json()
+        return _given(payload, to_json())
     try:
         return json.dumps(payload, default=_plain_value, separators=(",", ":"), allow_nan=False).encode("ascii")
     except ValueError:  # RFC 8259 §6 has no NaN and no infinity: null takes their place
+        _tell_once(type(payload).__qualname__)
         plain = json.loads(json.dumps(payload, default=_plain_value), parse_constant=lambda _name: None)
         return json.dumps(plain, separators=(",", ":")).encode("ascii")
+
+
+cdef bytes _given(object payload, object given):
+    """Give what a payload's ``to_json`` gave, once it has been looked at. Raises TypeError and ValueError."""
+    global _known_payload
+    cdef object cls = type(payload)
+    if type(given) is not bytes:
+        raise TypeError(f"{cls.__module__}.{cls.__qualname__}.to_json() gave {type(given).__name__}, not bytes")
+    if type(getattr(cls, "to_json", None)) is _METHOD:
+        _known_payload = cls
+        return <bytes>given
+    try:
+        check_json(<bytes>given)
+    except ValueError as error:
+        raise ValueError(f"{cls.__module__}.{cls.__qualname__}.to_json(): {error}") from None
+    return <bytes>given
+
+
+cdef int _tell_once(str name) except -1:
+    """Log that payloads of a class hold numbers that JSON does not have."""
+    if name in _told or len(_told) >= TOLD_MAX:
+        return 0
+    _told.add(name)
+    log.warning("payload_has_no_json_number", payload=printable(name, 60), told="null takes the place of NaN")
+    return 0
 
 
 cdef int _ip(Writer *out, const uint8_t *address, int version) except -1:
@@ -100,9 +134,11 @@ cdef int _labels(Writer *out, dict labels) except -1:
         if not first:
             raw(out, b",", 1)
         first = False
-        _text(out, <object>key)
+        if type(<object>key) is not str or type(<object>value) is not str:
+            raise TypeError(f"the label {<object>key!r} is {type(<object>value).__name__}, not text")
+        write_str(out, <str>key)
         raw(out, b":", 1)
-        _text(out, <object>value)
+        write_str(out, <str>value)
     return 0
 
 

@@ -4,7 +4,7 @@ from ipaddress import ip_address
 from types import MethodDescriptorType
 
 cimport cython
-from cpython.dict cimport PyDict_GetItem
+from cpython.dict cimport PyDict_GetItem, PyDict_Next
 from cpython.ref cimport PyObject
 from libc.string cimport memcpy, memset
 
@@ -34,14 +34,36 @@ cdef object _ask(object source, str name):
     method = getattr(type(source), "label", None)
     if type(method) is _METHOD and not hasattr(source, "__dict__"):
         _answering, _answer = type(source), method
-    return source.label(name)
+    text = source.label(name)
+    if text is not None and type(text) is not str:
+        raise TypeError(f"{_class_of(source)}.label({name!r}) gave {type(text).__name__}, not text")
+    return text
+
+
+cdef str _class_of(object source):
+    return f"{type(source).__module__}.{type(source).__qualname__}"
+
+
+cdef int _check_texts(dict labels) except -1:
+    """Raise TypeError for a label whose name or value is no text."""
+    cdef PyObject *name
+    cdef PyObject *text
+    cdef Py_ssize_t position = 0
+    while PyDict_Next(labels, &position, &name, &text):
+        if type(<object>name) is not str or type(<object>text) is not str:
+            raise TypeError(f"the label {<object>name!r} is {type(<object>text).__name__}, not text")
+    return 0
 
 
 cdef dict _made(object source):
     """Give the labels of a source as a dict of their own."""
     labels = source.labels()
     if type(labels) is not dict:
-        raise TypeError(f"labels() gave {type(labels).__name__}, not a dict")
+        raise TypeError(f"{_class_of(source)}.labels() gave {type(labels).__name__}, not a dict")
+    try:
+        _check_texts(<dict>labels)
+    except TypeError as error:
+        raise TypeError(f"{_class_of(source)}.labels(): {error}") from None
     return <dict>labels
 
 
@@ -58,7 +80,9 @@ cdef class Parsed:
 
     def __init__(self, payload, labels not None, raw=None, payload_type=None):
         global _known_source
-        if type(labels) is not dict and type(labels) is not _known_source:
+        if type(labels) is dict:
+            _check_texts(<dict>labels)
+        elif type(labels) is not _known_source:
             if not (hasattr(labels, "label") and hasattr(labels, "labels")):
                 raise TypeError(f"labels is {type(labels).__name__}, neither a dict nor a LabelSource")
             _known_source = type(labels)

@@ -1,0 +1,1 @@
+cpdef int check_json(bytes text) except -1

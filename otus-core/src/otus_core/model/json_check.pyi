@@ -1,0 +1,3 @@
+DEPTH_MAX: int
+
+def check_json(text: bytes, /) -> int: ...
