@@ -83,6 +83,8 @@ def test_it_keeps_the_contract(installed: Installed, tmp_path: Path) -> None:
     samples.mkdir()
     for name, data in messages():
         (samples / f"{name}.bin").write_bytes(data)
+    (samples / "empty.bin").write_bytes(bytes(12))
+    (samples / "empty.json").write_text(json.dumps({"refused": "no question"}))
     (tmp_path / "test_contract.py").write_text(CONTRACT)
     done = installed.run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path)
     assert done.returncode == 0, done.stdout

@@ -59,7 +59,7 @@ BROKEN = {
             """
         ),
         "register",
-        "Argument(s) {'registry'} are declared in the hookimpl but can not be found in the hookspec",
+        "otus_components has no argument 'registry'; it has none",
     ),
     "raises in its hook": (
         dict(

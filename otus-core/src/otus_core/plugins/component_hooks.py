@@ -5,6 +5,7 @@ module does not.
 from __future__ import annotations
 
 import inspect
+import re
 import time
 from collections.abc import Iterator
 
@@ -13,7 +14,6 @@ import pluggy
 from otus_core import hookspecs
 from otus_core.errors import PluginInitFailed
 from otus_core.hookspecs import PROJECT
-from otus_core.model.text import words_of
 
 CALLS, CALLS_MAX_S = 1000, 1.0
 """So many changes of tasks' states a component takes within this many seconds: it is called where nothing may wait."""
@@ -60,6 +60,16 @@ def seconds_of(hooks: pluggy.PluginManager) -> float:
     return time.monotonic() - begun
 
 
+def argument_fault(error: pluggy.PluginValidationError) -> str:
+    """Say which argument of which hook there is not, and which there are; the library's own words name objects."""
+    text = " ".join(str(error).split())
+    hook, wrong = re.search(r"for hook '(\w+)'", text), re.search(r"Argument\(s\) \{(.*?)\}", text)
+    if hook is None or wrong is None:
+        return text
+    there = inspect.signature(getattr(hookspecs, hook[1])).parameters
+    return f"{hook[1]} has no argument {wrong[1]}; it has {', '.join(there) or 'none'}"
+
+
 def hooks_of(component: object) -> pluggy.PluginManager | None:
     """Give a manager that calls the methods that a component's class marks as hooks, ``None`` where there are none.
 
@@ -79,5 +89,5 @@ def hooks_of(component: object) -> pluggy.PluginManager | None:
     try:
         manager.register(hooks)
     except pluggy.PluginValidationError as error:
-        raise PluginInitFailed(f"{cls.__name__}: {words_of(error)}") from None
+        raise PluginInitFailed(f"{cls.__name__}: {argument_fault(error)}") from None
     return manager

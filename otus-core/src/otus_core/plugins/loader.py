@@ -100,7 +100,9 @@ def take_through(record: PluginRecord, entry: importlib_metadata.EntryPoint | No
 def _told(error: BaseException) -> str:
     """Name an error in one line."""
     if isinstance(error, pluggy.PluginValidationError):
-        return " ".join(str(error).split())
+        from otus_core.plugins.component_hooks import argument_fault  # seldom needed
+
+        return argument_fault(error)
     return words_of(error)
 
 

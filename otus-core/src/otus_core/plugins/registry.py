@@ -14,6 +14,7 @@ from otus_core.errors import PluginNotFound
 from otus_core.log import Logger
 from otus_core.model.text import told
 from otus_core.plugins.known import names_of
+from otus_core.plugins.limited import CHANCES, LIMITS_S, TookTooLong, limited
 from otus_core.plugins.missing import why_missing
 from otus_core.plugins.records import ComponentRecord, PluginRecord, state_of
 from otus_core.plugins.selection import Selection
@@ -51,6 +52,7 @@ class Registry:
         self.selection = selection
         self._loaded = tuple(loaded)
         self._attached: list[tuple[object, Loaded]] = []
+        self._overruns: dict[tuple[str, str], int] = {}
         self._ready = {
             (component.kind, component.name): Registered(component.declaration, one.record)
             for one in loaded
@@ -148,12 +150,18 @@ class Registry:
         self, asked: Sequence[Loaded], hook: str, arguments: dict[str, Any]
     ) -> Iterator[tuple[PluginRecord, Any]]:
         for one in asked:
-            if one.manager is None:
+            overruns = self._overruns.get((one.record.plugin, hook), 0)
+            if one.manager is None or overruns >= CHANCES:
                 continue
             try:
-                answers = getattr(one.manager.hook, hook)(**arguments)
+                with limited(LIMITS_S.get(hook)):
+                    answers = getattr(one.manager.hook, hook)(**arguments)
             except KeyboardInterrupt:
                 raise
+            except TookTooLong as error:
+                self._overruns[one.record.plugin, hook] = overruns + 1
+                self.log_hook_failure(one.record, hook, error, is_cut_off=overruns + 1 >= CHANCES)
+                continue
             except BaseException as error:
                 self.log_hook_failure(one.record, hook, error)
                 continue
@@ -175,11 +183,19 @@ class Registry:
         """Call a component's hooks no more."""
         self._attached = [pair for pair in self._attached if pair[0] is not component]
 
-    def log_hook_failure(self, record: PluginRecord, hook: str, error: BaseException) -> None:
-        """Log that a plugin's hook raised, or answered what cannot be used."""
-        log.warning(
-            "plugin_hook_failed", plugin=record.plugin, version=record.version, hook=hook, error=told(error, ERROR_MAX)
-        )
+    def log_hook_failure(
+        self, record: PluginRecord, hook: str, error: BaseException, *, is_cut_off: bool = False
+    ) -> None:
+        """Log and count that a plugin's hook raised, answered what cannot be used, or took too long; after the last
+        time that it may, it ``is_cut_off``.
+        """
+        from otus_core.chores import count_failures  # brings asyncio, which short commands do without
+
+        about = {"plugin": record.plugin, "version": record.version, "hook": hook}
+        log.warning("plugin_hook_failed", **about, error=told(error, ERROR_MAX))
+        count_failures(f"{record.plugin}:{hook}")
+        if is_cut_off:
+            log.error("plugin_hook_cut_off", **about, reason=f"it took too long {CHANCES} times")
 
 
 def _failures(record: PluginRecord) -> list[PluginRecord | ComponentRecord]:

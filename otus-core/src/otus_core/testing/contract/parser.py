@@ -13,7 +13,9 @@ from typing import Any
 from otus_core.components import BaseParser, Consumed
 from otus_core.errors import ParseError
 from otus_core.model.flow_key import FlowKey
-from otus_core.model.output import Parsed
+from otus_core.model.json import encode_payload
+from otus_core.model.json_check import check_json
+from otus_core.model.output import OutputPacket, Parsed
 from otus_core.model.packet import DecodedPacket
 from otus_core.testing import packets
 from otus_core.testing.contract.component import Contract
@@ -33,6 +35,9 @@ class ParserContract(TimelyContract, StreamContract, Contract):
     """What a parser must do.
 
     ``samples`` names a folder of ``*.bin`` files; ``port`` is the port they come to, the first declared one by default.
+
+    The ``.json`` beside a sample says what it must give: a list with the labels of each message; in the place of a
+    message that cannot be read, or of the list where ParseError is raised, stands ``{"refused": its text}``.
     """
 
     kind = "parser"
@@ -130,17 +135,36 @@ class ParserContract(TimelyContract, StreamContract, Contract):
                 assert type(name) is str and type(value) is str, f"label {name!r}: {value!r} is no text"
                 assert "." in name, f"label {name!r}: labels are named protocol.field"
                 assert value and len(value) <= LABEL_MAX, f"label {name!r}: absent, not empty, when it does not apply"
+                declared = self.declaration.labels
+                assert not declared or name in declared, f"label {name!r} is not among the labels that are declared"
+            check_json(encode_payload(OutputPacket(payload=message.payload)))
         return messages
 
     def test_each_sample_gives_what_it_should(self) -> None:
         """Every sample is parsed; its labels are those of the ``.json`` beside it, where there is one."""
         parser = self.make_parser()
         for file in self.files():
-            messages = self.parse(parser, file.read_bytes())
-            assert messages is not None, f"{file.name}: the parser does not take it"
+            found = self.told(parser, file.read_bytes())
+            assert found is not None, f"{file.name}: the parser does not take it"
             expected = file.with_suffix(".json")
             if expected.exists():
-                assert [dict(message.labels) for message in messages] == json.loads(expected.read_text()), file.name
+                assert found == json.loads(expected.read_text()), file.name
+            else:
+                assert isinstance(found, list), f"{file.name}: {found}; if that is right, say so in {expected.name}"
+
+    def told(self, parser: BaseParser, payload: bytes) -> Any:
+        """Parse, and give the result as the ``.json`` beside a sample has it."""
+        try:
+            result = _take(parser, self.packet(payload))
+        except ParseError as error:
+            return {"refused": str(error)}
+        if result is None:
+            return None
+        self.checked(result)
+        if isinstance(result, Consumed):
+            return []
+        given = [result] if isinstance(result, Parsed) else result
+        return [{"refused": str(one)} if isinstance(one, ParseError) else dict(one.labels) for one in given]
 
     def test_every_prefix_of_a_sample_does_no_harm(self) -> None:
         """A packet may be cut off anywhere."""

@@ -14,5 +14,7 @@ def otus_components() -> Iterator[otus_core.Declaration]:
         payload_types=("dns",),
         transports=("udp",),
         ports=(53,),
+        labels=("dns.id", "dns.type", "dns.name", "dns.qtype", "dns.rcode", "dns.answers"),
+        failure_reasons=("no question", "the question is cut off", "a name is cut off", "a name goes in circles"),
         summary="DNS over UDP (RFC 1035)",
     )
