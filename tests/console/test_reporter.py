@@ -54,7 +54,7 @@ def test_a_message_that_cannot_be_encoded_fails_alone(form: str) -> None:
 def test_a_batch_of_which_nothing_is_left_writes_nothing(form: str) -> None:
     came, results = written([], [request(payload=Broken())], format=form)
     assert came == b""
-    assert results == [ReportResult(0), ReportResult(0, {"encode": 1})]
+    assert results == [ReportResult(0), ReportResult(0, {"encode": [0]})]
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
