@@ -97,8 +97,8 @@ class Reading:
             await self._carry_on(until)
         if routing:
             await self._meet("")
-        for slot in (*self._pipeline.parsers, *self._pipeline.processors):
-            slot.outbox.closed = True
+        for part in (*self._assembly.parsers, *self._assembly.processors):
+            part.outbox.closed = True
 
     async def _carry_on(self, until: float) -> None:
         """Take what components tell; a run that is to stop waits for slow reporters only for a while."""
