@@ -285,6 +285,8 @@ BEYOND = {
     "otus_rtp/losses.py:WITHIN": "not taken for one loss",
     "otus_rtp/stream.pyx:MAX_DROPOUT": "a stray packet, or the sender has begun anew: RFC 3550 A.1",
     "otus_rtp/stream.pyx:MAX_MISORDER": "likewise",
+    "otus_rtp/media.py:CELL_MAX": CUT,
+    "otus_rtp/media.py:LINE_MAX": CUT,
     "otus_rtp/parser.pyx:SECURED_MAX": "not remembered for a stream that is still to come",
     "otus_rtp/remote.py:JITTER_MAX": "not plausible: the report does not count",
     "otus_rtp/remote.py:RTT_MAX": "not plausible: no round trip is told",

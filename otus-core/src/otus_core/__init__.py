@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from otus_core.model.packet import DecodedPacket
     from otus_core.model.record import Record
     from otus_core.model.text import printable, say_duration
+    from otus_core.runs import RunFailed, run_task
 
 _EXPORTS = {
     "caller": ("calling",),
@@ -126,6 +127,7 @@ _EXPORTS = {
     "model.packet": ("DecodedPacket",),
     "model.record": ("Record",),
     "model.text": ("printable", "say_duration"),
+    "runs": ("RunFailed", "run_task"),
 }
 _WHERE = {name: module for module, names in _EXPORTS.items() for name in names}
 
@@ -176,6 +178,7 @@ __all__ = [
     "Record",
     "ReportResult",
     "Reporter",
+    "RunFailed",
     "Shard",
     "SharedConfig",
     "__version__",
@@ -193,6 +196,7 @@ __all__ = [
     "read_regular",
     "read_secret",
     "require_regular",
+    "run_task",
     "say_duration",
 ]
 

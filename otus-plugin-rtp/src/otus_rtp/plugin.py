@@ -9,6 +9,12 @@ from otus_rtp.names import LABELS
 
 
 @otus_core.hookimpl
+def otus_cli_commands() -> dict[str, otus_core.CommandGroup]:
+    """Add ``otus media``."""
+    return {"media": otus_core.CommandGroup(app="otus_rtp.media:media", summary="Show the RTP streams of calls")}
+
+
+@otus_core.hookimpl
 def otus_components() -> Iterator[otus_core.Declaration]:
     """Declare the parser."""
     yield otus_core.Parser(

@@ -14,7 +14,7 @@ BROUGHT: dict[str, tuple[str, ...]] = {
     "otus-plugin-filter": ("processor:filter", "processor:label"),
     "otus-plugin-kafka": ("command_channel:kafka", "reporter:kafka", "command:fleet"),
     "otus-plugin-pcap": ("capturer:pcap",),
-    "otus-plugin-rtp": ("parser:rtp",),
+    "otus-plugin-rtp": ("parser:rtp", "command:media"),
     "otus-plugin-sip": ("parser:sip", "parser:icmp"),
 }
 """By distribution: its components as ``kind:name``, and its commands as ``command:name``."""

@@ -1,0 +1,206 @@
+"""``otus media``: the streams of captures or of an interface, a line each."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from otus_core import ConfigInvalid, ConfigProblem, printable, run_task
+
+HEAD = ("START", "FROM", "TO", "CODEC", "PACKETS", "LOST", "JITTER", "MAX", "MOS", "END", "CALL")
+LIVE_WIDTHS = (12, 21, 21, 8, 8, 7, 7, 7, 4, 8, 16)
+"""Columns when lines are shown as they come, so that nobody knows what is still to come."""
+RIGHT = frozenset(("PACKETS", "LOST", "JITTER", "MAX", "MOS"))
+DISPENSABLE = ("MAX", "START", "END", "JITTER", "CODEC")
+"""Columns that are left out, in this order, where there is no room."""
+CALL_LEAST = 8
+CELL_MAX = 48
+LINE_MAX = 240
+"""Columns where there is no terminal."""
+FLAT = (
+    "first",
+    "last",
+    "src_ip",
+    "src_port",
+    "dst_ip",
+    "dst_port",
+    "ssrc",
+    "call_id",
+    "match",
+    "codec",
+    "packets",
+    "bytes",
+    "expected",
+    "lost",
+    "loss_pct",
+    "duplicates",
+    "reordered",
+    "seq_resets",
+    "strays",
+    "jitter_mean_ms",
+    "jitter_max_ms",
+    "delta_min_ms",
+    "delta_mean_ms",
+    "delta_max_ms",
+    "ptime",
+    "skew_ppm",
+    "bursts",
+    "burst_ratio",
+    "burst_max",
+    "discarded",
+    "r",
+    "mos",
+    "capture_loss",
+    "encrypted",
+    "ssrc_changes",
+    "ended",
+)
+"""The columns of ``--csv``."""
+
+
+def media(
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE]...", help="Capture files (pcap, pcapng, also gzip); - is standard input."),
+    ] = None,
+    interface: Annotated[
+        str | None, typer.Option("--interface", "-i", help="Capture live from this interface; `any` means all.")
+    ] = None,
+    bpf: Annotated[str | None, typer.Option("--bpf", help="Read only frames that match this libpcap filter.")] = None,
+    tunnels: Annotated[
+        str | None, typer.Option("--tunnels", help="Tunnels to look into: vxlan,gre,geneve,ipip,gtpu.", metavar="LIST")
+    ] = None,
+    interval: Annotated[
+        str | None,
+        typer.Option("--interval", help="Show streams that are under way each so often, such as 10s.", metavar="TIME"),
+    ] = None,
+    guess: Annotated[
+        bool, typer.Option("--guess", help="Also follow what looks like RTP and no call announced.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a stream.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values, with a line of names.")] = False,
+) -> None:
+    """Show the RTP streams of calls, a line each: loss, jitter, and the MOS.
+
+    otus media call.pcap · sudo otus media -i eth0 --interval 10s · otus media call.pcap --csv
+    """
+    if bool(files) == (interface is not None):
+        raise _refused("FILE", "give capture files, or an interface with -i")
+    if as_json and as_csv:
+        raise _refused("--csv", "give --json or --csv, not both")
+    config: dict[str, Any] = {"guess": guess} | ({"interval": interval} if interval else {})
+    task = {"id": "media", "parsers": ["sip", {"type": "rtp", "config": config}]}
+    options = [*(["--bpf", bpf] if bpf else []), *(["--tunnels", tunnels] if tunnels else [])]
+    told = run_task(task, files=files or (), interface=interface, options=options)
+    streams = (one for one in told if one["payload_type"] == "stream")
+    if as_json:
+        _print(json.dumps(_flat(one) | one["payload"]) for one in streams)
+    elif as_csv:
+        _print_csv(streams)
+    elif interface is not None or interval:
+        _print(_live_lines(streams))
+    else:
+        _print(_table(streams))
+
+
+def _refused(what: str, why: str) -> ConfigInvalid:
+    return ConfigInvalid([ConfigProblem(what, why)])
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+def _print_csv(streams: Iterable[dict[str, Any]]) -> None:
+    writer = csv.DictWriter(sys.stdout, FLAT, lineterminator="\n")
+    writer.writeheader()
+    for one in streams:
+        writer.writerow({name: _harmless(value) for name, value in _flat(one).items()})
+        sys.stdout.flush()
+
+
+def _harmless(value: Any) -> Any:
+    """Give a cell that a spreadsheet takes for text, if packets chose how it begins (CWE-1236)."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t") else value
+
+
+def _flat(one: dict[str, Any]) -> dict[str, Any]:
+    """Give addresses and figures of a stream as a flat mapping with the names ``FLAT``."""
+    facts = one["payload"]
+    told = {name: one[name] for name in ("src_ip", "src_port", "dst_ip", "dst_port")}
+    told |= {f"jitter_{name}_ms": facts["jitter_ms"][name] for name in ("mean", "max")}
+    told |= {f"delta_{name}_ms": value for name, value in facts["delta_ms"].items()}
+    return {name: told.get(name, facts.get(name)) for name in FLAT}
+
+
+def _cells(one: dict[str, Any]) -> tuple[str, ...]:
+    facts = one["payload"]
+    jitter = facts["jitter_ms"]
+    cells = (
+        (facts["first"] or "")[11:23],
+        _end(one["src_ip"], one["src_port"]),
+        _end(one["dst_ip"], one["dst_port"]),
+        (facts["codec"] or "?") + (" srtp" if facts["encrypted"] else ""),
+        f"{facts['packets']:,}",
+        f"{facts['loss_pct']:.1f} %" if facts["lost"] else "0",
+        *("–" if value is None else f"{value:.1f}" for value in (jitter["mean"], jitter["max"])),
+        "–" if facts["mos"] is None else f"{facts['mos']:.2f}",
+        facts["ended"] or "…",
+        facts["call_id"] or facts["match"],
+    )
+    return tuple(printable(cell, CELL_MAX if n < len(cells) - 1 else LINE_MAX) for n, cell in enumerate(cells))
+
+
+def _end(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _width() -> int:
+    """Give the columns that there are: those of the terminal, where there is one or COLUMNS says so."""
+    return shutil.get_terminal_size((LINE_MAX, 0)).columns
+
+
+def _table(streams: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Give the lines of a table of all streams, by the time they began."""
+    rows = [_cells(one) for one in sorted(streams, key=lambda one: str(one["payload"]["first"]))]
+    if not rows:
+        yield "no streams: no call in it announces RTP that is there too (--guess follows RTP without calls)"
+        return
+    widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
+    columns = _fitting(widths)
+    yield from (_line(row, widths, columns) for row in (HEAD, *rows))
+
+
+def _live_lines(streams: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Give a line for each record as it comes."""
+    columns = _fitting(LIVE_WIDTHS)
+    for n, one in enumerate(streams):
+        if n == 0:
+            yield _line(HEAD, LIVE_WIDTHS, columns)
+        yield _line(_cells(one), LIVE_WIDTHS, columns)
+
+
+def _fitting(widths: Sequence[int]) -> list[int]:
+    """Choose the columns for which there is room, with a part of the call."""
+    columns, last = list(range(len(HEAD))), len(HEAD) - 1
+    for name in DISPENSABLE:
+        if sum(widths[n] + 2 for n in columns if n != last) + min(CALL_LEAST, widths[last]) <= _width():
+            break
+        columns.remove(HEAD.index(name))
+    return columns
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], columns: Sequence[int]) -> str:
+    """Put cells into columns; the line ends where the terminal does."""
+    parts = [cells[n].rjust(widths[n]) if HEAD[n] in RIGHT else cells[n].ljust(widths[n]) for n in columns]
+    line = "  ".join(parts).rstrip()
+    width = _width()
+    return line if len(line) <= width else line[: width - 1] + "…"
