@@ -15,7 +15,7 @@ class Installed:
 
     def __init__(self, folder: Path) -> None:
         self.site = folder / "site"
-        self.environment = {**os.environ, "PYTHONPATH": str(self.site), "NO_COLOR": "1"}
+        self.environment = {**os.environ, "PYTHONPATH": str(self.site), "NO_COLOR": "1", "XDG_CACHE_HOME": str(folder)}
 
     def install(self, source: Path) -> None:
         """Install with plain pip, as a user does, but from what is here already."""

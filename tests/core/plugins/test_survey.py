@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from otus_core.plugins import cache
 from tests.core.plugins.distributions import Site, good
 
 WHERE = """
@@ -191,7 +192,7 @@ DAMAGE = {
     "a list": b"[]",
     "deep": b"[" * 100_000,
     "no text": b"\xff\xfe\x00",
-    "huge": b" " * ((1 << 20) + 1),
+    "huge": b" " * ((1 << 18) + 1),
 }
 
 
@@ -319,6 +320,18 @@ def test_two_commands_at_once_leave_a_whole_cache(site: Site) -> None:
     assert all(b"ships" in one.communicate(timeout=60)[0] for one in running)
     json.loads(site.cache.read_text())
     assert [path.name for path in site.cache.parent.iterdir()] == ["plugins.json"]
+
+
+def test_the_cache_stays_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The newest entries are kept, as many as there is room for."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cache.write({str(n): {"at": n} for n in range(1000)})
+    assert set(cache.read()) == {str(n) for n in range(1000 - cache.ENTRIES_MAX, 1000)}
+    cache.write({str(n): {"at": n, "said": "x" * 10_000} for n in range(60)})
+    kept = cache.read()
+    assert "59" in kept and 10 <= len(kept) < 30
+    cache.write({"huge": {"at": 1, "said": "x" * cache.SIZE_MAX}})
+    assert cache.read() == {}
 
 
 STRANGE = {

@@ -18,8 +18,8 @@ from typing import Any
 
 NAME = "plugins.json"
 NEW = f"{NAME}.new"
-SIZE_MAX = 1 << 20
-ENTRIES_MAX = 256
+SIZE_MAX = 1 << 18
+ENTRIES_MAX = 64
 FORMAT = 1
 ABANDONED_S = 60.0
 """A file that is being written for so long belongs to a process that is gone."""
@@ -39,11 +39,10 @@ def read() -> dict[str, Any]:
 
 
 def write(entries: Mapping[str, Any]) -> None:
-    """Keep these entries, the newest of them (by ``at``, in seconds) if there are too many."""
+    """Keep these entries, the newest of them (by ``at``, in seconds) if there are too many, or they are too large."""
     newest = sorted(entries.items(), key=lambda pair: _at(pair[1]), reverse=True)[:ENTRIES_MAX]
-    data = json.dumps({"format": FORMAT, "entries": dict(newest)}).encode()
-    if len(data) > SIZE_MAX:
-        return
+    while len(data := json.dumps({"format": FORMAT, "entries": dict(newest)}).encode()) > SIZE_MAX:
+        newest = newest[: len(newest) // 2]
     with contextlib.suppress(OSError), _folder(make=True) as folder:
         _replace(folder, data)
 

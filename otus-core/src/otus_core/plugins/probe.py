@@ -20,7 +20,7 @@ from otus_core.plugins.loader import take_through
 from otus_core.plugins.records import DESCRIBED, PluginRecord, failed
 from otus_core.plugins.registry import Loaded
 
-FILES_MAX = 64
+FILES_MAX = 32
 """Of those that a plugin was made of; when one of them changes it is looked at again."""
 
 

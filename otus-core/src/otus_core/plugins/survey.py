@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any
 
 import attrs
@@ -119,21 +120,26 @@ def _key(record: PluginRecord, entry: Any) -> str:
     return "\n".join((sys.prefix, place, record.plugin, record.distribution))
 
 
-def _stamp(record: PluginRecord, entry: Any) -> list[Any]:
-    """Give what must be the same for an answer to hold; empty where it cannot be told, and nothing is to be kept."""
+def _stamp(record: PluginRecord, entry: Any) -> str:
+    """Digest what must be the same for an answer to hold; empty where it cannot be told, and nothing is to be kept."""
     versions = [otus_core.__version__, list(sys.version_info[:3]), record.version]
     ours = [_about(os.path.join(os.path.dirname(otus_core.__file__), name)) for name in INTERFACE]
     if entry is None:
-        return [*versions, *ours]
+        return _digest([*versions, *ours])
     place = getattr(entry.dist, "_path", None)
     if place is None or not os.path.isdir(place):
-        return []
-    return [*versions, *ours, entry.value, sys.path, *(_about(os.path.join(place, name)) for name in INSTALLED_FILES)]
+        return ""
+    installed = [_about(os.path.join(place, name)) for name in INSTALLED_FILES]
+    return _digest([*versions, *ours, entry.value, sys.path, *installed])
 
 
-def _places() -> list[list[int]]:
-    """Give the times of the folders that are imported from: what a plugin lacked may have been installed since."""
-    return [_about(folder) for folder in sys.path]
+def _places() -> str:
+    """Digest the times of the folders that are imported from: what a plugin lacked may have been installed since."""
+    return _digest([_about(folder) for folder in sys.path])
+
+
+def _digest(values: list[Any]) -> str:
+    return blake2b(repr(values).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
 def _about(path: str) -> list[int]:
@@ -144,7 +150,7 @@ def _about(path: str) -> list[int]:
     return [about.st_mtime_ns, about.st_size]
 
 
-def _remembered(entry: Any, record: PluginRecord, stamp: list[Any], *, again: bool) -> _Seen | None:
+def _remembered(entry: Any, record: PluginRecord, stamp: str, *, again: bool) -> _Seen | None:
     """Read what was kept of a plugin, ``None`` where that is nothing, or out of date, or no longer sound."""
     if not isinstance(entry, dict) or not stamp or entry.get("stamp") != stamp:
         return None
