@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from otus_core.decode.decoder import COUNTERS
 from otus_core.model.accounts import Accounts
 from otus_core.pipeline.counters import (
+    ResumePoint,
     Roster,
     book_crash,
     counter_names,
-    note_resume,
     reporter_terms,
     summary,
     unaccounted,
@@ -189,7 +189,7 @@ def test_what_is_read_again_is_no_loss_and_what_is_older_is_none_either(
     accounts, written = Accounts(NAMES), min(kept, written)
     for name in ("frames_read", "units", "matched", "kept", "kafka.offered", "kafka.spooled"):
         accounts.set(name, before)
-    note_resume(accounts, ROSTER)
+    ResumePoint(accounts, ROSTER).note()
     for name in ("frames_read", "units", "matched", "kept", "kafka.offered"):
         accounts.add(name, kept)
     accounts.add("frames_read", cut)
@@ -212,10 +212,10 @@ def test_what_is_read_again_is_no_loss_and_what_is_older_is_none_either(
 @pytest.mark.parametrize("held", ["kafka.queued", "kafka.in_flight", "spare.queued", "fragments_held"])
 def test_there_is_no_way_back_while_something_is_in_memory_alone(held: str) -> None:
     accounts = Accounts(NAMES)
-    note_resume(accounts, ROSTER)
+    ResumePoint(accounts, ROSTER).note()
     assert accounts["resume_slot"] != 0
     accounts.add(held, 1)
-    note_resume(accounts, ROSTER)
+    ResumePoint(accounts, ROSTER).note()
     assert accounts["resume_slot"] == 0
 
 

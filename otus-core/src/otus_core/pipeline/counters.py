@@ -180,20 +180,29 @@ def unaccounted(counters: Mapping[str, int], roster: Roster) -> int:
     return off
 
 
-def note_resume(accounts: Accounts, roster: Roster) -> None:
-    """Note, between two slices of packets, whether a worker to come could go on from here: it can while nothing of what
-    was read is in memory alone.
-    """
-    held = ["fragments_held", "segments_held"]
-    held += [of_reporter(name, term) for name in roster.reporters for term in ("queued", "in_flight")]
-    if any(accounts[name] for name in held):
-        accounts.set("resume_slot", 0)
-        return
-    slot = 1 if accounts["resume_slot"] == 2 else 2
-    accounts.set(name_of("resume_frames", slot), accounts["frames_read"])
-    accounts.set(name_of("resume_kept", slot), accounts["kept"])
-    accounts.set(name_of("resume_records", slot), sum(accounts[name_of("records", name)] for name in roster.speakers))
-    accounts.set("resume_slot", slot)
+class ResumePoint:
+    """Where a worker to come could go on: noted after each slice of packets, so the names are made once."""
+
+    def __init__(self, accounts: Accounts, roster: Roster) -> None:
+        self._accounts = accounts
+        self._held = ["fragments_held", "segments_held"]
+        self._held += [of_reporter(name, term) for name in roster.reporters for term in ("queued", "in_flight")]
+        self._records = [name_of("records", name) for name in roster.speakers]
+        whats = ("resume_frames", "resume_kept", "resume_records")
+        self._slots = {slot: [name_of(what, slot) for what in whats] for slot in (1, 2)}
+
+    def note(self) -> None:
+        """Note that a worker could go on from here, which it can while nothing of what was read is in memory alone."""
+        accounts = self._accounts
+        if any(accounts[name] for name in self._held):
+            accounts.set("resume_slot", 0)
+            return
+        slot = 1 if accounts["resume_slot"] == 2 else 2
+        frames, kept, records = self._slots[slot]
+        accounts.set(frames, accounts["frames_read"])
+        accounts.set(kept, accounts["kept"])
+        accounts.set(records, sum(accounts[name] for name in self._records))
+        accounts.set("resume_slot", slot)
 
 
 def book_crash(counters: Mapping[str, int], roster: Roster, *, again: bool = False) -> dict[str, int]:

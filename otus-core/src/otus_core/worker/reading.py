@@ -11,7 +11,7 @@ from otus_core.components import CaptureStats
 from otus_core.errors import CaptureError
 from otus_core.model.frames import FrameBatch
 from otus_core.pipeline.call import drain_order
-from otus_core.pipeline.counters import KERNEL_COUNTERS, note_resume
+from otus_core.pipeline.counters import KERNEL_COUNTERS, ResumePoint
 from otus_core.worker.course import Course
 from otus_core.worker.sampling import Sampler
 from otus_core.worker.starting import Running
@@ -37,6 +37,7 @@ class Reading:
         self._live = running.assembly.config.capture.declaration.live
         self._rereads = self._source.rereads
         self._sampler = Sampler(running, course)
+        self._resume_point = ResumePoint(running.assembly.accounts, running.assembly.roster)
         self._stats_at = 0.0
         self._idle_since: float | None = None
 
@@ -51,7 +52,7 @@ class Reading:
                 self._source.resume(accounts["frames_read"] - accounts["frames_again"], earlier)
             self._source.open(place.shard, place.shards, place.descriptors)
             if self._rereads:
-                note_resume(accounts, self._assembly.roster)
+                self._resume_point.note()
         except CaptureError as error:
             self._course.note_fault(error)
             if error.fatal:
@@ -147,7 +148,7 @@ class Reading:
         for delivery in self._deliveries:
             delivery.kick()
         if self._rereads:
-            note_resume(self._assembly.accounts, self._assembly.roster)
+            self._resume_point.note()
         now = time.monotonic()
         if now - self._stats_at >= STATS_EVERY_S:
             self._stats_at = now
