@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from otus_core import ConfigInvalid, Context
+from otus_core.config.converter import structure
 from otus_core.config.schema import schema
-from otus_core.config.structure import structure
 from otus_filter.config import FilterConfig, LabelConfig
 from otus_filter.filter import Filter
 from otus_filter.label import Label

@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 from otus_core import CONSUMED, Context, DecodedPacket, FlowKey, FlowRegistry, Record
-from otus_core.config.structure import structure
+from otus_core.config.converter import structure
 from otus_core.decode.decoder import COUNTERS, Decoder
 from otus_core.decode.options import DecoderConfig
 from otus_core.model.accounts import Accounts

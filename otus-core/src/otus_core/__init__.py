@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from otus_core.config.fields import Duration, configuration, option
     from otus_core.config.load import load_file
+    from otus_core.config.own_types import register_type
     from otus_core.context import Context, Counter, LineWriter
     from otus_core.declarations import (
         Capturer,
@@ -89,6 +90,7 @@ _EXPORTS = {
     "context": ("Context", "Counter", "LineWriter"),
     "config.fields": ("Duration", "configuration", "option"),
     "config.load": ("load_file",),
+    "config.own_types": ("register_type",),
     "declarations": (
         "Capturer",
         "CommandChannel",
@@ -195,6 +197,7 @@ __all__ = [
     "printable",
     "read_regular",
     "read_secret",
+    "register_type",
     "require_regular",
     "run_task",
     "say_duration",

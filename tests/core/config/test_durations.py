@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otus_core import ConfigInvalid, Duration, configuration, option
+from otus_core.config.converter import structure, unstructure
 from otus_core.config.sample import sample
 from otus_core.config.shape import spelt
-from otus_core.config.structure import structure
-from otus_core.config.unstructure import unstructure
 
 
 @configuration

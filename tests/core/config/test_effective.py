@@ -10,12 +10,12 @@ import pytest
 
 from otus_core import ConfigInvalid, configuration, load_file, option
 from otus_core.config.changes import changes
+from otus_core.config.converter import structure
 from otus_core.config.daemon import DaemonConfig
 from otus_core.config.effective import load_effective, socket_path, variables
 from otus_core.config.mask import MASK, mask
 from otus_core.config.sample import sample
 from otus_core.config.sections import Sections
-from otus_core.config.structure import structure
 from otus_core.plugins.loader import load as load_plugins
 
 SECTIONS = load_plugins().config_sections()

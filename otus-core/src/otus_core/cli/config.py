@@ -71,9 +71,9 @@ def show(
 
 
 def _effective(session: Any) -> dict[str, Any]:
+    from otus_core.config.converter import unstructure
     from otus_core.config.effective import ROOT, load_effective
     from otus_core.config.mask import mask
-    from otus_core.config.unstructure import unstructure
 
     sections = session.registry.config_sections()
     found = load_effective(session.config, sections=sections)

@@ -183,9 +183,9 @@ def abilities(declared: Any) -> Iterator[tuple[str, str]]:
 
 def _description(one: Registered, coloured: bool) -> str:
     """Write everything about one component."""
+    from otus_core.config.converter import unstructure
     from otus_core.config.sample import takes
     from otus_core.config.shape import fields_of
-    from otus_core.config.unstructure import unstructure
     from otus_core.plugins.records import deprecation
 
     bold, plain = (BOLD, PLAIN) if coloured else ("", "")
@@ -197,7 +197,7 @@ def _description(one: Registered, coloured: bool) -> str:
     fields = fields_of(declared.load_config())
     lines += ["", f"{bold}options{plain}" if fields else "It has no options."]
     for field in fields:
-        default = "required" if field.required else json.dumps(unstructure(field.default, field.shape))
+        default = "required" if field.required else json.dumps(unstructure(field.default, field.hint))
         lines += [f"  {field.key} = {default}", f"      {field.option.help} ({takes(field)})"]
     return "\n".join(lines) + "\n"
 

@@ -17,13 +17,14 @@ from typing import Any, TypeVar
 
 import attrs
 
+from otus_core.config.converter import structure
 from otus_core.config.daemon import CommandChannelConfig, DaemonConfig
 from otus_core.config.exposed import covered, warn_of_files, warn_of_holder
 from otus_core.config.load import load_file, load_text
 from otus_core.config.mask import mask
+from otus_core.config.problems import unknown_key
 from otus_core.config.sections import CHANNEL, REPORTERS, Sections, keys_of
-from otus_core.config.shape import Either, Entries, Field, Items, Nested, Scalar, Shape, fields_of
-from otus_core.config.structure import structure, unknown_key
+from otus_core.config.shape import Either, Entries, Field, Items, Nested, Own, Scalar, Shape, fields_of
 from otus_core.errors import ConfigInvalid, ConfigProblem
 
 ROOT = "otus"
@@ -236,6 +237,8 @@ def _value(text: str, shape: Shape) -> Any:
     YAML or JSON.
     """
     if isinstance(shape, Scalar) and shape.type is str:
+        return text
+    if isinstance(shape, Own) and shape.type.schema.get("type") == "string":
         return text
     if isinstance(shape, Items) and not text.lstrip().startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from otus_core.config.converter import unstructure
 from otus_core.config.sample import takes
 from otus_core.config.shape import Field, Nested, fields_of
-from otus_core.config.unstructure import unstructure
 
 HEAD = "| key | takes | default | meaning |\n|---|---|---|---|\n"
 
@@ -30,7 +30,7 @@ def _rows(cls: type, prefix: str) -> list[str]:
 
 
 def _row(key: str, field: Field) -> str:
-    default = "required" if field.required else f"`{_shown(unstructure(field.default, field.shape))}`"
+    default = "required" if field.required else f"`{_shown(unstructure(field.default, field.hint))}`"
     meaning = field.option.help + (" Secret." if field.option.secret else "")
     cells = (f"`{key}`", takes(field), default, meaning)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"

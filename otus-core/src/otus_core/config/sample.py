@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from otus_core.config.converter import unstructure
 from otus_core.config.shape import (
     Choice,
     Either,
@@ -25,7 +26,6 @@ from otus_core.config.shape import (
     figure,
     spoken,
 )
-from otus_core.config.unstructure import unstructure
 
 WIDTH = 100
 
@@ -72,7 +72,7 @@ def _field(field: Field, margin: str) -> str:
     if isinstance(field.shape, Nested):
         inner = sample(field.shape.cls, len(margin) + 2)
         return f"{comment}{margin}{field.key}:\n{inner}" if inner else f"{comment}{margin}{field.key}: {{}}\n"
-    value = placeholder(field) if field.required else unstructure(field.default, field.shape)
+    value = placeholder(field) if field.required else unstructure(field.default, field.hint)
     return f"{comment}{margin}{field.key}: {json.dumps(value, ensure_ascii=False)}\n"
 
 

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from otus_core.config.converter import unstructure
 from otus_core.config.fields import Option
-from otus_core.config.shape import Choice, Either, Entries, Field, Items, Length, Nested, Null, Scalar, Shape, fields_of
-from otus_core.config.unstructure import unstructure
+from otus_core.config.shape import (
+    Choice,
+    Either,
+    Entries,
+    Field,
+    Items,
+    Length,
+    Nested,
+    Null,
+    Own,
+    Scalar,
+    Shape,
+    fields_of,
+)
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 DURATION = r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h|d)$"
@@ -48,7 +61,7 @@ def field_schema(field: Field) -> dict[str, Any]:
     if field.option.help:
         about["description"] = field.option.help
     if not field.required and not isinstance(field.shape, Nested):
-        about["default"] = unstructure(field.default, field.shape)
+        about["default"] = unstructure(field.default, field.hint)
     if field.option.secret:
         about["writeOnly"] = True
     return about
@@ -70,6 +83,8 @@ def shape_schema(shape: Shape, option: Option) -> dict[str, Any]:
         return {"type": "null"}
     if isinstance(shape, Choice):
         return {"enum": list(shape.values)}
+    if isinstance(shape, Own):
+        return dict(shape.type.schema)
     if isinstance(shape, Length):
         return {"anyOf": [_bound({"type": "number"}, option), {"type": "string", "pattern": DURATION}]}
     return _scalar(shape, option)

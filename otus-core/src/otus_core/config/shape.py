@@ -8,12 +8,14 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from functools import lru_cache
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import attrs
 
 from otus_core.config.fields import OPTION, DurationMark, Option
+from otus_core.config.own_types import OwnType, own_type
 
 
 @attrs.frozen(eq=False)
@@ -38,6 +40,13 @@ class Choice:
     """One of a few values."""
 
     values: tuple[Any, ...]
+
+
+@attrs.frozen(eq=False)
+class Own:
+    """A single value of a type that is registered."""
+
+    type: OwnType
 
 
 @attrs.frozen(eq=False)
@@ -69,15 +78,18 @@ class Either:
     options: tuple[Shape, ...]
 
 
-Shape = Scalar | Length | Null | Choice | Items | Entries | Nested | Either
+Shape = Scalar | Length | Null | Choice | Own | Items | Entries | Nested | Either
 
 
 @attrs.frozen(kw_only=True, eq=False)
 class Field:
-    """One key of a configuration: ``argument`` is what the class's ``__init__`` calls it."""
+    """One key of a configuration: ``argument`` is what the class's ``__init__`` calls it, ``hint`` the
+    type that the class gives it.
+    """
 
     key: str
     argument: str
+    hint: Any
     shape: Shape
     option: Option
     default: Any
@@ -112,6 +124,7 @@ def _field(cls: type, attribute: Any, hint: Any) -> Field:
     return Field(
         key=attribute.name,
         argument=attribute.alias,
+        hint=hint,
         shape=shape,
         option=attribute.metadata.get(OPTION, Option()),
         default=_default(attribute.default),
@@ -143,6 +156,11 @@ def shape_of(hint: Any) -> Shape:
         return Scalar(object)
     if isinstance(hint, type) and attrs.has(hint):
         return Nested(hint)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return Choice(tuple(one.value for one in hint))
+    own = own_type(hint)
+    if own is not None:
+        return Own(own)
     return _collection_of(hint, origin, arguments)
 
 
@@ -157,7 +175,8 @@ def _collection_of(hint: Any, origin: Any, arguments: tuple[Any, ...]) -> Shape:
         return Entries(shape_of(arguments[1]))
     raise UnknownShape(
         f"type {hint!r} cannot be configured; use bool, int, float, str, Duration, Literal, tuple[X, ...], list[X], "
-        "dict[str, X], X | None, Any, or another configuration class"
+        "dict[str, X], X | None, Any, an Enum, an IP address or network, Path, another configuration class, or a type "
+        "that is registered with register_type"
     )
 
 
@@ -198,6 +217,8 @@ def spoken(shape: Shape) -> str:
         return "a duration such as 500ms, 3s, 5m or 24h"
     if isinstance(shape, Choice):
         return "one of " + ", ".join(map(str, shape.values))
+    if isinstance(shape, Own):
+        return shape.type.takes
     if isinstance(shape, Items):
         return "a list of " + spoken(shape.item).removeprefix("an ").removeprefix("a ")
     if isinstance(shape, Either):

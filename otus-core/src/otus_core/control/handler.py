@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import attrs
 
 import otus_core
-from otus_core.config.structure import unknown_key
+from otus_core.config.problems import unknown_key
 from otus_core.control.protocol import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
 from otus_core.errors import ConfigProblem
 from otus_core.plugins.registry import Registry

@@ -76,11 +76,11 @@ def _configured(path: Path | None, environment: Mapping[str, str]) -> PluginsCon
     names = sorted(name for name in environment if name.startswith(PREFIX))
     if path is None and not names:
         return None
+    from otus_core.config.converter import structure
     from otus_core.config.daemon import PluginsConfig
     from otus_core.config.effective import ROOT, read_variable
     from otus_core.config.load import load_file
     from otus_core.config.shape import fields_of
-    from otus_core.config.structure import structure
 
     data: Any = load_file(path) if path is not None else {}
     rooted = data.get(ROOT) if isinstance(data, dict) else None

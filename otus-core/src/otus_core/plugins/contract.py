@@ -22,12 +22,11 @@ from typing import Any
 import importlib_metadata
 
 import otus_core
+from otus_core.config.converter import structure, unstructure
 from otus_core.config.load import load_text
 from otus_core.config.sample import sample
 from otus_core.config.schema import schema
 from otus_core.config.shape import fields_of
-from otus_core.config.structure import structure
-from otus_core.config.unstructure import unstructure
 from otus_core.declarations import Capturer, Declaration, Parser
 from otus_core.model.text import told
 from otus_core.plugins.check import QUICK

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from otus_core.components import BaseCapturer, BaseParser
+from otus_core.config.converter import structure
 from otus_core.config.sample import example_of
 from otus_core.config.shape import fields_of
-from otus_core.config.structure import structure
 from otus_core.context import Context
 from otus_core.declarations import Capturer, CommandChannel, Declaration, Parser
 from otus_core.errors import CaptureError, ConfigInvalid

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import attrs
 
-from otus_core.config.structure import BAD, SHOWN_MAX, Problems, build, join, told, unknown_key
+from otus_core.config.converter import build
+from otus_core.config.problems import BAD, SHOWN_MAX, Problems, join, told, unknown_key
 from otus_core.declarations import Declaration
 from otus_core.errors import ConfigInvalid, PluginNotFound
 from otus_core.log import Logger

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from otus_core.config.structure import Problems, unknown_key
+from otus_core.config.problems import Problems, unknown_key
 from otus_core.errors import closest
 from otus_core.model.text import printable
 from otus_core.task.spec import ComponentSpec, ReporterSpec

@@ -9,7 +9,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from otus_core.config.structure import structure
+from otus_core.config.converter import structure
 from otus_core.context import Context
 from otus_core.model.flows import FlowRegistry
 from otus_core.model.own_counters import counting_alone
