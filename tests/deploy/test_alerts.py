@@ -185,7 +185,8 @@ def before_and_ill(folder: Path, site: Path) -> tuple[Scrape, Any]:
         (folder / "spooling" / "wordy").touch()
         wait(lambda: value(node, "otus_reporter_dropped_total", task="slow") > 0, what="the buffer is full")
         wait(lambda: value(node, "otus_task_degraded", task="slow") == 1)
-        wait(lambda: value(node, "otus_component_state", task="raising", state="closed") < 3, what="it is cut off")
+        cut_off = {"task": "raising", "component": "reporter:moody", "state": "closed"}
+        wait(lambda: value(node, "otus_component_state", **cut_off) == 0, what="it is cut off")
         wait(lambda: value(node, "otus_worker_memory_bytes", task="greedy") > 0.8 * GREEDY_MAX, what="it is greedy")
         wait(lambda: ("otus_reporter_connected", (("reporter", "kafka"), ("task", "cut"))) in node.metrics())
         wait(lambda: value(node, "otus_task_status", task="failing", status="failed") == 1, what="it has failed")

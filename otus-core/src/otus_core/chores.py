@@ -57,6 +57,13 @@ def report_failure(name: str, error: BaseException, **about: Any) -> None:
     count_failures(name)
 
 
+def raise_cancellation(error: BaseException) -> None:
+    """Raise again what somebody else's code did not raise by itself: it is we who cancel."""
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        raise error
+
+
 def watch_loop(name: str) -> None:
     """Log and count what nobody else sees on the running event loop: a callback that raises, a task whose error nobody
     has asked for.

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from otus_core.caller import over
-from otus_core.chores import Chores
+from otus_core.chores import Chores, raise_cancellation
 from otus_core.components import BaseCommandChannel, CommandHandler
 from otus_core.errors import OtusError
 from otus_core.log import Logger
@@ -89,7 +89,7 @@ class Channels:
             return {"connected": False, "last_error": self._reasons[name]}
         try:
             return {**_plain(channel.status()), "type": name}
-        except Exception as error:  # a plugin's fault must not cost the whole status
+        except BaseException as error:  # a plugin's fault must not cost the whole status, nor the daemon
             return {"connected": False, "last_error": f"status: {type(error).__name__}"}
 
     async def _start(self, name: str) -> None:
@@ -117,7 +117,8 @@ class Channels:
                 await channel.stop()
         except TimeoutError:
             log.warning("stop_took_too_long", what=f"command channel {name}", seconds=STOP_WITHIN_S)
-        except Exception as error:
+        except BaseException as error:
+            raise_cancellation(error)
             log.error("stop_failed", what=f"command channel {name}", error=type(error).__name__)
 
     def _failed(self, name: str, reason: str) -> None:

@@ -159,10 +159,7 @@ class Delivery:
     async def _finish(self) -> None:
         while self._runner is not None and not self._runner.done():
             await asyncio.wait({self._runner}, timeout=1.0)  # another one may take its place
-        try:
-            await self._reporter.flush()
-        except Exception as error:
-            self._on_error("reporter", self.name, error)
+        await self._guard.flush()
 
     async def _abandon(self) -> None:
         """End what is under way, and count what is left."""

@@ -5,9 +5,9 @@ In: a batch. Out: ``Fates``; nothing is raised but StdoutClosed, and what cancel
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 
+from otus_core.chores import raise_cancellation
 from otus_core.components import BaseReporter
 from otus_core.errors import StdoutClosed
 from otus_core.model.accounts import Accounts
@@ -52,11 +52,17 @@ class Guard:
         except OSError as error:
             return self._again(size, "exception", error, waits=True)
         except BaseException as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise  # it is we who cancel, not the reporter that raises this by itself
+            raise_cancellation(error)
             return self._again(size, "exception", error)
         return sort_out(result, size)
+
+    async def flush(self) -> None:
+        """Call ``flush``; what it raises is told."""
+        try:
+            await self._reporter.flush()
+        except BaseException as error:
+            raise_cancellation(error)
+            self._on_error("reporter", self._name, error)
 
     def _again(self, size: int, reason: str, error: BaseException, *, waits: bool = False) -> Fates:
         self._on_error("reporter", self._name, error)

@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from otus_core.chores import raise_cancellation
 from otus_core.context import Context, LineWriter
 from otus_core.decode.decoder import COUNTERS as DECODER_COUNTERS
 from otus_core.errors import ParseError, PluginInitFailed
@@ -29,7 +30,7 @@ from otus_core.task.spec import ComponentSpec, TaskConfig
 from otus_core.worker.routes import Routes
 from otus_core.worker.source import Source
 from otus_core.worker.status import Statuses
-from otus_core.worker.trying import SKIPPED, attempt, raise_cancellation
+from otus_core.worker.trying import SKIPPED, attempt
 
 log = Logger("otus.task")
 

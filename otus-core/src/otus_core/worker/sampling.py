@@ -125,6 +125,6 @@ class Sampler:
     def _status_of(self, part: Part) -> Status:
         try:
             return status_of(part.component)
-        except Exception as error:
+        except BaseException as error:
             self._course.place.on_error("reporter", part.spec.id, error)
             return {}

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from otus_core.chores import raise_cancellation
 from otus_core.errors import TaskStartFailed
 from otus_core.log import Logger
 from otus_core.logs.repeats import traceback_of
@@ -43,13 +44,6 @@ async def attempt(spec: ComponentSpec, what: str, step: Callable[[], Any], *, sk
             log.warning("component_start_failed", kind=kind, component=spec.id, step=what, **_why(error))
         await asyncio.sleep(pause_before(tries, RETRY_S))
         tries += 1
-
-
-def raise_cancellation(error: BaseException) -> None:
-    """Raise again what a component did not raise by itself: it is we who cancel."""
-    task = asyncio.current_task()
-    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-        raise error
 
 
 def _why(error: BaseException) -> dict[str, str]:

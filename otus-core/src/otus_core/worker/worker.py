@@ -68,7 +68,7 @@ class Worker:
         for name, message in messages:
             try:
                 takers[name](message)
-            except Exception as error:
+            except BaseException as error:
                 self._place.on_error("parser", name, error)
 
     def take_routed(self, messages: Iterable[tuple[str, str, Any]]) -> None:
