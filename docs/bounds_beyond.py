@@ -204,6 +204,7 @@ BEYOND = {
     "otus_core/supervise/supervisor.py:EXIT_WITHIN_S": GIVEN_UP,
     "otus_core/supervise/supervisor.py:START_WITHIN_S": "the worker is killed and started again",
     "otus_core/supervise/supervisor.py:STOP_WITHIN_S": "the worker is killed",
+    "otus_core/supervise/exchange.py:STAGES_MAX": "the worker is replaced",
     "otus_core/supervise/hearing.py:FAULTS_MAX": "not kept",
     "otus_core/worker/course.py:FAULTS_MAX": "not kept",
     "otus_core/worker/assembly.py:STOP_WITHIN_S": "it is left to itself, and the log says so",

@@ -94,7 +94,15 @@ def _counters(instance: Declaration, attribute: attrs.Attribute[Any], value: Any
             raise ValueError(f"{about}: {repr(one)[:SHOWN]}: use {words}, each once")
 
 
-def _named(target: str) -> Any:
+def _class_at(config: Any) -> type:
+    """Import a configuration class, if only its name is given."""
+    found: Any = _import_named(config) if isinstance(config, str) else config
+    if not (isinstance(found, type) and attrs.has(found)):
+        raise TypeError(f"{config!r} is not a configuration class")
+    return found
+
+
+def _import_named(target: str) -> Any:
     """Import what ``package.module:name`` names."""
     module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute)
@@ -128,7 +136,7 @@ class Declaration:
 
     def load_factory(self) -> Callable[..., Any]:
         """Import and return the factory. Raises whatever the import raises."""
-        found: Callable[..., Any] = _named(self.factory) if isinstance(self.factory, str) else self.factory
+        found: Callable[..., Any] = _import_named(self.factory) if isinstance(self.factory, str) else self.factory
         return found
 
     def load_config(self) -> type:
@@ -136,10 +144,7 @@ class Declaration:
 
         Raises whatever the import raises, and TypeError for what is none.
         """
-        found: Any = _named(self.config) if isinstance(self.config, str) else self.config
-        if not (isinstance(found, type) and attrs.has(found)):
-            raise TypeError(f"{self.config!r} is not a configuration class")
-        return found
+        return _class_at(self.config)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -304,10 +309,7 @@ class SharedConfig:
 
         Raises whatever the import raises, and TypeError for what is none.
         """
-        found: Any = _named(self.config) if isinstance(self.config, str) else self.config
-        if not (isinstance(found, type) and attrs.has(found)):
-            raise TypeError(f"{self.config!r} is not a configuration class")
-        return found
+        return _class_at(self.config)
 
 
 KINDS: dict[str, type[Declaration]] = {c.kind: c for c in (Capturer, Parser, Processor, Reporter, CommandChannel)}

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from otus_core.process.messages import Arrived, Met, Publish, Route, Routed, RouteLost
 from otus_core.supervise.slot import WorkerSlot
 
+STAGES_MAX = 1000
+"""A worker has a stage for each processor that routes; one under an attacker's control could make up others."""
+
 
 class Exchange:
     """Carries what workers publish and route, and lets them wait for each other at the stages of their end.
@@ -22,15 +25,22 @@ class Exchange:
         self._passed: set[str] = set()
 
     def carry(self, slot: WorkerSlot, message: Publish | Route | Arrived) -> None:
-        """Carry what one worker says to those whom it concerns. Raises LookupError for a worker that does not exist."""
+        """Carry what one worker says to those whom it concerns.
+
+        Raises LookupError for a worker that does not exist, and ValueError for one stage too many.
+        """
         match message:
             case Publish():
                 for other in (one for one in self._slots if one is not slot):
                     other.send(message)
             case Route(owner, counts, packed):
+                if owner < 0:  # which Python would count from the end
+                    raise LookupError(f"there is no worker {owner}")
                 if not self._slots[owner].send(Routed(packed)):
                     slot.send(RouteLost(counts))
             case Arrived(stage):
+                if stage not in self._arrived and len(self._arrived) >= STAGES_MAX:
+                    raise ValueError("more stages than a task can have")
                 self._arrived.setdefault(stage, set()).add(slot.shard)
                 self.let_go_on()
 

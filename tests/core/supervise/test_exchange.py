@@ -1,0 +1,68 @@
+"""What workers tell each other goes through their supervisor, which takes nothing that cannot be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from otus_core.process.messages import Arrived, Met, Publish, Route, Routed, RouteLost
+from otus_core.supervise import exchange as module
+from otus_core.supervise.exchange import Exchange
+
+
+class Slot:
+    """One worker, which reads what it is told unless it is ``full``."""
+
+    def __init__(self, shard: int) -> None:
+        self.shard = shard
+        self.alive = True
+        self.full = False
+        self.told: list[Any] = []
+
+    def send(self, message: Any) -> bool:
+        if not self.full:
+            self.told.append(message)
+        return not self.full
+
+
+@pytest.fixture
+def slots() -> list[Any]:
+    return [Slot(shard) for shard in range(3)]
+
+
+def test_each_message_goes_to_those_whom_it_concerns(slots: list[Any]) -> None:
+    exchange = Exchange(slots)
+    exchange.carry(slots[0], Publish(b"flows"))
+    exchange.carry(slots[0], Route(2, {"processor:calls": 1}, b"calls"))
+    assert [slot.told for slot in slots] == [[], [Publish(b"flows")], [Publish(b"flows"), Routed(b"calls")]]
+    slots[2].full = True
+    exchange.carry(slots[0], Route(2, {"processor:calls": 5}, b"calls"))
+    assert slots[0].told == [RouteLost({"processor:calls": 5})]
+
+
+def test_all_that_are_there_go_on_together(slots: list[Any]) -> None:
+    exchange = Exchange(slots)
+    for slot in slots[:2]:
+        exchange.carry(slot, Arrived("calls"))
+    assert [slot.told for slot in slots] == [[], [], []]
+    slots[2].alive = False
+    exchange.let_go_on()
+    assert [slot.told for slot in slots[:2]] == [[Met("calls")]] * 2
+
+
+@pytest.mark.parametrize("owner", [-1, 3])
+def test_a_worker_that_does_not_exist_gets_nothing(slots: list[Any], owner: int) -> None:
+    with pytest.raises(LookupError):
+        Exchange(slots).carry(slots[0], Route(owner, {}, b""))
+    assert not any(slot.told for slot in slots)
+
+
+def test_stages_cannot_be_made_up_without_end(slots: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STAGES_MAX", 10)
+    exchange = Exchange(slots)
+    for n in range(10):
+        exchange.carry(slots[0], Arrived(str(n)))
+    with pytest.raises(ValueError, match="stages"):
+        exchange.carry(slots[0], Arrived("one more"))
+    exchange.carry(slots[1], Arrived("0"))
