@@ -47,7 +47,7 @@ def test_cut_at_every_byte_and_doubled_it_stays_the_same(begun: bool) -> None:
     assert texts(wire.feed([side.send(ALL[i : i + 1]) for i in range(len(ALL))])) == [ONE, TWO, THREE]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_any_order_any_cut_any_repetition_gives_the_same(data: st.DataObject) -> None:
     """Two directions, cut and sent again at other places, reordered within what waits for a hole."""
@@ -122,6 +122,18 @@ def test_an_acknowledgement_that_was_captured_early_loses_nothing() -> None:
     assert texts(wire.feed(frames)) == [ONE, TWO, THREE]
 
 
+def test_what_is_behind_holes_is_given_when_the_capture_ends() -> None:
+    wire, side, other = Wire(), Side(), Side(turned=True)
+    frames = [side.syn(), side.send(ONE)]
+    side.send(TWO)  # lost
+    frames += [side.send(THREE, 10), other.raw(1, b"", ACK, 11, ack=side.seq)]
+    side.send(TWO)  # lost
+    frames.append(side.send(TWO, 12))
+    assert texts(wire.feed(frames)) == [ONE]
+    assert texts(wire.end()) == [THREE, TWO]
+    assert wire.counted()["hidden{cut_streams}"] == 2
+
+
 @pytest.mark.parametrize("flags", [FIN | ACK, RST | ACK, RST])
 def test_the_end_of_a_connection_ends_it(flags: int) -> None:
     wire, side = Wire(), Side()
@@ -130,6 +142,14 @@ def test_the_end_of_a_connection_ends_it(flags: int) -> None:
     assert wire.counted()["dropped{reassembly:stream_end}"] == 1
     again = Side(77)
     assert texts(wire.feed([again.syn(), again.send(THREE)])) == [THREE]
+
+
+def test_a_syn_that_is_captured_again_begins_nothing() -> None:
+    wire, side = Wire(), Side()
+    syn = side.syn()
+    assert texts(wire.feed([syn, side.send(ONE + TWO[:5]), syn, side.send(TWO[5:])])) == [ONE, TWO]
+    other = Side(9_000_000)
+    assert texts(wire.feed([other.syn(), other.send(THREE)])) == [THREE]
 
 
 def test_a_reset_out_of_place_ends_nothing() -> None:

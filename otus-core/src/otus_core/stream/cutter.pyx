@@ -345,7 +345,7 @@ cdef class Cutter:
 
     cdef int _drop(self, Stream *stream, int outcome) except -1:
         """Forget a stream; what it holds is counted."""
-        if stream.have:
+        if stream.have or stream.frames:
             self._drop_data(stream, outcome)
         self.accounts.at[self.held] -= stream.chunks
         self._count(outcome, stream.chunks)

@@ -143,11 +143,12 @@ cdef class Streams(Cutter):
     cdef int finish(self) except -1:
         """The capture has ended: messages behind holes are given, all else is given up."""
         cdef Stream *stream
-        for which in range(2):
-            while self.table.hole_oldest[which] != NULL:
-                stream = self.table.hole_oldest[which]
-                self._give_up(stream)
-                self._settle(stream)
+        while self.table.holes:
+            stream = self.table.hole_oldest[HOLES_OPEN]
+            if stream == NULL:
+                stream = self.table.hole_oldest[HOLES_ACKNOWLEDGED]
+            self._give_up(stream)
+            self._settle(stream)
         for which in range(LISTS):
             while self.table.oldest[which] != NULL:
                 self._drop(self.table.oldest[which], ENDED)
