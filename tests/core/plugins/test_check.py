@@ -336,6 +336,47 @@ class Odd(otus_core.Base{kind}):
     assert (state, "receives no hooks" in message) == ("failed", True)
 
 
+TIMELY = """
+import otus_core
+class Odd(otus_core.Base{kind}):
+    def __init__(self, config): pass
+    def take(self, packet): return None
+    def process(self, output): return True
+    {more}
+"""
+ABILITIES = {
+    "a tick": ("Processor", "tick_interval = 1.0\n    def tick(self, now): pass", "", ""),
+    "no interval": ("Processor", "def tick(self, now): pass", "", "tick_interval is 0.0: use 0.1 to 86400 seconds"),
+    "an interval in text": ("Parser", "tick_interval = '1s'\n    def tick(self, now): pass", PARSES, "is '1s'"),
+    "no time": (
+        "Processor",
+        "tick_interval = 1\n    def tick(self): pass",
+        "",
+        "tick must take 1 argument beside self",
+    ),
+    "a finish": ("Parser", "def finish(self): pass", PARSES, "finish must take 1 argument beside self"),
+    "routes nowhere": ("Processor", "pass", ", routes=True", "it declares routes, and has no method on_route"),
+    "undeclared": ("Processor", "def on_route(self, key, message): pass", "", "does not declare routes"),
+    "no frame": ("Parser", "pass", PARSES + ", streams=('tcp',)", "no method frame that takes data and a place"),
+    "streams": (
+        "Parser",
+        "def frame(self, data, at): return -1\n    def resync(self, data, at): return -1",
+        PARSES + ", streams=('tcp',)",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "method", "more", "told"), ABILITIES.values(), ids=ABILITIES)
+def test_what_does_not_fit_the_declaration_is_told(
+    tmp_path: Path, kind: str, method: str, more: str, told: str
+) -> None:
+    _, found = findings(Site(folder=tmp_path), kind, TIMELY.format(kind=kind, more=method), more)
+    messages = [message for state, message in of("is made by its factory", found) if state == "failed"]
+    assert bool(messages) is bool(told), found
+    assert told in "".join(messages)
+
+
 MADE_UP = """
 import otus_core
 @otus_core.configuration

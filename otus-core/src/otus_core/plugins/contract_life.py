@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from otus_core.components import BaseCapturer, BaseParser
+from otus_core.components import BaseCapturer, BaseParser, BaseProcessor
 from otus_core.config.converter import structure
 from otus_core.config.sample import example_of
 from otus_core.config.shape import fields_of
@@ -47,6 +47,10 @@ ARGUMENTS = {
 }
 HEARERS = ("reporter", "command_channel")
 """Kinds of components that receive hooks."""
+TIMELY = {"tick": 1, "finish": 1, "on_route": 2}
+"""Methods of parsers and processors that speak over time, with what they take."""
+TICK_LEAST_S, TICK_MOST_S = 0.1, 86400.0
+"""As the pipeline has it, which is compiled and not loaded here."""
 ACQUIRE_ARGUMENTS = 4
 """``config``, ``shard``, ``shards``, ``state``."""
 
@@ -75,7 +79,7 @@ def lives(declared: Declaration) -> Complaints:
     yield from wrong
     if component is None:
         return
-    breaches = list(_shape(declared.kind, component))
+    breaches = [*_shape(declared.kind, component), *_abilities(declared, component)]
     yield from breaches
     if breaches:
         return
@@ -224,6 +228,32 @@ def _shape(kind: str, component: Any) -> Complaints:
                 f"its method {name} must take {ARGUMENTS[name]} argument{'' if ARGUMENTS[name] == 1 else 's'} "
                 "beside self"
             )
+
+
+def _abilities(declared: Declaration, component: Any) -> Complaints:
+    """Look at what a parser or processor needs for what it declares, and declares for what it has."""
+    wanted = {"frame": 2, "resync": 2} if getattr(declared, "streams", ()) else {}
+    for name, count in wanted.items():
+        if not callable(getattr(component, name, None)) or not _takes(getattr(component, name), count):
+            yield f"it declares streams, and has no method {name} that takes data and a place"
+    if declared.kind not in ("parser", "processor"):
+        return
+    own = {name for name in TIMELY if _has_own(component, name)}
+    if getattr(declared, "routes", False) and "on_route" not in own:
+        yield "it declares routes, and has no method on_route"
+    if "on_route" in own and not getattr(declared, "routes", False):
+        yield "it has a method on_route, and does not declare routes: it would never be called"
+    for name in sorted(own):
+        if not _takes(getattr(component, name), TIMELY[name]):
+            yield f"its method {name} must take {TIMELY[name]} argument{'' if TIMELY[name] == 1 else 's'} beside self"
+    interval: Any = getattr(component, "tick_interval", None)
+    if "tick" in own and not (type(interval) in (int, float) and TICK_LEAST_S <= interval <= TICK_MOST_S):
+        yield f"it has a tick, and tick_interval is {interval!r}: use {TICK_LEAST_S:g} to {TICK_MOST_S:g} seconds"
+
+
+def _has_own(component: Any, name: str) -> bool:
+    given = getattr(type(component), name, None)
+    return given is not None and all(given is not getattr(base, name, None) for base in (BaseParser, BaseProcessor))
 
 
 def _takes(method: Any, count: int) -> bool:
