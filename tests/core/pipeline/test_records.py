@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from otus_core import CONSUMED, DecodedPacket, FlowRegistry, FrameBatch, OutputPacket, Parsed, Record, encode_json
+from otus_core import (
+    CONSUMED,
+    DecodedPacket,
+    FlowKey,
+    FlowRegistry,
+    FrameBatch,
+    OutputPacket,
+    Parsed,
+    Record,
+    encode_json,
+)
 from otus_core.decode.decoder import COUNTERS, Decoder
 from otus_core.decode.options import DecoderConfig
 from otus_core.errors import TaskStartFailed
@@ -321,6 +331,19 @@ def test_a_record_is_json_without_what_it_does_not_have() -> None:
     ]
 
 
+FLOW = FlowKey("192.0.2.1", 1, "192.0.2.2", 2, 17)
+
+
+def test_a_flow_stands_for_addresses_ports_and_protocol() -> None:
+    bench = Bench()
+    bare = OutputPacket(src_ip=None, dst_ip=None, protocol=0, is_record=True).flow
+    bench.parser.on_finish = lambda now: [Record("sum", None, now, flow=FLOW), Record("sum", None, now, flow=bare)]
+    bench.feed(1)
+    bench.end()
+    bench.sent()
+    assert [output.flow for output in bench.outputs] == [FLOW, bare]
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -336,6 +359,9 @@ def test_a_record_is_json_without_what_it_does_not_have() -> None:
         {"src_port": 65536},
         {"protocol": -1},
         {"size": 1.0},
+        {"flow": ("192.0.2.1", 1, "192.0.2.2", 2, 17)},
+        {"flow": FLOW, "src_port": 5},
+        {"flow": FLOW, "src_ip": "192.0.2.1", "dst_ip": "192.0.2.2"},
     ],
     ids=str,
 )

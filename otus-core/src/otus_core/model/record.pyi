@@ -1,6 +1,8 @@
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, final
 
+from otus_core.model.flow_key import FlowKey
+
 _Address = str | bytes | IPv4Address | IPv6Address
 
 @final
@@ -24,6 +26,7 @@ class Record:
         dst_port: int = 0,
         protocol: int = 0,
         size: int = 0,
+        flow: FlowKey | None = None,
     ) -> None: ...
     @property
     def timestamp(self) -> int: ...

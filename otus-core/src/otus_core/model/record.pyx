@@ -4,7 +4,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcpy, memset
 
-from otus_core.model.flow_key cimport packed_address
+from otus_core.model.flow_key cimport FlowKey, packed_address
 from otus_core.model.output cimport OutputPacket
 
 cdef enum:
@@ -20,18 +20,23 @@ cdef class Record:
     ``payload_type`` is one that the component declares; ``timestamp`` is a packet time in ns since 1970. ``labels`` is
     a dict of texts. ``key`` tells related records apart, as the call label does for messages: Kafka partitions by it.
     Addresses are given both, as text, packed bytes or ``ipaddress`` objects of one IP version, or not at all;
-    ``protocol`` is the IANA number. ``size`` tells about how many bytes the payload takes, where that is more than a
-    kilobyte, so that send buffers keep their bounds.
+    ``protocol`` is the IANA number. A ``flow``, such as ``packet.flow``, stands for addresses, ports and protocol.
+    ``size`` tells about how many bytes the payload takes, where that is more than a kilobyte, so that send buffers
+    keep their bounds.
     """
 
     def __init__(self, payload_type, payload, timestamp, *, labels=None, key=None, src_ip=None, dst_ip=None,
-                 src_port=0, dst_port=0, protocol=0, size=0):
+                 src_port=0, dst_port=0, protocol=0, size=0, flow=None):
         if type(payload_type) is not str:
             raise TypeError(f"payload_type is {type(payload_type).__name__}, not text")
         if type(timestamp) is not int:
             raise TypeError(f"timestamp is {type(timestamp).__name__}, not an int of ns since 1970")
         if key is not None and type(key) is not str:
             raise TypeError(f"key is {type(key).__name__}, not text")
+        if flow is not None:
+            if src_ip is not None or dst_ip is not None or src_port or dst_port or protocol:
+                raise ValueError("give a flow, or addresses, ports and protocol, but not both")
+            src_ip, src_port, dst_ip, dst_port, protocol = _taken_apart(flow)
         memset(&self.at, 0, sizeof(Layers))
         self.at.timestamp = timestamp  # OverflowError for what does not fit 64 bits
         self.payload_type = payload_type
@@ -66,6 +71,14 @@ cdef class Record:
 
     def __repr__(self):
         return f"Record({self.payload_type!r}, {self.payload!r}, {self.at.timestamp}, key={self.key!r})"
+
+
+cdef tuple _taken_apart(object flow):
+    """Give addresses, ports and protocol of a flow, ``None`` for addresses that it does not have."""
+    if not isinstance(flow, FlowKey):
+        raise TypeError(f"flow is {type(flow).__name__}, not a FlowKey")
+    src_ip, src_port, dst_ip, dst_port, protocol = (<FlowKey>flow).parts()
+    return src_ip or None, src_port, dst_ip or None, dst_port, protocol
 
 
 cdef dict _texts(object labels):
