@@ -77,6 +77,34 @@ def test_params_without_a_task_say_what_is_wanted(node: Node) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("method", "params", "problems"),
+    [
+        ("task_start", {}, ["task_id: is required"]),
+        (
+            "task_delete",
+            {"task_id": 7, "discard": "yes", "discrad": True},
+            [
+                "discrad: unknown key; did you mean discard?",
+                "task_id: expected text, got the integer 7",
+                'discard: expected true or false, got the text "yes"',
+            ],
+        ),
+        ("task_prune", {"keep": ["a", 1]}, ["keep[1]: expected text, got the integer 1"]),
+        ("task_status", {"task_id": True}, ["task_id: expected text or null, got true"]),
+        ("daemon_status", {"task_id": "a"}, ["task_id: unknown key; nothing can be set here"]),
+    ],
+)
+def test_all_that_is_wrong_with_params_is_told_at_once(
+    node: Node, method: str, params: dict[str, Any], problems: list[str]
+) -> None:
+    error = node.rpc(method, **params)["error"]
+    assert error["code"] == -32602
+    told = [f"{problem['path']}: {problem['message']}" for problem in error["data"]["problems"]]
+    assert told == [f"params.{problem}" for problem in problems]
+    assert error["message"].splitlines() == told
+
+
 def test_validate_sees_what_create_sees(node: Node, tmp_path: Path) -> None:
     """A Kafka task without brokers is valid only where the daemon has them."""
     task = {**TASK, "reporters": [{"type": "kafka", "config": {"topic": "sip"}}]}

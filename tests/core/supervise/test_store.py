@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from structlog.testing import capture_logs
 
 from otus_core.supervise.store import VERSION, Disk, StoredTask, TaskStore
 
@@ -97,6 +98,17 @@ def test_a_damaged_file_is_set_aside_and_the_others_come_back(store: TaskStore, 
     assert [t.id for t in store.load()] == ["good"]
     assert (store.folder / "a.json.corrupt").read_bytes() == content
     assert store.set_aside == ["a.json"]
+
+
+def test_all_that_is_wrong_with_a_file_is_logged(store: TaskStore) -> None:
+    wrong = {**GOOD, "state": "dancing", "created_ns": True, "config": [], "wanted": "maybe"}
+    (store.folder / "a.json").write_text(json.dumps(wrong))
+    with capture_logs() as events:
+        assert store.load() == []
+    told = events[0]["error"]
+    for path in ("state: expected one of created", "created_ns: expected an integer", "config: expected a mapping"):
+        assert path in told
+    assert "wanted: expected one of running, stopped, got the text" in told
 
 
 @pytest.mark.parametrize("content", [b"{", b"[" * 100_000, None], ids=["torn", "deep", "a symbolic link"])

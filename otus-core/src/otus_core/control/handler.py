@@ -13,7 +13,9 @@ from typing import Any, Protocol
 import attrs
 
 import otus_core
+from otus_core.config.converter import structure
 from otus_core.config.problems import unknown_key
+from otus_core.control.params import Deletion, NoParams, OneOrAll, OneTask, Pruning
 from otus_core.control.protocol import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
 from otus_core.errors import ConfigProblem
 from otus_core.plugins.registry import Registry
@@ -54,7 +56,8 @@ class Owner(Protocol):
         ...
 
 
-Method = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+Method = Callable[[Any], Awaitable[dict[str, Any]]]
+"""Is given the params, of the class that stands beside it, or as they came."""
 
 
 class CommandHandler:
@@ -66,20 +69,20 @@ class CommandHandler:
         self._owner = owner
         self._rates = rates
         self._begun = time.monotonic()
-        self.methods: dict[str, tuple[Method, tuple[str, ...] | None]] = {
+        self.methods: dict[str, tuple[Method, type | None]] = {
             "task_create": (self._task_create, None),
             "task_apply": (self._task_apply, None),
-            "task_prune": (self._task_prune, ("keep",)),
-            "task_start": (self._task_start, ("task_id",)),
-            "task_delete": (self._task_delete, ("task_id", "discard")),
-            "task_list": (self._task_list, ()),
-            "task_get": (self._task_get, ("task_id",)),
-            "task_status": (self._task_status, ("task_id",)),
-            "config_reload": (self._config_reload, ()),
-            "daemon_status": (self._daemon_status, ()),
-            "daemon_stats": (self._daemon_stats, ()),
-            "daemon_shutdown": (self._daemon_shutdown, ()),
-            "plugin_list": (self._plugin_list, ()),
+            "task_prune": (self._task_prune, Pruning),
+            "task_start": (self._task_start, OneTask),
+            "task_delete": (self._task_delete, Deletion),
+            "task_list": (self._task_list, NoParams),
+            "task_get": (self._task_get, OneTask),
+            "task_status": (self._task_status, OneOrAll),
+            "config_reload": (self._config_reload, NoParams),
+            "daemon_status": (self._daemon_status, NoParams),
+            "daemon_stats": (self._daemon_stats, NoParams),
+            "daemon_shutdown": (self._daemon_shutdown, NoParams),
+            "plugin_list": (self._plugin_list, NoParams),
         }
 
     async def handle(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,10 +94,8 @@ class CommandHandler:
         if found is None:
             said = unknown_key(method, tuple(self.methods)).replace("unknown key", "unknown command", 1)
             raise RpcError(METHOD_NOT_FOUND, said)
-        function, known = found
-        if known is not None:
-            _check_keys(params, known)
-        return await function(params)
+        function, cls = found
+        return await function(params if cls is None else structure(cls, params, "params"))
 
     def answered(self, method: str) -> None:
         """An answer has gone out; a shutdown begins now."""
@@ -109,39 +110,31 @@ class CommandHandler:
         task_id, what = await apply_task(self._manager, task_of(params))
         return {"task_id": task_id, "status": what}
 
-    async def _task_prune(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        keep = params.get("keep")
-        if not isinstance(keep, list) or not all(isinstance(one, str) for one in keep):
-            raise RpcError(INVALID_PARAMS, "params.keep: is required: the ids of the tasks that are to stay, as a list")
-        return {"deleted": await delete_others(self._manager, keep)}
+    async def _task_prune(self, params: Pruning) -> dict[str, Any]:
+        return {"deleted": await delete_others(self._manager, params.keep)}
 
-    async def _task_start(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        task_id = _required_id(params)
-        await self._manager.start(task_id)
-        return {"task_id": task_id, "status": "running"}
+    async def _task_start(self, params: OneTask) -> dict[str, Any]:
+        await self._manager.start(params.task_id)
+        return {"task_id": params.task_id, "status": "running"}
 
-    async def _task_delete(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        task_id = _required_id(params)
-        discards = params.get("discard", False)
-        if not isinstance(discards, bool):
-            raise RpcError(INVALID_PARAMS, "params.discard: expected true or false")
-        left = await self._manager.delete(task_id, discard_spools=discards)
-        spools = [{**attrs.asdict(one), "discarded": discards} for one in left]
-        answer = {"task_id": task_id, "status": "deleted"}
+    async def _task_delete(self, params: Deletion) -> dict[str, Any]:
+        left = await self._manager.delete(params.task_id, discard_spools=params.discard)
+        spools = [{**attrs.asdict(one), "discarded": params.discard} for one in left]
+        answer = {"task_id": params.task_id, "status": "deleted"}
         return {**answer, "spools": spools} if spools else answer
 
-    async def _task_list(self, _params: Mapping[str, Any]) -> dict[str, Any]:
+    async def _task_list(self, _params: NoParams) -> dict[str, Any]:
         ids = sorted(self._manager.tasks)
         return {"tasks": ids, "count": len(ids)}
 
-    async def _task_get(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        task_id = _required_id(params)
+    async def _task_get(self, params: OneTask) -> dict[str, Any]:
+        task_id = params.task_id
         history = () if task_id in self._manager.tasks else self._manager.ended(task_id)
         stored = history[0] if history else self._manager.get(task_id).stored
         return {"task_id": task_id, "state": stored.state, "config": mask_task(stored.config, self._registry)}
 
-    async def _task_status(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        task_id = _task_id(params)
+    async def _task_status(self, params: OneOrAll) -> dict[str, Any]:
+        task_id = params.task_id
         if task_id is None:
             tasks = [_status(task) for _, task in sorted(self._manager.tasks.items())]
             return {"tasks": tasks, "count": len(tasks), "ended": [_ended(stored) for stored in self._manager.ended()]}
@@ -149,10 +142,10 @@ class CommandHandler:
             return _ended(history[0])
         return _status(self._manager.get(task_id))
 
-    async def _config_reload(self, _params: Mapping[str, Any]) -> dict[str, Any]:
+    async def _config_reload(self, _params: NoParams) -> dict[str, Any]:
         return {"status": "reloaded", **await self._owner.reload()}
 
-    async def _daemon_status(self, _params: Mapping[str, Any]) -> dict[str, Any]:
+    async def _daemon_status(self, _params: NoParams) -> dict[str, Any]:
         tasks = dict(sorted(self._manager.tasks.items()))
         channels = self._owner.channels()
         return {
@@ -166,16 +159,16 @@ class CommandHandler:
             "command_channels": channels,
         }
 
-    async def _daemon_stats(self, _params: Mapping[str, Any]) -> dict[str, Any]:
+    async def _daemon_stats(self, _params: NoParams) -> dict[str, Any]:
         return {
             "uptime_sec": round(time.monotonic() - self._begun, 3),
             "tasks": {task_id: self._stats(task) for task_id, task in sorted(self._manager.tasks.items())},
         }
 
-    async def _daemon_shutdown(self, _params: Mapping[str, Any]) -> dict[str, Any]:
+    async def _daemon_shutdown(self, _params: NoParams) -> dict[str, Any]:
         return {"status": "shutting_down"}
 
-    async def _plugin_list(self, _params: Mapping[str, Any]) -> dict[str, Any]:
+    async def _plugin_list(self, _params: NoParams) -> dict[str, Any]:
         return {"plugins": self._plugins()}
 
     def _task_warnings(self, tasks: Mapping[str, Task]) -> list[str]:
@@ -239,26 +232,6 @@ def task_of(params: Mapping[str, Any]) -> Mapping[str, Any]:
     if not any(key in params for key in (*WRAPPERS, "capture")):
         raise RpcError(INVALID_PARAMS, "params.config: is required: the task, as an object")
     return unwrap(params)
-
-
-def _check_keys(params: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    for key in params:
-        if key not in known:
-            raise RpcError(INVALID_PARAMS, f"params.{key}: {unknown_key(key, known)}")
-
-
-def _task_id(params: Mapping[str, Any]) -> str | None:
-    task_id = params.get("task_id")
-    if task_id is not None and not isinstance(task_id, str):
-        raise RpcError(INVALID_PARAMS, "params.task_id: expected text")
-    return task_id
-
-
-def _required_id(params: Mapping[str, Any]) -> str:
-    task_id = _task_id(params)
-    if task_id is None:
-        raise RpcError(INVALID_PARAMS, "params.task_id: is required")
-    return task_id
 
 
 def _status(task: Task) -> dict[str, Any]:

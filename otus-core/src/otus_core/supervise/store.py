@@ -16,13 +16,15 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
+from otus_core.config.converter import structure
+from otus_core.errors import ConfigInvalid
 from otus_core.folders import make_folder, open_regular
 from otus_core.log import Logger
-from otus_core.task.state import STATES, TASK_ID, State
+from otus_core.task.state import TASK_ID, State
 
 log = Logger("otus.store")
 
@@ -47,7 +49,7 @@ class StoredTask:
     id: str
     config: Mapping[str, Any]
     state: State = "created"
-    wanted: str = "running"
+    wanted: Literal["running", "stopped"] = "running"
     created_ns: int = 0
     started_ns: int = 0
     ended_ns: int = 0
@@ -232,19 +234,13 @@ def _read(path: Path, name: str) -> tuple[StoredTask, int]:
     if version > VERSION:
         raise NewerVersion(f"was written by a newer Otus (version {version}; this one reads up to {VERSION})")
     fields.setdefault("origin", "")  # files of earlier versions lack it
-    known = {field.name: field.type for field in attrs.fields(StoredTask)}
-    if set(fields) != set(known):
-        raise ValueError("its keys are not those of a task file")
-    if fields["id"] != name or not TASK_ID.match(name):
-        raise ValueError(f"it says it is task {fields['id']!r}")
-    numbers = [key for key in known if key.endswith(("_ns", "_count"))]
-    texts = [fields[key] for key in ("id", "state", "wanted", "reason", "origin")]
-    if not all(type(fields[key]) is int for key in numbers) or not all(type(text) is str for text in texts):
-        raise ValueError("a value is not of its type")
-    if (
-        fields["state"] not in STATES
-        or fields["wanted"] not in ("running", "stopped")
-        or not isinstance(fields["config"], dict)
-    ):
-        raise ValueError("a value is out of range")
-    return StoredTask(**fields), version
+    missing = [field.name for field in attrs.fields(StoredTask) if field.name not in fields]
+    if missing:  # a file is whole, although the class has defaults
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    try:
+        task = structure(StoredTask, fields)
+    except ConfigInvalid as error:
+        raise ValueError("; ".join(map(str, error.problems))) from None
+    if task.id != name or not TASK_ID.match(name):
+        raise ValueError(f"it says it is task {task.id!r}")
+    return task, version
