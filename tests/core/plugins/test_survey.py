@@ -8,12 +8,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from otus_core.plugins import cache
 from tests.core.plugins.distributions import Site, good
+from tests.e2e.node import Node
 
 WHERE = """
 import os, sys
@@ -388,3 +390,25 @@ def test_a_variable_that_chooses_nothing_is_refused(site: Site) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert "OTUS_PLUGINS_DISABELD: there is no such variable; did you mean OTUS_PLUGINS_DISABLED?" in done.stderr
     assert not mark.exists()
+
+
+@pytest.fixture
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    made = Node(tmp_path_factory.mktemp("n"))
+    yield made
+    made.end()
+
+
+def test_the_daemon_starts_without_one_that_kills(site: Site, node: Node) -> None:
+    """It is told as every broken plugin is; one that is left out by a variable, or misspelt there, is told as well."""
+    mark = install_marked(site)
+    site.install("otus-plugin-killer", "import os; os._exit(3)")
+    node.start(PYTHONPATH=str(site.folder), XDG_CACHE_HOME=str(site.folder), OTUS_PLUGINS_DISABLED="quiet, fien")
+    rows = {row["name"]: row for row in node.rpc("plugin_list")["result"]["plugins"]}
+    assert (rows["killer"]["stage"], rows["quiet"]["stage"], rows["fine"]["stage"]) == ("import", "disabled", "ready")
+    assert "with exit status 3" in rows["killer"]["reason"]
+    assert not mark.exists()
+    told = [event["message"] for event in node.log() if event["event"] == "configuration"]
+    assert "plugins.disabled: there is no plugin 'fien'; did you mean 'fine'?" in told
+    (failed,) = [event for event in node.log() if event["event"] == "plugin_failed"]
+    assert (failed["plugin"], failed["stage"]) == ("killer", "import")
