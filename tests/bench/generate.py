@@ -17,6 +17,7 @@ FRAGMENTED = 50_000
 BUSY_CALLS = 3000
 PHONES = 4000
 MTU_PAYLOAD = 1480
+MEDIA_PORT = 4000
 HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
 
 Message = tuple[int, int, bytes]  # source phone, destination phone, SIP
@@ -193,6 +194,24 @@ def fragmented() -> Iterator[bytes]:
             yield plain(ip(source, destination, whole[at : at + MTU_PAYLOAD], n & 0xFFFF, more | at // 8))
 
 
+def media(streams: int, count: int) -> Iterator[bytes]:
+    """Give calls, then ``count`` RTP packets of the streams that they announced, in turn."""
+    ends = []
+    for n in range(streams // 2):
+        about, parties = ("INVITE", 1, 2 * n, 2 * n + 1, f"media{n}"), (phone(2 * n), phone(2 * n + 1))
+        invite, answer = f"INVITE sip:user{n}@example.com SIP/2.0", "SIP/2.0 200 OK"
+        for way, start in ((0, invite), (1, answer)):
+            source, destination = parties[way], parties[1 - way]
+            body = sdp(2 * n + way, MEDIA_PORT)
+            yield plain(ip(*datagram((2 * n + way, 2 * n + 1 - way, sip(start, *about, body=body)))))
+            ends.append((source, destination))
+    lengths = struct.pack(">HHHH", MEDIA_PORT, MEDIA_PORT, 8 + 172, 0)
+    heads = [plain(ip(source, destination, lengths + bytes(172)))[:-172] for source, destination in ends]
+    for n in range(count):
+        number, which = divmod(n, len(heads))
+        yield heads[which] + struct.pack(">BBHII", 128, 0, number & 0xFFFF, number * 160, which) + b"\xff" * 160
+
+
 CAPTURES: dict[str, Callable[[], Iterator[bytes]]] = {
     "sip": lambda: frames(PACKETS, 50, plain),
     "busy": lambda: frames(PACKETS, BUSY_CALLS, plain),
@@ -200,6 +219,8 @@ CAPTURES: dict[str, Callable[[], Iterator[bytes]]] = {
     "qinq": lambda: frames(PACKETS, 50, qinq),
     "vxlan": lambda: frames(PACKETS, 50, vxlan),
     "fragments": fragmented,
+    "rtp": lambda: media(40, 1_000_000),
+    "rtp20000": lambda: media(20_000, 1_000_000),
 }
 
 
