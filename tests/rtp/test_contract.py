@@ -12,7 +12,8 @@ import pytest
 from otus_core.testing.contract import ParserContract
 from tests.rtp.bench import CALLED, CALLER, MS, Bench, rtp
 
-MEBIBYTES_MAX = 60
+MEBIBYTES_MAX = 30
+SSRCS = 100_000
 
 
 class TestRtpParser(ParserContract):
@@ -31,21 +32,21 @@ class TestRtpParser(ParserContract):
 
 
 @pytest.mark.slow
-def test_a_million_ssrcs_leave_memory_flat() -> None:
+def test_made_up_ssrcs_leave_memory_flat() -> None:
     bench = Bench()
     bench.call()
     packet = bytearray(rtp(1, 0))
-    bench.feed(bytes(packet), 0)
+    bench.feed(rtp(1, 0, ssrc=0xFFFFFFFF), 0)
     taken = bench.parser.take
     emitted = 0
     before = resident()
-    for n in range(1_000_000):
+    for n in range(SSRCS):
         packet[8:12] = n.to_bytes(4)
         taken(bench.packet(bytes(packet), n * 1000, CALLER, CALLED))
         emitted += len(bench.records)
         bench.records.clear()
     assert bench.parser.stream_count == 16
-    assert emitted == 1_000_000 - 16
+    assert emitted == SSRCS + 1 - 16
     assert resident() - before < MEBIBYTES_MAX
 
 
