@@ -81,20 +81,7 @@ def verdict(name: str, good: bool, note: str) -> None:
 def reading(path: Path, workers: int, summary: Path) -> list[str]:
     """Give the command that reads the capture ``COPIES`` times."""
     files = [str(path)] * COPIES
-    return [
-        OTUS,
-        "run",
-        *files,
-        "--parser",
-        "sip",
-        "--workers",
-        str(workers),
-        "--format",
-        "none",
-        "-q",
-        "--summary-json",
-        str(summary),
-    ]
+    return [OTUS, "run", *files, "--workers", str(workers), "--format", "none", "-q", "--summary-json", str(summary)]
 
 
 def wall(*commands: list[str]) -> float:
@@ -108,7 +95,7 @@ def wall(*commands: list[str]) -> float:
 
 def start_up(empty: Path, workers: int) -> float:
     """Give the time of a run that has nothing to read."""
-    return wall([OTUS, "run", str(empty), "--parser", "sip", "--workers", str(workers), "--format", "none", "-q"])
+    return wall([OTUS, "run", str(empty), "--workers", str(workers), "--format", "none", "-q"])
 
 
 def sharing(folder: Path, path: Path) -> None:

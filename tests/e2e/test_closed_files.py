@@ -37,7 +37,7 @@ def ran(command: str, redirection: str) -> tuple[int, str, str]:
 def test_a_run_works_without_them(redirection: str, examples: Path, tmp_path: Path) -> None:
     summary = tmp_path / "summary.json"
     for workers in (1, 2):
-        command = f"run {examples}/call.pcap --parser sip --format json --workers {workers} --summary-json {summary}"
+        command = f"run {examples}/call.pcap --format json --workers {workers} --summary-json {summary}"
         status, output, errors = ran(command, redirection)
         counters = json.loads(summary.read_text())
         assert (status, counters["unaccounted"], counters["kept"] > 0) == (0, 0, True)

@@ -88,8 +88,7 @@ def site(tmp_path: Path) -> Site:
 def test_a_parser_that_nobody_named_and_that_does_not_work_is_left_out(
     site: Site, examples: Path, how: str, workers: str
 ) -> None:
-    command = ("--no-plugin", "rtp", "run")  # with which sip would share flows, and one worker would read
-    done = site.otus(*command, str(examples / "call.pcap"), "-w", workers, "--format", "json", FRAIL=how)
+    done = site.otus("run", str(examples / "call.pcap"), "-w", workers, "--format", "json", FRAIL=how)
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 7)
     warnings = [line for line in done.stderr.splitlines() if "component_skipped" in line]
     assert len(warnings) == int(workers)

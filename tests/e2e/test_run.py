@@ -122,7 +122,7 @@ def test_stdin_several_files_and_gzip(examples: Path, tmp_path: Path) -> None:
 def test_workers_share_a_file(examples: Path, tmp_path: Path) -> None:
     files = [examples / f"{name}.pcap" for name in ("call", "register", "fragmented", "vlan")]
     alone = outputs(*files)
-    shared = outputs(*files, "--parser", "sip", "--workers", 2, "--summary-json", tmp_path / "s.json")
+    shared = outputs(*files, "--workers", 2, "--summary-json", tmp_path / "s.json")
     keys = ("timestamp", "src_ip", "raw_payload")
     assert sorted([o[k] for k in keys] for o in shared) == sorted([o[k] for k in keys] for o in alone)
     summary = json.loads((tmp_path / "s.json").read_text())
@@ -219,7 +219,7 @@ def test_a_damaged_file_gives_what_comes_before_and_one_error(examples: Path, tm
 def test_what_is_no_capture_is_told_once(tmp_path: Path, content: bytes, workers: int) -> None:
     file = tmp_path / "no.pcap"
     file.write_bytes(content)
-    done = otus("run", file, "-q", "--parser", "sip", "--workers", workers)
+    done = otus("run", file, "-q", "--workers", workers)
     assert done.returncode == 1
     (line,) = done.stderr.decode().splitlines()
     assert line.startswith(f"otus: {file}: at offset 0: ")
@@ -228,7 +228,7 @@ def test_what_is_no_capture_is_told_once(tmp_path: Path, content: bytes, workers
 def test_a_pipe_that_workers_cannot_share_is_told_once(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    done = otus("run", pipe, "-q", "--parser", "sip", "--workers", 2)
+    done = otus("run", pipe, "-q", "--workers", 2)
     assert (done.returncode, done.stderr.decode()) == (
         1,
         f"otus: {pipe}: only one worker can read it: use `workers: 1`\n",

@@ -45,7 +45,7 @@ def test_a_slow_run_shows_a_bar_that_grows(examples: Path) -> None:
 
 
 def test_several_workers_have_one_bar(examples: Path) -> None:
-    command = ("run", examples / "call.pcap", "--speed", "0.1", "--parser", "sip", "--workers", "2", "--format", "none")
+    command = ("run", examples / "call.pcap", "--speed", "0.1", "--workers", "2", "--format", "none")
     percents: list[int] = []
     for _ in range(5):  # a machine that stands still just then shows too little of it
         status, shown = on_a_terminal(*command)

@@ -67,7 +67,7 @@ def test_the_modules_would_be_imported_from_there(trap: Trap) -> None:
 
 
 def test_not_by_workers_of_a_file(trap: Trap, call: Path) -> None:
-    done = trap.run("run", call, "--parser", "sip", "--workers", 2, "--format", "json")
+    done = trap.run("run", call, "--workers", 2, "--format", "json")
     assert (done.returncode, trap.imported()) == (0, ""), done.stderr
     assert done.stdout.count("\n") > 5
 
@@ -101,7 +101,7 @@ def test_not_by_a_daemon_and_its_processes(trap: Trap, node: Node, call: Path, m
 def test_not_by_what_is_started_where_pythonpath_has_an_empty_entry(trap: Trap, call: Path) -> None:
     """``PYTHONPATH=$PYTHONPATH:/more`` has one; Python itself takes it for the working directory, also with ``-P``."""
     (trap.folder / "sitecustomize.py").write_text(MARK.format(mark=f"{trap.folder}/imported").replace("raise", "0 and"))
-    done = trap.run("run", call, "--parser", "sip", "--workers", 2, PYTHONPATH=":/nowhere")
+    done = trap.run("run", call, "--workers", 2, PYTHONPATH=":/nowhere")
     started = (trap.folder / "imported").read_text()
     assert "otus_core.worker.child" not in started, done.stderr
 

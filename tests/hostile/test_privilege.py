@@ -67,7 +67,7 @@ def call(examples: Path) -> Path:
 
 
 def test_workers_of_files_have_no_privilege(call: Path) -> None:
-    with running(call, "--parser", "sip", "--workers", 2, "--speed", 0.01) as process:
+    with running(call, "--workers", 2, "--speed", 0.01) as process:
         wait(
             lambda: len([pid for pid in helpers(process.pid, "child") if is_sealed(pid)]) == 2,
             what="two workers",
@@ -136,9 +136,7 @@ def test_root_reads_others_files(call: Path, tmp_path: Path, workers: str) -> No
     (closed / "call.pcap").chmod(0o600)
     os.chown(closed / "call.pcap", 4321, 4321)
     done = subprocess.run(
-        [OTUS, "run", closed / "call.pcap", "--parser", "sip", "-w", workers, "--format", "json"],
-        capture_output=True,
-        check=False,
+        [OTUS, "run", closed / "call.pcap", "-w", workers, "--format", "json"], capture_output=True, check=False
     )
     assert (done.returncode, done.stdout.count(b"\n") > 5) == (0, True), done.stderr
 
@@ -146,7 +144,7 @@ def test_root_reads_others_files(call: Path, tmp_path: Path, workers: str) -> No
 def test_workers_become_the_user_that_is_told(call: Path) -> None:
     needs.root()
     readable()
-    with running(call, "--parser", "sip", "--workers", 2, "--speed", 0.01, "--user", "nobody") as process:
+    with running(call, "--workers", 2, "--speed", 0.01, "--user", "nobody") as process:
         wait(
             lambda: len([pid for pid in helpers(process.pid, "child") if is_sealed(pid)]) == 2,
             what="two workers",

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import attrs
 
 from otus_core.components import BaseCapturer, CaptureStats
-from otus_core.errors import CaptureError, TaskStartFailed
+from otus_core.errors import BpfInvalid, CaptureError, TaskStartFailed
 from otus_core.model.accounts import Accounts
 from otus_core.model.counter_names import name_of
 from otus_core.model.frames import FrameBatch
@@ -85,17 +85,17 @@ class Source:
         return "open" if time.monotonic() < self._not_before else "half_open"
 
     def resume(self, taken: int, stats: CaptureStats) -> None:
-        """See ``BaseCapturer``. Raises CaptureError and TaskStartFailed."""
+        """See ``BaseCapturer``. Raises CaptureError, BpfInvalid and TaskStartFailed."""
         self._begin("resume", taken, stats)
 
     def open(self, shard: int, shards: int, fds: Sequence[int]) -> None:
-        """See ``BaseCapturer``. Raises CaptureError and TaskStartFailed."""
+        """See ``BaseCapturer``. Raises CaptureError, BpfInvalid and TaskStartFailed."""
         self._begin("open", shard, shards, fds)
 
     def _begin(self, step: str, *arguments: Any) -> None:
         try:
             getattr(self._capturer, step)(*arguments)
-        except CaptureError:
+        except (CaptureError, BpfInvalid):  # these say what is wrong with the source, or with what was asked for
             raise
         except BaseException as error:
             raise TaskStartFailed(f"capturer {self.name} could not {step}: {told(error)}") from error
