@@ -17,6 +17,15 @@ PAUSE_S = (0.1, 2.0)
 """First and longest pause between two tries of one batch."""
 
 
+def state_after(failures: int, limit: int, open_until: float) -> str:
+    """Give the state of a circuit after so many failures in a row: ``closed`` below the limit, else ``open`` until that
+    time of the monotonic clock (s), and ``half_open`` from then on, while it is being tried again.
+    """
+    if failures < limit:
+        return "closed"
+    return "open" if time.monotonic() < open_until else "half_open"
+
+
 def pause_before(attempt: int, bounds: tuple[float, float] = PAUSE_S) -> float:
     """Give the seconds to wait before try ``attempt`` + 1: twice as long each time, and up to half as much off, so that
     many nodes do not come at once.
@@ -36,9 +45,7 @@ class Circuit:
     @property
     def state(self) -> str:
         """``closed``, ``open``, or ``half_open`` while it is being tried again."""
-        if self._failures < BREAK_AFTER:
-            return "closed"
-        return "open" if time.monotonic() < self._open_until else "half_open"
+        return state_after(self._failures, BREAK_AFTER, self._open_until)
 
     @property
     def lets_through(self) -> bool:

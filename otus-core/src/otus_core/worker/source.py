@@ -21,7 +21,7 @@ from otus_core.model.accounts import Accounts
 from otus_core.model.counter_names import name_of
 from otus_core.model.frames import FrameBatch
 from otus_core.model.text import told
-from otus_core.pipeline.circuit import pause_before
+from otus_core.pipeline.circuit import pause_before, state_after
 from otus_core.process.connections import Connection
 from otus_core.worker.status import words
 
@@ -80,9 +80,7 @@ class Source:
         """``closed`` while it can be read, ``open`` while it is left alone after failures in a row, ``half_open`` when
         it is about to be tried again.
         """
-        if self._failures < SHOWN_AFTER:
-            return "closed"
-        return "open" if time.monotonic() < self._not_before else "half_open"
+        return state_after(self._failures, SHOWN_AFTER, self._not_before)
 
     def resume(self, taken: int, stats: CaptureStats) -> None:
         """See ``BaseCapturer``. Raises CaptureError, BpfInvalid and TaskStartFailed."""
