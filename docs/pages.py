@@ -154,6 +154,7 @@ LEVELS = {
 def pages() -> dict[str, str]:
     """Give every page's text by its name."""
     sys.path.insert(0, str(FOLDER.parents[1]))  # this file is run as a program, too
+    from docs.api import api_page
     from docs.bounds import bounds_page
 
     registry = load(Selection())
@@ -165,6 +166,7 @@ def pages() -> dict[str, str]:
         "metrics.md": metrics(),
         "counters.md": counters(),
         "bounds.md": bounds_page(),
+        "plugin-api.md": api_page(),
     }
     return {name: HEAD + text.rstrip() + "\n" for name, text in made.items()}
 
