@@ -281,6 +281,8 @@ def unpack(body: bytes, kinds: Mapping[str, type[M]]) -> M:
 
     Raises ValueError, EOFError, TypeError or LookupError for what is none.
     """
+    # Not pickle, which would run what a worker under an attacker's control sends; both ends run the same Python, so the
+    # format is the same.
     name, *values = marshal.loads(body)
     kind = kinds[name]
     if not all(map(isinstance, values, _TYPES[kind].values())):

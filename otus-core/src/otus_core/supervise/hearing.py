@@ -88,6 +88,7 @@ class Hearing:
         self._around.connections.tell((self, slot.shard), ())
 
     def _note_fault(self, slot: WorkerSlot, fault: Fault) -> None:
+        # A source may be damaged in as many places as it has bytes; what is beyond is in the log.
         if len(self.faults) < FAULTS_MAX:
             self.faults.append(CaptureError(fault.source, fault.reason, fault.offset, fatal=fault.fatal))
         if self._live:

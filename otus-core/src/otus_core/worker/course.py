@@ -73,6 +73,7 @@ class Course:
 
     def note_fault(self, error: CaptureError) -> None:
         """Keep what the source reported, and tell it; after a fatal one the run ends."""
+        # A source may be damaged in as many places as it has bytes.
         if len(self.outcome.faults) < FAULTS_MAX:
             self.outcome.faults.append(error)
         self.parent.tell_fault(error)

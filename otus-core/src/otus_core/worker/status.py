@@ -47,6 +47,7 @@ def words(told: Any) -> str:
 
 
 def _plain(value: Any) -> Plain:
+    # What marshal and JSON take as it is; a plugin's own type could run its code when it is shown.
     if isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, (list, tuple)):
