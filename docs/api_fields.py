@@ -165,9 +165,12 @@ FIELDS: Mapping[str, str] = {
     # Names that are no classes
     "Duration": "The type of an option that is a time. Users write `500ms`, `3s`, `5m`, `24h` or `7d`; the component "
     "gets seconds, as a float. Defaults and bounds are given in seconds.",
-    "FLOW_KEY_FORMAT": "How keys are packed for `register_many`, as `struct` writes it: IP version, protocol, ports "
-    "and addresses. `otus_core.inline.layouts` has it as a C structure, `Flow`.",
-    "FRAME_INDEX_FORMAT": "How a record of a `FrameBatch`'s index is packed, as `struct` writes it. "
-    "`otus_core.inline.layouts` has it as a C structure, `FrameRecord`.",
+    "FLOW_KEY_FORMAT": "How keys are packed for `register_many`, as `struct` writes it: source and destination address "
+    "(IPv4 in the first four bytes), their ports, IP version, protocol, 0. `otus_core.inline.layouts` has it as a C "
+    "structure, `Flow`.",
+    "FRAME_INDEX_FORMAT": "How a record of a `FrameBatch`'s index is packed, as `struct` writes it: timestamp (ns), "
+    "offset in the buffer, `capture_len`, `orig_len`, `interface_index`, `link_type`, and which of the batch's "
+    "metadata are the frame's, counted from 1 (0 for none). `otus_core.inline.layouts` has it as a C structure, "
+    "`FrameRecord`.",
     "hookimpl": "Marks a function or method that Otus is to call as a hook.",
 }

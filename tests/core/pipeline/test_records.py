@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -342,6 +343,8 @@ def test_a_flow_stands_for_addresses_ports_and_protocol() -> None:
     bench.end()
     bench.sent()
     assert [output.flow for output in bench.outputs] == [FLOW, bare]
+    assert (bare.src_ip, repr(bare)) == (None, "FlowKey(None, 0, None, 0, 0)")
+    assert pickle.loads(pickle.dumps(bare)) == bare
 
 
 @pytest.mark.parametrize(

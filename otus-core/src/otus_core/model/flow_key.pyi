@@ -7,7 +7,9 @@ FLOW_KEY_FORMAT: str
 
 @final
 class FlowKey:
-    def __init__(self, src_ip: _Address, src_port: int, dst_ip: _Address, dst_port: int, protocol: int) -> None: ...
+    def __init__(
+        self, src_ip: _Address | None, src_port: int, dst_ip: _Address | None, dst_port: int, protocol: int
+    ) -> None: ...
     @staticmethod
     def endpoint(ip: _Address, port: int, protocol: int) -> FlowKey: ...
     @property

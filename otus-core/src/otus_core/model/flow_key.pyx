@@ -31,16 +31,19 @@ cdef uint64_t flow_hash(const Flow *flow) noexcept nogil:
 @cython.no_gc
 @cython.freelist(256)
 cdef class FlowKey:
-    """A directed 5-tuple. Addresses are given as text, packed bytes or ``ipaddress`` objects."""
+    """A directed 5-tuple. Addresses are given as text, packed bytes or ``ipaddress`` objects; both are ``None`` in the
+    flow of a record that has none.
+    """
 
     def __init__(self, src_ip, int src_port, dst_ip, int dst_port, int protocol):
-        cdef bytes src = packed_address(src_ip)
-        cdef bytes dst = packed_address(dst_ip)
+        cdef bint bare = src_ip is None and dst_ip is None
+        cdef bytes src = bytes(16) if bare else packed_address(src_ip)
+        cdef bytes dst = bytes(16) if bare else packed_address(dst_ip)
         if len(src) != len(dst):
             raise ValueError("src_ip and dst_ip are not of one IP version")
         if not (0 <= src_port <= 65535 and 0 <= dst_port <= 65535 and 0 <= protocol <= 255):
             raise ValueError("port or protocol out of range")
-        _fill(self, 4 if len(src) == 4 else 6, src, dst, src_port, dst_port, protocol)
+        _fill(self, 0 if bare else 4 if len(src) == 4 else 6, src, dst, src_port, dst_port, protocol)
 
     @staticmethod
     def endpoint(ip, int port, int protocol):
@@ -84,7 +87,7 @@ cdef class FlowKey:
         return self.hashed == (<FlowKey>other).hashed and memcmp(&self.at, &(<FlowKey>other).at, sizeof(Flow)) == 0
 
     def __reduce__(self):
-        return FlowKey, self.parts()
+        return FlowKey, (self.src_ip, self.at.src_port, self.dst_ip, self.at.dst_port, self.at.protocol)
 
     def parts(self):
         """Give ``(src_ip, src_port, dst_ip, dst_port, protocol)``, the addresses packed, or empty in a record."""
@@ -97,6 +100,8 @@ cdef class FlowKey:
         return PyBytes_FromStringAndSize(<const char *>&self.at, sizeof(Flow))
 
     def __repr__(self):
+        if self.at.version == 0:
+            return f"FlowKey(None, {self.src_port}, None, {self.dst_port}, {self.protocol})"
         if self.at.src_port == 0 and self == FlowKey.endpoint(self.dst_ip, self.at.dst_port, self.at.protocol):
             return f"FlowKey.endpoint('{self.dst_ip}', {self.at.dst_port}, {self.at.protocol})"
         return f"FlowKey('{self.src_ip}', {self.src_port}, '{self.dst_ip}', {self.dst_port}, {self.protocol})"
