@@ -89,33 +89,36 @@ cdef bint _group(Text *t, int depth, bint is_object) noexcept:
 
 
 cdef bint _string(Text *t) noexcept:
-    cdef uint8_t one
-    cdef int i
-    t.at += 1
-    while t.at < t.end:
-        one = t.at[0]
-        if one == c'"':
-            t.at += 1
-            return True
-        if one < 0x20:
-            return False
-        if one == c"\\":
-            t.at += 1
-            if t.at >= t.end:
-                return False
-            one = t.at[0]
-            if one == c"u":
-                for i in range(4):
-                    t.at += 1
-                    if t.at >= t.end or not _is_hex(t.at[0]):
-                        return False
-            elif not (one == c'"' or one == c"\\" or one == c"/" or one == c"b" or one == c"f" or one == c"n"
-                      or one == c"r" or one == c"t"):
-                return False
-        elif one >= 0x80:
+    cdef const uint8_t *at = t.at + 1
+    while at < t.end and at[0] != c'"':
+        if at[0] < 0x20:
+            break
+        if at[0] == c"\\":
+            at += 1
+            if at >= t.end or not _is_escape(at, t.end):
+                break
+        elif at[0] >= 0x80:
             t.is_ascii = False
-        t.at += 1
-    return False
+        at += 1
+    t.at = at
+    if at >= t.end or at[0] != c'"':
+        return False
+    t.at += 1
+    return True
+
+
+cdef bint _is_escape(const uint8_t *at, const uint8_t *end) noexcept:
+    """Whether what stands behind a backslash may; of ``u`` and its four digits, the digits are passed as text."""
+    cdef int i
+    if at[0] == c"u":
+        if end - at < 5:
+            return False
+        for i in range(1, 5):
+            if not _is_hex(at[i]):
+                return False
+        return True
+    return (at[0] == c'"' or at[0] == c"\\" or at[0] == c"/" or at[0] == c"b" or at[0] == c"f" or at[0] == c"n"
+            or at[0] == c"r" or at[0] == c"t")
 
 
 cdef inline bint _is_hex(uint8_t one) noexcept:
