@@ -124,6 +124,12 @@ class Odd(otus_core.Base{kind}):
     def wire(self, context): assert context.{given} is not None
 """
 PARSES = ", payload_types=('odd',)"
+TIMED = """
+import otus_core
+@otus_core.configuration
+class Config:
+    wait: otus_core.Duration = otus_core.option(default="1m", help="A default as users write it")
+"""
 
 
 def findings(site: Site, kind: str, parts: str, more: str = "", imports: str = "") -> tuple[int, list[dict[str, Any]]]:
@@ -148,11 +154,17 @@ def findings(site: Site, kind: str, parts: str, more: str = "", imports: str = "
         ("Parser", PARSER.format(method="def handle(self): pass"), PARSES, "handle must take 1 argument"),
         ("Parser", PARSER.format(method="def start(self): raise SystemExit('no')"), PARSES, "SystemExit: no"),
         ("Parser", "raise RuntimeError('broken')", PARSES, "RuntimeError: broken"),
+        (
+            "Parser",
+            TIMED + PARSER.format(method=""),
+            PARSES + ", config='odd_parts:Config'",
+            "its defaults do not pass its own validation unchanged: wait is 60.0 instead of '1m'",
+        ),
         ("Parser", "import os; os.kill(os.getpid(), 11)", PARSES, "its process ended with status -11"),
     ],
     ids=[
         "channel", "status", "channel stop", "capturer", "acquire", "reporter", "stdout", "flows", "handle", "exits",
-        "raises", "dies"
+        "raises", "default", "dies"
     ],
 )  # fmt: skip
 def test_what_a_plugin_breaks_is_told(tmp_path: Path, kind: str, parts: str, more: str, told: str) -> None:

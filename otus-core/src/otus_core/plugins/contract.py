@@ -189,15 +189,22 @@ def _configures(declared: Declaration) -> Complaints:
     schema(cls)
     text = sample(cls)
     if not any(field.required for field in fields):
-        if structure(cls, load_text(text) or {}) != cls():
-            yield "its sample does not read back as its defaults"
-        if structure(cls, unstructure(cls())) != cls():
-            yield "its defaults do not pass its own validation unchanged"
+        if (read := structure(cls, load_text(text) or {})) != cls():
+            yield f"its sample does not read back as its defaults{_changed(cls, read)}"
+        if (read := structure(cls, unstructure(cls()))) != cls():
+            yield f"its defaults do not pass its own validation unchanged{_changed(cls, read)}"
     for field in fields:
         if not field.option.help:
             yield Warned(f"option {field.key} has no help")
     if fields and "__setattr__" not in vars(cls):
         yield Warned("its configuration class is not frozen: make it with @otus_core.configuration")
+
+
+def _changed(cls: type, read: Any) -> str:
+    """Say which options differ from their defaults."""
+    triples = [(field.key, getattr(cls(), field.key), getattr(read, field.key)) for field in fields_of(cls)]
+    changed = [f"{key} is {now!r} instead of {default!r}" for key, default, now in triples if now != default]
+    return f": {', '.join(changed)}" if changed else ""
 
 
 def main() -> None:
