@@ -189,9 +189,11 @@ def _configures(declared: Declaration) -> Complaints:
     schema(cls)
     text = sample(cls)
     if not any(field.required for field in fields):
-        if (read := structure(cls, load_text(text) or {})) != cls():
+        read: Any = structure(cls, load_text(text) or {})
+        if read != cls():
             yield f"its sample does not read back as its defaults{_changed(cls, read)}"
-        if (read := structure(cls, unstructure(cls()))) != cls():
+        read = structure(cls, unstructure(cls()))
+        if read != cls():
             yield f"its defaults do not pass its own validation unchanged{_changed(cls, read)}"
     for field in fields:
         if not field.option.help:
