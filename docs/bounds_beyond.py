@@ -168,6 +168,7 @@ BEYOND = {
     "otus_core/worker/child.py:MEET_WITHIN_S": "the worker finishes without what was still to come, and logs it",
     "otus_core/worker/routes.py:BOX_MAX": "counted: `routed_lost`",
     "otus_core/worker/routes.py:MESSAGE_MAX": "`context.route` raises: the component's error",
+    "otus_core/logs/repeats.py:FRAMES_MAX": "not looked at",
     "otus_core/pipeline/loop.pyx:MESSAGES_MAX": "the parser's error: `parse_error`",
     "otus_core/pipeline/segments.py:RECORD_MAX": "`spool_damaged`",
     "otus_core/pipeline/spool.py:DAMAGED_MAX": "the oldest is removed",

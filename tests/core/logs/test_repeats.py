@@ -12,6 +12,7 @@ from structlog.testing import LogCapture
 
 from otus_core.logs import repeats
 from otus_core.logs.repeats import KINDS_MAX, Repeats
+from otus_core.model.text import printable
 
 
 @pytest.fixture
@@ -33,6 +34,17 @@ def test_the_first_is_told_and_then_their_number(logged: list[Any], monkeypatch:
     monkeypatch.setattr(repeats, "QUIET_S", 0.0)
     told.component_error("parser", "sip", ValueError("bad"))
     assert [entry.get("repeated") for entry in logged] == [None, 999]
+
+
+def test_an_error_is_told_with_the_last_place_outside_the_core(logged: list[Any]) -> None:
+    told = Repeats({})
+    try:
+        printable(5)  # type: ignore[arg-type]
+    except AttributeError as error:
+        told.component_error("parser", "sip", error)
+    told.component_error("parser", "sip", KeyError("never raised"))
+    assert logged[0]["at"].startswith("test_repeats.py:")
+    assert "at" not in logged[1]
 
 
 def test_errors_are_told_apart_up_to_a_bound(logged: list[Any]) -> None:

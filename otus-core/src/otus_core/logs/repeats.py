@@ -26,6 +26,9 @@ TRACEBACK_MAX = 4000
 EXCERPT_BYTES = 64
 """Of a payload that could not be read."""
 REASON_MAX = 200
+FRAMES_MAX = 1000
+"""Of a traceback: Python's own limit of recursion."""
+CORE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
 def traceback_of(error: BaseException) -> dict[str, str]:
@@ -40,6 +43,22 @@ def traceback_of(error: BaseException) -> dict[str, str]:
     except Exception:  # noqa: BLE001 - of an error whose own methods raise
         lines = "".join(traceback.format_tb(error.__traceback__))
     return {"traceback": lines[-TRACEBACK_MAX:]}
+
+
+def _place(error: BaseException) -> dict[str, str]:
+    """Give file and line of the last frame outside the core, as a field of an event: where a plugin raised, or where it
+    called what did. Empty where no such frame is there, as for compiled modules without names of lines.
+    """
+    place = ""
+    step = error.__traceback__
+    for _ in range(FRAMES_MAX):
+        if step is None:
+            break
+        path = step.tb_frame.f_code.co_filename
+        if not path.startswith(CORE) and not path.startswith("<"):
+            place = f"{os.path.basename(path)}:{step.tb_lineno}"
+        step = step.tb_next
+    return {"at": printable(place, REASON_MAX)} if place else {}
 
 
 class Repeats:
@@ -97,4 +116,4 @@ class Repeats:
         }
         if suppressed:
             event["repeated"] = suppressed
-        return event | traceback_of(error)
+        return event | _place(error) | traceback_of(error)
