@@ -51,16 +51,17 @@ def control(folder: Path, *arguments: str, text: str | None = None) -> tuple[int
 
 
 @contextmanager
-def sipp_answers(address: str, folder: Path, namespace: str = "") -> Iterator[None]:
-    """Have sipp answer calls on port 5060, in a namespace or here."""
+def sipp_answers(address: str, folder: Path, namespace: str = "", transport: str = "u1") -> Iterator[None]:
+    """Have sipp answer calls on port 5060, in a namespace or here; ``transport`` as sipp names it."""
     needs.tool("sipp")
     prefix = ("ip", "netns", "exec", namespace) if namespace else ()
     place = b" %08X:13C4 " % int.from_bytes(socket.inet_aton(address), sys.byteorder)  # another's sipp is no sign
-    command = (*prefix, "sipp", "-sn", "uas", "-i", address, "-p", "5060", "-nostdin")
+    command = (*prefix, "sipp", "-sn", "uas", "-i", address, "-p", "5060", "-nostdin", "-t", transport)
     answering = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def listens() -> bool:
-        table = subprocess.run((*prefix, "cat", "/proc/net/udp"), capture_output=True, check=True).stdout
+        sockets = "/proc/net/udp" if transport.startswith("u") else "/proc/net/tcp"
+        table = subprocess.run((*prefix, "cat", sockets), capture_output=True, check=True).stdout
         return place in table.upper()
 
     try:
