@@ -63,7 +63,8 @@ class Worker:
 
     def take_peer_messages(self, messages: Sequence[tuple[str, Any]]) -> None:
         """Take what components published in a sibling worker: each message behind the name of whom it is for."""
-        takers = {part.spec.id: part.component.on_peer_message for part in self.assembly.parsers}
+        parts = {part.spec.id: part.component for part in self.assembly.parsers}
+        takers = {name: part.on_peer_message for name, part in parts.items() if hasattr(part, "on_peer_message")}
         takers["flows"] = self.assembly.flows.apply
         for name, message in messages:
             try:

@@ -1,0 +1,83 @@
+"""RTP on a live capture that two workers share: what one of them reads in an offer, the other knows of its media."""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otus_core.testing import packets
+from tests.live.net import Pair, accounted
+from tests.patience import wait
+
+pytestmark = pytest.mark.live
+
+CALLS = 12
+PACKETS = 200
+BODY = "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
+HEAD = (
+    "{start}\r\nVia: SIP/2.0/UDP {a};branch=z9hG4bK{n}\r\nCall-ID: call-{n}\r\nCSeq: 1 INVITE\r\n"
+    "From: <sip:a@x>;tag=f{n}\r\nTo: <sip:b@x>{tag}\r\nContent-Type: application/sdp\r\n"
+    "Content-Length: {size}\r\n\r\n{body}"
+)
+
+
+def ends(n: int) -> tuple[str, str]:
+    return f"10.99.{n + 2}.1", f"10.99.{n + 2}.2"
+
+
+def signalling(n: int) -> list[bytes]:
+    """An INVITE and its 200, both with a description: caller's port 4000, callee's port 5000."""
+    a, b = ends(n)
+    offer, answer = BODY.format(ip=a, port=4000), BODY.format(ip=b, port=5000)
+    start = "INVITE sip:b@x SIP/2.0"
+    invite = HEAD.format(start=start, a=a, n=n, tag="", size=len(offer), body=offer)
+    ok = HEAD.format(start="SIP/2.0 200 OK", a=a, n=n, tag=f";tag=t{n}", size=len(answer), body=answer)
+    return [packets.udp(invite.encode(), src=a, dst=b), packets.udp(ok.encode(), src=b, dst=a)]
+
+
+def media(n: int, lost: int) -> list[bytes]:
+    """Both directions of a call, of which every ``lost``-th packet is missing."""
+    a, b = ends(n)
+    frames = []
+    for sequence in range(PACKETS):
+        if sequence % lost == lost - 1 and sequence < PACKETS - 1:
+            continue
+        for src, dst, src_port, dst_port, ssrc in ((a, b, 4000, 5000, 2 * n), (b, a, 5000, 4000, 2 * n + 1)):
+            head = struct.pack("!BBHII", 0x80, 0, sequence, 160 * sequence, ssrc)
+            frames.append(packets.udp(head + bytes(160), src=src, dst=dst, src_port=src_port, dst_port=dst_port))
+    return frames
+
+
+def test_each_stream_finds_its_call_and_its_loss_is_counted(pair: Pair, run: Any, tmp_path: Path) -> None:
+    task = {
+        "id": "t",
+        "capture": {"type": "afpacket", "interface": "eth0", "bpf_filter": "udp and net 10.99.0.0/16"},
+        "parsers": ["sip", "rtp"],
+        "reporters": [{"type": "console", "config": {"format": "json"}}],
+    }
+    (tmp_path / "task.json").write_text(json.dumps(task))
+    one = run("--task", tmp_path / "task.json", workers=2)
+    pair.send([frame for n in range(CALLS) for frame in signalling(n)])
+    wait(lambda: len(one.outputs()) == 2 * CALLS, what="all offers and answers were read")
+    time.sleep(0.1)  # siblings hear of an announcement within 10 ms; media of real calls begins later than that
+    for n in range(CALLS):
+        pair.send(media(n, 10 + n))
+    summary = one.stop()
+    accounted(summary)
+    streams = [output for output in one.outputs() if output["payload_type"] == "stream"]
+    assert {output["pipeline_id"] for output in streams} == {0, 1}, "one worker had all: this shows nothing"
+    told = {int(one["payload"]["ssrc"], 16): one["payload"] for one in streams}
+    assert len(streams) == len(told) == 2 * CALLS
+    for n in range(CALLS):
+        missing = sum(1 for at in range(PACKETS - 1) if at % (10 + n) == 9 + n)
+        for ssrc in (2 * n, 2 * n + 1):
+            found = told[ssrc]
+            assert (found["call_id"], found["match"]) == (f"call-{n}", "both"), found
+            assert (found["packets"], found["lost"]) == (PACKETS - missing, missing), found
+    assert summary["consumed"] == {"parser:rtp": sum(found["packets"] for found in told.values())}
+    assert summary["dropped"] == {}
