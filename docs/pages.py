@@ -42,6 +42,7 @@ ROSTER = Roster(
     counted={"COMPONENT": ("NAME",)},
     refused={"PARSER": ("REASON",)},
     hidden={"PARSER": {"NAME": ("what it says", "what would look")}},
+    routing=("COMPONENT",),
 )
 ENTRIES: Mapping[str, type] = {
     "capturer": CaptureOptions,

@@ -101,14 +101,14 @@ def cruel(kind: str, name: str = "cruel") -> dict[str, Any]:
 @pytest.mark.parametrize("kind", ["mute", "sly", "nameless", "base", "interrupt", "stop"])
 def test_raised_by_a_parser_it_costs_its_packet(site: Site, examples: Path, kind: str) -> None:
     status, out, err, counted = run(site, examples, parsers=[cruel(kind)])
-    assert (status, out, counted["dropped"]) == (0, [], {"parse_error:cruel": PACKETS})
+    assert (status, out, counted["dropped"]) == (1, [], {"parse_error:cruel": PACKETS})
     assert [line for line in err if "component_error" in line and "component=cruel" in line]
 
 
 @pytest.mark.parametrize("kind", NAMES)
 def test_raised_by_a_processor_it_costs_its_packet(site: Site, examples: Path, kind: str) -> None:
     status, _, err, counted = run(site, examples, processors=[cruel(kind)])
-    assert (status, counted["dropped"]) == (0, {"processor_error:cruel": PACKETS})
+    assert (status, counted["dropped"]) == (1, {"processor_error:cruel": PACKETS})
     assert [line for line in err if "component_error" in line and "component=cruel" in line]
 
 
@@ -130,7 +130,7 @@ def test_raised_while_a_component_is_made_it_ends_the_run_with_its_name(site: Si
 def test_workers_live_on(site: Site, examples: Path) -> None:
     """Its worker would die of it else, and the next one too."""
     status, _, _, counted = run(site, examples, processors=[cruel("exits")], workers=2)
-    assert (status, counted["dropped"]) == (0, {"processor_error:cruel": PACKETS})
+    assert (status, counted["dropped"]) == (1, {"processor_error:cruel": PACKETS})
 
 
 def test_what_is_told_is_one_printable_line() -> None:

@@ -66,7 +66,7 @@ def named(errors: list[str]) -> list[str]:
 
 def test_of_a_parser_it_costs_its_packets(site: Site, examples: Path) -> None:
     status, out, err, counted = run(site, examples, parsers=["mad"])
-    assert (status, out) == (0, [])
+    assert (status, out) == (1, [])  # everything failed
     assert sum(counted["dropped"].values()) == PACKETS, counted
     assert named(err)
 
@@ -82,7 +82,7 @@ def test_a_parser_that_cannot_say_yes_or_no_is_passed_by(site: Site, examples: P
 
 def test_of_a_processor_it_costs_its_packets(site: Site, examples: Path) -> None:
     status, out, err, counted = run(site, examples, processors=["mad"])
-    assert (status, out, counted["dropped"]) == (0, [], {"processor_error:mad": PACKETS})
+    assert (status, out, counted["dropped"]) == (1, [], {"processor_error:mad": PACKETS})
     assert named(err)
 
 

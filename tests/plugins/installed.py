@@ -15,7 +15,8 @@ class Installed:
 
     def __init__(self, folder: Path) -> None:
         self.site = folder / "site"
-        self.environment = {**os.environ, "PYTHONPATH": str(self.site), "NO_COLOR": "1", "XDG_CACHE_HOME": str(folder)}
+        cache = str(folder.parent / f"{folder.name}-cache")  # what Otus keeps of plugins is not to be among the results
+        self.environment = {**os.environ, "PYTHONPATH": str(self.site), "NO_COLOR": "1", "XDG_CACHE_HOME": cache}
 
     def install(self, source: Path) -> None:
         """Install with plain pip, as a user does, but from what is here already."""
