@@ -1,9 +1,12 @@
 from collections.abc import Callable, Iterable
 
+from typing_extensions import disjoint_base
+
 from otus_core.model.accounts import Accounts
 from otus_core.pipeline.buffer import SendBuffer
 from otus_core.pipeline.slots import ProcessorSlot
 
+@disjoint_base
 class Outputs:
     processors: tuple[ProcessorSlot, ...]
     def __init__(

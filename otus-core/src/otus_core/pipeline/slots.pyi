@@ -1,6 +1,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, final
 
+from typing_extensions import disjoint_base
+
 from otus_core.model.accounts import Accounts
 from otus_core.pipeline.breaker import Breaker
 from otus_core.stream.framer import Framer
@@ -18,6 +20,7 @@ class Outbox:
     def emit(self, record: Any) -> None: ...
     def check(self, record: Any) -> None: ...
 
+@disjoint_base
 class Slot:
     breaker: Breaker
     component: Any

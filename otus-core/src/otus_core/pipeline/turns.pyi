@@ -1,10 +1,13 @@
 from collections.abc import Iterable
 from typing import Any
 
+from typing_extensions import disjoint_base
+
 from otus_core.pipeline.breaker import Breaker
 from otus_core.pipeline.outputs import Outputs
 from otus_core.pipeline.slots import ParserSlot, Slot
 
+@disjoint_base
 class Turns(Outputs):
     parsers: tuple[ParserSlot, ...]
     clock: int
