@@ -196,7 +196,6 @@ def before_and_ill(folder: Path, site: Path) -> tuple[Scrape, Any]:
         wait(lambda: value(node, "otus_unaccounted", task="silent") > 0, what="it is noticed")
         spool_full = {"task": "spooling", "reason": "spool_full"}
         wait(lambda: value(node, "otus_reporter_dropped_total", **spool_full) > 0, what="the spool is full")
-        (folder / "spooling" / "wordy").unlink()
         (folder / "busy" / "busy").touch()  # the last of all: it leaves little CPU to the others
         return before, busy_twice(node)
     finally:
