@@ -17,6 +17,7 @@ class Slot:
     def __init__(self, shard: int) -> None:
         self.shard = shard
         self.alive = True
+        self.state = "running"
         self.full = False
         self.told: list[Any] = []
 
@@ -39,6 +40,12 @@ def test_each_message_goes_to_those_whom_it_concerns(slots: list[Any]) -> None:
     slots[2].full = True
     exchange.carry(slots[0], Route(2, {"processor:calls": 5}, b"calls"))
     assert slots[0].told == [RouteLost({"processor:calls": 5})]
+
+
+def test_what_is_routed_to_a_worker_that_is_being_started_is_lost_and_said_to_be(slots: list[Any]) -> None:
+    slots[2].state = "starting"
+    Exchange(slots).carry(slots[0], Route(2, {"processor:calls": 5}, b"calls"))
+    assert (slots[2].told, slots[0].told) == ([], [RouteLost({"processor:calls": 5})])
 
 
 def test_all_that_are_there_go_on_together(slots: list[Any]) -> None:

@@ -36,7 +36,9 @@ class Exchange:
             case Route(owner, counts, packed):
                 if owner < 0:  # which Python would count from the end
                     raise LookupError(f"there is no worker {owner}")
-                if not self._slots[owner].send(Routed(packed)):
+                other = self._slots[owner]
+                # One that is still being started has no component yet that could take it.
+                if other.state != "running" or not other.send(Routed(packed)):
                     slot.send(RouteLost(counts))
             case Arrived(stage):
                 if stage not in self._arrived and len(self._arrived) >= STAGES_MAX:

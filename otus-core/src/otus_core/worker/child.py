@@ -108,7 +108,7 @@ class Telling(Parent):
         """See ``Parent``."""
         self._channel.send(Reporters(dict(statuses)))
 
-    def components(self, told: Told) -> None:
+    def tell_components(self, told: Told) -> None:
         """See ``Parent``."""
         self._channel.send(Components(dict(told)))
 
@@ -220,8 +220,7 @@ class Child:
             self._channel.send(Publish(marshal.dumps(self._published[at : at + PUBLISH_MOST])))
         self._published.clear()
         if self._worker is not None:
-            for owner, counts, packed in self._worker.assembly.routes.collect():
-                self._channel.send(Route(owner, counts, packed))
+            self._worker.assembly.routes.send_all(lambda *told: self._channel.send(Route(*told)))
 
     async def _meet(self, stage: str) -> None:
         """Wait until all workers have sent what they had to send before this stage, and it is here."""
@@ -257,7 +256,7 @@ class Child:
             case Routed(packed):
                 worker.take_routed(unpack(packed))
             case RouteLost(counts):
-                worker.assembly.routes.lose(counts.items())
+                worker.assembly.routes.lose(counts)
             case Descriptors():
                 worker.take_descriptors(descriptors)
             case Exclude(connections):

@@ -37,7 +37,7 @@ class Parent:
     def tell_reporters(self, statuses: Mapping[str, Status]) -> None:
         """What the reporters tell of their destinations has changed: all of it."""
 
-    def components(self, told: Told) -> None:
+    def tell_components(self, told: Told) -> None:
         """What components say of themselves has changed: all of it."""
 
     def tell_connections(self, connections: Sequence[Connection]) -> None:

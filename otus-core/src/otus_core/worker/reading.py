@@ -119,6 +119,8 @@ class Reading:
         for name, key, message in messages:
             if name in slots:
                 pipeline.take_routed(slots[name], key, message)
+            else:  # this worker goes on without that component, which could not be started here
+                self._assembly.routes.lose({name: 1})
 
     async def _next(self) -> FrameBatch | None:
         """Read once; a fault of the source is kept, and reading goes on unless it is fatal."""

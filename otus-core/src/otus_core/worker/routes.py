@@ -7,7 +7,7 @@ message in the box of the worker that does, which is emptied every few milliseco
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -68,15 +68,19 @@ class Routes:
         counts[name] = counts.get(name, 0) + 1
         self._accounts.add(name_of("routed", name))
 
-    def collect(self) -> list[tuple[int, dict[str, int], bytes]]:
-        """Give what is to be sent, for each worker: how many messages of which component, and the messages packed."""
+    def send_all(self, send: Callable[[int, dict[str, int], bytes], bool]) -> None:
+        """Empty the boxes: ``send`` is given, for each worker, how many messages of which component there are, and the
+        messages packed. What it does not take, and says so with false, is lost.
+        """
         boxes, counts = self._boxes, self._counts
         self._boxes, self._counts = {}, {}
-        return [(owner, counts[owner], marshal.dumps(box)) for owner, box in boxes.items()]
+        for owner, box in boxes.items():
+            if not send(owner, counts[owner], marshal.dumps(box)):
+                self.lose(counts[owner])
 
-    def lose(self, counts: Iterable[tuple[str, int]]) -> None:
+    def lose(self, counts: Mapping[str, int]) -> None:
         """Count messages that did not arrive."""
-        for name, n in counts:
+        for name, n in counts.items():
             self._accounts.add(name_of("routed_lost", name), n)
 
 

@@ -107,7 +107,7 @@ class Sampler:
                 tell = log.info if status == "ok" else log.warning
                 tell("component_status", component=component, status=status, reason=why)
         self._components = now
-        self._course.parent.components(now)
+        self._course.parent.tell_components(now)
 
     def _tell_trouble(self, trouble: str) -> None:
         """Tell the parent why nothing comes in, where that has changed."""
