@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from otus_core.config.daemon import DaemonConfig
-from otus_core.config.sections import REPORTERS, Sections
+if TYPE_CHECKING:
+    from otus_core.config.daemon import DaemonConfig
+    from otus_core.config.sections import Sections
 
 LISTS = ("parsers", "processors", "reporters")
 NOTHING = object()
@@ -34,6 +35,9 @@ class TaskDefaults:
 
 def task_defaults(config: DaemonConfig, sections: Sections) -> TaskDefaults:
     """Give what tasks inherit from the daemon's configuration; ``sections`` are the plugins' parts of it."""
+    # Here, because every worker and `otus run` import this module, and few of them have a daemon's configuration.
+    from otus_core.config.sections import REPORTERS
+
     decoder = config.core.decoder
     tunnels = [name for name in ("vxlan", "gre", "geneve", "ipip", "gtpu") if getattr(decoder.tunnel, name)]
     buffer, sending = config.backpressure.send_buffer, config.backpressure.reporter
