@@ -18,11 +18,10 @@ from otus_core.model.json_check import check_json
 from otus_core.model.output import OutputPacket, Parsed
 from otus_core.model.packet import DecodedPacket
 from otus_core.testing import packets
-from otus_core.testing.contract.component import Contract
 from otus_core.testing.contract.messages import BEGUN_NS
 from otus_core.testing.contract.speaking import Spoken, own
 from otus_core.testing.contract.streaming import StreamContract, messages_of
-from otus_core.testing.contract.timely import SECOND, TimelyContract
+from otus_core.testing.contract.timely import SECOND
 
 MUTATIONS = 2000
 PREFIXES_MAX = 2000
@@ -31,7 +30,7 @@ CAN_HANDLE_MAX_S = 50e-6
 """Far more than it should take: this is about being quick at all, on any machine."""
 
 
-class ParserContract(TimelyContract, StreamContract, Contract):
+class ParserContract(StreamContract):
     """What a parser must do.
 
     ``samples`` names a folder of ``*.bin`` files; ``port`` is the port they come to, the first declared one by default.
@@ -49,12 +48,6 @@ class ParserContract(TimelyContract, StreamContract, Contract):
         made: BaseParser = self.make()
         made.start()
         return made
-
-    def begun(self) -> tuple[Any, Spoken]:
-        """Construct, wire and start a new parser; gives also what it says."""
-        made, spoken = self.make_speaking()
-        made.start()
-        return made, spoken
 
     def feed(self, component: Any, spoken: Spoken) -> None:
         """Give it all samples twice, a second apart, and a tick after each."""

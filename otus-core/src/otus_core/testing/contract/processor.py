@@ -9,7 +9,6 @@ import pytest
 
 from otus_core.components import BaseProcessor, Consumed
 from otus_core.model.output import OutputPacket
-from otus_core.testing.contract.component import Contract
 from otus_core.testing.contract.messages import BEGUN_NS, odd_outputs, outputs
 from otus_core.testing.contract.speaking import Spoken
 from otus_core.testing.contract.timely import SECOND, TimelyContract
@@ -17,7 +16,7 @@ from otus_core.testing.contract.timely import SECOND, TimelyContract
 WORKERS = 2
 
 
-class ProcessorContract(TimelyContract, Contract):
+class ProcessorContract(TimelyContract):
     """What a processor must do.
 
     ``messages`` gives what it is tried with. A processor that ``accepts`` certain payload types gives messages of these
@@ -35,12 +34,6 @@ class ProcessorContract(TimelyContract, Contract):
         made: BaseProcessor = self.make()
         made.start()
         return made
-
-    def begun(self) -> tuple[Any, Spoken]:
-        """Construct, wire and start a new processor; gives also what it says."""
-        made, spoken = self.make_speaking()
-        made.start()
-        return made, spoken
 
     def feed(self, component: Any, spoken: Spoken) -> None:
         """Give it all messages, a second apart, and a tick after each."""

@@ -27,6 +27,7 @@ from otus_core.stream.streams import COUNTERS as STREAM_COUNTERS
 from otus_core.stream.streams import Streams
 from otus_core.testing import packets
 from otus_core.testing.contract.messages import BEGUN_NS
+from otus_core.testing.contract.timely import TimelyContract
 
 SOURCE_PORT = 40000
 SYN = 2
@@ -97,14 +98,8 @@ def _frames(segments: Sequence[bytes], port: int, at: int) -> list[tuple[int, by
     return frames
 
 
-class StreamContract:
-    """Tests to mix in; a suite says which parser and which samples."""
-
-    declaration: Any
-
-    def begun(self) -> tuple[Any, Any]:
-        """Construct, wire and start a new parser."""
-        raise NotImplementedError
+class StreamContract(TimelyContract):
+    """What a parser with streams must do; a suite says which samples it has."""
 
     def payloads(self) -> list[bytes]:
         """What the samples hold."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from otus_core.pipeline.slots import TICK_LEAST_S, TICK_MOST_S
+from otus_core.testing.contract.component import Contract
 from otus_core.testing.contract.messages import BEGUN_NS
 from otus_core.testing.contract.speaking import Spoken, own
 
@@ -19,12 +20,14 @@ TIMES = (0, BEGUN_NS, BEGUN_NS - SECOND, LATER_NS, 2**62)
 """Clocks are set, captures are old, and headers lie."""
 
 
-class TimelyContract:
-    """Tests to mix in; a suite says how a component is begun and fed."""
+class TimelyContract(Contract):
+    """What parsers and processors must do alike; a suite says how a component is fed."""
 
     def begun(self) -> tuple[Any, Spoken]:
         """Construct, wire and start a new component; gives also what it says."""
-        raise NotImplementedError
+        made, spoken = self.make_speaking()
+        made.start()
+        return made, spoken
 
     def feed(self, component: Any, spoken: Spoken) -> None:
         """Give it everything that it is tried with, and ticks between."""
