@@ -5,15 +5,15 @@ tshark says of them.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.needs import corpora, tool
+from tests.needs import corpora
 from tests.plugins.installed import Installed
+from tests.tshark import rtp_streams
 
 SOURCE = Path(__file__).parent / "otus-plugin-rtpwatch"
 ONLY = ("--parser", "sip", "--parser", "rtpwatch")
@@ -92,16 +92,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
 
 def see_by_tshark(capture: Path) -> Streams:
     heuristic = ["--enable-heuristic", "rtp_udp"] if capture.name in HEURISTIC else []
-    command = [tool("tshark"), "-q", "-z", "rtp,streams", *heuristic, "-r", str(capture)]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     streams = {}
-    for line in shown.splitlines():
-        ends, _, told = line.partition(" 0x")
-        if told:
-            _, _, src, src_port, dst, dst_port = ends.split()
-            ssrc, *_, packets, lost, _, _, _, _, _, mean, most = told.removesuffix("X").removesuffix("X ").split()
-            figures = Figures(int(packets), int(lost), float(mean), float(most))
-            streams[f"{src}:{src_port}", f"{dst}:{dst_port}", f"0x{ssrc}"] = figures
+    for one in rtp_streams(capture, *heuristic):
+        src, src_port, dst, dst_port = one.ends
+        key = f"{src}:{src_port}", f"{dst}:{dst_port}", f"0x{one.ssrc.upper()}"
+        streams[key] = Figures(one.packets, one.lost, *one.jitter)
     return streams
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 
 from otus_core.testing.host import Host
 from tests.needs import tool
+from tests.tshark import RtpStream, rtp_streams
 
 SAME_MS = 0.006
 """Two decimals are printed, and ours are rounded as well."""
@@ -63,33 +62,6 @@ UNTIED = {
 }
 """Streams of tshark that no session description announces."""
 
-_LINE = re.compile(
-    r"\s*[\d.]+\s+[\d.]+\s+(\S+)\s+(\d+)\s+(\S+)\s+(\d+)\s+0x([0-9A-F]{8})\s+.*?\s+(\d+)\s+(-?\d+)\s+\(.*?%\)\s+(.*)"
-)
-
-
-@attrs.frozen
-class Told:
-    """A stream as tshark has it; times in ms."""
-
-    ends: tuple[str, int, str, int]
-    ssrc: str
-    packets: int
-    delta: tuple[float, float, float]
-    jitter: tuple[float, float]
-
-
-def tshark_streams(capture: Path) -> list[Told]:
-    command = [tool("tshark"), "-q", "-z", "rtp,streams", "-r", str(capture)]
-    shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    found = []
-    for line in filter(None, map(_LINE.match, shown.splitlines())):
-        src, sport, dst, dport, ssrc, packets, _lost, rest = line.groups()
-        least, mean, most, _jitter_min, jitter, jitter_max = map(float, rest.split()[:6])
-        ends = (src, int(sport), dst, int(dport))
-        found.append(Told(ends, ssrc.lower(), int(packets), (least, mean, most), (jitter, jitter_max)))
-    return found
-
 
 def streams(otus_run: Host, capture: Path, *options: str) -> list[dict[str, Any]]:
     ran = otus_run(capture, "--parser", "sip", "--parser", "rtp", *options)
@@ -101,7 +73,7 @@ def streams(otus_run: Host, capture: Path, *options: str) -> list[dict[str, Any]
     return found
 
 
-def same(ours: dict[str, Any], theirs: Told) -> bool:
+def same(ours: dict[str, Any], theirs: RtpStream) -> bool:
     """Whether packets, deltas, mean and maximum jitter are the same."""
     delta, jitter = ours["delta_ms"], ours["jitter_ms"]
     pairs = zip(
@@ -120,7 +92,7 @@ def tied_to_sdp(capture: Path) -> dict[tuple[str, int, str, int, str], int]:
     for field in fields:
         command += ["-e", field]
     found: dict[tuple[str, int, str, int, str], int] = {}
-    for line in subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines():
+    for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines():
         src, sport, dst, dport, ssrc = line.split("\t")
         if "," not in line and ssrc:
             key = (src, int(sport), dst, int(dport), ssrc.removeprefix("0x"))
@@ -151,7 +123,7 @@ def test_streams_are_those_of_tshark(corpora: Path, otus_run: Host, name: str) -
     for one in streams(otus_run, corpora / name):
         assert one["payload"]["call_id"], "each was announced"
         ours[(one["src_ip"], one["src_port"], one["dst_ip"], one["dst_port"], one["payload"]["ssrc"])] = one["payload"]
-    theirs = tshark_streams(corpora / name)
+    theirs = rtp_streams(corpora / name)
     assert theirs
     odd = {one.ssrc for one in theirs if (*one.ends, one.ssrc) not in ours}
     assert odd <= set(UNTIED)
