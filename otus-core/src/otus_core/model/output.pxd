@@ -25,5 +25,6 @@ cdef class OutputPacket:
     cdef int64_t extra          # bytes that the payload of a record takes beside what every output takes
 
 
+cdef int check_texts(dict labels) except -1
 cdef OutputPacket make_output(DecodedPacket packet, object task_id, object agent_id, object pipeline_id,
                               object labels, object payload_type, object payload, bytes raw_payload)

@@ -44,7 +44,7 @@ cdef str _class_of(object source):
     return f"{type(source).__module__}.{type(source).__qualname__}"
 
 
-cdef int _check_texts(dict labels) except -1:
+cdef int check_texts(dict labels) except -1:
     """Raise TypeError for a label whose name or value is no text."""
     cdef PyObject *name
     cdef PyObject *text
@@ -61,7 +61,7 @@ cdef dict _made(object source):
     if type(labels) is not dict:
         raise TypeError(f"{_class_of(source)}.labels() gave {type(labels).__name__}, not a dict")
     try:
-        _check_texts(<dict>labels)
+        check_texts(<dict>labels)
     except TypeError as error:
         raise TypeError(f"{_class_of(source)}.labels(): {error}") from None
     return <dict>labels
@@ -81,7 +81,7 @@ cdef class Parsed:
     def __init__(self, payload, labels not None, raw=None, payload_type=None):
         global _known_source
         if type(labels) is dict:
-            _check_texts(<dict>labels)
+            check_texts(<dict>labels)
         elif type(labels) is not _known_source:
             if not (hasattr(labels, "label") and hasattr(labels, "labels")):
                 raise TypeError(f"labels is {type(labels).__name__}, neither a dict nor a LabelSource")

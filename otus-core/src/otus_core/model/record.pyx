@@ -5,7 +5,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcpy, memset
 
 from otus_core.model.flow_key cimport FlowKey, packed_address
-from otus_core.model.output cimport OutputPacket
+from otus_core.model.output cimport OutputPacket, check_texts
 
 cdef enum:
     PORT_MAX = 65535
@@ -87,10 +87,9 @@ cdef dict _texts(object labels):
         return {}
     if not isinstance(labels, dict):
         raise TypeError(f"labels is {type(labels).__name__}, not a dict")
-    for name, text in labels.items():
-        if type(name) is not str or type(text) is not str:
-            raise TypeError(f"the label {name!r} is {type(text).__name__}, not text")
-    return dict(labels)
+    own = dict(labels)
+    check_texts(own)
+    return own
 
 
 cdef int64_t _number(str name, object value, int64_t most) except -1:
