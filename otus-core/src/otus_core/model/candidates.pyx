@@ -8,11 +8,12 @@ import os
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.string cimport memcmp, memcpy, memset
 
 from otus_core.inline.hashing cimport keyed_hash
+from otus_core.model.buckets cimport renew_buckets
 from otus_core.model.flow_key cimport make_flow_key
 
 cdef enum:
@@ -225,27 +226,17 @@ cdef class Candidates:
     cdef int _grow(self) except -1:
         """Get memory for more candidates and as many buckets; all that there are are in use."""
         cdef int32_t room = <int32_t>min(self.capacity, 2 * <Py_ssize_t>self.room if self.room else ROOM_FIRST)
-        cdef uint32_t buckets = 1
         cdef uint64_t bucket
         cdef int32_t i
-        cdef int32_t *table
         cdef Candidate *more = <Candidate *>PyMem_Realloc(self.all, room * sizeof(Candidate))
         if more == NULL:
             raise MemoryError
         self.all = more
-        while buckets < <uint32_t>room:
-            buckets *= 2
-        table = <int32_t *>PyMem_Malloc(buckets * sizeof(int32_t))
-        if table == NULL:
-            raise MemoryError
-        memset(table, 0xFF, buckets * sizeof(int32_t))
-        PyMem_Free(self.buckets)
-        self.buckets = table
-        self.mask = buckets - 1
+        renew_buckets(&self.buckets, &self.mask, room)
         self.room = room
         for i in range(self.made):
             if self.all[i].newer == NONE:
                 bucket = self.all[i].hashed & self.mask
-                self.all[i].chain = table[bucket]
-                table[bucket] = i
+                self.all[i].chain = self.buckets[bucket]
+                self.buckets[bucket] = i
         return 0

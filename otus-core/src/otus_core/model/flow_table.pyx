@@ -4,10 +4,11 @@ The entries are also linked by age of use: no step costs more when there are mor
 beside its context.
 """
 
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
-from libc.string cimport memcmp, memset
+from libc.string cimport memcmp
 
+from otus_core.model.buckets cimport renew_buckets
 from otus_core.model.flow_context cimport measure
 from otus_core.model.flow_key cimport flow_hash, make_flow_key
 
@@ -165,28 +166,18 @@ cdef class FlowTable:
 
     cdef int _grow(self, int32_t room) except -1:
         """Get memory for ``room`` entries and as many buckets, and put every entry into its new bucket."""
-        cdef uint32_t buckets = 1
         cdef int32_t i
         cdef uint64_t b
         cdef Entry *entries = <Entry *>PyMem_Realloc(self.entries, room * sizeof(Entry))
-        cdef int32_t *table
         if entries == NULL:
             raise MemoryError
         self.entries = entries
-        while buckets < <uint32_t>room:
-            buckets *= 2
-        table = <int32_t *>PyMem_Malloc(buckets * sizeof(int32_t))
-        if table == NULL:
-            raise MemoryError
-        memset(table, 0xFF, buckets * sizeof(int32_t))
-        PyMem_Free(self.buckets)
-        self.buckets = table
-        self.mask = buckets - 1
+        renew_buckets(&self.buckets, &self.mask, room)
         self.room = room
         for i in range(self.made):      # none of them is free: it grows only when all are used
             b = self.entries[i].hashed & self.mask
-            self.entries[i].chain = table[b]
-            table[b] = i
+            self.entries[i].chain = self.buckets[b]
+            self.buckets[b] = i
         return 0
 
     cdef int _note_end(self, int32_t i) except -1:
