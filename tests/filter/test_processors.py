@@ -126,6 +126,14 @@ def test_label_adds(config: dict[str, Any], node: dict[str, Any], expected: dict
     assert labelled(config, {"sip.method": "BYE"}, **node) == {"sip.method": "BYE", **expected}
 
 
+def test_labels_are_added_only_when_the_expression_holds() -> None:
+    processor = Label(structure(LabelConfig, {"labels": {"call.new": "yes"}, "when": "sip.method == 'INVITE'"}))
+    for labels, expected in ((INVITE, "yes"), (OPTIONS, None)):
+        message = output(labels)
+        assert processor.process(message)
+        assert message.labels.get("call.new") == expected
+
+
 def test_a_label_that_is_there_is_replaced() -> None:
     assert labelled({"labels": {"sip.method": "X"}}, {"sip.method": "BYE"}) == {"sip.method": "X"}
 

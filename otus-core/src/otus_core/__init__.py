@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Reporter,
         SharedConfig,
     )
+    from otus_core.decode.frame_decoder import FrameDecoder
     from otus_core.decode.shard import Shard
     from otus_core.errors import (
         BpfInvalid,
@@ -68,7 +69,8 @@ if TYPE_CHECKING:
     from otus_core.model.output import OutputPacket, Parsed
     from otus_core.model.packet import DecodedPacket
     from otus_core.model.record import Record
-    from otus_core.model.text import printable, say_duration
+    from otus_core.model.table import Column, TableLayout, table_lines
+    from otus_core.model.text import columns_of, fit, printable, say_duration
     from otus_core.runs import RunFailed, run_task
 
 _EXPORTS = {
@@ -102,6 +104,7 @@ _EXPORTS = {
         "Reporter",
         "SharedConfig",
     ),
+    "decode.frame_decoder": ("FrameDecoder",),
     "decode.shard": ("Shard",),
     "errors": (
         "BpfInvalid",
@@ -128,7 +131,8 @@ _EXPORTS = {
     "model.output": ("OutputPacket", "Parsed"),
     "model.packet": ("DecodedPacket",),
     "model.record": ("Record",),
-    "model.text": ("printable", "say_duration"),
+    "model.table": ("Column", "TableLayout", "table_lines"),
+    "model.text": ("columns_of", "fit", "printable", "say_duration"),
     "runs": ("RunFailed", "run_task"),
 }
 _WHERE = {name: module for module, names in _EXPORTS.items() for name in names}
@@ -147,6 +151,7 @@ __all__ = [
     "CaptureStats",
     "Capturer",
     "Chores",
+    "Column",
     "CommandChannel",
     "CommandGroup",
     "CommandHandler",
@@ -163,6 +168,7 @@ __all__ = [
     "FlowMatch",
     "FlowRegistry",
     "FrameBatch",
+    "FrameDecoder",
     "FrameMetadata",
     "LabelSource",
     "LineWriter",
@@ -183,12 +189,15 @@ __all__ = [
     "RunFailed",
     "Shard",
     "SharedConfig",
+    "TableLayout",
     "__version__",
     "calling",
+    "columns_of",
     "compile_bpf",
     "configuration",
     "encode_json",
     "encode_json_lines",
+    "fit",
     "hookimpl",
     "load_file",
     "open_regular",
@@ -201,6 +210,7 @@ __all__ = [
     "require_regular",
     "run_task",
     "say_duration",
+    "table_lines",
 ]
 
 

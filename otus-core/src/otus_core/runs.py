@@ -9,14 +9,18 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from otus_core import interpreter
 from otus_core.errors import OtusError
 
 INTERRUPTED = 130
+LAST_WORDS_S = 5.0
+"""How long the run may take to close standard error when its output has ended."""
 _RUN = "import sys; from otus_core.cli import main; sys.exit(main())"
 
 
@@ -29,13 +33,20 @@ class RunFailed(OtusError):
 
 
 def run_task(
-    task: Mapping[str, Any], *, files: Sequence[str] = (), interface: str | None = None, options: Sequence[str] = ()
+    task: Mapping[str, Any],
+    *,
+    files: Sequence[str] = (),
+    interface: str | None = None,
+    options: Sequence[str] = (),
+    names: Mapping[str, str] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Run a task on capture files or on an interface, and give each message and record that it reports, as a dict of
     the fields that ``--format json`` prints, when it comes.
 
     ``task`` has the keys of a task file except ``capture`` and ``reporters``; ``options`` are further ones of
-    ``otus run``, such as ``--bpf``. Ctrl-C ends a live run, and not the caller. Raises RunFailed.
+    ``otus run``, such as ``--bpf``. Where the run tells of a fault in a key of the task, ``names`` says what the user
+    knows it by: ``{"processors[1].config.keep_if": "--where"}``. Ctrl-C ends a live run, and not the caller. Raises
+    RunFailed.
     """
     whole = {**task, "capture": {}, "reporters": [{"type": "console", "config": {"format": "json"}}]}
     with tempfile.TemporaryDirectory(prefix="otus-") as folder:
@@ -43,16 +54,41 @@ def run_task(
         path.write_text(json.dumps(whole), encoding="utf-8")
         source = ["-i", interface] if interface is not None else ["--", *files]
         command = [sys.executable, "-P", "-c", _RUN, "run", "--quiet", "--task", str(path), *options, *source]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=interpreter.environment()) as process:
+        errors = subprocess.PIPE if names else None
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=interpreter.environment()) as process:
             assert process.stdout is not None
-            before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run hears it too, and ends with its last lines
+            telling = threading.Thread(target=_tell, args=(process.stderr, names or {}), daemon=True)
+            telling.start()
             try:
-                for line in process.stdout:
-                    yield json.loads(line)
+                with _no_interrupt():
+                    for line in process.stdout:
+                        yield json.loads(line)
             except GeneratorExit:
                 process.terminate()
                 raise
-            finally:
-                signal.signal(signal.SIGINT, before)
+            telling.join(LAST_WORDS_S)
         if process.returncode not in (0, INTERRUPTED):
             raise RunFailed(process.returncode)
+
+
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Leave Ctrl-C to the run, which hears it too, and ends with its last lines. Only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _tell(lines: IO[bytes] | None, names: Mapping[str, str]) -> None:
+    """Pass on what the run says on standard error, with the names that the user knows."""
+    for line in lines or ():
+        text = line.decode("utf-8", "backslashreplace")
+        for key, name in names.items():
+            text = text.replace(f"otus: {key}: ", f"otus: {name}: ", 1)
+        sys.stderr.write(text)
+        sys.stderr.flush()

@@ -39,33 +39,22 @@ class FilterConfig:
 
     def __attrs_post_init__(self) -> None:
         """Refuse expressions that cannot be read. Raises ConfigInvalid."""
-        from otus_filter.grammar import parse
-        from otus_filter.tokens import FilterSyntaxError
-
-        problems = []
-        for key, text in (("drop_if", self.drop_if), ("keep_if", self.keep_if)):
-            try:
-                if text is not None:
-                    parse(text)
-            except FilterSyntaxError as error:
-                problems.append(ConfigProblem(key, str(error)))
+        problems = [*_unreadable("drop_if", self.drop_if), *_unreadable("keep_if", self.keep_if)]
         if problems:
             raise ConfigInvalid(problems)
 
     def labels_read(self) -> Iterator[tuple[str, str]]:
         """Give the labels that are asked for, each with the key that names it."""
-        from otus_filter.grammar import labels_in, parse
-
         yield from ((f"rules[{i}].label", rule.label) for i, rule in enumerate(self.rules))
-        for key, text in (("drop_if", self.drop_if), ("keep_if", self.keep_if)):
-            if text is not None:
-                yield from ((key, label) for label in dict.fromkeys(labels_in(parse(text))))
+        yield from _labels_of("drop_if", self.drop_if)
+        yield from _labels_of("keep_if", self.keep_if)
 
 
 @configuration
 class LabelConfig:
-    """Labels that every message gets. A label that is there already is replaced; what the node lacks is left out."""
+    """Labels that messages get. A label that is there already is replaced; what the node lacks is left out."""
 
+    when: str | None = option(default=None, help="Add them only to messages that match this expression")
     labels: dict[str, str] = option(factory=dict, help="Labels with their values", max_length=LABELS_MAX)
     hostname: str | None = option(
         default=None, help="Label for the node's host name", pattern=LABEL_NAME, max_length=NAME_MAX
@@ -81,7 +70,7 @@ class LabelConfig:
         """Refuse labels that cannot be: names, values, and one name given twice. Raises ConfigInvalid."""
         import re
 
-        problems = []
+        problems = [*_unreadable("when", self.when)]
         names = [("labels", name) for name in self.labels] + [(f"tags.{tag}", name) for tag, name in self.tags.items()]
         for path, name in names:
             if len(name) > NAME_MAX or not re.fullmatch(LABEL_NAME, name):
@@ -104,3 +93,27 @@ class LabelConfig:
         """Give the labels that messages may get."""
         given = (*self.labels, *self.tags.values(), self.hostname, self.node_ip)
         return tuple(label for label in given if label)
+
+    def labels_read(self) -> Iterator[tuple[str, str]]:
+        """Give the labels that are asked for, each with the key that names it."""
+        yield from _labels_of("when", self.when)
+
+
+def _unreadable(key: str, text: str | None) -> Iterator[ConfigProblem]:
+    """Say what is wrong with an expression, if anything is."""
+    from otus_filter.grammar import parse
+    from otus_filter.tokens import FilterSyntaxError
+
+    try:
+        if text is not None:
+            parse(text)
+    except FilterSyntaxError as error:
+        yield ConfigProblem(key, str(error))
+
+
+def _labels_of(key: str, text: str | None) -> Iterator[tuple[str, str]]:
+    """Give the labels that an expression looks at, each with the key."""
+    from otus_filter.grammar import labels_in, parse
+
+    if text is not None:
+        yield from ((key, label) for label in dict.fromkeys(labels_in(parse(text))))

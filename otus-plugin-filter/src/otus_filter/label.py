@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from otus_core import BaseProcessor, Context, OutputPacket
+from otus_filter.compiler import compile_expression
 from otus_filter.config import LabelConfig
 
 
 class Label(BaseProcessor):
-    """Adds the same labels to every message; a label is absent, not empty, when the node has no such thing."""
+    """Adds the same labels to every message, or to those that match; a label is absent, not empty, when the node has no
+    such thing.
+    """
 
     def __init__(self, config: LabelConfig) -> None:
         self._config = config
         self._added = dict(config.labels)
+        self._matches = None if config.when is None else compile_expression(config.when)
 
     def wire(self, context: Context) -> None:
         """Take what is configured of the node."""
@@ -22,5 +26,6 @@ class Label(BaseProcessor):
 
     def process(self, output: OutputPacket) -> bool:
         """Add the labels; every message stays."""
-        output.labels.update(self._added)
+        if self._matches is None or self._matches(output):
+            output.labels.update(self._added)
         return True

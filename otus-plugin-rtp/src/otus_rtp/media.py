@@ -6,20 +6,28 @@ import csv
 import json
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import typer
 
-from otus_core import ConfigInvalid, ConfigProblem, printable, run_task
+from otus_core import Column, ConfigInvalid, ConfigProblem, TableLayout, printable, run_task, table_lines
 
-HEAD = ("START", "FROM", "TO", "CODEC", "PACKETS", "LOST", "JITTER", "MAX", "MOS", "END", "CALL")
-LIVE_WIDTHS = (12, 21, 21, 8, 8, 7, 7, 7, 4, 8, 16)
+COLUMNS = (
+    Column("START", leaves=2),
+    Column("FROM"),
+    Column("TO"),
+    Column("CODEC", leaves=5),
+    Column("PACKETS", right=True),
+    Column("LOST", right=True),
+    Column("JITTER", right=True, leaves=4),
+    Column("MAX", right=True, leaves=1),
+    Column("MOS", right=True),
+    Column("END", leaves=3),
+    Column("CALL", least=8, leaves=6),
+)
+LIVE_WIDTHS = (12, 21, 21, 8, 8, 7, 7, 7, 4, 8, 40)
 """Columns when lines are shown as they come, so that nobody knows what is still to come."""
-RIGHT = frozenset(("PACKETS", "LOST", "JITTER", "MAX", "MOS"))
-DISPENSABLE = ("MAX", "START", "END", "JITTER", "CODEC")
-"""Columns that are left out, in this order, where there is no room."""
-CALL_LEAST = 8
 CELL_MAX = 48
 LINE_MAX = 240
 """Columns where there is no terminal."""
@@ -174,33 +182,13 @@ def _table(streams: Iterable[dict[str, Any]]) -> Iterator[str]:
     if not rows:
         yield "no streams: no call in it announces RTP that is there too (--guess follows RTP without calls)"
         return
-    widths = [max(map(len, column)) for column in zip(HEAD, *rows, strict=True)]
-    columns = _fitting(widths)
-    yield from (_line(row, widths, columns) for row in (HEAD, *rows))
+    yield from table_lines(COLUMNS, rows, _width())
 
 
 def _live_lines(streams: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Give a line for each record as it comes."""
-    columns = _fitting(LIVE_WIDTHS)
+    layout = TableLayout(COLUMNS, LIVE_WIDTHS, _width())
     for n, one in enumerate(streams):
         if n == 0:
-            yield _line(HEAD, LIVE_WIDTHS, columns)
-        yield _line(_cells(one), LIVE_WIDTHS, columns)
-
-
-def _fitting(widths: Sequence[int]) -> list[int]:
-    """Choose the columns for which there is room, with a part of the call."""
-    columns, last = list(range(len(HEAD))), len(HEAD) - 1
-    for name in DISPENSABLE:
-        if sum(widths[n] + 2 for n in columns if n != last) + min(CALL_LEAST, widths[last]) <= _width():
-            break
-        columns.remove(HEAD.index(name))
-    return columns
-
-
-def _line(cells: Sequence[str], widths: Sequence[int], columns: Sequence[int]) -> str:
-    """Put cells into columns; the line ends where the terminal does."""
-    parts = [cells[n].rjust(widths[n]) if HEAD[n] in RIGHT else cells[n].ljust(widths[n]) for n in columns]
-    line = "  ".join(parts).rstrip()
-    width = _width()
-    return line if len(line) <= width else line[: width - 1] + "…"
+            yield layout.header()
+        yield layout.line(_cells(one))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unicodedata import east_asian_width
+
 UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -19,6 +21,26 @@ def printable(text: str | bytes, limit: int = 0) -> str:
     if text.isprintable() and "\\" not in text:
         return text
     return "".join(map(_escape, text))
+
+
+def columns_of(text: str) -> int:
+    """Give how many columns of a terminal printable text takes: those of East Asian scripts and most pictures two
+    (UAX #11), all other characters one, those that combine with the one before them too, for terminals differ there.
+    """
+    return len(text) if text.isascii() else len(text) + sum(east_asian_width(character) in "WF" for character in text)
+
+
+def fit(text: str, columns: int) -> str:
+    """Cut printable text to this many columns, ending in ``…``."""
+    if columns_of(text) <= columns:
+        return text
+    kept, left = [], columns - 1
+    for character in text:
+        left -= columns_of(character)
+        if left < 0:
+            break
+        kept.append(character)
+    return "".join(kept) + "…" if columns > 0 else ""
 
 
 def say_duration(seconds: float) -> str:
