@@ -34,7 +34,7 @@ FIELDS: Mapping[str, str] = {
     "dst_port": "destination port, 0 where there is none",
     "protocol": "number of the IP protocol (17 UDP, 6 TCP, 1 ICMP, 58 ICMPv6)",
     "vlans": "VLAN ids, the outermost first; empty where there are none",
-    "tunnel": "name of the innermost tunnel (`vxlan`, `gre`, `geneve`, `ipip`, `gtpu`), `None` where there is none",
+    "tunnel": "name of the innermost tunnel (`vxlan`, `gre`, `geneve`, `ipip`, `gtpu`, `hep`), `None` outside of any",
     "vni": "network id of the innermost tunnel, `None` where there is none",
     "outer_src_ip": "source address of the outermost IP header; `None` if there is no tunnel",
     "outer_dst_ip": "destination address of the outermost IP header; `None` if there is no tunnel",

@@ -77,6 +77,7 @@ BUILT = {
     "gre": packets.gre(packets.udp(SMALL)),
     "ipip": packets.ipip(packets.udp(SMALL)),
     "erspan": packets.erspan(packets.udp(SMALL)),
+    "hep": packets.hep(packets.udp(SMALL)),
 }
 
 

@@ -50,7 +50,16 @@ def seeds() -> list[bytes]:
     """Give one frame of each kind."""
     plain = packets.udp(b"OPTIONS sip:a@b SIP/2.0\r\n\r\n")
     plain6 = packets.tcp(b"OPTIONS sip:a@b SIP/2.0\r\n\r\n", src="2001:db8::1", dst="2001:db8::2")
-    wraps = (packets.vxlan, packets.geneve, packets.gre, packets.erspan, packets.ipip, packets.gtpu, packets.pppoe)
+    wraps = (
+        packets.vxlan,
+        packets.geneve,
+        packets.gre,
+        packets.erspan,
+        packets.ipip,
+        packets.gtpu,
+        packets.pppoe,
+        packets.hep,
+    )
     frames = [plain, plain6, packets.vlan(plain, 1, 2), packets.mpls(plain, 1, 2)]
     frames += [wrap(frame) for wrap in wraps for frame in (plain, plain6)]
     ethernet = [b"\0\0\0" + frame for frame in frames]

@@ -82,7 +82,8 @@ def media(
     ] = None,
     bpf: Annotated[str | None, typer.Option("--bpf", help="Read only frames that match this libpcap filter.")] = None,
     tunnels: Annotated[
-        str | None, typer.Option("--tunnels", help="Tunnels to look into: vxlan,gre,geneve,ipip,gtpu.", metavar="LIST")
+        str | None,
+        typer.Option("--tunnels", help="Tunnels to look into: vxlan,gre,geneve,ipip,gtpu,hep.", metavar="LIST"),
     ] = None,
     interval: Annotated[
         str | None,

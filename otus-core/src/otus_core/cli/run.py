@@ -46,7 +46,7 @@ def run(
     ] = "",
     tunnels: Annotated[
         str | None,
-        typer.Option("--tunnels", help="Tunnels to look into: vxlan,gre,geneve,ipip,gtpu.", metavar="LIST"),
+        typer.Option("--tunnels", help="Tunnels to look into: vxlan,gre,geneve,ipip,gtpu,hep.", metavar="LIST"),
     ] = None,
     speed: Annotated[
         float | None, typer.Option("--speed", min=0.0, help="Replay files: 1 is the recorded pace, 0 full speed.")

@@ -96,6 +96,7 @@ cdef class Decoder:
         memset(&self.closed, 0, sizeof(Tunnels))
         self.tunnels.ipip = "ipip" in options.tunnels
         self.tunnels.gre = "gre" in options.tunnels
+        self.tunnels.hep = "hep" in options.tunnels
         self.closed.ipip = not self.tunnels.ipip
         self.closed.gre = not self.tunnels.gre
         for name, ports, step in (("vxlan", options.vxlan_ports, STEP_VXLAN),
@@ -183,7 +184,7 @@ cdef class Decoder:
         packet.at.link_type = <uint16_t>link_type
         if not self.decode(start, &packet.at):
             return None
-        packet.renew(frame, start, self.datagram if packet.at.reassembled else None)
+        packet.renew(frame, start, self.datagram if packet.at.reassembled & 1 else None)
         return packet
 
     cdef inline int _upper(self, Walk *w, Layers *at) noexcept:
@@ -200,6 +201,10 @@ cdef class Decoder:
                     step = geneve(w, at)
                 elif step == STEP_GTPU:
                     step = gtpu(w, at)
+                if step != STEP_UNIT:
+                    return step
+            if self.tunnels.hep and at.transport:
+                step = hep(w, at)
                 if step != STEP_UNIT:
                     return step
         elif w.protocol == IP_TCP:
@@ -247,7 +252,7 @@ cdef class Decoder:
         if not self.reassembly.add(&piece):
             return -1
         self.datagram = self.reassembly.datagram
-        at.reassembled = 1
+        at.reassembled |= 1
         at.ttl = self.reassembly.ttl
         at.total_len = self.reassembly.head + <uint32_t>len(self.reassembly.datagram)
         if at.ip_version == 6:

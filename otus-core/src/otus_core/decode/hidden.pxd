@@ -5,11 +5,11 @@ It is asked about such units alone. Numbers of ports and protocols are IANA's.
 """
 
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memcmp
 
 from otus_core.decode.ip cimport IP_GRE, IP_IPV4, IP_IPV6, IP_TCP, IP_UDP
-from otus_core.decode.tunnel cimport Tunnels, geneve, gre, gtpu, over_udp, vxlan
+from otus_core.decode.tunnel cimport HEP_PORT, Tunnels, geneve, gre, gtpu, over_udp, vxlan
 from otus_core.decode.walk cimport *
+from otus_core.inline.hep cimport is_hep2, is_hep3
 from otus_core.model.packet cimport TUNNEL_ERSPAN, Layers
 
 
@@ -27,13 +27,14 @@ cdef enum:
     HIDDEN_ETHERIP = 9
     HIDDEN_TZSP = 10
     HIDDEN_HEP = 11
-    HIDDEN_ESP = 12
-    HIDDEN_SCTP = 13
-    HIDDEN_FRAGMENTS_WITHOUT_FIRST = 14
-    HIDDEN_FRAGMENTS_APART = 15
-    HIDDEN_TRUNCATED_FRAMES = 16
-    HIDDEN_KINDS = 17
-    HIDDEN_NOTHING = 17
+    HIDDEN_HEP_TCP = 12
+    HIDDEN_ESP = 13
+    HIDDEN_SCTP = 14
+    HIDDEN_FRAGMENTS_WITHOUT_FIRST = 15
+    HIDDEN_FRAGMENTS_APART = 16
+    HIDDEN_TRUNCATED_FRAMES = 17
+    HIDDEN_KINDS = 18
+    HIDDEN_NOTHING = 18
 
 
 cdef enum:
@@ -47,7 +48,6 @@ cdef enum:
     PORT_VXLAN = 4789
     PORT_VXLAN_GPE = 4790
     PORT_VXLAN_LINUX = 8472         # Linux's default until it is told otherwise
-    PORT_HEP = 9060
     PORT_TZSP = 37008
 
 
@@ -69,17 +69,6 @@ cdef inline int opened(const Layers *at, int step) noexcept nogil:
     elif gre(&w, &inner) == STEP_UNIT:
         return HIDDEN_NOTHING
     return HIDDEN_ERSPAN if inner.tunnel == TUNNEL_ERSPAN else HIDDEN_GRE
-
-
-cdef inline bint is_hep(const uint8_t *p, uint32_t size, bint at_home) noexcept nogil:
-    """Whether this is HEP: version 3 by its magic (HEP3 network protocol specification, rev. 12, §3); the older ones,
-    which have none, on their own port by version, length, family and protocol.
-    """
-    if size >= 6 and memcmp(p, b"HEP3", 4) == 0:
-        return True
-    return (at_home and size >= 16 and (p[0] == 1 or p[0] == 2)
-            and (p[1] == 16 or p[1] == 28 or p[1] == 40 or p[1] == 52)
-            and (p[2] == 2 or p[2] == 10) and (p[3] == IP_UDP or p[3] == IP_TCP or p[3] == IP_SCTP))
 
 
 cdef inline int over_port(uint32_t port, const uint8_t *p, uint32_t size) noexcept nogil:
@@ -110,14 +99,16 @@ cdef inline int hidden_in(const Tunnels *closed, const Layers *at) noexcept nogi
         step = over_udp(closed, at)
         if step != STEP_UNIT:
             return opened(at, step)
-        if is_hep(at.payload, at.payload_len, at.dst_port == PORT_HEP or at.src_port == PORT_HEP):
+        if is_hep3(at.payload, at.payload_len):
+            return HIDDEN_HEP
+        if (at.dst_port == HEP_PORT or at.src_port == HEP_PORT) and is_hep2(at.payload, at.payload_len):
             return HIDDEN_HEP
         if at.dst_port == PORT_VXLAN_LINUX or at.dst_port == PORT_VXLAN or at.dst_port == PORT_VXLAN_GPE:
             return HIDDEN_VXLAN_PORT if opened(at, STEP_VXLAN) == HIDDEN_VXLAN else HIDDEN_NOTHING
         step = over_port(at.dst_port, at.payload, at.payload_len)
         return step if step != HIDDEN_NOTHING else over_port(at.src_port, at.payload, at.payload_len)
     if at.transport == IP_TCP:
-        return HIDDEN_HEP if is_hep(at.payload, at.payload_len, False) else HIDDEN_NOTHING
+        return HIDDEN_HEP_TCP if is_hep3(at.payload, at.payload_len) else HIDDEN_NOTHING
     if at.protocol == IP_GRE:
         return opened(at, STEP_GRE) if closed.gre else HIDDEN_NOTHING
     elif at.protocol == IP_IPV4 or at.protocol == IP_IPV6:

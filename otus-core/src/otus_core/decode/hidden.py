@@ -42,7 +42,8 @@ KINDS: dict[str, Hidden] = {
     "l2tp": Hidden("packets in L2TP", UNSUPPORTED),
     "etherip": Hidden("packets in EtherIP", UNSUPPORTED),
     "tzsp": Hidden("packets in TZSP", UNSUPPORTED),
-    "hep": Hidden("packets in HEP", UNSUPPORTED),
+    "hep": _tunnel("HEP", "hep"),
+    "hep_tcp": Hidden("packets in HEP over TCP", "the capturer hep, which receives it"),
     "esp": Hidden("packets in IPsec ESP", "encrypted, not supported"),
     "sctp": Hidden("packets in SCTP", UNSUPPORTED),
     "fragments_without_first": Hidden(

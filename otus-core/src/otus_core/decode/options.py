@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from otus_core.config.fields import Duration, configuration, option
 
-TUNNELS = ("vxlan", "gre", "geneve", "ipip", "gtpu")
+TUNNELS = ("vxlan", "gre", "geneve", "ipip", "gtpu", "hep")
 
 
 @configuration
@@ -34,7 +34,10 @@ class DecoderConfig:
     """Which tunnels are looked into, and whether IP fragments are put together."""
 
     tunnels: tuple[str, ...] = option(
-        default=(), choices=TUNNELS, help="tunnels to look into; gre includes ERSPAN", max_length=len(TUNNELS)
+        default=(),
+        choices=TUNNELS,
+        help="tunnels to look into; gre includes ERSPAN, and hep is HEP over UDP",
+        max_length=len(TUNNELS),
     )
     vxlan_ports: tuple[int, ...] = option(
         default=(4789,), ge=1, le=65535, max_length=8, help="UDP ports of VXLAN, often 8472 as well"

@@ -1,4 +1,4 @@
-"""Tunnel headers: VXLAN, Geneve, GTP-U, GRE, ERSPAN. IP in IP needs none.
+"""Tunnel headers: VXLAN, Geneve, GTP-U, GRE, ERSPAN, HEP. IP in IP needs none.
 
 Each function gives the step of what is inside, or STEP_UNIT when this is no packet of that tunnel (another version, a
 control message, a header that is not whole): then nothing has moved and the outer packet is the unit.
@@ -7,22 +7,26 @@ control message, a header that is not whole): then nothing has moved and the out
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
+from otus_core.inline.hep cimport HEP_WHOLE, HepPacket, is_hep2, is_hep3, read_hep
 from otus_core.decode.link cimport ETHERTYPE_ERSPAN2, ETHERTYPE_ERSPAN3, after_ethertype
 from otus_core.decode.walk cimport *
 from otus_core.model.packet cimport (
-    TUNNEL_ERSPAN, TUNNEL_GENEVE, TUNNEL_GRE, TUNNEL_GTPU, TUNNEL_IPIP, TUNNEL_NONE, TUNNEL_VXLAN, Layers,
+    TUNNEL_ERSPAN, TUNNEL_GENEVE, TUNNEL_GRE, TUNNEL_GTPU, TUNNEL_HEP, TUNNEL_IPIP, TUNNEL_NONE,
+    TUNNEL_VXLAN, Layers,
 )
 
 
 cdef enum:
     PORTS_MAX = 8       # configured ports of one kind of tunnel
     VXLAN_GPE_PORT = 4790
+    HEP_PORT = 9060
 
 
 # Which tunnels are looked into, and where those over UDP are found.
 cdef struct Tunnels:
     uint8_t ipip
     uint8_t gre
+    uint8_t hep
     uint8_t ports_count
     uint16_t ports[3 * PORTS_MAX]
     uint8_t steps[3 * PORTS_MAX]
@@ -186,3 +190,33 @@ cdef inline int erspan3(Walk *w) noexcept nogil:
     if kind == 0:
         return STEP_ETHERNET
     return STEP_IP if kind == 2 else DROP_NOT_IP
+
+
+cdef inline int hep(Walk *w, Layers *at) noexcept nogil:
+    """Read a packet of HEP over UDP: versions 1 and 2, which have no magic, on their port alone.
+
+    It holds no packet but a message, with the addresses and the time of its capture; both take the place of the
+    packet's own.
+    """
+    cdef HepPacket found
+    if not is_hep3(w.p, w.end - w.p) and not (
+        (at.dst_port == HEP_PORT or at.src_port == HEP_PORT) and is_hep2(w.p, w.end - w.p)
+    ):
+        return STEP_UNIT
+    if read_hep(w.p, w.end - w.p, &found) != HEP_WHOLE or found.compressed:
+        return STEP_UNIT
+    if enter(w, at, TUNNEL_HEP, 0, 0, STEP_UNIT) != STEP_UNIT:
+        return DROP_TOO_DEEP
+    at.ip_version = found.ip_version
+    memcpy(at.src, found.src, 16)
+    memcpy(at.dst, found.dst, 16)
+    at.src_port = found.src_port
+    at.dst_port = found.dst_port
+    at.ttl = 0
+    whole_message(at, found.protocol)
+    if found.timestamp >= 0:
+        at.timestamp = at.end_timestamp = found.timestamp
+    w.p = found.payload.start
+    w.end = w.p + found.payload.size
+    at.total_len = found.payload.size
+    return STEP_UNIT

@@ -98,3 +98,12 @@ cdef inline void cut_to(Walk *w, uint32_t length) noexcept nogil:
 cdef inline void enter_scope(Walk *w, uint32_t number) noexcept nogil:
     """Tell apart what lies under this VLAN or tunnel id from the same addresses elsewhere."""
     w.scope = ((w.scope << 25) | (w.scope >> 39)) ^ (<uint64_t>number + 1)
+
+
+cdef inline void whole_message(Layers *at, uint8_t protocol) noexcept nogil:
+    """Say that the payload is a message, not a segment, whatever carried it."""
+    at.protocol = protocol
+    at.transport = 6 if protocol == 6 else 17
+    if protocol == 6:
+        at.reassembled |= 2
+        at.end_timestamp = at.timestamp

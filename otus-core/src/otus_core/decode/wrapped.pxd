@@ -165,9 +165,8 @@ cdef inline int exported_pdu(Walk *w, Layers *at) noexcept nogil:
         w.p += size
     if sides != 3:
         return DROP_NOT_IP
-    # Port types: 1 SCTP, 2 TCP, 3 UDP. Whatever carried it, this is a whole message, as a datagram is.
-    at.transport = 6 if ports == 2 else 17
-    at.protocol = 6 if ports == 2 else 132 if ports == 1 else 17
+    # Port types: 1 SCTP, 2 TCP, 3 UDP.
+    whole_message(at, 6 if ports == 2 else 132 if ports == 1 else 17)
     at.ttl = 0
     at.truncated = w.beyond != 0
     at.payload = w.p

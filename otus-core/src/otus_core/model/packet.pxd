@@ -11,13 +11,14 @@ cdef enum Tunnel:
     TUNNEL_GENEVE = 4
     TUNNEL_IPIP = 5
     TUNNEL_GTPU = 6
+    TUNNEL_HEP = 7
 
 
 # What the decoder finds in one frame. Addresses are in network order, IPv4 in the first four bytes; numbers in host
 # order.
 cdef struct Layers:
     int64_t timestamp           # ns since 1970; of a message from a stream, that of its first byte
-    int64_t end_timestamp       # of its last byte; meaningful with reassembled 2
+    int64_t end_timestamp       # of its last byte; meaningful with bit 2 of reassembled
     uint32_t capture_len
     uint32_t orig_len
     int32_t interface_index
@@ -34,7 +35,7 @@ cdef struct Layers:
     uint8_t ttl
     uint8_t transport           # 17, 6, or 0 when the packet has neither header whole
     uint8_t tcp_flags
-    uint8_t reassembled         # 1: from IP fragments; 2: a message from a stream
+    uint8_t reassembled         # bits: 1 from IP fragments; 2 a whole message of a stream
     uint8_t truncated           # the capture cut the packet short
     uint8_t tunnel              # innermost tunnel, a Tunnel
     uint8_t has_vni

@@ -15,7 +15,7 @@ from otus_core.model.frames cimport FrameBatch
 
 cdef object _NO_METADATA = MappingProxyType({})
 
-TUNNEL_NAMES = (None, "vxlan", "gre", "erspan", "geneve", "ipip", "gtpu")
+TUNNEL_NAMES = (None, "vxlan", "gre", "erspan", "geneve", "ipip", "gtpu", "hep")
 
 # Addresses seen lately, so that a busy peer's object is made once. Cleared when full: packets cannot make it grow.
 cdef dict _ip_objects = {}
@@ -152,7 +152,7 @@ cdef class DecodedPacket:
 
     @property
     def end_timestamp(self):
-        return self.at.end_timestamp if self.at.reassembled == 2 else self.at.timestamp
+        return self.at.end_timestamp if self.at.reassembled & 2 else self.at.timestamp
 
     @property
     def capture_len(self):

@@ -124,7 +124,7 @@ cdef class Pipeline(Turns):
                 if not self.decoder.decode(batch.data + record.offset, &packet.at):
                     continue
                 packet.renew(batch, batch.data + record.offset,
-                             self.decoder.datagram if packet.at.reassembled else None)
+                             self.decoder.datagram if packet.at.reassembled & 1 else None)
                 self._unit(packet, now)
                 if Py_REFCNT(packet) > 1:
                     packet.detach()
@@ -194,6 +194,8 @@ cdef class Pipeline(Turns):
         if packet.at.transport == 17:
             return self._ask(packet, TRANSPORT_UDP, self.parsers, now)
         if packet.at.transport == 6:
+            if packet.at.reassembled & 2:       # whoever captured it has put it together
+                return self._ask(packet, TRANSPORT_TCP | TRANSPORT_STREAM, self.parsers, now)
             if self.streams is not None:
                 return self._segment(packet, now)
             return self._ask(packet, TRANSPORT_TCP, self.parsers, now)

@@ -39,7 +39,7 @@ def task_defaults(config: DaemonConfig, sections: Sections) -> TaskDefaults:
     from otus_core.config.sections import REPORTERS
 
     decoder = config.core.decoder
-    tunnels = [name for name in ("vxlan", "gre", "geneve", "ipip", "gtpu") if getattr(decoder.tunnel, name)]
+    tunnels = [name for name in ("vxlan", "gre", "geneve", "ipip", "gtpu", "hep") if getattr(decoder.tunnel, name)]
     buffer, sending = config.backpressure.send_buffer, config.backpressure.reporter
     return TaskDefaults(
         decoder={

@@ -119,6 +119,41 @@ def gtpu(frame: bytes, *, teid: int = 1, src: str = SRC, dst: str = DST) -> byte
     )
 
 
+def hep3(
+    payload: bytes,
+    *chunks: tuple[int, bytes],
+    src: str = SRC,
+    dst: str = DST,
+    src_port: int = 5060,
+    dst_port: int = 5060,
+    protocol: int = 17,
+    kind: int = 1,
+    timestamp: int = 0,
+) -> bytes:
+    """Give a packet of HEP version 3 that carries ``payload``, with further chunks as type and body."""
+    source, destination = ip_address(src), ip_address(dst)
+    v4 = source.version == 4
+    seconds, rest = divmod(timestamp, 1_000_000_000)
+    told = [
+        (1, bytes([2 if v4 else 10])), (2, bytes([protocol])), (3 if v4 else 5, source.packed),
+        (4 if v4 else 6, destination.packed), (7, struct.pack("!H", src_port)), (8, struct.pack("!H", dst_port)),
+        (9, struct.pack("!I", seconds)), (10, struct.pack("!I", rest // 1000)), (11, bytes([kind])), *chunks,
+        (15, payload),
+    ]  # fmt: skip
+    body = b"".join(struct.pack("!HHH", 0, number, 6 + len(value)) + value for number, value in told)
+    return b"HEP3" + struct.pack("!H", 6 + len(body)) + body
+
+
+def hep(frame: bytes, *, src: str = SRC, dst: str = DST, port: int = 9060) -> bytes:
+    """Put the payload of a UDP packet's frame into HEP version 3 over UDP, with the frame's addresses."""
+    packet = decode(frame, tunnels=())
+    told = hep3(
+        packet.payload, src=str(packet.src_ip), dst=str(packet.dst_ip), src_port=packet.src_port,
+        dst_port=packet.dst_port,
+    )  # fmt: skip
+    return udp(told, src=src, dst=dst, src_port=40000, dst_port=port)
+
+
 def pppoe(frame: bytes, *, session: int = 1) -> bytes:
     """Put the IP packet of a frame into a PPPoE session."""
     packet = frame[_ip_offset(frame) :]
