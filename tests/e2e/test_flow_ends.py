@@ -1,4 +1,4 @@
-"""Whoever looked up what another parser announced hears when it ends, and an error there costs no packet."""
+"""Parsers hear what others announce, and when what they looked up ends; an error there costs no packet."""
 
 from __future__ import annotations
 
@@ -43,10 +43,13 @@ class Caller(otus_core.BaseParser):
         if word == "call":
             key = otus_core.FlowKey.endpoint(packet.dst_ip, int(rest[0]), 17)
             self._flows.announce([key], {"name": rest[1]}, rest[1])
+        elif word == "news":
+            self._flows.announce((), {"name": rest[0]}, rest[0])
         else:
             self._flows.end(rest[0])
         return []
 
+news = []
 ends = []
 raises = []
 
@@ -62,6 +65,11 @@ class Media(otus_core.BaseParser):
         matches = self._flows.find(packet)
         return otus_core.Parsed({}, {"name": matches[0].context["name"]}) if matches else None
 
+    def on_announce(self, owner, keys, context):
+        news.append((owner, [key.dst_port for key in keys], context["name"], self._now))
+        if raises:
+            raise RuntimeError("no good")
+
     def on_flow_end(self, key, context):
         ends.append((key.dst_port, context["name"], self._now))
         if raises:
@@ -71,6 +79,7 @@ SAID = (
     (0, 5060, b"call 4000 ann"),
     (1, 5060, b"call 4002 bob"),
     *((n, 4000, b"media") for n in range(2, 8)),
+    (8, 5060, b"news ann"),
     (8, 5060, b"bye ann"),
     (9, 5060, b"bye bob"),  # nobody looked bob up
     (37, 4000, b"late media"),
@@ -85,6 +94,7 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(tmp_path))
     import calls_parts  # type: ignore[import-not-found]
 
+    calls_parts.news.clear()
     calls_parts.ends.clear()
     calls_parts.raises.clear()
     return calls_parts
@@ -114,4 +124,11 @@ def test_what_fails_there_costs_no_packet(parts: Any, tmp_path: Path) -> None:
     parts.raises.append(True)
     summary = run(tmp_path)
     assert summary["matched"] == 7
-    assert len(parts.ends) == 1
+    assert (len(parts.news), len(parts.ends)) == (3, 1)
+
+
+def test_a_parser_hears_what_is_announced_before_the_next_packet(parts: Any, tmp_path: Path) -> None:
+    run(tmp_path)
+    told = [(owner, ports, name, now - 1_700_000_000) for owner, ports, name, now in parts.news]
+    assert told[2] == ("ann", [], "ann", 7), "news that concern no endpoint"
+    assert [one[:3] for one in told[:2]] == [("ann", [4000], "ann"), ("bob", [4002], "bob")]

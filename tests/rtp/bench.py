@@ -43,6 +43,7 @@ class Bench:
     def __init__(self, **options: Any) -> None:
         self.flows = FlowRegistry()
         self.flows.take_ends()
+        self.flows.take_news()
         self.records: list[Record] = []
         self.parser = RtpParser(structure(RtpConfig, options, "config"))
         self.parser.wire(Context(task_id="t", agent_id="a", flows=self.flows, emit=self.records.append))
@@ -60,10 +61,14 @@ class Bench:
     ) -> None:
         """Have a call announce where its two parties listen, with RTCP at the next port."""
         codecs = {0: "PCMU/8000", 101: "telephone-event/8000"}
-        for tag, (address, port) in (("a", caller), ("b", called)):
-            about = {"call_id": call_id, "tag": tag, "media": "audio", "profile": "RTP/AVP", "codecs": codecs}
-            ends = [FlowKey.endpoint(address, number, 17) for number in (port, port + 1)]
-            self.flows.announce(ends, {**about, **context}, owner=call_id)
+        for tag, end in (("a", caller), ("b", called)):
+            self.announce(call_id, tag, end, **{"codecs": codecs, **context})
+
+    def announce(self, call_id: str, tag: str, end: tuple[str, int], **context: Any) -> None:
+        """Have a party of a call announce where it listens."""
+        about = {"call_id": call_id, "tag": tag, "media": "audio", "profile": "RTP/AVP"}
+        ends = [FlowKey.endpoint(end[0], number, 17) for number in (end[1], end[1] + 1)]
+        self.flows.announce(ends, {**about, **context}, owner=call_id)
 
     def packet(
         self, payload: bytes, at: int, src: tuple[str, int] = CALLER, dst: tuple[str, int] = CALLED
@@ -80,9 +85,15 @@ class Bench:
     def feed(self, payload: bytes, at: int, src: tuple[str, int] = CALLER, dst: tuple[str, int] = CALLED) -> Any:
         """Hand over a packet; gives what the parser says of it."""
         self.flows.advance(BEGUN + at)
+        self._hear()
+        return self.parser.take(self.packet(payload, at, src, dst))
+
+    def _hear(self) -> None:
+        """Tell it what was announced, and what has ended."""
+        for news in self.flows.take_news():
+            self.parser.on_announce(*news)
         for key, context in self.flows.take_ends():
             self.parser.on_flow_end(key, context)
-        return self.parser.take(self.packet(payload, at, src, dst))
 
     def take(self, *given: Any, **named: Any) -> None:
         """Hand over a packet that goes into a stream."""
@@ -91,8 +102,7 @@ class Bench:
     def tick(self, at: int) -> list[dict[str, Any]]:
         """Have it tick; gives the facts of the records."""
         self.flows.advance(BEGUN + at)
-        for key, context in self.flows.take_ends():
-            self.parser.on_flow_end(key, context)
+        self._hear()
         return [record.payload.facts for record in self.parser.tick(BEGUN + at) or ()]
 
     def end(self) -> list[dict[str, Any]]:

@@ -214,6 +214,14 @@ class BaseParser(_Timely):
     def on_peer_message(self, message: Any) -> None:
         """Take a message that this parser published in a sibling worker."""
 
+    def on_announce(self, owner: Any, keys: Sequence[FlowKey], context: Any) -> None:
+        """Hear what was announced in ``context.flows``: the endpoints ``keys``, ``context`` and ``owner``.
+
+        Called in parsers that have this method, for what any parser of the task announced, this one and those in
+        sibling workers too: before the next packet, or when the source is idle. ``keys`` are empty for news that
+        concern no endpoint.
+        """
+
     def on_flow_end(self, key: FlowKey, context: Any) -> None:
         """Hear that a flow or an endpoint has gone from ``context.flows``, or that ``context`` no longer holds for it.
 

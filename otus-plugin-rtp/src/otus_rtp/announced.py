@@ -62,8 +62,17 @@ def codecs_of(matches: tuple[Any, ...]) -> dict[int, Codec]:
 
 
 def say_match(matches: tuple[Any, ...]) -> str:
-    """Say how a stream was matched: by both of its ends, or by one."""
-    return {3: "both", 2: "destination", 1: "source"}.get(matches[0].score, "both") if matches else "guess"
+    """Say how a stream was matched: by both of its ends, by one, or by where a party behind NAT was found."""
+    if not matches:
+        return "guess"
+    if is_latched(matches):
+        return "nat"
+    return {3: "both", 2: "destination", 1: "source"}.get(matches[0].score, "both")
+
+
+def is_latched(matches: tuple[Any, ...]) -> bool:
+    """Whether an end of the first match is where a party behind NAT was found, and not what it announced."""
+    return any((context or {}).get("nat") for context in (matches[0].destination, matches[0].source))
 
 
 def watched_keys(key: FlowKey) -> tuple[FlowKey, ...]:

@@ -46,6 +46,11 @@ class Guess:
         del self._candidates[key]
         return known.packets
 
+    def held(self, key: FlowKey) -> list[tuple[bytes, int]]:
+        """Let go of a 5-tuple that turned out to be RTP for another reason; gives its packets, with their times."""
+        found = self._candidates.pop(key, None)
+        return [] if found is None else found.packets
+
 
 def _plausible_type(payload_type: int) -> bool:
     """Whether RTP has such a payload type, and RTCP does not (RFC 3551 §6, RFC 5761 §4)."""

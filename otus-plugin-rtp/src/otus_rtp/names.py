@@ -7,6 +7,7 @@ LABELS = (
     "rtp.ssrc",
     "rtp.codec",
     "rtp.match",
+    "rtp.nat",
     "rtp.packets",
     "rtp.lost",
     "rtp.loss_pct",

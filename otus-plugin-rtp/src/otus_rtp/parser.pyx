@@ -19,6 +19,7 @@ from otus_rtp.announced import codecs_of, find_matches, is_encrypted, say_match,
 from otus_rtp.events import note_event
 from otus_rtp.guess import Guess
 from otus_rtp.losses import Losses
+from otus_rtp.nat import Parties
 from otus_rtp.quality import MODELS
 from otus_rtp.remote import take_reports
 from otus_rtp.report import RtcpReport, RtpPacket, moment, tell
@@ -51,6 +52,8 @@ cdef class RtpParser:
     cdef dict secured           # 5-tuples on which keys were agreed
     cdef dict ended             # 5-tuples of which something was announced that no longer holds
     cdef object guess
+    cdef bint guesses           # what nobody announced is followed too
+    cdef object parties         # those behind NAT
     cdef object losses
     cdef list byes              # streams that RTCP has ended, with the time when it did
     cdef bint each              # packets are reported too
@@ -70,11 +73,15 @@ cdef class RtpParser:
         self.secured = {}
         self.ended = {}
         self.byes = []
-        self.guess = Guess() if config.guess else None
+        self.guess = Guess()
+        self.guesses = config.guess
+        self.parties = None
         self.losses = Losses()
 
     def wire(self, context):
         self.flows = context.flows
+        if self.flows is not None:
+            self.parties = Parties(self.flows)
         self.emit = context.emit
 
     def start(self):
@@ -87,6 +94,11 @@ cdef class RtpParser:
     def stream_count(self):
         """Streams under way."""
         return self.streams.count
+
+    @property
+    def party_count(self):
+        """Parties that are elsewhere than they announced."""
+        return 0 if self.parties is None else len(self.parties)
 
     def take(self, packet):
         """Take in a packet: RTP goes into its stream. ``None`` for what nobody announced."""
@@ -153,21 +165,27 @@ cdef class RtpParser:
 
     cdef Flow _meet(self, object packet, object key, bytes payload, int64_t at):
         """Look up who announced a 5-tuple that is not known yet; ``None`` for nobody."""
-        cdef Flow flow
         matches = find_matches(self.flows, packet, key)
         if matches:
-            flow = Flow(key)
-            self._explain(flow, matches)
-            return flow
-        if self.guess is None:
+            return self._found(key, matches, self.guess.held(key))
+        party = self.parties.party_for(key, payload[1] & 127, at) if self.parties else None
+        if party is None and not self.guesses:
             return None
         packets = self.guess.weigh(key, payload, at)
         if not packets:
             return None
-        flow = Flow(key)
-        self._explain(flow, ())
-        for earlier, then in packets[:len(packets) - 1]:
-            self._add_earlier(flow, earlier, then)
+        if party is not None and self.parties.latch(party, key, at):
+            matches = find_matches(self.flows, key, key)
+        elif not self.guesses:
+            return None
+        return self._found(key, matches, packets[:len(packets) - 1])
+
+    cdef Flow _found(self, object key, tuple matches, list earlier):
+        """A 5-tuple is known from now on; ``earlier`` are packets that came before that, with their times."""
+        cdef Flow flow = Flow(key)
+        self._explain(flow, matches)
+        for payload, then in earlier:
+            self._add_earlier(flow, payload, then)
         return flow
 
     cdef int _add_earlier(self, Flow flow, bytes payload, int64_t at) except -1:
@@ -190,6 +208,8 @@ cdef class RtpParser:
         flow.matches = matches
         flow.codecs = codecs_of(matches)
         flow.match = say_match(matches)
+        flow.nat = flow.nat or flow.match == "nat" or (self.parties is not None
+                                                       and self.parties.concerned(flow.key, matches))
         flow.encrypted = flow.encrypted or is_encrypted(matches) or flow.key in self.secured
         flow.watched = flow.watched or watched_keys(flow.key)
         return 0
@@ -250,9 +270,14 @@ cdef class RtpParser:
         """Read RTCP that goes to or comes from where it was announced. Raises ParseError."""
         cdef int64_t at = packet.timestamp
         key = packet.flow
+        cdef Stream stream
         matches = find_matches(self.flows, packet, key)
-        if not matches and (self.guess is None or not self._between(key, payload[4:8].hex(), True)):
-            return None
+        if not matches:
+            # Nobody announced it where a party behind NAT was found, or where RTP was guessed
+            stream = self._between(key, payload[4:8].hex(), True)
+            if stream is None or stream.match not in ("nat", "guess"):
+                return None
+            matches = stream.matches
         call = matches[0].context.get("call_id") if matches else None
         if is_encrypted(matches):
             report = RtcpReport(call, True, read_encrypted(payload))
@@ -277,6 +302,10 @@ cdef class RtpParser:
                 return stream
         return None
 
+    def on_announce(self, owner, keys, context):
+        """Somebody announced where media are expected."""
+        self.parties.hear(owner, keys, context)
+
     def on_flow_end(self, key, context):
         """What was announced for some 5-tuples has ended, or is another thing now."""
         for flow in self.streams.watching(key):
@@ -286,6 +315,8 @@ cdef class RtpParser:
     def tick(self, now):
         """Tell of streams that have ended, and at intervals of those that are under way."""
         self.secured.clear()
+        if self.parties is not None:
+            self.parties.sweep()
         return self._due(now)
 
     def finish(self, now):
@@ -328,7 +359,8 @@ cdef class RtpParser:
 
     cdef object _record(self, Stream stream, str ended, int64_t at):
         cdef Flow flow = stream.flow
-        report = tell(stream, ended, encrypted=flow.encrypted, ssrc_changes=flow.ssrc_changes, models=self.models)
+        report = tell(stream, ended, nat=flow.nat, encrypted=flow.encrypted, ssrc_changes=flow.ssrc_changes,
+                      models=self.models)
         src_ip, src_port, dst_ip, dst_port, protocol = flow.key.parts()
         return Record("stream", report, at, labels=report.labels(), key=report.facts["call_id"], src_ip=src_ip,
                       dst_ip=dst_ip, src_port=src_port, dst_port=dst_port, protocol=protocol)

@@ -35,6 +35,7 @@ class StreamReport:
             "rtp.ssrc": facts["ssrc"],
             "rtp.codec": facts["codec"],
             "rtp.match": facts["match"],
+            "rtp.nat": "true" if facts["nat"] else None,
             "rtp.packets": str(facts["packets"]),
             "rtp.lost": str(facts["lost"]),
             "rtp.loss_pct": f"{facts['loss_pct']:.2f}",
@@ -121,7 +122,7 @@ INTERVAL_FIGURES = ("packets", "bytes", "expected", "lost", "duplicates", "reord
 
 
 def tell(
-    stream: Any, ended: str | None, *, encrypted: bool, ssrc_changes: int, models: Mapping[str, Model]
+    stream: Any, ended: str | None, *, nat: bool, encrypted: bool, ssrc_changes: int, models: Mapping[str, Model]
 ) -> StreamReport:
     """Tell all that is known of a stream; ``ended`` is why it ended, ``None`` for one that is under way."""
     figures = stream.figures()
@@ -133,6 +134,7 @@ def tell(
         "ssrc": f"{stream.ssrc:08x}",
         **_belongs(stream.matches),
         "match": stream.match,
+        "nat": nat,
         "codec": codec or None,
         "clock": clock or None,
         "payload_types": {str(number): packets for number, packets in stream.payload_types.items()},

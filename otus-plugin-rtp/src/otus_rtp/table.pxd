@@ -11,6 +11,7 @@ cdef class Flow:
     cdef public dict codecs
     cdef public str match
     cdef public bint encrypted
+    cdef public bint nat        # a party is not where it said
     cdef public bint stale      # what was announced may have changed
     cdef public tuple watched   # keys by which the table finds it again
     cdef uint32_t last_ssrc

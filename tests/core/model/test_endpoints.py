@@ -259,6 +259,20 @@ def test_whoever_found_something_hears_of_its_end_once() -> None:
     assert flows.take_ends() == []
 
 
+def test_whoever_wants_to_hears_what_is_announced_here_and_by_siblings() -> None:
+    flows, sibling = registry(), registry()
+    flows.announce([at(1)], "before", "a")
+    assert flows.take_news() == []
+    assert sibling.take_news() == []
+    flows.on_change = sibling.apply
+    flows.announce([at(1), at(2)], {"call_id": "x"}, b"a")
+    flows.announce((), {"news": "x"}, b"a")
+    for one in (flows, sibling):
+        assert one.take_news() == [(b"a", (at(1), at(2)), {"call_id": "x"}), (b"a", (), {"news": "x"})]
+        assert one.take_news() == []
+    assert (flows.endpoint_count, sibling.endpoint_count) == (3, 2)
+
+
 def test_an_eviction_is_an_end() -> None:
     flows = registry(capacity=2)
     flows.take_ends()

@@ -7,6 +7,7 @@ from otus_core.model.flow_table cimport FlowTable
 
 cdef class FlowRegistry(FlowTable):
     cdef Endpoints endpoints
+    cdef list news                  # what was announced lately; None: nobody wants to hear
     cdef public object on_change
     cdef public bint watched
 

@@ -5,12 +5,13 @@ packet time has passed the earliest expiry, half a minute of it at a time.
 """
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from otus_core.inline.layouts cimport Flow
 from otus_core.model.candidates cimport Endpoint, fill_endpoint
 from otus_core.model.endpoints cimport Endpoints
 from otus_core.model.flow_context cimport measure
-from otus_core.model.flow_key cimport FlowKey, packed_flows
+from otus_core.model.flow_key cimport FlowKey, make_flow_key, packed_flows
 from otus_core.model.flow_table cimport FlowTable, life_of
 from otus_core.model.packet cimport DecodedPacket, Layers
 
@@ -121,7 +122,8 @@ cdef class FlowRegistry(FlowTable):
     def announce(self, keys, context, owner, double ttl=DEFAULT_TTL, bint local=False):
         """Say that ``owner`` (a call's id, for instance; what a context may be, but no dict) uses endpoints, for
         ``ttl`` seconds or until ``end``. ``keys`` are made by ``FlowKey.endpoint``, or such keys packed; siblings are
-        not told of what is ``local``. What the owner announced for the same endpoints before is replaced.
+        not told of what is ``local``. What the owner announced for the same endpoints before is replaced. Without keys
+        nothing is kept: ``context`` is news for parsers that have ``on_announce``.
 
         Raises FlowContextRefused, and ValueError for keys with a source and for a ``ttl`` that is not above 0.
         """
@@ -129,6 +131,8 @@ cdef class FlowRegistry(FlowTable):
         cdef Py_ssize_t count
         cdef const Flow *flows = packed_flows(keys, &count, holder)
         self._announce(flows, count, context, owner, ttl, self.now)
+        if self.news is not None:
+            self.news.append((owner, holder[0], context))
         if self.on_change is not None and not local:
             self.on_change(("@", holder[0], context, ttl, self.now, owner))
 
@@ -137,6 +141,13 @@ cdef class FlowRegistry(FlowTable):
         self._end(owner, linger, self.now)
         if self.on_change is not None and not local:
             self.on_change(("x", owner, linger, self.now))
+
+    def take_news(self):
+        """Give owner, keys and context of all that was announced, here and by siblings, since the last call. The first
+        call begins it.
+        """
+        news, self.news = self.news, []
+        return [(owner, _unpacked(keys), context) for owner, keys, context in news or ()]
 
     def take_ends(self):
         """Give key and context of each flow and endpoint that somebody looked up and that has gone or says something
@@ -193,6 +204,8 @@ cdef class FlowRegistry(FlowTable):
             self._put_all(flows, count, message[2], message[3], message[4] or self.now)
         elif message[0] == "@":
             self._announce(flows, count, message[2], message[5], message[3], message[4] or self.now)
+            if self.news is not None:
+                self.news.append((message[5], holder[0], message[2]))
         else:
             self._remove_all(flows, count)
 
@@ -219,3 +232,11 @@ cdef class FlowRegistry(FlowTable):
 
     cdef int _end(self, object owner, double linger, int64_t at) except -1:
         return self.endpoints.end(owner, <int64_t>(min(max(linger, 0.0), LINGER_MAX_S) * NS), at)
+
+
+cdef tuple _unpacked(bytes keys):
+    """Give packed keys as objects."""
+    cdef const Flow *at = <const Flow *>PyBytes_AS_STRING(keys)
+    cdef Py_ssize_t n
+    return tuple([make_flow_key(at[n].version, at[n].src, at[n].dst, at[n].src_port, at[n].dst_port, at[n].protocol)
+                  for n in range(PyBytes_GET_SIZE(keys) // <Py_ssize_t>sizeof(Flow))])

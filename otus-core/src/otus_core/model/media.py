@@ -54,5 +54,7 @@ class MediaContext(TypedDict, total=False):
     keying: str
     """How keys are agreed on: ``sdes`` (RFC 4568), ``dtls`` (RFC 5763), ``zrtp`` (RFC 6189); missing where no attribute
     says so. With a profile of ``SAVP`` media are encrypted in any case."""
+    nat: bool
+    """Whether this is where the party was found, and not what it announced: it is behind NAT."""
     ice: bool
     """Whether the line has ICE candidates (RFC 8839), which are among its endpoints."""

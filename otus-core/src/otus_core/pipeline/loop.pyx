@@ -72,6 +72,8 @@ cdef class Pipeline(Turns):
         self._join_streams()
         if self.listeners:
             flows.take_ends()       # from now on they are kept
+        if self.hearers:
+            flows.take_news()
         self.clock_seen = -SECOND
         self.forward_unmatched = forward_unmatched
         self.live = live
@@ -119,8 +121,7 @@ cdef class Pipeline(Turns):
                 packet.at.link_type = record.link_type
                 packet.at.metadata = record.metadata
                 self._tick(record.timestamp)
-                if self.flows.ends is not None and PyList_GET_SIZE(self.flows.ends):
-                    self._tell_ends(self.flows, now)
+                self._tell_flows(self.flows, now)
                 if not self.decoder.decode(batch.data + record.offset, &packet.at):
                     continue
                 packet.renew(batch, batch.data + record.offset,
@@ -147,8 +148,7 @@ cdef class Pipeline(Turns):
             if self.streams is not None:
                 self.streams.advance(now)
                 self._waiting(monotonic())
-            if self.listeners:
-                self._tell_ends(self.flows, monotonic())
+            self._tell_flows(self.flows, monotonic())
             if now >= self.tick_at:
                 return self._begin_ticks(now)
         return True

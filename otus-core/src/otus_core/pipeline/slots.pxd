@@ -30,6 +30,7 @@ cdef class ParserSlot(Slot):
     cdef object take
     cdef object can_handle
     cdef object handle
+    cdef object announce
     cdef object flow_end
     cdef readonly Framer framer         # None without streams
     cdef tuple asked                    # about a message from a stream: this slot, and if it does not take it others

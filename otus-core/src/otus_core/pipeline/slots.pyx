@@ -106,6 +106,7 @@ cdef class ParserSlot(Slot):
         else:  # what the base class does with these two takes a Python call more
             self.can_handle = component.can_handle
             self.handle = component.handle
+        self.announce = _own(component, "on_announce", BaseParser)
         self.flow_end = _own(component, "on_flow_end", BaseParser)
         self.payload_type = payload_types[0]
         self.payload_types = frozenset(payload_types)

@@ -31,6 +31,7 @@ cdef class Turns(Outputs):
         self.slots = (*self.parsers, *self.processors)
         self.tick_at = 0 if any((<Slot>slot).interval for slot in self.slots) else NEVER
         self.turn = []
+        self.hearers = [slot for slot in self.parsers if (<ParserSlot>slot).announce is not None]
         self.listeners = [slot for slot in self.parsers if (<ParserSlot>slot).flow_end is not None]
 
     @property
@@ -59,19 +60,31 @@ cdef class Turns(Outputs):
         self._carry(slot, monotonic())
         self.accounts.at[self.running] = 0
 
+    cdef int _tell_news(self, FlowRegistry flows, int64_t now) except -1:
+        """Tell the parsers that listen what was announced since the last call, between packets."""
+        cdef ParserSlot slot
+        for owner, keys, context in flows.take_news():
+            for slot in self.hearers:
+                self._tell(slot, slot.announce, (owner, keys, context), now)
+        return 0
+
     cdef int _tell_ends(self, FlowRegistry flows, int64_t now) except -1:
         """Tell the parsers that listen of flows that have ended since the last call, between packets."""
         cdef ParserSlot slot
         for key, context in flows.take_ends():
             for slot in self.listeners:
-                if is_open(slot.breaker, now):
-                    continue
-                self.accounts.at[self.running] = slot.mark
-                try:
-                    slot.flow_end(key, context)
-                except BaseException as error:
-                    self._slot_failed(slot, error)
-                self._carry(slot, now)
+                self._tell(slot, slot.flow_end, (key, context), now)
+        return 0
+
+    cdef int _tell(self, ParserSlot slot, object method, tuple what, int64_t now) except -1:
+        if is_open(slot.breaker, now):
+            return 0
+        self.accounts.at[self.running] = slot.mark
+        try:
+            method(*what)
+        except BaseException as error:
+            self._slot_failed(slot, error)
+        self._carry(slot, now)
         self.accounts.at[self.running] = 0
         return 0
 

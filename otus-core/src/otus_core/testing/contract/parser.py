@@ -219,6 +219,16 @@ class ParserContract(StreamContract):
                     spoken.called(parser.on_flow_end, key, context)
         self.finished(parser, spoken, BEGUN_NS)
 
+    def test_anything_may_be_announced(self) -> None:
+        """By parsers that it does not know, and without endpoints."""
+        parser, spoken = self.begun()
+        if own(parser, "on_announce") is not None:
+            keys = tuple(FlowKey.endpoint(address, 4000, 17) for address in ("192.0.2.1", "2001:db8::1"))
+            for context in (None, {}, {"call_id": "x", "signalling": 5, "reported": []}, b"x"):
+                for some in (keys, ()):
+                    spoken.called(parser.on_announce, b"owner", some, context)
+        self.finished(parser, spoken, BEGUN_NS)
+
     def test_what_is_not_the_parsers_is_left_to_others(self) -> None:
         """``take`` gives ``None`` for what ``can_handle`` refuses, and for nothing else."""
         parser = self.make_parser()
