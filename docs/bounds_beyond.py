@@ -191,6 +191,8 @@ BEYOND = {
     "otus_core/process/channel.py:MESSAGE_MAX": "the worker is replaced",
     "otus_core/process/channel.py:DESCRIPTORS_MAX": "the kernel closes the rest",
     "otus_core/process/channel.py:QUEUE_MAX_BYTES": "what is not needed is not sent",
+    "otus_core/cli/watchdog.py:START_WITHIN_S": "the step is interrupted: the component's start fails",
+    "otus_core/worker/child.py:EARLY_MAX": "counted: `published_lost`",
     "otus_core/worker/child.py:PUBLISH_MOST": "the next message takes them",
     "otus_core/task/files.py:FILES_MAX": REFUSED,
     "otus_core/worker/status.py:STATUS_KEYS_MAX": "not told",

@@ -65,6 +65,8 @@ MEANINGS = {
     "records{processor:PROCESSOR}": "records that the processor emitted",
     "consumed{parser:PARSER}": "packets that the parser took into something that a record will tell of",
     "consumed{processor:PROCESSOR}": "outputs that the processor took into something that a record will tell of",
+    "cut_short{parser:PARSER}": "calls of `tick` and `finish` of the parser that failed: records may be missing",
+    "cut_short{processor:PROCESSOR}": "the same of the processor",
     "routed{COMPONENT}": "messages that the component handed to other workers",
     "routed_lost{COMPONENT}": "messages that did not reach the worker they were for",
     "dropped{unmatched}": "units that no parser took",

@@ -19,7 +19,7 @@ import pytest
 from tests.core.plugins.distributions import Site
 from tests.e2e.test_plugin_faults import PARTS, TICKER
 from tests.live.net import OTUS
-from tests.patience import PATIENCE_S, keeps
+from tests.patience import PATIENCE_S, keeps, wait
 
 WITHIN_MS = 50
 TELLER = """
@@ -68,7 +68,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(tmp_path)}
 
 
-def task_file(folder: Path, parsers: list[str], reporter: Any, workers: int = 1) -> str:
+def task_file(folder: Path, parsers: list[Any], reporter: Any, workers: int = 1) -> str:
     path = folder / "task.json"
     capture = {"type": "ticker", "every_s": 0.002}
     path.write_text(
@@ -100,6 +100,88 @@ def test_a_flow_registered_in_one_worker_reaches_the_other(environment: dict[str
         running.send_signal(signal.SIGINT)
         running.stdout.read()
         assert running.wait(PATIENCE_S) == 0
+
+
+FILLER = """
+import otus_core
+
+@otus_core.hookimpl
+def otus_components():
+    for name in ("filler", "hearer"):
+        yield otus_core.Parser(name=name, factory="filler_parts:Filler", payload_types=("told",), wants_flows=True,
+                               summary="Tells of many flows")
+"""
+FILLER_PARTS = """
+import os
+import otus_core
+
+FOLDER = os.environ["FILLER"]
+
+class Filler(otus_core.BaseParser):
+    def __init__(self, config):
+        self._told = 0
+
+    def wire(self, context):
+        self._flows, self._worker = context.flows, context.pipeline_id
+        if self._worker == 1 and not (os.path.exists(FOLDER + "/0") and os.path.exists(FOLDER + "/tried")):
+            open(FOLDER + "/tried", "w").close()
+            raise RuntimeError("not yet: the sibling is to tell while this one is still being made")
+
+    def can_handle(self, packet):
+        return True
+
+    def handle(self, packet):
+        early = otus_core.FlowKey("192.0.2.1", 1, "192.0.2.9", 1, 17)
+        for _ in range(50 if os.path.exists(FOLDER + "/much") else 1):
+            self._told += 1
+            key = otus_core.FlowKey("192.0.2.1", self._told % 60000, "192.0.2.9", self._told // 60000 + 1, 17)
+            if self._worker == 0:
+                self._flows.register(key, {"much": os.urandom(4000)})
+        with open(f"{FOLDER}/new-{self._worker}", "w") as file:
+            file.write(str(self._told))
+        os.replace(f"{FOLDER}/new-{self._worker}", f"{FOLDER}/{self._worker}")
+        return otus_core.Parsed({}, {"told.early": str(early in self._flows)})
+"""
+
+
+def test_what_a_parent_that_does_not_read_keeps_from_the_others_is_counted(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    Site(folder=tmp_path).install("otus-plugin-filler", FILLER, modules={"filler_parts": FILLER_PARTS})
+    output = tmp_path / "summary.json"
+    task = task_file(
+        tmp_path,
+        [{"type": "filler", "on_failure": "retry"}, "hearer"],
+        {"type": "console", "config": {"format": "json"}},
+        workers=2,
+    )
+    command = [OTUS, "run", "-q", "--task", task, "--summary-json", str(output)]
+    (folder := tmp_path / "told").mkdir()
+    printed = tmp_path / "printed"
+
+    def told(worker: int) -> int:
+        path = folder / str(worker)
+        return int(path.read_text()) if path.exists() else 0
+
+    with (
+        printed.open("wb") as out,
+        subprocess.Popen(command, stdout=out, env={**environment, "FILLER": str(folder)}) as running,
+    ):
+        try:
+            wait(lambda: told(1) > 0, what="both workers run")
+            running.send_signal(signal.SIGSTOP)
+            (folder / "much").touch()
+            before = told(0)
+            wait(lambda: told(0) > before + 6000, what="more has been told than waits for a parent: 8 MiB")
+        finally:
+            running.send_signal(signal.SIGCONT)
+        running.send_signal(signal.SIGINT)
+        assert running.wait(PATIENCE_S) == 0
+    summary = json.loads(output.read_text())
+    assert summary["published_lost"] > 0 and summary["unaccounted"] == 0
+    lines = [json.loads(line) for line in printed.read_text().splitlines()]
+    heard = [line["labels"]["told.early"] for line in lines if line["pipeline_id"] == 1]
+    assert "True" in heard[:50], "what was told while the second worker was being made waits for it"
 
 
 @contextlib.contextmanager

@@ -50,7 +50,7 @@ async def until(condition: Any) -> None:
 def test_messages_of_any_size_arrive_in_order() -> None:
     async def scenario() -> None:
         left, right, heard = await pair()
-        sent = [Publish(b"x" * (n * 9973 % 300_000)) for n in range(60)]
+        sent = [Publish(1, b"x" * (n * 9973 % 300_000)) for n in range(60)]
         for message in sent:
             assert left.send(message)
             await asyncio.sleep(0)
@@ -67,7 +67,7 @@ def test_descriptors_travel_with_their_message() -> None:
         left, right, heard = await pair()
         pipes = [os.pipe() for _ in range(3)]
         for n, (reader, writer) in enumerate(pipes):
-            left.send(Publish(b"y" * 100_000))
+            left.send(Publish(1, b"y" * 100_000))
             left.send(Failed(str(n)), [reader, writer])
         await until(lambda: len(heard) == 6)
         for n, (_, writer) in enumerate(pipes):
@@ -92,7 +92,7 @@ def test_a_peer_that_does_not_read_costs_bounded_memory(monkeypatch: Any) -> Non
         ours, theirs = socket.socketpair()
         left = Channel(ours, TO_WORKER)
         left.listen()
-        sent = [left.send(Publish(b"z" * 100_000)) for _ in range(100)]
+        sent = [left.send(Publish(1, b"z" * 100_000)) for _ in range(100)]
         assert not all(sent)
         assert left.dropped == sent.count(False)
         left.close()
@@ -181,7 +181,7 @@ def test_flushing_ends_when_everything_is_sent_and_not_before() -> None:
         right._sock.setblocking(False)
         asyncio.get_running_loop().remove_reader(right._sock.fileno())
         for _ in range(40):
-            left.send(Publish(b"x" * 100_000))
+            left.send(Publish(1, b"x" * 100_000))
         flushing = asyncio.create_task(left.flush(1e6))
         await asyncio.sleep(0)
         assert not flushing.done()

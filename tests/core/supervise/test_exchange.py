@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from otus_core.process.messages import Arrived, Met, Publish, Route, Routed, RouteLost
+from otus_core.process.messages import Arrived, Met, Publish, PublishLost, Route, Routed, RouteLost
 from otus_core.supervise import exchange as module
 from otus_core.supervise.exchange import Exchange
 
@@ -17,6 +17,7 @@ class Slot:
     def __init__(self, shard: int) -> None:
         self.shard = shard
         self.alive = True
+        self.process: object = self
         self.state = "running"
         self.full = False
         self.told: list[Any] = []
@@ -34,12 +35,24 @@ def slots() -> list[Any]:
 
 def test_each_message_goes_to_those_whom_it_concerns(slots: list[Any]) -> None:
     exchange = Exchange(slots)
-    exchange.carry(slots[0], Publish(b"flows"))
+    exchange.carry(slots[0], Publish(3, b"flows"))
     exchange.carry(slots[0], Route(2, {"processor:calls": 1}, b"calls"))
-    assert [slot.told for slot in slots] == [[], [Publish(b"flows")], [Publish(b"flows"), Routed(b"calls")]]
+    assert [slot.told for slot in slots] == [[], [Publish(3, b"flows")], [Publish(3, b"flows"), Routed(b"calls")]]
     slots[2].full = True
     exchange.carry(slots[0], Route(2, {"processor:calls": 5}, b"calls"))
     assert slots[0].told == [RouteLost({"processor:calls": 5})]
+
+
+def test_what_a_worker_that_does_not_read_was_to_hear_is_told_to_whoever_said_it(slots: list[Any]) -> None:
+    slots[1].full = slots[2].full = True
+    Exchange(slots).carry(slots[0], Publish(3, b"flows"))
+    assert slots[0].told == [PublishLost(6)]
+
+
+def test_a_worker_that_is_gone_misses_nothing(slots: list[Any]) -> None:
+    slots[2].process, slots[2].full = None, True
+    Exchange(slots).carry(slots[0], Publish(3, b"flows"))
+    assert [slot.told for slot in slots] == [[], [Publish(3, b"flows")], []]
 
 
 def test_what_is_routed_to_a_worker_that_is_being_started_is_lost_and_said_to_be(slots: list[Any]) -> None:

@@ -20,6 +20,7 @@ import attrs
 
 from otus_core.cli.hidden import as_arguments
 from otus_core.cli.progress import Progress, summary_text
+from otus_core.cli.watchdog import Watchdog
 from otus_core.errors import CaptureError, ConfigInvalid, ConfigProblem, OtusError, PluginNotFound
 from otus_core.logs.repeats import Repeats
 from otus_core.pipeline.counters import summary
@@ -197,24 +198,21 @@ async def _run_here(config: TaskConfig, node: Node, request: RunRequest, *, seal
     )
     ending = asyncio.Event()
     _on_signals(ending.set)
-    assembly = await unless(ending, assemble(config, node, place))
-    if assembly is None:
-        return _none_ran(config)
-    worker = Worker(assembly, node, place)
-    _on_signals(worker.stop)
-    if ending.is_set():
-        worker.stop()
-    accounts = worker.assembly.accounts
-    with Progress(config, request.quiet, accounts.snapshot, worker.assembly.source.progress) as progress:
-        stdout.before_write = progress.clear
-        outcome = await worker.run()
-    counters = accounts.snapshot()
-    return Result(
-        assembly.summary(counters),
-        outcome.faults,
-        interrupted=outcome.stopped,
-        error=_all_left_out(config, left_out(assembly)),
-    )
+    with Watchdog() as watchdog:
+        assembly = await unless(ending, assemble(config, node, place))
+        if assembly is None:
+            return _none_ran(config)
+        worker = Worker(assembly, node, place, watchdog)
+        watchdog.guard(worker)
+        _on_signals(worker.stop)
+        if ending.is_set():
+            worker.stop()
+        accounts = worker.assembly.accounts
+        with Progress(config, request.quiet, accounts.snapshot, worker.assembly.source.progress) as progress:
+            stdout.before_write = progress.clear
+            outcome = await worker.run()
+    error = watchdog.error or _all_left_out(config, left_out(assembly))
+    return Result(assembly.summary(accounts.snapshot()), outcome.faults, interrupted=outcome.stopped, error=error)
 
 
 def _none_ran(config: TaskConfig) -> Result:
@@ -294,9 +292,9 @@ def _tell(result: Result, request: RunRequest, file: int | None) -> None:
         _write_summary(result.summary, request.summary_json, file)
     if not request.quiet:
         sys.stderr.write(summary_text(result.summary))
-    for line in dict.fromkeys(
-        [*(str(fault) for fault in result.faults), result.error, _whole_failure(result.summary)]
-    ):  # workers may tell the same
+    faults = [str(fault) for fault in result.faults]
+    failures = [result.error, _whole_failure(result.summary), _cut_short(result.summary)]
+    for line in dict.fromkeys([*faults, *failures]):  # workers may tell the same
         if line:
             sys.stderr.write(f"otus: {line}\n")
 
@@ -344,7 +342,8 @@ def _status(result: Result, config: TaskConfig) -> int:
     if result.interrupted and not config.capture.declaration.live:
         return INTERRUPTED
     lost = any(_lost(terms["dropped"]) for terms in result.summary["reporters"].values())
-    return FAILED if result.faults or result.error or lost or _whole_failure(result.summary) else GOOD
+    failed = result.error or _whole_failure(result.summary) or _cut_short(result.summary)
+    return FAILED if result.faults or lost or failed else GOOD
 
 
 def _whole_failure(summary: dict[str, Any]) -> str:
@@ -358,6 +357,12 @@ def _whole_failure(summary: dict[str, Any]) -> str:
         return ""
     names = ", ".join(f"{name.replace('_', ' ').replace(':', ' of ', 1)}: {n:,}" for name, n in failed.items())
     return f"everything failed, and nothing was reported ({names})"
+
+
+def _cut_short(summary: dict[str, Any]) -> str:
+    """Say so when a component could not tell all of what it was to tell by records; else empty."""
+    names = ", ".join(name.replace(":", " ", 1) for name in summary.get("cut_short", ()))
+    return f"records may be missing, because tick or finish of {names} failed" if names else ""
 
 
 def _lost(dropped: dict[str, int]) -> bool:

@@ -100,6 +100,9 @@ def summary_text(summary: dict[str, Any]) -> str:
         (f"parse errors of {name.replace(':', ': ', 1)}", n) for name, n in summary.get("parse_errors", {}).items()
     ]
     rows += [(f"faults of {name.replace(':', ' ', 1)}", n) for name, n in summary.get("errors", {}).items()]
+    rows += [
+        (f"{name.replace(':', ' ', 1)}: tick or finish failed", n) for name, n in summary.get("cut_short", {}).items()
+    ]
     rows += [(_counter(name), n) for name, n in summary.get("counted", {}).items()]
     for reporter, terms in summary["reporters"].items():
         rows.append((f"{reporter}: reported", terms["reported"]))
@@ -108,6 +111,8 @@ def summary_text(summary: dict[str, Any]) -> str:
             rows.append((f"{reporter}: to fallback", terms["moved_to_fallback"]))
     if "flows_evicted" in summary:
         rows.append(("flows evicted (max_flows)", summary["flows_evicted"]))
+    if "published_lost" in summary:
+        rows.append(("not told to other workers", summary["published_lost"]))
     if summary["unaccounted"]:
         rows.append(("UNACCOUNTED (a bug)", summary["unaccounted"]))
     width = max(len(name) for name, _ in rows)

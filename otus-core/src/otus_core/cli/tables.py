@@ -196,7 +196,7 @@ def _counter_lines(counters: Mapping[str, Any]) -> list[str]:
             lines.append(f"{name:<34} {value:>14,}")
         elif name == "dropped":
             lines += [f"dropped {reason:<26} {n:>14,}" for reason, n in value.items()]
-        elif name in ("records", "consumed", "routed", "routed_lost"):
+        elif name in ("records", "consumed", "cut_short", "routed", "routed_lost"):
             lines += [f"{f'{name} {component}':<34} {n:>14,}" for component, n in value.items()]
         elif name == "counted":
             lines += [f"{counter.replace(':', ' '):<34} {n:>14,}" for counter, n in value.items()]

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 import otus_core
 from otus_core.model.counter_names import label_of, name_of, of_reporter
+from otus_core.observe.flow_metrics import flow_metrics
 from otus_core.observe.processes import processes
 from otus_core.observe.views import TaskView, View
 from otus_core.pipeline.counters import (
@@ -79,6 +80,7 @@ class OtusCollector(Collector):
         yield from _tasks(view.tasks)
         yield _capturing(view.tasks)
         yield from _packets(view.tasks)
+        yield from flow_metrics(view.tasks)
         yield from _reporters(view.tasks)
         yield from _spools(view.tasks)
         yield from _components(view.tasks)
@@ -224,15 +226,6 @@ def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:
     fragments = GaugeMetricFamily(
         "otus_reassembly_active_fragments", "Fragments that wait for the rest of their datagram", labels=["task"]
     )
-    flows = GaugeMetricFamily("otus_flow_registry_size", "Flows in a worker's registry", labels=["task", "pipeline"])
-    endpoints = GaugeMetricFamily(
-        "otus_flow_registry_endpoints", "Endpoints in a worker's registry", labels=["task", "pipeline"]
-    )
-    evicted = CounterMetricFamily(
-        "otus_flow_registry_evicted",
-        "Flows and endpoints that had to go for others: max_flows is too small",
-        labels=["task", "pipeline"],
-    )
     for task in tasks:
         total = _add_up(task.workers)
         captured.add_metric([task.id, task.interface], total.get("kernel_rx") or total.get("frames_read", 0))
@@ -245,15 +238,12 @@ def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:
             if (kind := label_of(name, "hidden")) is not None and (n or not kind.startswith("link:")):
                 hidden.add_metric([task.id, kind], n)
         for pipeline, counters in enumerate(task.workers):
-            flows.add_metric([task.id, str(pipeline)], counters["flows"])
-            endpoints.add_metric([task.id, str(pipeline)], counters["endpoints"])
-            evicted.add_metric([task.id, str(pipeline)], counters["flows_evicted"])
             for stage in STAGES:
                 stages.add_metric([task.id, str(pipeline), stage], counters[stage])
             for name, n in counters.items():
                 if (reason := label_of(name, "dropped")) is not None:
                     drops.add_metric([task.id, str(pipeline), reason], n)
-    yield from (captured, lost, excluded, stages, drops, hidden, fragments, flows, endpoints, evicted)
+    yield from (captured, lost, excluded, stages, drops, hidden, fragments)
 
 
 def _reporters(tasks: Iterable[TaskView]) -> Iterator[Metric]:
@@ -350,6 +340,7 @@ def _components(tasks: Iterable[TaskView]) -> Iterator[Metric]:
         for name, what in (
             ("records", "Records that a component emitted"),
             ("consumed", "Packets and messages that a component took into something that a record will tell of"),
+            ("cut_short", "Calls of tick and finish that failed, so that records may be missing"),
             ("routed", "Messages that a component handed to other workers"),
             ("routed_lost", "Messages that did not reach the worker they were for"),
         )

@@ -45,6 +45,7 @@ GAUGES = (
     "flows",
     "endpoints",
     "flows_evicted",
+    "published_lost",
     "heartbeat_ns",
     "running",
     "blocked_ns",
@@ -146,7 +147,7 @@ def counter_names(roster: Roster, decoder: Iterable[str]) -> tuple[str, ...]:
     for processor in roster.processors:
         names += [name_of("dropped", why, processor) for why in ("filtered", "processor_error", "circuit_open")]
         names.append(name_of("errors", "processor", processor))
-    names += [name_of(what, name) for name in roster.speakers for what in ("records", "consumed")]
+    names += [name_of(what, name) for name in roster.speakers for what in ("records", "consumed", "cut_short")]
     names += [name_of(what, name) for name in roster.routing for what in ROUTED]
     for reporter, declared in roster.reporters.items():
         names += [of_reporter(reporter, term) for term in reporter_terms(declared)]
@@ -250,13 +251,14 @@ def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
     for what in ("records", "consumed", *(ROUTED if roster.routing else ())):
         terms[what] = _named(counters, what)
     terms["dropped"] = _drops(counters)
+    if cut_short := _named(counters, "cut_short"):
+        terms["cut_short"] = cut_short
     if any(roster.counted.values()):
         terms["counted"] = _named(counters, "counted")
     for what in ("parse_errors", "errors"):
         if told := _named(counters, what):
             terms[what] = told
-    if counters["flows_evicted"]:
-        terms["flows_evicted"] = counters["flows_evicted"]
+    terms.update((name, counters[name]) for name in ("flows_evicted", "published_lost") if counters[name])
     reporters: dict[str, object] = {}
     for reporter, declared in roster.reporters.items():
         mine = {term: counters[of_reporter(reporter, term)] for term in reporter_terms(declared)}

@@ -42,3 +42,4 @@ cdef class Turns(Outputs):
     cdef bint _carry_on(self, bint forced) except *
     cdef int _have_told(self, Slot slot, object method, int64_t now) except -1
     cdef bint _pull(self, Slot slot, int64_t now) except *
+    cdef int _cut_short(self, Slot slot, object error) except -1

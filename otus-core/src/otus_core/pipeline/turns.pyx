@@ -9,6 +9,7 @@ packets wait meanwhile.
 from cpython.list cimport PyList_GET_SIZE
 from libc.stdint cimport int64_t
 
+from otus_core.model.counter_names import name_of
 from otus_core.model.flows cimport FlowRegistry
 from otus_core.model.record cimport Record
 from otus_core.pipeline.breaker cimport is_open, monotonic
@@ -146,7 +147,7 @@ cdef class Turns(Outputs):
                 self.rest_of = slot
                 self.rest_count = 0
         except BaseException as error:
-            self._slot_failed(slot, error)
+            self._cut_short(slot, error)
         return self._carry(slot, now)
 
     cdef bint _pull(self, Slot slot, int64_t now) except *:
@@ -160,7 +161,7 @@ cdef class Turns(Outputs):
                 if self.rest_count > TURN_MAX:
                     raise ValueError(f"more than {TURN_MAX} records from one iterator")
         except BaseException as error:
-            self._slot_failed(slot, error)
+            self._cut_short(slot, error)
             record = _END
         self._carry(slot, now)
         if record is _END:
@@ -169,3 +170,8 @@ cdef class Turns(Outputs):
             return False
         self._record(slot, <Record>record, now)
         return True
+
+    cdef int _cut_short(self, Slot slot, object error) except -1:
+        """Count a ``tick`` or ``finish`` that failed: nobody knows how many records it would have told."""
+        self.accounts.add(name_of("cut_short", f"{slot.breaker.kind}:{slot.breaker.name}"))
+        return self._slot_failed(slot, error)

@@ -82,10 +82,18 @@ class TaskState:
 class Publish:
     """From a worker, and on to its siblings: what components tell those in other workers, packed once more.
 
-    The parent passes it on unread.
+    The parent passes it on unread. ``count`` is how many messages there are.
     """
 
+    count: int
     packed: bytes
+
+
+@attrs.frozen
+class PublishLost:
+    """To a worker: so many messages that it published did not reach a sibling; one that two miss counts twice."""
+
+    count: int
 
 
 @attrs.frozen
@@ -243,7 +251,9 @@ class Refused:
     fatal: bool
 
 
-ToWorker = InitWorker | Stop | LogLevel | Descriptors | Exclude | TaskState | Publish | Routed | RouteLost | Met
+ToWorker = (
+    InitWorker | Stop | LogLevel | Descriptors | Exclude | TaskState | Publish | PublishLost | Routed | RouteLost | Met
+)
 FromWorker = (
     Publish | Route | Arrived | Log | Started | Fault | Trouble | WantDescriptors | Reporters | Components
     | Connections | Chore | Failed | Ended

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from otus_core.process.messages import Arrived, Met, Publish, Route, Routed, RouteLost
+from otus_core.process.messages import Arrived, Met, Publish, PublishLost, Route, Routed, RouteLost
 from otus_core.supervise.slot import WorkerSlot
 
 STAGES_MAX = 1000
@@ -31,8 +31,9 @@ class Exchange:
         """
         match message:
             case Publish():
-                for other in (one for one in self._slots if one is not slot):
-                    other.send(message)
+                there = [one for one in self._slots if one is not slot and one.process is not None]
+                if missed := sum(not other.send(message) for other in there):
+                    slot.send(PublishLost(missed * message.count))
             case Route(owner, counts, packed):
                 if owner < 0:  # which Python would count from the end
                     raise LookupError(f"there is no worker {owner}")

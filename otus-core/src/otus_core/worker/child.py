@@ -47,6 +47,7 @@ from otus_core.process.messages import (
     LogLevel,
     Met,
     Publish,
+    PublishLost,
     Reporters,
     Route,
     Routed,
@@ -77,8 +78,12 @@ PUBLISH_EVERY_S = 0.01
 """Siblings hear of a flow within 50 ms; this is a fifth of it."""
 MEET_WITHIN_S = 3.0
 """How long a worker that has finished waits for what slower ones still route to it."""
-PUBLISH_MOST = 4096
-"""Messages in one: applying them holds up the pipeline for some milliseconds."""
+EARLY_MAX = 256
+"""Messages of siblings that are kept until the components of this worker are there."""
+PUBLISH_MOST = 1024
+"""Messages in one: applying them holds up the pipeline for a millisecond or so, and with the largest contexts they are
+half of what a channel takes.
+"""
 
 
 class Telling(Parent):
@@ -128,8 +133,10 @@ class Child:
         self._ending = asyncio.Event()
         self._chores = Chores()
         self._log_lines_lost = 0
-        self._shard = 0
+        self._shard, self._shards = 0, 1
         self._published: list[tuple[str, Any]] = []
+        self._early: list[Publish] = []
+        self._early_lost = 0
         self._stages: dict[str, asyncio.Event] = {}
         channel.on_message = self._hear
         channel.on_closed = lambda _why: os._exit(FAILED_EXIT)
@@ -156,6 +163,10 @@ class Child:
 
     async def _run(self, worker: Worker, init: InitWorker) -> None:
         self._worker = worker
+        for message in self._early:
+            self._pass_on(worker, message, [])
+        self._early.clear()
+        self._lose_published(self._early_lost)
         if self._ending.is_set():
             worker.stop()
         if init.shards > 1:
@@ -170,7 +181,7 @@ class Child:
             os.sched_setaffinity(0, init.cpus)
         if init.has_opener:
             seal(user=init.user)
-        self._shard = init.shard
+        self._shard, self._shards = init.shard, init.shards
         setup_forwarding(init.log_level, self._log)
         chores.listen(lambda name, n: self._channel.send(Chore(str(name), n)))
         chores.watch_loop("worker:callback")
@@ -217,10 +228,23 @@ class Child:
 
     def _send_published(self) -> None:
         for at in range(0, len(self._published), PUBLISH_MOST):
-            self._channel.send(Publish(marshal.dumps(self._published[at : at + PUBLISH_MOST])))
+            some = self._published[at : at + PUBLISH_MOST]
+            if not self._channel.send(Publish(len(some), marshal.dumps(some))):
+                self._lose_published(len(some) * (self._shards - 1))
         self._published.clear()
         if self._worker is not None:
             self._worker.assembly.routes.send_all(lambda *told: self._channel.send(Route(*told)))
+
+    def _lose_published(self, count: int) -> None:
+        if self._worker is not None and count:
+            self._worker.assembly.accounts.add("published_lost", count)
+
+    def _keep_early(self, message: Publish) -> None:
+        """Keep what siblings that were started before this one tell it."""
+        if len(self._early) < EARLY_MAX:
+            self._early.append(message)
+        else:
+            self._early_lost += message.count
 
     async def _meet(self, stage: str) -> None:
         """Wait until all workers have sent what they had to send before this stage, and it is here."""
@@ -244,6 +268,8 @@ class Child:
             case LogLevel(level):
                 setup_forwarding(level, self._log)
                 settle()  # plugins may hold loggers of their own
+            case Publish() if self._worker is None:
+                self._keep_early(message)
             case TaskState() if self._registry is not None:
                 self._registry.call_attached("otus_task_state_changed", **attrs.asdict(message))
         if self._worker is not None:
@@ -251,10 +277,12 @@ class Child:
 
     def _pass_on(self, worker: Worker, message: ToWorker, descriptors: list[int]) -> None:
         match message:
-            case Publish(packed):
+            case Publish(_, packed):
                 worker.take_peer_messages(marshal.loads(packed))
             case Routed(packed):
                 worker.take_routed(unpack(packed))
+            case PublishLost(count):
+                self._lose_published(count)
             case RouteLost(counts):
                 worker.assembly.routes.lose(counts)
             case Descriptors():

@@ -14,6 +14,7 @@ from typing import Any
 
 from otus_core.chores import Chores
 from otus_core.errors import CaptureError
+from otus_core.pipeline.breaker import Breaker
 from otus_core.pipeline.delivery import Delivery
 from otus_core.process.connections import Connection
 from otus_core.worker import assembly as phases
@@ -51,6 +52,7 @@ class Worker:
         self._course = Course(place, parent or Parent())
         self._open_circuits = open_circuits
         self._deliveries: Sequence[Delivery] = ()
+        self._breakers: Sequence[Breaker] = ()
         self._reading: Reading | None = None
         self._chores = Chores()
 
@@ -60,6 +62,11 @@ class Worker:
         self._course.end()
         for delivery in self._deliveries:  # a file may be read already, and its last messages under way
             delivery.ends_at = min(delivery.ends_at, time.monotonic() + DRAIN_LIVE_S)
+
+    def give_up(self, component: str) -> None:
+        """End the run, soon and well, and do not give this component, by ``kind:id``, any packet more."""
+        self._cut_off((component,))
+        self._course.end()
 
     def take_peer_messages(self, messages: Sequence[tuple[str, Any]]) -> None:
         """Take what components published in a sibling worker: each message behind the name of whom it is for."""
@@ -111,9 +118,10 @@ class Worker:
 
     async def _read(self, running: Running) -> None:
         self._deliveries = running.deliveries
+        self._breakers = running.pipeline.breakers
         reading = self._reading = Reading(running, self._course)
         try:
-            self._cut_off(running)
+            self._cut_off(self._open_circuits)
             self._chores.start("worker:heartbeat", self._beat)
             reading.open()
             self._course.parent.tell_started(self.assembly)
@@ -121,9 +129,9 @@ class Worker:
         finally:
             await reading.close()
 
-    def _cut_off(self, running: Running) -> None:
-        for breaker in running.pipeline.breakers:
-            if f"{breaker.kind}:{breaker.name}" in self._open_circuits:
+    def _cut_off(self, components: Collection[str]) -> None:
+        for breaker in self._breakers:
+            if f"{breaker.kind}:{breaker.name}" in components:
                 breaker.open_for(CIRCUIT_OPEN_S)
 
     def _lose_output(self, _reporter: str) -> None:
