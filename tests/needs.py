@@ -9,6 +9,8 @@ from typing import NoReturn
 
 import pytest
 
+import otus_core
+
 ROOT = Path(__file__).parents[1]
 CORPORA = Path(os.environ.get("OTUS_CORPORA", ROOT.parent / "shared" / "corpora"))
 
@@ -29,6 +31,12 @@ def root() -> None:
     """See to it that the test runs as root."""
     if os.geteuid() != 0:
         lacking("needs root")
+
+
+def wheels() -> None:
+    """See to it that Otus is installed from wheels; a development environment points to the sources instead."""
+    if Path(otus_core.__file__).is_relative_to(ROOT / "otus-core"):
+        lacking("Otus is installed in editable form (see `nox -s wheels`)")
 
 
 def corpora() -> Path:

@@ -79,7 +79,7 @@ ASK = (
 )
 
 
-@pytest.mark.slow  # and it needs a compiler: `nox -s wheels` has none, on purpose
+@pytest.mark.slow
 def test_a_plugin_is_built_against_what_the_core_ships(tmp_path: Path) -> None:
     source = tmp_path / "acme"
     package = source / "src" / "acme_shared"
