@@ -134,6 +134,7 @@ FIELDS: Mapping[str, str] = {
     "flows": "the registry of flows, `None` unless the declaration says `wants_flows`",
     "stdout": "standard output, for reporters; else `None`",
     "peers": "publishes a message to this component in the other workers; `None` if there is one worker",
+    "alone": "whether there is no other worker",
     "call_labels": "by payload type, the label that tells calls apart",
     "data_dir": "folder for what must survive a restart, for command channels; else empty",
     "instance": "this run of the daemon, for command channels",

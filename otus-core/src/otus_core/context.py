@@ -54,6 +54,7 @@ class Context:
     - ``stdout``: standard output, for reporters.
     - ``peers``: publishes small messages to the same component in the task's other workers; ``None`` if there is only
       one worker.
+    - ``alone``: whether this is the task's only worker, so that whatever would be routed comes back here.
     - ``call_labels``: by payload type, the label that tells calls apart, where the parser declares one.
     - ``data_dir``: a folder for what must survive a restart, for command channels.
     - ``instance``: names this run of the daemon, and tells it apart from another one with the same ``hostname``; for
@@ -80,6 +81,7 @@ class Context:
     flows: FlowRegistry | None = None
     stdout: LineWriter | None = None
     peers: Callable[[Any], None] | None = None
+    alone: bool = False
     call_labels: Mapping[str, str] = attrs.field(factory=dict)
     data_dir: str = ""
     instance: str = ""

@@ -27,6 +27,7 @@ from otus_sip.scan cimport (
     OTUS_APPLICAT, OTUS_ION_SDP, lower8, same_text, skip_crlf,
 )
 from otus_sip.sdp cimport read_sdp
+from otus_sip.signalling cimport message_selected, message_signalling
 from otus_sip.verdict cimport verdict
 from otus_sip.folds cimport unfolded
 
@@ -62,11 +63,11 @@ cdef class SipMessage:
     ``raw`` are its bytes, and those that a datagram has behind it. Text is UTF-8; what is not becomes U+FFFD.
     """
 
-    def __cinit__(self):
-        memset(self.first, 0xFF, sizeof(self.first))
-
     def __init__(self):
         raise TypeError("use otus_sip.parse(data)")
+
+    def __cinit__(self):
+        memset(self.first, 0xFF, sizeof(self.first))
 
     def __dealloc__(self):
         PyMem_Free(self.fields)
@@ -82,6 +83,19 @@ cdef class SipMessage:
     def packed_labels(self):
         """Give all labels that apply, as ``otus_core.packed_labels`` has them."""
         return message_packed_labels(self)
+
+    def signalling(self):
+        """Give Call-ID, From tag, To tag, branch, CSeq number, method and status: see ``signalling.pyx``."""
+        return message_signalling(self)
+
+    def selected(self, frozenset names not None):
+        """Give the first value of each of these header fields, their names in lower case."""
+        return message_selected(self, names)
+
+    @property
+    def description(self):
+        """The bytes of the session description, content coding undone, or ``None``."""
+        return self.sdp_body() if self.holds_sdp() else None
 
     cdef str text(self, const uint8_t *start, Py_ssize_t length):
         """Give a piece of the message, folds joined with one blank (RFC 3261 §7.3.1)."""
@@ -105,7 +119,7 @@ cdef class SipMessage:
         return its_name == name or LONG_NAMES.get(its_name) == name
 
     cdef str display_text(self, const Address *found):
-        """Give a display name; of a quoted one the quoted pairs are undone (RFC 3261 §25.1)."""
+        """Give a display name, quoted pairs undone (RFC 3261 §25.1)."""
         cdef str name = self.text(found.display, found.display_len) if found.display_len > 0 else ""
         return _PAIR.sub(r"\1", name) if found.quoted and "\\" in name else name
 
@@ -364,10 +378,7 @@ cdef NameAddress _name_address(SipMessage message, const Address *found):
 
 
 def parse(data):
-    """Parse one SIP message, as a datagram holds it.
-
-    Raises ParseError for what is not SIP and for what RFC 4475 calls invalid.
-    """
+    """Parse one SIP message. Raises ParseError for what is not SIP and for what RFC 4475 calls invalid."""
     cdef bytes raw = bytes(memoryview(data))    # not bytes(data): of a number that makes as many zeros
     cdef SipMessage message = _parse(raw)
     found = verdict(message)

@@ -55,7 +55,7 @@ cdef int check_texts(dict labels) except -1:
     return 0
 
 
-cdef dict _made(object source):
+cdef dict made_labels(object source):
     """Give the labels of a source as a dict of their own."""
     labels = source.labels()
     if type(labels) is not dict:
@@ -94,7 +94,7 @@ cdef class Parsed:
     @property
     def labels(self):
         if type(self.named) is not dict:
-            self.named = _made(self.named)
+            self.named = made_labels(self.named)
         return self.named
 
     def __repr__(self):
@@ -158,7 +158,7 @@ cdef class OutputPacket:
     @property
     def labels(self):
         if type(self.named) is not dict:
-            self.named = _made(self.named)
+            self.named = made_labels(self.named)
         return self.named
 
     @labels.setter
@@ -187,7 +187,7 @@ cdef class OutputPacket:
         if raw_payload is not _KEPT and type(raw_payload) is not bytes:
             raise TypeError(f"raw_payload is {type(raw_payload).__name__}, not bytes")
         if type(self.named) is not dict:
-            self.named = _made(self.named)
+            self.named = made_labels(self.named)
         if payload is not _KEPT:
             self.payload = payload
         if raw_payload is not _KEPT:

@@ -8,7 +8,7 @@ cdef class Record:
     cdef Layers at
     cdef readonly object payload_type
     cdef readonly object payload
-    cdef readonly dict labels
+    cdef object named           # a dict of labels, or a LabelSource
     cdef readonly object key
     cdef readonly int64_t size
 

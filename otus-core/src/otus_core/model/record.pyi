@@ -2,6 +2,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any, final
 
 from otus_core.model.flow_key import FlowKey
+from otus_core.model.label_source import LabelSource
 
 _Address = str | bytes | IPv4Address | IPv6Address
 
@@ -9,7 +10,6 @@ _Address = str | bytes | IPv4Address | IPv6Address
 class Record:
     payload_type: str
     payload: Any
-    labels: dict[str, str]
     key: str | None
     size: int
     def __init__(
@@ -18,7 +18,7 @@ class Record:
         payload: Any,
         timestamp: int,
         *,
-        labels: dict[str, str] | None = None,
+        labels: dict[str, str] | LabelSource | None = None,
         key: str | None = None,
         src_ip: _Address | None = None,
         dst_ip: _Address | None = None,
@@ -28,5 +28,7 @@ class Record:
         size: int = 0,
         flow: FlowKey | None = None,
     ) -> None: ...
+    @property
+    def labels(self) -> dict[str, str]: ...
     @property
     def timestamp(self) -> int: ...

@@ -5,7 +5,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcpy, memset
 
 from otus_core.model.flow_key cimport FlowKey, packed_address
-from otus_core.model.output cimport OutputPacket, check_texts
+from otus_core.model.output cimport OutputPacket, check_texts, made_labels
 
 cdef enum:
     PORT_MAX = 65535
@@ -18,7 +18,7 @@ cdef class Record:
     """One record, for ``context.emit`` or for the iterator that ``tick`` and ``finish`` may return.
 
     ``payload_type`` is one that the component declares; ``timestamp`` is a packet time in ns since 1970. ``labels`` is
-    a dict of texts. ``key`` tells related records apart, as the call label does for messages: Kafka partitions by it.
+    a dict of texts, or a ``LabelSource`` that makes them when they are asked for. ``key`` tells related records apart, as the call label does for messages: Kafka partitions by it.
     Addresses are given both, as text, packed bytes or ``ipaddress`` objects of one IP version, or not at all;
     ``protocol`` is the IANA number. A ``flow``, such as ``packet.flow``, stands for addresses, ports and protocol.
     ``size`` tells about how many bytes the payload takes, where that is more than a kilobyte, so that send buffers
@@ -41,7 +41,7 @@ cdef class Record:
         self.at.timestamp = timestamp  # OverflowError for what does not fit 64 bits
         self.payload_type = payload_type
         self.payload = payload
-        self.labels = _texts(labels)
+        self.named = _texts(labels)
         self.key = key
         self._place_ends(src_ip, dst_ip)
         self.at.src_port = _number("src_port", src_port, PORT_MAX)
@@ -69,6 +69,12 @@ cdef class Record:
     def timestamp(self):
         return self.at.timestamp
 
+    @property
+    def labels(self):
+        if type(self.named) is not dict:
+            self.named = made_labels(self.named)
+        return self.named
+
     def __repr__(self):
         return f"Record({self.payload_type!r}, {self.payload!r}, {self.at.timestamp}, key={self.key!r})"
 
@@ -81,11 +87,13 @@ cdef tuple _taken_apart(object flow):
     return src_ip or None, src_port, dst_ip or None, dst_port, protocol
 
 
-cdef dict _texts(object labels):
-    """Give the labels as a dict of the record's own. Raises TypeError for what is no dict of texts."""
+cdef object _texts(object labels):
+    """Give the labels as a dict of the record's own, or their source. Raises TypeError for anything else."""
     if labels is None:
         return {}
     if not isinstance(labels, dict):
+        if hasattr(labels, "label") and hasattr(labels, "labels"):
+            return labels
         raise TypeError(f"labels is {type(labels).__name__}, not a dict")
     own = dict(labels)
     check_texts(own)
@@ -105,7 +113,7 @@ cdef OutputPacket make_record_output(Record record, object task_id, object agent
     output.task_id = task_id
     output.agent_id = agent_id
     output.pipeline_id = pipeline_id
-    output.named = record.labels
+    output.named = record.named
     output.payload_type = record.payload_type
     output.payload = record.payload
     output.raw_payload = b""

@@ -10,6 +10,7 @@ COMMAND = "command"
 
 BROUGHT: dict[str, tuple[str, ...]] = {
     "otus-plugin-afpacket": ("capturer:afpacket",),
+    "otus-plugin-calls": ("processor:calls",),
     "otus-plugin-console": ("reporter:console",),
     "otus-plugin-filter": ("processor:filter", "processor:label"),
     "otus-plugin-kafka": ("command_channel:kafka", "reporter:kafka", "command:fleet"),

@@ -293,6 +293,7 @@ def _context(part: Part, assembly: Assembly, node: Node, place: Place) -> Contex
         flows=assembly.flows if getattr(declaration, "wants_flows", False) else None,
         stdout=place.stdout if declaration.kind == "reporter" else None,
         peers=None if publish is None else (lambda message: publish((name, message))),
+        alone=place.shards == 1,
         call_labels=_call_labels(assembly.config),
         has_fallback=getattr(part.spec, "fallback", None) is not None,
         has_spool=getattr(part.spec, "spool", None) is not None,

@@ -1,0 +1,65 @@
+"""The header fields that say more of a call or registration than who and when, and what is kept of their values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+VALUE_MAX = 512
+"""Characters of a header field that are kept."""
+
+REQUEST_URI = "request-uri"
+"""Under this name the Request-URI is kept beside the header fields; no header field has it."""
+
+LONG = {"f": "from", "t": "to", "m": "contact", "r": "refer-to", "b": "referred-by", "x": "session-expires"}
+"""Compact forms, as IANA's registry has them."""
+
+FIELDS = frozenset(
+    {
+        *LONG,
+        "from",
+        "to",
+        "contact",
+        "user-agent",
+        "server",
+        "p-asserted-identity",  # RFC 3325
+        "diversion",  # RFC 5806
+        "history-info",  # RFC 7044
+        "reason",  # RFC 3326
+        "warning",  # RFC 3261 §20.43
+        "retry-after",
+        "session-id",  # RFC 7989
+        "session-expires",  # RFC 4028
+        "min-se",
+        "expires",
+        "refer-to",  # RFC 3515
+        "referred-by",
+        "replaces",  # RFC 3891
+        "max-forwards",
+        "authorization",
+        "proxy-authorization",
+        "www-authenticate",
+        "proxy-authenticate",
+        "content-type",
+    }
+)
+"""By their names in lower case, as ``SipMessage.selected`` takes them."""
+
+PROOFS = ("authorization", "proxy-authorization", "www-authenticate", "proxy-authenticate")
+"""Of these the scheme is kept, and in challenges whether the nonce was stale: nothing that proves a password."""
+
+
+def read_fields(selected: Mapping[str, str]) -> dict[str, str]:
+    """Give what is kept, by long names; values are cut to ``VALUE_MAX``."""
+    kept = {}
+    for name, value in selected.items():
+        if name in PROOFS:
+            stale = " stale=true" if "stale=true" in value.lower().replace('"', "") else ""
+            kept[name] = value.split(None, 1)[0][:16] + stale if value else ""
+        else:
+            kept[LONG.get(name, name)] = value[:VALUE_MAX]
+    return kept
+
+
+def fields_with(more: Iterable[str]) -> frozenset[str]:
+    """Give ``FIELDS`` and further ones, such as those that name the other leg of a call."""
+    return FIELDS | {name.lower() for name in more}

@@ -1,0 +1,51 @@
+"""Who takes part in a call: addresses in header fields, users in URIs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_QUOTED = re.compile(r'\s*"((?:[^"\\]|\\.)*)"\s*', re.DOTALL)
+_PAIR = re.compile(r"\\(.)", re.DOTALL)
+_DIGITS = re.compile(r"\D+")
+TAIL = 7
+"""Digits at the end of a telephone number that tell it apart: prefixes differ from one network to the next."""
+
+
+def read_party(value: str | None) -> dict[str, Any] | None:
+    """Read a From, To, P-Asserted-Identity or the like: ``uri``, ``user`` and ``display``, ``None`` where there is no
+    such part.
+    """
+    if not value:
+        return None
+    display, rest = "", value
+    quoted = _QUOTED.match(value)
+    if quoted:
+        display, rest = _PAIR.sub(r"\1", quoted[1]), value[quoted.end() :]
+    elif "<" in value:
+        display, _, rest = value.partition("<")
+        display, rest = display.strip(), "<" + rest
+    uri = rest.partition("<")[2].partition(">")[0] if "<" in rest else rest.partition(";")[0]
+    uri = uri.strip()
+    return {"uri": uri or None, "user": user_of(uri), "display": display or None}
+
+
+def user_of(uri: str | None) -> str | None:
+    """Give the user of ``sip:user:password@host;…``, the number of ``tel:+1-201-555-0123``."""
+    if not uri:
+        return None
+    scheme, _, rest = uri.partition(":")
+    if scheme.lower() == "tel":
+        return rest.partition(";")[0] or None
+    user, at, _ = rest.rpartition("@")
+    return user.partition(":")[0].partition(";")[0] or None if at else None
+
+
+def same_user(one: str | None, other: str | None) -> bool:
+    """Whether two users are one: equal, or telephone numbers with the same last digits."""
+    if not one or not other:
+        return False
+    if one == other:
+        return True
+    digits, others = _DIGITS.sub("", one), _DIGITS.sub("", other)
+    return len(digits) >= TAIL and len(others) >= TAIL and digits[-TAIL:] == others[-TAIL:]

@@ -1,0 +1,189 @@
+"""The processor ``calls``: every SIP message on its way to its call.
+
+A message's call may belong to another worker: what is kept of the message then goes there (``context.route``), so that
+several workers say together what one says alone. What is not on the way of every message is the ``Desk``'s.
+"""
+
+from ipaddress import ip_address
+
+cimport cython
+from cpython.bytes cimport PyBytes_GET_SIZE
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
+
+from otus_core import CONSUMED
+
+from otus_calls.desk import Desk
+from otus_calls.fields import REQUEST_URI, VALUE_MAX, fields_with, read_fields
+
+from otus_calls.note cimport (
+    ACK, BYE, CANCEL, INVITE, OTHER_METHOD, PRACK, REFER, REGISTER, UPDATE, Note, digest_of, make_note,
+    method_number,
+)
+from otus_calls.table cimport Table
+
+cdef enum:
+    ENDS_MAX = 16384            # pairs of addresses and ports that are remembered as text
+    SHARED_MAX = 16384          # texts, addresses and reason phrases, that messages share
+    REASON_MAX = 128            # characters
+    BODY_MAX = 4096             # bytes of a session description that are kept
+    TAG_MAX = 256               # bytes of a Call-ID, a tag, a branch
+
+cdef object _CONSUMED = CONSUMED
+cdef object _MESSAGE = "message"    # the kind of a routed message, beside those of the desk
+
+
+@cython.final
+cdef class Calls:
+    """Follows calls and registrations. Its records are told by ``model``."""
+
+    cdef readonly double tick_interval
+    cdef Table table
+    cdef object desk
+    cdef object route
+    cdef object not_followed
+    cdef frozenset fields
+    cdef bint consume
+    cdef bint alone
+    cdef dict ends                  # FlowKey to (src, sport, dst, dport)
+    cdef dict shared
+
+    def __init__(self, config):
+        self.tick_interval = 1.0
+        self.table = Table(
+            most=config.max_calls, notes_most=config.max_messages, linger=int(config.linger * 1e9),
+            ring_timeout=int(config.ring_timeout * 1e9), talk_timeout=int(config.talk_timeout * 1e9),
+        )
+        self.desk = Desk(config, self.table)
+        self.fields = fields_with(config.leg_headers)
+        self.consume = config.consume
+        self.ends = {}
+        self.shared = {}
+
+    def wire(self, context):
+        """Take the way to other workers, and to the reporters."""
+        self.route = context.route
+        self.alone = context.alone
+        self.not_followed = context.counter("not_followed")
+        self.desk.wire(context)
+
+    def start(self):
+        """Nothing to get ready."""
+
+    def stop(self):
+        """Nothing to give back."""
+
+    @property
+    def calls(self):
+        """How many calls are under way."""
+        return self.table.count
+
+    def process(self, output):
+        """Take a message, a stream, a packet of RTCP or an ICMP error."""
+        cdef tuple signalling
+        if output.payload_type == "sip":
+            payload = output.payload
+            try:
+                signalling = payload.signalling()
+            except AttributeError:          # from a parser that does not offer it
+                self.not_followed()
+                return True
+            self._message(output, payload, signalling)
+        else:
+            self.desk.take(output)
+        return _CONSUMED if self.consume else True
+
+    cdef int _message(self, object output, object payload, tuple signalling) except -1:
+        cdef int method = method_number(<bytes>signalling[5])
+        cdef int status = signalling[6]
+        cdef dict fields = None
+        cdef bytes body = None
+        cdef tuple ends
+        cdef int16_t vlan = -1
+        if method == OTHER_METHOD or not signalling[0]:
+            return 0
+        ends = self._ends_of(output.flow)
+        if method == REGISTER:
+            return 0
+        if PyBytes_GET_SIZE(<bytes>signalling[0]) > TAG_MAX:
+            signalling = tuple([one[:TAG_MAX] if type(one) is bytes else one for one in signalling])
+        if method == INVITE or method == UPDATE or method == ACK or method == PRACK:
+            body = payload.description
+            if body is not None and PyBytes_GET_SIZE(body) > BODY_MAX:
+                body = body[:BODY_MAX]
+        if status >= 200 if status else method == INVITE or method == BYE or method == CANCEL or method == REFER:
+            fields = self._fields_of(payload, method, status)
+        vlans = output.vlans
+        if vlans:
+            vlan = vlans[0]
+        reason = None if status == 0 else self._shared(payload.reason)
+        raw = output.raw_payload
+        if self.alone:
+            self._take(output.timestamp, ends, output.protocol, vlan, signalling, reason, digest_of(raw),
+                       <uint32_t>PyBytes_GET_SIZE(raw), fields, body)
+        else:
+            self.route((<bytes>signalling[0]).decode("latin-1"),
+                       (_MESSAGE, output.timestamp, ends, output.protocol, vlan, signalling, reason, digest_of(raw),
+                        PyBytes_GET_SIZE(raw), fields, body))
+        return 0
+
+    def on_route(self, key, message):
+        """Take what belongs to a key of this worker."""
+        if message[0] == _MESSAGE:
+            _, at, ends, protocol, vlan, signalling, reason, digest, size, fields, body = message
+            self._take(at, self._shared_ends(ends), protocol, vlan, signalling, self._shared(reason), digest, size,
+                       fields, body)
+        else:
+            self.desk.on_route(key, message)
+
+    def tick(self, now):
+        """Report what has ended by now."""
+        return self.desk.tick(now)
+
+    def finish(self, now):
+        """Report everything."""
+        return self.desk.finish(now)
+
+    cdef int _take(self, int64_t at, tuple ends, uint8_t protocol, int16_t vlan, tuple signalling, object reason,
+                   uint64_t digest, uint32_t size, dict fields, bytes body) except -1:
+        cdef Note note = make_note(at, ends, protocol, vlan, signalling, reason, digest, size, fields, body)
+        self.table.take(signalling, note)
+        if self.table.count > self.table.most:
+            self.desk.evict()
+        return 0
+
+    cdef dict _fields_of(self, object payload, int method, int status):
+        """Give header fields of a message that says more than that it is there."""
+        if status and method != INVITE and status < 300:
+            return None
+        fields = read_fields(payload.selected(self.fields))
+        if method == INVITE and status == 0:
+            fields[REQUEST_URI] = (payload.request_uri or "")[:VALUE_MAX]
+        return fields or None
+
+    cdef tuple _ends_of(self, object flow):
+        """Give addresses as text, and ports."""
+        ends = self.ends.get(flow)
+        if ends is None:
+            src, sport, dst, dport, _ = flow.parts()
+            ends = self._shared_ends((str(ip_address(src)) if src else "", sport,
+                                      str(ip_address(dst)) if dst else "", dport))
+            if len(self.ends) >= ENDS_MAX:
+                self.ends.clear()
+            self.ends[flow] = ends
+        return <tuple>ends
+
+    cdef tuple _shared_ends(self, tuple ends):
+        """Give ends whose addresses are shared by all messages that have them."""
+        return (self._shared(ends[0]), ends[1], self._shared(ends[2]), ends[3])
+
+    cdef object _shared(self, object text):
+        """Give a text that was seen before in the place of an equal one."""
+        if text is None:
+            return None
+        found = self.shared.get(text)
+        if found is None:
+            if len(self.shared) >= SHARED_MAX:
+                self.shared.clear()
+            found = text[:REASON_MAX]
+            self.shared[text] = found
+        return found

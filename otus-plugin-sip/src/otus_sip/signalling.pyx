@@ -1,0 +1,88 @@
+"""What tells the messages of calls apart, in one look: for those who follow calls and meet every message.
+
+Bytes as they stand in the message, because they are compared and not shown.
+"""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t, uint64_t
+
+from otus_sip.address cimport Address, find_parameter, value_end
+from otus_sip.message cimport SipMessage
+from otus_sip.scan cimport CALL_ID, FROM, REQUEST, TO, VIA
+
+cdef enum:
+    SELECTED_MAX = 32           # values of header fields that are given
+    LENGTHS = 64                # names that are longer are not looked for
+
+# The names that were asked for last, and how long they are, as bits: few callers ask, each for the same names.
+cdef frozenset _asked = frozenset()
+cdef uint64_t _lengths = 0
+
+
+cdef tuple message_signalling(SipMessage message):
+    """Give ``(Call-ID, From tag, To tag, branch of the newest Via, CSeq number, method, status code)``.
+
+    The method is that of a request, and in a response that of its CSeq; the status code of a request is 0. What is not
+    there is empty, the number -1.
+    """
+    cdef const uint8_t *value = NULL
+    cdef Py_ssize_t length = 0
+    cdef bytes call_id = b""
+    cdef bytes method = b""
+    cdef bytes branch = b""
+    cdef bint is_request = message.line.kind == REQUEST
+    if message.value_of(CALL_ID, &value, &length):
+        call_id = PyBytes_FromStringAndSize(<const char *>value, length)
+    if is_request:
+        method = PyBytes_FromStringAndSize(<const char *>message.data, message.line.method_len)
+    elif message.cseq_method != NULL:
+        method = PyBytes_FromStringAndSize(<const char *>message.cseq_method, message.cseq_method_len)
+    if message.value_of(VIA, &value, &length):
+        branch = _parameter(value, length, b"branch", 6)
+    return (call_id, _tag(message, FROM), _tag(message, TO), branch, message.cseq_number, method,
+            0 if is_request else message.line.status)
+
+
+cdef bytes _tag(SipMessage message, int header):
+    cdef const Address *party = message.party(header)
+    if party == NULL:
+        return b""
+    return _parameter(party.parameters, party.parameters_len, b"tag", 3)
+
+
+cdef bytes _parameter(const uint8_t *text, Py_ssize_t size, const char *name, Py_ssize_t name_len):
+    """Give a parameter of the first value in a field."""
+    cdef const uint8_t *value = NULL
+    cdef Py_ssize_t length = 0
+    cdef Py_ssize_t at = 0
+    size = value_end(text, size)
+    while at < size and text[at] != c";":
+        at += 1
+    if at == size or not find_parameter(text + at, size - at, name, name_len, &value, &length) or length <= 0:
+        return b""
+    return PyBytes_FromStringAndSize(<const char *>value, length)
+
+
+cdef dict message_selected(SipMessage message, frozenset names):
+    """Give the first value of each header field that is named, by its name as it was asked for: in lower case, long or
+    compact, ``"session-expires"``. A name that is not there is left out.
+    """
+    global _asked, _lengths
+    cdef dict found = {}
+    cdef Py_ssize_t i
+    cdef str its_name
+    if names is not _asked:
+        _lengths = 0
+        for name in names:
+            if 0 < len(<str>name) < LENGTHS:
+                _lengths |= <uint64_t>1 << len(<str>name)
+        _asked = names
+    for i in range(message.count):
+        if message.fields[i].name_len >= LENGTHS or not (_lengths >> message.fields[i].name_len) & 1:
+            continue
+        its_name = message.text(message.data + message.fields[i].name, message.fields[i].name_len).lower()
+        if its_name in names and its_name not in found:
+            found[its_name] = message.value_text(&message.fields[i])
+            if len(found) == SELECTED_MAX:
+                break
+    return found
