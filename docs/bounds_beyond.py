@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from otus_afpacket.config import AfpacketConfig
+from otus_calls.config import CallsConfig
 from otus_core.config.daemon import RotationConfig, TaskPersistenceConfig
 from otus_core.decode.options import ReassemblyConfig
 from otus_core.stream.options import StreamsConfig
@@ -73,6 +74,13 @@ SETTABLE: tuple[tuple[str, type, str, str], ...] = (
     ("reporters[].spool.max_age", SpoolConfig, "max_age", "dropped: `spool_expired`"),
     ("sip: max_sessions", SipConfig, "max_sessions", "the oldest call is forgotten, by number or by 2 KiB for each"),
     ("sip: session_ttl", SipConfig, "session_ttl", "the call and its flows are forgotten"),
+    ("calls: max_calls", CallsConfig, "max_calls", "the call that has been silent longest is reported: `evicted`"),
+    (
+        "calls: max_messages",
+        CallsConfig,
+        "max_messages",
+        "those in the middle of the call are not told: `messages_cut`",
+    ),
     ("rtp: max_streams", RtpConfig, "max_streams", "the stream that has been silent longest is reported: `evicted`"),
     ("afpacket: snap_len", AfpacketConfig, "snap_len", "the frame is cut, and says so"),
     ("afpacket: block_count", AfpacketConfig, "block_count", "the kernel drops frames: `kernel_drop`"),
@@ -279,6 +287,28 @@ BEYOND = {
     "otus_pcap/pace.py:GAP_MAX_NS": "due at once",
     "otus_pcap/pace.py:BACK_MAX_NS": "the pace begins anew",
     "otus_pcap/reading.py:NAME_SHOWN_MAX": CUT,
+    "otus_calls/desk.py:STREAMS_MAX": "not told",
+    "otus_calls/desk.py:ERRORS_MAX": "not told",
+    "otus_calls/desk.py:TEXT_MAX": CUT,
+    "otus_calls/fields.py:VALUE_MAX": CUT,
+    "otus_calls/flags.py:PAYLOAD_MAX": "counts as a message in fragments",
+    "otus_calls/media.py:EVENTS_MAX": "not counted",
+    "otus_calls/note.pyx:METHOD_MAX": CUT,
+    "otus_calls/processor.pyx:ENDS_MAX": "all are forgotten, and made again",
+    "otus_calls/processor.pyx:SHARED_MAX": "likewise",
+    "otus_calls/processor.pyx:REASON_MAX": CUT,
+    "otus_calls/processor.pyx:BODY_MAX": CUT,
+    "otus_calls/processor.pyx:TAG_MAX": CUT,
+    "otus_calls/replay.pyx:BRANCHES_MAX": "responses to further INVITEs of the caller change nothing",
+    "otus_calls/sdp.py:MEDIA_MAX": "not looked at",
+    "otus_calls/sdp.py:FORMATS_MAX": "not looked at",
+    "otus_calls/session.py:HOLDS_MAX": "not told",
+    "otus_calls/table.pyx:SAME_ID_MAX": "their messages are those of the newest call",
+    "otus_calls/table.pyx:GONE_MAX": "the oldest is forgotten: a late message may begin another record",
+    "otus_calls/tell.py:BRANCHES_MAX": "not told",
+    "otus_calls/tell.py:HOPS_MAX": "not told",
+    "otus_calls/tell.py:TRANSFERS_MAX": "not told",
+    "otus_sip/signalling.pyx:SELECTED_MAX": "not given",
     "otus_rtp/announced.py:CODECS_MAX": "not looked at",
     "otus_rtp/codecs.py:CLOCK_MAX": "a codec that is not known",
     "otus_rtp/codecs.py:NAME_MAX": "a codec that is not known",

@@ -18,7 +18,8 @@ cdef class Record:
     """One record, for ``context.emit`` or for the iterator that ``tick`` and ``finish`` may return.
 
     ``payload_type`` is one that the component declares; ``timestamp`` is a packet time in ns since 1970. ``labels`` is
-    a dict of texts, or a ``LabelSource`` that makes them when they are asked for. ``key`` tells related records apart, as the call label does for messages: Kafka partitions by it.
+    a dict of texts, or a ``LabelSource`` that makes them when they are asked for. ``key`` tells related records apart,
+    as the call label does for messages: Kafka partitions by it.
     Addresses are given both, as text, packed bytes or ``ipaddress`` objects of one IP version, or not at all;
     ``protocol`` is the IANA number. A ``flow``, such as ``packet.flow``, stands for addresses, ports and protocol.
     ``size`` tells about how many bytes the payload takes, where that is more than a kilobyte, so that send buffers
