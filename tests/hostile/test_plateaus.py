@@ -10,7 +10,7 @@ import pytest
 from tests.hostile.plateaus import ENDPOINTS
 from tests.needs import ROOT
 
-COUNTS = {"calls": 200_000, "fragments": 300_000, "flows": 300_000, "endpoints": 60_000}
+COUNTS = {"calls": 150_000, "fragments": 150_000, "flows": 300_000, "endpoints": 60_000}
 ROOM = 4 << 20
 
 

@@ -35,18 +35,18 @@ def flood(many: int, flags: int, data: bytes = b"", step: int = 100) -> Iterator
     [(SYN, b""), (PSH | ACK, b"!9"), (PSH | ACK, ONE + b"!900")],
     ids=["SYN", "begun", "one and begun"],
 )
-def test_a_million_half_open_streams_stay_within_the_limits(flags: int, data: bytes) -> None:
+def test_half_open_streams_stay_within_the_limits_however_many(flags: int, data: bytes) -> None:
     wire, side = Wire(max_streams=4096, max_bytes=2**20), Side(port=9)
     wire.feed([side.syn(), side.send(ONE)])
     before = 0
-    for n, batch in enumerate(flood(1_000_000, flags, data)):
+    for n, batch in enumerate(flood(300_000, flags, data)):
         wire.feed(batch)
         assert len(wire.streams) <= 4096
         assert wire.streams.bytes_held <= 2**20
         wire.parser.kept.clear()
         if n == 10:
             before = rss()
-    assert rss() - before < 32 << 20
+    assert rss() - before < 8 << 20
     assert texts(wire.feed([side.send(TWO)])) == [TWO]
     wire.end()
 
