@@ -316,6 +316,8 @@ BEYOND = {
     "otus_rtp/guess.py:CANDIDATES_MAX": "the oldest is forgotten",
     "otus_rtp/guess.py:STEP_MAX": "not RTP",
     "otus_rtp/losses.py:HELD_MAX": "the oldest is forgotten",
+    "otus_rtp/losses.py:BACKLOG_MAX": "losses later than that are taken for the network's",
+    "otus_rtp/losses.py:SPANS_MAX": "the latest two become one, with the time between them",
     "otus_rtp/losses.py:WITHIN": "not taken for one loss",
     "otus_rtp/stream.pyx:MAX_DROPOUT": "a stray packet, or the sender has begun anew: RFC 3550 A.1",
     "otus_rtp/stream.pyx:MAX_MISORDER": "likewise",

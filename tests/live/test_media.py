@@ -1,8 +1,13 @@
-"""RTP on a live capture that two workers share: what one of them reads in an offer, the other knows of its media."""
+"""RTP on a live capture: two workers share it, and what one of them reads in an offer, the other knows of its media;
+what the capture itself lost is not taken for the network's loss.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import struct
 import time
 from pathlib import Path
@@ -11,7 +16,7 @@ from typing import Any
 import pytest
 
 from otus_core.testing import packets
-from tests.live.net import Pair, accounted
+from tests.live.net import Pair, accounted, at_rest
 from tests.patience import wait
 
 pytestmark = pytest.mark.live
@@ -81,3 +86,33 @@ def test_each_stream_finds_its_call_and_its_loss_is_counted(pair: Pair, run: Any
             assert (found["packets"], found["lost"]) == (PACKETS - missing, missing), found
     assert summary["consumed"] == {"parser:rtp": sum(found["packets"] for found in told.values())}
     assert summary["dropped"] == {}
+
+
+def test_what_the_capture_lost_is_not_the_networks_loss(pair: Pair, run: Any, tmp_path: Path) -> None:
+    capture = {"type": "afpacket", "interface": "eth0", "block_size": 131072, "block_count": 4}
+    reporters = [{"type": "console", "config": {"format": "json"}}]
+    task = {"id": "t", "capture": capture, "parsers": ["sip", "rtp"], "reporters": reporters}
+    (tmp_path / "task.json").write_text(json.dumps(task))
+    one = run("--task", tmp_path / "task.json")
+    (worker,) = one.rings()
+    pair.send(signalling(0) + signalling(1) + media(0, 10))
+    wait(lambda: len(one.outputs()) == 4, what="all offers and answers were read")
+    time.sleep(3)  # the first call's packets are older than anything that is lost now
+    os.kill(worker, signal.SIGSTOP)
+    unbroken = media(1, PACKETS + 1)
+    pair.send(unbroken[:100] + 4000 * [packets.udp(b"x" * 800, src="10.99.0.9")] + unbroken[100:])
+    with contextlib.suppress(ProcessLookupError):  # a machine that stood still has had it killed, as hung
+        os.kill(worker, signal.SIGCONT)
+    wait(one.rings, what="the worker goes on")
+    at_rest(*one.rings())
+    pair.send(media(1, PACKETS + 1)[-2:])  # the last of each direction, so that what is missing before them is seen
+    summary = one.stop()
+    accounted(summary)
+    assert summary["kernel_drop"] > 0
+    told = {output["payload"]["call_id"]: output["payload"] for output in one.outputs() if "ssrc" in output["payload"]}
+    assert (told["call-0"]["lost"] > 0, told["call-0"]["capture_loss"], told["call-0"]["mos"] is None) == (
+        True,
+        False,
+        False,
+    )
+    assert (told["call-1"]["lost"] > 0, told["call-1"]["capture_loss"], told["call-1"]["mos"]) == (True, True, None)

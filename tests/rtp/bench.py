@@ -41,12 +41,16 @@ class Bench:
     """The parser as the pipeline treats it."""
 
     def __init__(self, **options: Any) -> None:
+        self.dropped = 0
+        self.mark = 0
         self.flows = FlowRegistry()
         self.flows.take_ends()
         self.flows.take_news()
         self.records: list[Record] = []
         self.parser = RtpParser(structure(RtpConfig, options, "config"))
-        self.parser.wire(Context(task_id="t", agent_id="a", flows=self.flows, emit=self.records.append))
+        self.parser.wire(
+            Context(task_id="t", agent_id="a", flows=self.flows, emit=self.records.append, capture_drops=self._drops)
+        )
         self.parser.start()
         self._heads: dict[Any, bytes] = {}  # making one takes longer than all else
         self._decoder = Decoder(Accounts(COUNTERS), DecoderConfig())
@@ -74,9 +78,10 @@ class Bench:
         self, payload: bytes, at: int, src: tuple[str, int] = CALLER, dst: tuple[str, int] = CALLED
     ) -> DecodedPacket:
         """Give a packet, ``at`` ns after the begin of everything."""
-        about = (src, dst, len(payload))
+        about = (src, dst, len(payload), self.mark)
         if about not in self._heads:
             frame = packets.udp(payload, src=src[0], dst=dst[0], src_port=src[1], dst_port=dst[1])
+            frame = frame[:15] + bytes((self.mark,)) + frame[16:]
             self._heads[about] = frame[: len(frame) - len(payload)]
         packet = self._decoder.decode_one(self._heads[about] + payload, timestamp=BEGUN + at)
         assert packet is not None
@@ -87,6 +92,9 @@ class Bench:
         self.flows.advance(BEGUN + at)
         self._hear()
         return self.parser.take(self.packet(payload, at, src, dst))
+
+    def _drops(self) -> int:
+        return self.dropped
 
     def _hear(self) -> None:
         """Tell it what was announced, and what has ended."""
@@ -105,9 +113,9 @@ class Bench:
         self._hear()
         return [record.payload.facts for record in self.parser.tick(BEGUN + at) or ()]
 
-    def end(self) -> list[dict[str, Any]]:
+    def end(self, at: int = 0) -> list[dict[str, Any]]:
         """Have it finish; gives the facts of all records that were not ticks'."""
-        self.records += list(self.parser.finish(BEGUN) or ())
+        self.records += list(self.parser.finish(BEGUN + at) or ())
         return [record.payload.facts for record in self.records]
 
     def one(self) -> dict[str, Any]:

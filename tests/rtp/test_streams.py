@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.rtp.bench import MS, Bench, rtp
+from tests.rtp.bench import MS, SECOND, Bench, rtp
 
 COUNTED = ("packets", "expected", "lost", "duplicates", "reordered", "seq_resets", "strays")
 
@@ -174,6 +174,58 @@ def test_losses_that_unrelated_streams_share_are_the_captures() -> None:
         (2, True, True),
         (1, False, False),
     ]
+
+
+def test_losses_while_the_capturer_dropped_frames_are_its_own() -> None:
+    bench = Bench()
+    for ssrc, begun in ((1, 0), (2, 20), (3, 40)):  # seconds
+        bench.call(f"c{ssrc}", caller=("192.0.2.1", 4000 + ssrc), called=("192.0.2.2", 4000 + ssrc))
+        bench.tick((begun - 5) * SECOND)
+        for n in range(100):
+            if n % 50 == 0:
+                bench.dropped += 7 * (ssrc == 2)
+                bench.tick(begun * SECOND + n * 20 * MS)
+            if n != 30:
+                at = begun * SECOND + n * 20 * MS
+                bench.take(rtp(n, n * 160, ssrc=ssrc), at, ("192.0.2.1", 4000 + ssrc), ("192.0.2.2", 4000 + ssrc))
+    assert [
+        (one["ssrc"][-1], one["lost"], one["capture_loss"], one["mos"] is None) for one in bench.end(42 * SECOND)
+    ] == [
+        ("1", 1, False, False),
+        ("2", 1, True, True),
+        ("3", 1, False, False),
+    ]
+
+
+def test_drops_of_the_last_moment_count_too() -> None:
+    bench = Bench()
+    bench.call()
+    for n in range(100):
+        if n != 30:
+            bench.take(rtp(n, n * 160), n * 20 * MS)
+    bench.tick(SECOND)
+    bench.dropped = 1
+    (facts,) = bench.end(2 * SECOND)
+    assert facts["capture_loss"]
+
+
+def test_drops_without_a_loss_say_nothing() -> None:
+    bench = Bench()
+    bench.call()
+    for n in range(100):
+        bench.take(rtp(n, n * 160), n * 20 * MS)
+    bench.dropped = 1
+    (facts,) = bench.end(2 * SECOND)
+    assert (facts["capture_loss"], facts["mos"]) == (False, 4.41)
+
+
+def test_the_code_point_of_the_first_packet_is_told() -> None:
+    bench = Bench()
+    bench.call()
+    for n, traffic_class in enumerate((0xB8, 0, 0)):
+        bench.mark = traffic_class
+        bench.take(rtp(n, n * 160), n * 20 * MS)
+    assert bench.one()["dscp"] == 46
 
 
 def test_bytes_and_header_extensions_and_padding_do_no_harm() -> None:

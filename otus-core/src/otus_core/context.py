@@ -66,6 +66,9 @@ class Context:
       worker that owns the key; a plain call if that is this worker. For components that declare ``routes``.
     - ``counter(name)``: gives one of the ``counters`` that the component declares, or of a parser's ``hidden`` kinds.
       Calling it adds 1, or a number: ask for it once, in ``wire``, and keep it. Raises ValueError for any other name.
+    - ``capture_drops()``: how many frames the capturer has lost in this worker so far because nobody could take them in
+      time; what is missing in the packets then need not be missing on the wire. Looked at twice a second, and once more
+      before parsers finish. For parsers and processors.
     - ``status(status, why="")``: says how the component is, at any time: ``"ok"``, ``"degraded"`` or ``"failed"``, and
       why. It is shown until the component says another, and changes nothing else. Raises ValueError for another word.
     - ``has_fallback`` and ``has_spool``: tell a reporter what becomes of messages that it gives up.
@@ -88,6 +91,7 @@ class Context:
     emit: Callable[[Record], None] = _refuse_record
     route: Callable[[str, Any], None] = _refuse_route
     counter: Callable[[str], Counter] = attrs.field(default=lambda _name: _count_nowhere)
+    capture_drops: Callable[[], int] = attrs.field(default=lambda: 0)
     status: Callable[..., None] = attrs.field(default=lambda _status, _why="": None)
     has_fallback: bool = False
     has_spool: bool = False

@@ -1,7 +1,11 @@
-"""Losses that streams have in common although their ways have nothing in common: then the capture lost the packets."""
+"""What the capture lost, and not the network: known from the capturer's drops, and from losses that streams have in
+common although their ways have nothing in common.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from otus_core import FlowKey
@@ -11,6 +15,11 @@ WITHIN = 100_000_000
 UNRELATED = 3
 """Streams between hosts none of which are the same."""
 HELD_MAX = 16
+LOOKED_BEFORE = 1_000_000_000
+"""ns, by which what the core knows of drops may be older than the look at it, and somewhat more."""
+BACKLOG_MAX = 10_000_000_000
+"""ns, by which the packet that is parsed may be older than those that are dropped meanwhile."""
+SPANS_MAX = 256
 
 
 class Losses:
@@ -34,3 +43,33 @@ class Losses:
         if len(apart) >= UNRELATED:
             for one in apart:
                 one.capture_loss = True
+
+
+class Drops:
+    """When the capturer dropped frames, in packet time; ``count`` gives how many it has dropped so far."""
+
+    def __init__(self, count: Callable[[], int]) -> None:
+        self._count = count
+        self._dropped = 0
+        self._looked_at = 0
+        self._spans: list[tuple[int, int]] = []
+
+    def look(self, now: int) -> None:
+        """Note whether frames were dropped since the last look; ``now`` is the packet clock."""
+        dropped = self._count()
+        if dropped > self._dropped:
+            # What is parsed now came in before what is dropped now, which has the time of day
+            until = min(max(now, time.time_ns()), now + BACKLOG_MAX)
+            self._add(max(0, (self._looked_at or now) - LOOKED_BEFORE), until)
+        self._dropped, self._looked_at = dropped, now
+
+    def _add(self, since: int, until: int) -> None:
+        spans = self._spans
+        if spans and (since <= spans[-1][1] or len(spans) >= SPANS_MAX):
+            since, until = min(since, spans[-1][0]), max(until, spans[-1][1])
+            spans.pop()
+        spans.append((since, until))
+
+    def during(self, first: int, last: int) -> bool:
+        """Whether frames were dropped between two packet times."""
+        return any(since <= last and first <= until for since, until in reversed(self._spans))

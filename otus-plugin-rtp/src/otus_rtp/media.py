@@ -66,6 +66,8 @@ FLAT = (
     "mos",
     "capture_loss",
     "encrypted",
+    "nat",
+    "dscp",
     "ssrc_changes",
     "ended",
 )

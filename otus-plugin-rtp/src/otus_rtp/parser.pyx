@@ -18,7 +18,7 @@ from otus_rtp.table cimport Flow, Streams
 from otus_rtp.announced import codecs_of, find_matches, is_encrypted, say_match, watched_keys
 from otus_rtp.events import note_event
 from otus_rtp.guess import Guess
-from otus_rtp.losses import Losses
+from otus_rtp.losses import Drops, Losses
 from otus_rtp.nat import Parties
 from otus_rtp.quality import MODELS
 from otus_rtp.remote import take_reports
@@ -55,6 +55,7 @@ cdef class RtpParser:
     cdef bint guesses           # what nobody announced is followed too
     cdef object parties         # those behind NAT
     cdef object losses
+    cdef object drops           # of the capturer
     cdef list byes              # streams that RTCP has ended, with the time when it did
     cdef bint each              # packets are reported too
     cdef int64_t interval
@@ -77,11 +78,13 @@ cdef class RtpParser:
         self.guesses = config.guess
         self.parties = None
         self.losses = Losses()
+        self.drops = Drops(int)
 
     def wire(self, context):
         self.flows = context.flows
         if self.flows is not None:
             self.parties = Parties(self.flows)
+        self.drops = Drops(context.capture_drops)
         self.emit = context.emit
 
     def start(self):
@@ -150,6 +153,8 @@ cdef class RtpParser:
             flow.ssrc_changes += 1
             flow.last_ssrc = one.ssrc
         flow.recent = stream
+        if stream.dscp < 0:
+            stream.dscp = packet.ip.dscp
         self.streams.use(stream, one.at)
         if stream.payload_type != one.payload_type:
             stream.learn(one.payload_type)
@@ -315,12 +320,14 @@ cdef class RtpParser:
     def tick(self, now):
         """Tell of streams that have ended, and at intervals of those that are under way."""
         self.secured.clear()
+        self.drops.look(now)
         if self.parties is not None:
             self.parties.sweep()
         return self._due(now)
 
     def finish(self, now):
         """Tell of all streams."""
+        self.drops.look(now)
         for stream in self.streams.all_streams():
             yield self._end(stream, "finish")
 
@@ -359,6 +366,7 @@ cdef class RtpParser:
 
     cdef object _record(self, Stream stream, str ended, int64_t at):
         cdef Flow flow = stream.flow
+        stream.capture_loss = stream.capture_loss or self.drops.during(stream.first, stream.last)
         report = tell(stream, ended, nat=flow.nat, encrypted=flow.encrypted, ssrc_changes=flow.ssrc_changes,
                       models=self.models)
         src_ip, src_port, dst_ip, dst_port, protocol = flow.key.parts()

@@ -158,6 +158,7 @@ def tell(
         "capture_loss": capture_loss,
         "encrypted": encrypted,
         "events": stream.events or [],
+        "dscp": stream.dscp,
         "ssrc_changes": ssrc_changes,
         "remote": stream.remote,
         "ended": ended,

@@ -78,6 +78,7 @@ cdef class Stream:
     cdef public str match
     cdef public bint bye
     cdef public bint capture_loss
+    cdef public int dscp        # of its first packet, −1 until that was looked at
     cdef public int64_t told    # when the last record was emitted
     cdef public tuple told_figures
     cdef readonly uint32_t ssrc

@@ -130,6 +130,7 @@ cdef class Stream:
         self.codecs = codecs
         self.payload_type = -1
         self.event_at = -1
+        self.dscp = -1
         self.match = ""
         self.matches = ()
         self.order.expects = -1

@@ -158,12 +158,15 @@ PORT = st.integers(0, 65535)
     padding=st.integers(0, 30),
     over_tcp=st.booleans(),
     ttl=st.integers(0, 255),
+    tos=st.integers(0, 255),
 )
-def test_fields_are_those_that_dpkt_reads(data, src, dst, ports, ids, padding, over_tcp, ttl) -> None:  # type: ignore[no-untyped-def]
+def test_fields_are_those_that_dpkt_reads(data, src, dst, ports, ids, padding, over_tcp, ttl, tos) -> None:  # type: ignore[no-untyped-def]
     make = packets.tcp if over_tcp else packets.udp
     plain = make(data, src=str(src), dst=str(dst), src_port=ports[0], dst_port=ports[1], ttl=ttl)
+    plain = plain[:15] + bytes((tos,)) + plain[16:]
     packet = unit(packets.vlan(plain, *ids) + bytes(padding), DecoderConfig())
     theirs = dpkt.ip.IP(plain[14:])
+    assert packet.ip.dscp == theirs.tos >> 2
     assert (packet.src_ip.packed, packet.dst_ip.packed, packet.protocol) == (theirs.src, theirs.dst, theirs.p)
     assert (packet.ip.ttl, packet.ip.total_len) == (theirs.ttl, theirs.len)
     assert (packet.src_port, packet.dst_port, packet.payload) == (
@@ -175,3 +178,11 @@ def test_fields_are_those_that_dpkt_reads(data, src, dst, ports, ids, padding, o
     if over_tcp:
         assert packet.transport is not None
         assert (packet.transport.seq, packet.transport.tcp_flags) == (theirs.data.seq, theirs.data.flags)
+
+
+@pytest.mark.parametrize("traffic_class", [0, 0xB8, 0xFF])
+def test_dscp_of_ipv6_is_read(traffic_class: int) -> None:
+    frame = bytearray(packets.udp(b"x", src="2001:db8::1", dst="2001:db8::2"))
+    frame[14] |= traffic_class >> 4
+    frame[15] |= traffic_class << 4 & 0xF0
+    assert unit(bytes(frame), DecoderConfig()).ip.dscp == traffic_class >> 2

@@ -56,6 +56,7 @@ cdef inline int ipv4(Walk *w, Layers *at) noexcept nogil:
     at.truncated = w.beyond != 0
     at.total_len = total
     at.ttl = p[8]
+    at.traffic_class = p[1]
     at.protocol = p[9]
     memcpy(at.src, p + 12, 4)
     memcpy(at.dst, p + 16, 4)
@@ -114,6 +115,7 @@ cdef inline int ipv6(Walk *w, Layers *at) noexcept nogil:
     at.total_len = length + 40
     at.protocol = p[6]
     at.ttl = p[7]
+    at.traffic_class = <uint8_t>(p[0] << 4 | p[1] >> 4)
     memcpy(at.src, p + 8, 32)
     memcpy(at.dst, p + 24, 16)
     w.ip = p

@@ -33,6 +33,7 @@ cdef struct Layers:
     uint8_t ip_version          # 4 or 6, of the innermost IP header
     uint8_t protocol            # IANA number, after IPv6 extension headers
     uint8_t ttl
+    uint8_t traffic_class       # DSCP and ECN (RFC 2474 §3)
     uint8_t transport           # 17, 6, or 0 when the packet has neither header whole
     uint8_t tcp_flags
     uint8_t reassembled         # bits: 1 from IP fragments; 2 a whole message of a stream

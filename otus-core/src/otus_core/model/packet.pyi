@@ -20,6 +20,7 @@ class IP:
     dst: IPv4Address | IPv6Address
     protocol: int
     ttl: int
+    dscp: int
     total_len: int
     outer_src: IPv4Address | IPv6Address | None
     outer_dst: IPv4Address | IPv6Address | None

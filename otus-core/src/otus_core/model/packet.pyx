@@ -64,7 +64,7 @@ cdef class Ethernet:
 @cython.final
 cdef class IP:
     """IP header of the innermost packet; ``outer_src``, ``outer_dst`` and ``tunnel`` are ``None`` unless it was
-    decapsulated.
+    decapsulated. ``dscp`` is how routers are asked to treat it (RFC 2474), 0 to 63.
     """
 
     cdef readonly int version
@@ -72,6 +72,7 @@ cdef class IP:
     cdef readonly object dst
     cdef readonly int protocol
     cdef readonly int ttl
+    cdef readonly int dscp
     cdef readonly int total_len
     cdef readonly object outer_src
     cdef readonly object outer_dst
@@ -260,6 +261,7 @@ cdef class DecodedPacket:
         header.dst = self.dst_ip
         header.protocol = self.at.protocol
         header.ttl = self.at.ttl
+        header.dscp = self.at.traffic_class >> 2
         header.total_len = self.at.total_len
         header.outer_src = self.outer_src_ip
         header.outer_dst = self.outer_dst_ip

@@ -286,6 +286,7 @@ def _context(part: Part, assembly: Assembly, node: Node, place: Place) -> Contex
         pipeline_id=place.shard,
         component_id=name,
         counter=counting(assembly.accounts, declaration.kind, name, declaration),
+        capture_drops=lambda: assembly.accounts["kernel_drop"],
         status=assembly.statuses.teller(part.name),
         hostname=node.hostname,
         node_ip=node.ip,
