@@ -37,7 +37,7 @@ def test_a_command_is_executed_and_answered_in_the_plans_form(node: Callable[...
     one.run(lambda n: n.counted(executed=1, answers_sent=1))
     assert one.executed == [("task_list", {"a": 1})]
     (answer,) = one.answered()
-    assert abs(envelope._seconds(answer.pop("timestamp")) - time.time()) < 60
+    assert abs(envelope.read_moment(answer.pop("timestamp")) - time.time()) < 60
     assert answer == {
         "version": "v1",
         "source": HOST,

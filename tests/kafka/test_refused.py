@@ -75,6 +75,31 @@ def test_a_task_beside_a_whole_envelope_is_told_where_it_belongs(node: Callable[
     assert answer["error"]["message"] == "the task belongs below payload.config"
 
 
+def test_all_that_is_wrong_with_a_command_is_told_at_once_and_only_to_who_is_answered(
+    node: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    problems = envelope.ENVELOPE.problems
+    monkeypatch.setattr(envelope.ENVELOPE, "problems", lambda data: told.append(data) or problems(data))
+    one = node()
+    bad = {
+        "version": "v1",
+        "target": HOST,
+        "command": "Task List",
+        "time_stamp": "now",
+        "payload": [],
+        "request_id": "r",
+    }
+    for _ in range(1000):
+        one.produce(json.dumps(bad).encode())
+    one.run(lambda n: n.counted(refused_malformed=1000))
+    message = one.answered()[0]["error"]["message"]
+    assert "command: must match [a-z][a-z_]{0,63}, got" in message
+    assert "payload: expected" in message and "timestamp: is required" in message
+    assert "time_stamp: unknown key; did you mean timestamp?" in message
+    assert len(told) < 100, "what nobody is told is not put into words"
+
+
 def test_signed_channels_answer_only_who_has_a_key(node: Callable[..., Node], tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text(f"{HOST} {KEY.hex()}\n")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from otus_core.config.fields import Duration, configuration, option
     from otus_core.config.load import load_file
+    from otus_core.config.message import MessageForm
     from otus_core.config.own_types import register_type
     from otus_core.context import Context, Counter, LineWriter
     from otus_core.declarations import (
@@ -92,6 +93,7 @@ _EXPORTS = {
     "context": ("Context", "Counter", "LineWriter"),
     "config.fields": ("Duration", "configuration", "option"),
     "config.load": ("load_file",),
+    "config.message": ("MessageForm",),
     "config.own_types": ("register_type",),
     "declarations": (
         "Capturer",
@@ -174,6 +176,7 @@ __all__ = [
     "LineWriter",
     "Logger",
     "MediaContext",
+    "MessageForm",
     "NoConfig",
     "OtusError",
     "OutputPacket",

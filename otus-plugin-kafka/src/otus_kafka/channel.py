@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -310,13 +310,14 @@ class KafkaChannel(BaseCommandChannel):
     def _refuse(self, refused: Refused, record: ConsumerRecord, place: str) -> None:
         self._counts[f"refused:{refused.reason}"] += 1
         about = {"command": refused.command, "request_id": refused.request_id}
-        self._say("command_refused", reason=refused.text, **about, **self._where(place))
+        self._say("command_refused", reason=lambda: refused.text, **about, **self._where(place))
         self._answers.refuse(refused, record)
 
-    def _say(self, event: str, **fields: str | int) -> None:
+    def _say(self, event: str, **fields: str | int | Callable[[], str]) -> None:
         """Log at a bounded rate: what is refused comes from afar."""
         if self._lines.take():
-            told = {name: printable(value, 200) if isinstance(value, str) else value for name, value in fields.items()}
+            given = {name: value() if callable(value) else value for name, value in fields.items()}
+            told = {name: printable(value, 200) if isinstance(value, str) else value for name, value in given.items()}
             log.warning(event, **told)
 
     async def _execute(self) -> None:

@@ -11,14 +11,13 @@ import hashlib
 import hmac
 import json
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
-from otus_core import read_regular
+from otus_core import MessageForm, configuration, option, read_regular, register_type
 
 VERSION = "v1"
 EVERYBODY = "*"
@@ -29,7 +28,6 @@ REQUEST_ID_MAX = 256
 KEY_BYTES_MIN = 16
 KEYS_FILE_MAX = 8 << 20
 """Bytes of a file of keys: those of some ten thousand nodes."""
-COMMAND = re.compile(r"[a-z][a-z_]{0,63}")
 INVALID_REQUEST, INTERNAL_ERROR = -32600, -32603
 TASK_KEYS = ("task", "config", "capture")
 """Where a task that was sent as it is has its keys."""
@@ -37,6 +35,75 @@ EXAMPLE = (
     '{"version": "v1", "target": "HOST", "command": "task_create", "timestamp": "2026-02-21T10:30:00Z", '
     '"request_id": "r1", "payload": {"config": {...}}}'
 )
+
+
+class Moment(float):
+    """A time in seconds since 1970."""
+
+
+class Name(str):
+    """The name of a node, or of all."""
+
+
+class RequestId(str):
+    """What names a request and its answer; empty where none is wanted."""
+
+
+def read_moment(value: object) -> Moment:
+    """Read a time as RFC 3339 writes it. Raises ValueError."""
+    if not isinstance(value, str) or len(value) > 40:
+        raise ValueError("it is no text of at most 40 characters")
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError("it has no offset to UTC")
+    try:
+        return Moment(moment.timestamp())
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
+
+
+def _read_name(value: object) -> Name:
+    if not value:
+        raise ValueError("it is empty")
+    return Name(_short(value, NAME_MAX))
+
+
+def _read_id(value: object) -> RequestId:
+    return RequestId(_short(value, REQUEST_ID_MAX))
+
+
+def _short(value: object, limit: int) -> str:
+    if not isinstance(value, str) or len(value) > limit or not value.isprintable():
+        raise ValueError(f"it is no text of at most {limit} printable characters")
+    return value
+
+
+register_type(Moment, read=read_moment, takes="a time like 2026-02-21T10:30:00Z")
+register_type(Name, read=_read_name, takes="the name of a node")
+register_type(RequestId, read=_read_id, takes=f"a text of at most {REQUEST_ID_MAX} printable characters")
+
+
+@configuration
+class Envelope:
+    """The members of a command as it lies in the topic."""
+
+    version: Literal["v1"] = option()
+    target: Name = option()
+    command: str = option(pattern="[a-z][a-z_]{0,63}")
+    timestamp: Moment = option()
+    request_id: RequestId | None = option(default=None)
+    payload: Mapping[str, Any] | None = option(default=None)
+
+
+@configuration
+class Said:
+    """What answers and reports have in common."""
+
+    version: Literal["v1"] = option()
+    source: Name = option()
+
+
+ENVELOPE, SAID = MessageForm(Envelope), MessageForm(Said)
 
 
 @attrs.frozen(kw_only=True)
@@ -58,7 +125,8 @@ class Command:
 class Refused(Exception):
     """A command is not executed.
 
-    ``reason`` is one word for counters, ``request_id`` and ``command`` are known where it could be read so far.
+    ``reason`` is one word for counters, ``request_id`` and ``command`` are known where it could be read so far. Most
+    refusals of a flood are told to nobody, so what is wrong may be found out when ``text`` is asked for.
 
     ``incomplete`` are records whose writer does not know how commands look: those are answered without a ``request_id``
     too.
@@ -67,20 +135,25 @@ class Refused(Exception):
     def __init__(
         self,
         reason: str,
-        text: str,
+        text: str | Callable[[], str],
         *,
         request_id: str = "",
         command: str = "",
         target: str = "",
         incomplete: bool = False,
     ) -> None:
-        super().__init__(text)
+        super().__init__(reason)
         self.reason = reason
-        self.text = text
+        self._text = text
         self.request_id = request_id
         self.command = command
         self.target = target
         self.incomplete = incomplete
+
+    @property
+    def text(self) -> str:
+        """What is wrong, in words."""
+        return self._text if isinstance(self._text, str) else self._text()
 
 
 def read_object(value: bytes | None) -> dict[str, Any]:
@@ -101,34 +174,54 @@ def target_of(data: Mapping[str, Any]) -> str:
 
 def parse_command(data: Mapping[str, Any]) -> Command:
     """Make a command of a record's object. Raises Refused (``report``, ``version``, ``no_target``, ``malformed``)."""
+    found = ENVELOPE.take(data)
+    if found is None or (found.payload is None and any(name in data for name in TASK_KEYS)):
+        raise _refusal(data)
+    return Command(
+        target=str(found.target),
+        command=found.command,
+        timestamp=float(found.timestamp),
+        request_id=str(found.request_id or ""),
+        payload=found.payload or {},
+    )
+
+
+def _refusal(data: Mapping[str, Any]) -> Refused:
+    """Say why a record is no command; as little as possible is found out before somebody is told."""
     about: dict[str, Any] = {name: _text(data, name) for name in ("request_id", "command", "target")}
     if "source" in data and not about["target"]:
         # Our own answers, where both topics are one: an answer to an answer would be answered for ever.
-        raise Refused("report", "an answer or a report of a node, and no command")
+        return Refused("report", "an answer or a report of a node, and no command", **about)
     if data.get("version") != VERSION or not about["target"]:
-        raise _incomplete(data, about)
-    payload = data.get("payload")
-    problem = _problem(data, about["command"], payload)
-    if problem:
-        raise Refused("malformed", problem, **about)
-    return Command(timestamp=_seconds(data["timestamp"]) or 0.0, payload=payload or {}, **about)
+        return _incomplete(data, about)
+    return Refused("malformed", lambda: _problems(data), **about)
+
+
+def _problems(data: Mapping[str, Any]) -> str:
+    """Give everything that is wrong with a command."""
+    found = ENVELOPE.problems(data)
+    return "; ".join(map(str, found)) if found else "the task belongs below payload.config"
 
 
 def _incomplete(data: Mapping[str, Any], about: Mapping[str, Any]) -> Refused:
     """Say what a record lacks to be a command: people send tasks, and requests as the control socket takes them."""
     if data.get("version", VERSION) != VERSION:
         return Refused("version", f"the version must be {VERSION!r}", **about)
+    named = dict(about)
+    if "method" in data:
+        named |= {"command": _text(data, "method"), "request_id": about["request_id"] or _id_of(data)}
+    reason = "no_target" if data.get("version") else "version"
+    return Refused(reason, lambda: _missing(data), incomplete=True, **named)
+
+
+def _missing(data: Mapping[str, Any]) -> str:
     missing = [name for name in ("version", "target", "command", "timestamp", "request_id") if not data.get(name)]
     advice = "; method, params and id are called command, payload and request_id here" if "method" in data else ""
     if any(name in data for name in TASK_KEYS):
         advice = "; the task belongs below payload.config"
-    text = (
+    return (
         f"not a command of version {VERSION!r}: it lacks {', '.join(missing)}{advice}. A command looks like {EXAMPLE}"
     )
-    named = dict(about)
-    if "method" in data:
-        named |= {"command": _text(data, "method"), "request_id": about["request_id"] or _id_of(data)}
-    return Refused("no_target" if data.get("version") else "version", text, incomplete=True, **named)
 
 
 def _id_of(data: Mapping[str, Any]) -> str:
@@ -140,30 +233,6 @@ def _text(data: Mapping[str, Any], name: str) -> str:
     value = data.get(name)
     limit = REQUEST_ID_MAX if name == "request_id" else NAME_MAX
     return value if isinstance(value, str) and len(value) <= limit and value.isprintable() else ""
-
-
-def _problem(data: Mapping[str, Any], command: str, payload: object) -> str:
-    if not COMMAND.fullmatch(command):
-        return "command must be the name of a command"
-    if data.get("request_id") not in (None, "") and not _text(data, "request_id"):
-        return f"request_id must be a text of at most {REQUEST_ID_MAX} printable characters"
-    if _seconds(data.get("timestamp")) is None:
-        return "timestamp must be a time like 2026-02-21T10:30:00Z"
-    if payload is not None and not isinstance(payload, dict):
-        return "payload must be an object"
-    if payload is None and any(name in data for name in TASK_KEYS):
-        return "the task belongs below payload.config"
-    return ""
-
-
-def _seconds(value: object) -> float | None:
-    if not isinstance(value, str) or len(value) > 40:
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-        return moment.timestamp() if moment.tzinfo is not None else None
-    except (ValueError, OverflowError):
-        return None
 
 
 def make_command(target: str, command: str, payload: Mapping[str, Any], request_id: str, now: float) -> bytes:
@@ -202,7 +271,7 @@ def parse_object(value: bytes | None) -> dict[str, Any] | None:
         data = json.loads(value or b"", parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
-    return data if isinstance(data, dict) and data.get("version") == VERSION and _text(data, "source") else None
+    return data if SAID.take(data) is not None else None
 
 
 def _finite(text: str) -> float:

@@ -9,10 +9,12 @@ import json
 from array import array
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
+from otus_core.config.fields import configuration, option
+from otus_core.config.message import MessageForm
 from otus_core.errors import ConfigInvalid, ConfigProblem, OtusError
 
 PARSE_ERROR = -32700
@@ -42,6 +44,19 @@ class Request:
     is_notification: bool = False
 
 
+@configuration
+class Frame:
+    """The members of a request as it comes over the socket."""
+
+    jsonrpc: Literal["2.0"] = option()
+    method: str = option()
+    params: Mapping[str, Any] | None = option(default=None)
+    id: str | int | None = option(default=None)
+
+
+FRAME = MessageForm(Frame)
+
+
 class RpcError(Exception):
     """An error as it goes over the wire; ``request_id`` is that of the request it answers, where it could be read.
 
@@ -63,19 +78,20 @@ def parse(line: bytes) -> Request:
     data = load_json(line)
     if not isinstance(data, dict):
         raise RpcError(INVALID_REQUEST, "a request is one JSON object; batches are not supported")
-    request_id = data.get("id")
-    if not (request_id is None or type(request_id) is int or isinstance(request_id, str)):
-        raise RpcError(INVALID_REQUEST, "id is a string or an integer")
-    if data.get("jsonrpc") != "2.0":
-        raise RpcError(INVALID_REQUEST, 'jsonrpc is "2.0"', request_id)
-    method, params = data.get("method"), data.get("params", {})
-    if not isinstance(method, str):
-        raise RpcError(INVALID_REQUEST, "method is a string", request_id)
-    if params is None:
-        params = {}
-    if not isinstance(params, dict):
-        raise RpcError(INVALID_PARAMS, "params is an object", request_id)
-    return Request(method, params, request_id, "id" not in data)
+    frame = FRAME.take(data)
+    if frame is None:
+        raise _misfit(data)
+    return Request(frame.method, frame.params or {}, frame.id, "id" not in data)
+
+
+def _misfit(data: Mapping[str, Any]) -> RpcError:
+    """Say everything that is wrong with a request."""
+    problems = FRAME.problems(data)
+    given = data.get("id")
+    wrong = {problem.path for problem in problems}
+    code = INVALID_PARAMS if wrong == {"params"} else INVALID_REQUEST
+    told = "; ".join(map(str, problems))
+    return RpcError(code, told, None if "id" in wrong else given, problems)
 
 
 def load_json(data: bytes) -> Any:
