@@ -200,6 +200,7 @@ BEYOND = {
     "otus_core/process/channel.py:DESCRIPTORS_MAX": "the kernel closes the rest",
     "otus_core/process/channel.py:QUEUE_MAX_BYTES": "what is not needed is not sent",
     "otus_core/cli/watchdog.py:START_WITHIN_S": "the step is interrupted: the component's start fails",
+    "otus_core/config/message.py:UNKNOWN_MAX": "not looked at: as members that are ignored",
     "otus_core/worker/child.py:EARLY_MAX": "counted: `published_lost`",
     "otus_core/worker/child.py:PUBLISH_MOST": "the next message takes them",
     "otus_core/task/files.py:FILES_MAX": REFUSED,
