@@ -22,7 +22,7 @@ WHEELS = ROOT / ".cache" / "wheels"
 CONSTRAINTS = str(ROOT / "constraints.txt")
 CORE = "otus-core"
 DISTRIBUTIONS = tuple(sorted(path.parent.name for path in ROOT.glob("otus-*/pyproject.toml")))
-READERS = tuple(name for name in DISTRIBUTIONS if not name.endswith(("afpacket", "kafka")))
+READERS = tuple(name for name in DISTRIBUTIONS if not name.endswith(("afpacket", "hep", "kafka")))
 IMPORTS = tuple(path.name for path in sorted(ROOT.glob("otus-*/src/otus_*")) if path.is_dir() and path.suffix == "")
 SOURCES = os.pathsep.join(str(ROOT / name / "src") for name in DISTRIBUTIONS)
 SOURCE_SUFFIXES = {".py", ".pyx", ".pxd", ".pyi", ".toml", ".md", ".typed"}
