@@ -7,9 +7,11 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import otus_core
+from otus_calls.kpi import add, counts_of, tell_kpi
 from otus_calls.media import add_stream, stream_of
-from otus_calls.model import Call, moment
-from otus_calls.names import STATES
+from otus_calls.model import Call, Kpi, Registration, moment
+from otus_calls.names import REGISTRATION_STATES, STATES
+from otus_calls.registrations import Registrations, Sources, aor_of, sighting, tell_binding
 from otus_calls.tell import tell_call
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ STREAMS_MAX = 64
 """Streams of a call that are told of."""
 ERRORS_MAX = 32
 TEXT_MAX = 256
+ADDRESSES_MAX = 16384
 SILENCE_NS = 60 * SECOND
 """An answered call whose media have all ended is given up this much later, unless a message comes."""
 MESSAGE_BYTES = 400
@@ -37,6 +40,13 @@ class Desk:
         self._interim = int(config.interim * 1e9)
         self._interim_due = 0
         self._now = 0
+        self._registrations = Registrations(config.max_registrations, self._see_failure)
+        self._sources = Sources(config.scan_users)
+        self._kpi = int(config.kpi * 1e9)
+        self._counts: dict[str, int] = {}
+        self._begun = 0
+        self._addresses: dict[str, bytes] = {}
+        self._gathered: dict[int, dict[str, int]] = {}
 
     def wire(self, context: otus_core.Context) -> None:
         """Take the way to other workers and to the reporters, and the counters."""
@@ -44,6 +54,9 @@ class Desk:
         self._emit = context.emit
         self._media = "stream" in context.call_labels
         self._counted = {state: context.counter(f"calls_{state}") for state in STATES}
+        self._registered = {state: context.counter(f"registrations_{state}") for state in REGISTRATION_STATES}
+        self._alone = context.alone
+        self._kpis = {name: context.counter(name) for name in ("attempts", "established", "effective", "ineffective")}
         self._evicted = context.counter("evicted")
         self._cut = context.counter("messages_cut")
 
@@ -84,9 +97,36 @@ class Desk:
         }
         self._route(as_key(quoted.call_id.encode()), ("icmp", told))
 
+    def take_register(
+        self, payload: Any, at: int, ends: tuple[str, int, str, int], signalling: tuple[Any, ...]
+    ) -> None:
+        """Take a message of a registration to the worker that owns the address of record."""
+        seen = sighting(payload, at, ends, signalling)
+        if seen is not None:
+            self._route("aor:" + aor_of(seen[0]), ("register", seen))
+
+    def _see_failure(self, source: str, aor: str) -> None:
+        self._route("source:" + source, ("failure", (source, aor)))
+
     def on_route(self, key: str, message: Any) -> None:
-        """Take what belongs to a call of this worker."""
+        """Take what belongs to a key of this worker: a call, an address of record, a source, or the figures."""
         kind, told = message
+        if kind == "register":
+            surplus = self._registrations.take(told)
+            if surplus is not None:
+                self._emit(self._binding(surplus, surplus.last, "evicted"))
+        elif kind == "failure":
+            for aor in self._sources.failed(*told):
+                self._route("aor:" + aor, ("scan", aor))
+        elif kind == "scan":
+            self._registrations.mark_scan(told)
+        elif kind == "kpi":
+            begin, counts = told
+            add(self._gathered.setdefault(begin, {}), counts)
+        else:
+            self._take_told(key, kind, told)
+
+    def _take_told(self, key: str, kind: str, told: Any) -> None:
         for call in self._table.of(key.encode("latin-1")):
             if kind == "icmp":
                 call.errors = call.errors or []
@@ -115,6 +155,10 @@ class Desk:
         for call in self._table.due(now):
             self._table.remove(call)
             yield self._report(call, "", now)
+        for one in self._registrations.due(now):
+            yield self._binding(one, now, one.state(now))
+        if self._kpi:
+            yield from self._figures(now)
         if self._interim and now >= self._interim_due:
             self._interim_due = (now // self._interim + 1) * self._interim
             for call in self._table.calls():
@@ -127,6 +171,49 @@ class Desk:
         for call in self._table.calls():
             self._table.remove(call)
             yield self._report(call, "finish", now)
+        for one in self._registrations.all():
+            yield self._binding(one, now, "finish")
+        if self._kpi:
+            add(self._gathered.setdefault(self._begun, {}), self._counts)
+            self._counts = {}
+            yield from self._gathered_figures(now, end=now, part=not self._alone)
+
+    def _packed(self, address: str) -> bytes | None:
+        """Give an address as bytes, which is quicker to take than its text."""
+        if not address:
+            return None
+        found = self._addresses.get(address)
+        if found is None:
+            if len(self._addresses) >= ADDRESSES_MAX:
+                self._addresses.clear()
+            found = self._addresses[address] = ip_address(address).packed
+        return found
+
+    def _binding(self, one: Any, now: int, ended: str) -> otus_core.Record:
+        self._registered[one.state(now)]()
+        add(self._counts, {"registrations": one.attempts, "registrations_ineffective": one.ineffective})
+        payload = Registration(tell_binding(one, now, ended))
+        return otus_core.Record("registration", payload, one.last, labels=payload, key=one.aor)
+
+    def _figures(self, now: int) -> Iterator[otus_core.Record]:
+        """Send the figures of an interval that has passed to the worker that gathers them; that one tells of them a
+        tick later.
+        """
+        yield from self._gathered_figures(now, end=0, part=False)
+        begin = now // self._kpi * self._kpi
+        if begin > self._begun:
+            if self._counts:
+                self._route("kpi", ("kpi", (self._begun, self._counts)))
+            self._counts, self._begun = {}, begin
+
+    def _gathered_figures(self, now: int, *, end: int, part: bool) -> Iterator[otus_core.Record]:
+        for begin, total in sorted(self._gathered.items()):
+            if total:
+                until = min(begin + self._kpi, end or now)
+                yield otus_core.Record(
+                    "kpi", payload := Kpi(tell_kpi(total, begin, until, part=part)), until, labels=payload
+                )
+        self._gathered = {}
 
     def _report(self, call: Followed, ended: str, now: int) -> otus_core.Record:
         """Give the record of a call that is followed no more. Its facts are put together when they are asked for."""
@@ -134,6 +221,11 @@ class Desk:
         self._counted[outcome.state]()
         if call.cut:
             self._cut(call.cut)
+        added = counts_of(outcome)
+        add(self._counts, added)
+        for name, counter in self._kpis.items():
+            if added.get(name):
+                counter()
         ended = ended or why_ended(outcome.state)
         payload = Call(lambda: tell_call(call, outcome, ended, self._config, media=self._media))
         return self._record(payload, call, outcome)
@@ -150,8 +242,8 @@ class Desk:
             outcome.last,
             labels=payload,
             key=call.call_id.decode("utf-8", "replace"),
-            src_ip=first.src or None,
-            dst_ip=first.dst or None,
+            src_ip=self._packed(first.src),
+            dst_ip=self._packed(first.dst),
             src_port=first.sport,
             dst_port=first.dport,
             protocol=first.protocol,

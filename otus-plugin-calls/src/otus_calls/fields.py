@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 VALUE_MAX = 512
 """Characters of a header field that are kept."""
@@ -48,16 +48,10 @@ PROOFS = ("authorization", "proxy-authorization", "www-authenticate", "proxy-aut
 """Of these the scheme is kept, and in challenges whether the nonce was stale: nothing that proves a password."""
 
 
-def read_fields(selected: Mapping[str, str]) -> dict[str, str]:
-    """Give what is kept, by long names; values are cut to ``VALUE_MAX``."""
-    kept = {}
-    for name, value in selected.items():
-        if name in PROOFS:
-            stale = " stale=true" if "stale=true" in value.lower().replace('"', "") else ""
-            kept[name] = value.split(None, 1)[0][:16] + stale if value else ""
-        else:
-            kept[LONG.get(name, name)] = value[:VALUE_MAX]
-    return kept
+def scheme_of(value: str) -> str:
+    """Give the scheme of credentials or of a challenge, such as ``Digest``, and whether its nonce was stale."""
+    stale = " stale=true" if "stale=true" in value.lower().replace('"', "") else ""
+    return value.split(None, 1)[0][:16] + stale if value.strip() else ""
 
 
 def fields_with(more: Iterable[str]) -> frozenset[str]:

@@ -13,7 +13,7 @@ from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
 from otus_core import CONSUMED
 
 from otus_calls.desk import Desk
-from otus_calls.fields import REQUEST_URI, VALUE_MAX, fields_with, read_fields
+from otus_calls.fields import LONG, PROOFS, REQUEST_URI, VALUE_MAX, fields_with, scheme_of
 
 from otus_calls.note cimport (
     ACK, BYE, CANCEL, INVITE, OTHER_METHOD, PRACK, REFER, REGISTER, UPDATE, Note, digest_of, make_note,
@@ -22,13 +22,16 @@ from otus_calls.note cimport (
 from otus_calls.table cimport Table
 
 cdef enum:
-    ENDS_MAX = 16384            # pairs of addresses and ports that are remembered as text
-    SHARED_MAX = 16384          # texts, addresses and reason phrases, that messages share
+    SHARED_MAX = 65536          # texts, addresses and reason phrases, that messages share
     REASON_MAX = 128            # characters
     BODY_MAX = 4096             # bytes of a session description that are kept
     TAG_MAX = 256               # bytes of a Call-ID, a tag, a branch
 
 cdef object _CONSUMED = CONSUMED
+cdef frozenset _PROOFS = frozenset(PROOFS)
+cdef frozenset _ENDS = frozenset({"reason"})    # all that BYE and CANCEL may say (RFC 3326)
+cdef dict _LONG = LONG
+cdef Py_ssize_t _VALUE_MAX = VALUE_MAX
 cdef object _MESSAGE = "message"    # the kind of a routed message, beside those of the desk
 
 
@@ -44,8 +47,7 @@ cdef class Calls:
     cdef frozenset fields
     cdef bint consume
     cdef bint alone
-    cdef dict ends                  # FlowKey to (src, sport, dst, dport)
-    cdef dict shared
+    cdef dict shared                # texts by themselves, addresses by their bytes
 
     def __init__(self, config):
         self.tick_interval = 1.0
@@ -56,7 +58,6 @@ cdef class Calls:
         self.desk = Desk(config, self.table)
         self.fields = fields_with(config.leg_headers)
         self.consume = config.consume
-        self.ends = {}
         self.shared = {}
 
     def wire(self, context):
@@ -101,8 +102,9 @@ cdef class Calls:
         cdef int16_t vlan = -1
         if method == OTHER_METHOD or not signalling[0]:
             return 0
-        ends = self._ends_of(output.flow)
+        ends = self._ends_of(<tuple>output.flow.parts())
         if method == REGISTER:
+            self.desk.take_register(payload, output.timestamp, ends, signalling)
             return 0
         if PyBytes_GET_SIZE(<bytes>signalling[0]) > TAG_MAX:
             signalling = tuple([one[:TAG_MAX] if type(one) is bytes else one for one in signalling])
@@ -130,7 +132,8 @@ cdef class Calls:
         """Take what belongs to a key of this worker."""
         if message[0] == _MESSAGE:
             _, at, ends, protocol, vlan, signalling, reason, digest, size, fields, body = message
-            self._take(at, self._shared_ends(ends), protocol, vlan, signalling, self._shared(reason), digest, size,
+            ends = (self._shared(ends[0]), ends[1], self._shared(ends[2]), ends[3])
+            self._take(at, ends, protocol, vlan, signalling, self._shared(reason), digest, size,
                        fields, body)
         else:
             self.desk.on_route(key, message)
@@ -153,28 +156,30 @@ cdef class Calls:
 
     cdef dict _fields_of(self, object payload, int method, int status):
         """Give header fields of a message that says more than that it is there."""
+        cdef dict kept = {}
         if status and method != INVITE and status < 300:
             return None
-        fields = read_fields(payload.selected(self.fields))
+        for name, value in (<dict>payload.selected(_ENDS if method == BYE or method == CANCEL else self.fields)).items():
+            if name in _PROOFS:
+                kept[name] = scheme_of(value)
+            else:
+                kept[_LONG.get(name, name)] = value if len(<str>value) <= _VALUE_MAX else value[:_VALUE_MAX]
         if method == INVITE and status == 0:
-            fields[REQUEST_URI] = (payload.request_uri or "")[:VALUE_MAX]
-        return fields or None
+            kept[REQUEST_URI] = (payload.request_uri or "")[:_VALUE_MAX]
+        return kept or None
 
-    cdef tuple _ends_of(self, object flow):
+    cdef tuple _ends_of(self, tuple parts):
         """Give addresses as text, and ports."""
-        ends = self.ends.get(flow)
-        if ends is None:
-            src, sport, dst, dport, _ = flow.parts()
-            ends = self._shared_ends((str(ip_address(src)) if src else "", sport,
-                                      str(ip_address(dst)) if dst else "", dport))
-            if len(self.ends) >= ENDS_MAX:
-                self.ends.clear()
-            self.ends[flow] = ends
-        return <tuple>ends
+        return (self._address(<bytes>parts[0]), parts[1], self._address(<bytes>parts[2]), parts[3])
 
-    cdef tuple _shared_ends(self, tuple ends):
-        """Give ends whose addresses are shared by all messages that have them."""
-        return (self._shared(ends[0]), ends[1], self._shared(ends[2]), ends[3])
+    cdef object _address(self, bytes packed):
+        found = self.shared.get(packed)
+        if found is None:
+            if len(self.shared) >= SHARED_MAX:
+                self.shared.clear()
+            found = str(ip_address(packed)) if packed else ""
+            self.shared[packed] = found
+        return found
 
     cdef object _shared(self, object text):
         """Give a text that was seen before in the place of an equal one."""

@@ -89,7 +89,7 @@ cdef class SipMessage:
         return message_signalling(self)
 
     def selected(self, frozenset names not None):
-        """Give the first value of each of these header fields, their names in lower case."""
+        """Give the values of these header fields by their names, which are given in lower case."""
         return message_selected(self, names)
 
     @property

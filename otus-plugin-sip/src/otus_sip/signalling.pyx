@@ -13,10 +13,10 @@ from otus_sip.scan cimport CALL_ID, FROM, REQUEST, TO, VIA
 cdef enum:
     SELECTED_MAX = 32           # values of header fields that are given
     LENGTHS = 64                # names that are longer are not looked for
+    ASKED_MAX = 64              # sets of names that are remembered
 
-# The names that were asked for last, and how long they are, as bits: few callers ask, each for the same names.
-cdef frozenset _asked = frozenset()
-cdef uint64_t _lengths = 0
+# How long the names of a set are, as bits: few callers ask, each for the same names.
+cdef dict _asked = {}
 
 
 cdef tuple message_signalling(SipMessage message):
@@ -64,25 +64,38 @@ cdef bytes _parameter(const uint8_t *text, Py_ssize_t size, const char *name, Py
 
 
 cdef dict message_selected(SipMessage message, frozenset names):
-    """Give the first value of each header field that is named, by its name as it was asked for: in lower case, long or
-    compact, ``"session-expires"``. A name that is not there is left out.
+    """Give the value of each header field that is named, by its name as it was asked for: in lower case, long or
+    compact, ``"session-expires"``. Several fields of a name are joined with a comma (RFC 3261 §7.3.1). A name that is
+    not there is left out.
     """
-    global _asked, _lengths
     cdef dict found = {}
     cdef Py_ssize_t i
+    cdef Py_ssize_t left = SELECTED_MAX
     cdef str its_name
-    if names is not _asked:
-        _lengths = 0
-        for name in names:
-            if 0 < len(<str>name) < LENGTHS:
-                _lengths |= <uint64_t>1 << len(<str>name)
-        _asked = names
+    cdef uint64_t lengths = _lengths_of(names)
     for i in range(message.count):
-        if message.fields[i].name_len >= LENGTHS or not (_lengths >> message.fields[i].name_len) & 1:
+        if message.fields[i].name_len >= LENGTHS or not (lengths >> message.fields[i].name_len) & 1:
             continue
         its_name = message.text(message.data + message.fields[i].name, message.fields[i].name_len).lower()
-        if its_name in names and its_name not in found:
-            found[its_name] = message.value_text(&message.fields[i])
-            if len(found) == SELECTED_MAX:
-                break
+        if its_name not in names:
+            continue
+        value = message.value_text(&message.fields[i])
+        found[its_name] = f"{found[its_name]}, {value}" if its_name in found else value
+        left -= 1
+        if not left:
+            break
     return found
+
+
+cdef uint64_t _lengths_of(frozenset names) except? 0:
+    cdef uint64_t lengths = 0
+    known = _asked.get(names)
+    if known is not None:
+        return known
+    for name in names:
+        if 0 < len(<str>name) < LENGTHS:
+            lengths |= <uint64_t>1 << len(<str>name)
+    if len(_asked) >= ASKED_MAX:
+        _asked.clear()
+    _asked[names] = lengths
+    return lengths

@@ -1,0 +1,94 @@
+"""The processor keeps the contract of processors; its records are as the shipped schemas say."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+import jsonschema
+import pytest
+
+import otus_sip
+from otus_calls.names import CALL_LABELS, KPI_LABELS, REGISTRATION_LABELS
+from otus_core import OutputPacket
+from otus_core.testing.contract import ProcessorContract
+from tests.calls.bench import CALLEE, Bench, sdp
+from tests.calls.test_registrations import answered, register
+
+
+class Recorder(Bench):
+    """Keeps what is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs: list[OutputPacket] = []
+
+    def give(self, output: OutputPacket) -> Any:
+        self.outputs.append(output)
+        return super().give(output)
+
+
+def conversation() -> list[OutputPacket]:
+    """Give the messages of calls and registrations."""
+    bench = Recorder()
+    for n in range(4):
+        bench.established(call=f"c{n}")
+    for n in range(3):
+        bench.bye(call=f"c{n}")
+    register(bench, 1)
+    answered(bench, 1, 200)
+    return bench.outputs
+
+
+class TestCalls(ProcessorContract):
+    """As for any processor."""
+
+    component = "calls"
+
+    def messages(self) -> list[OutputPacket]:
+        """Give SIP."""
+        return conversation()
+
+
+def every_kind() -> Bench:
+    bench = Bench(kpi=60.0)
+    bench.tick()
+    bench.established()
+    bench.bye()
+    bench.invite(call="c2")
+    bench.answer(486, "Busy Here", call="c2", more=("Reason: Q.850;cause=17",))
+    register(bench, 1)
+    answered(bench, 1, 200)
+    bench.established(call="c3", body=sdp(CALLEE[0]))
+    bench.finish()
+    return bench
+
+
+@pytest.mark.parametrize("kind", ["call", "registration", "kpi"])
+def test_records_are_as_the_schema_says(kind: str) -> None:
+    schema = json.loads(files("otus_calls").joinpath(f"schemas/{kind}.json").read_text())
+    found = every_kind().of(kind)
+    assert found
+    for one in found:
+        jsonschema.validate(one, schema)
+        assert set(one) == set(schema["properties"])
+
+
+def test_labels_are_those_that_are_named() -> None:
+    named = {"call": CALL_LABELS, "registration": REGISTRATION_LABELS, "kpi": KPI_LABELS}
+    for record in every_kind().records:
+        assert set(record.payload.told()) == set(named[record.payload_type])
+        assert record.payload.to_text()
+
+
+def test_a_message_that_another_parser_made_is_left_alone() -> None:
+    bench = Bench()
+    assert bench.give(OutputPacket(payload_type="sip", payload={"method": "INVITE"})) is True
+    assert bench.counted == {"not_followed": 1}
+
+
+def test_messages_are_taken_in_if_that_is_asked_for() -> None:
+    bench = Bench(consume=True)
+    raw = b"OPTIONS sip:a SIP/2.0\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\n\r\n"
+    assert repr(bench.give(OutputPacket(payload_type="sip", payload=otus_sip.parse(raw)))) == "CONSUMED"
