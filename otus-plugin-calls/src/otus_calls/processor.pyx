@@ -159,7 +159,8 @@ cdef class Calls:
         cdef dict kept = {}
         if status and method != INVITE and status < 300:
             return None
-        for name, value in (<dict>payload.selected(_ENDS if method == BYE or method == CANCEL else self.fields)).items():
+        cdef frozenset wanted = _ENDS if method == BYE or method == CANCEL else self.fields
+        for name, value in (<dict>payload.selected(wanted)).items():
             if name in _PROOFS:
                 kept[name] = scheme_of(value)
             else:
