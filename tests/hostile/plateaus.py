@@ -82,7 +82,7 @@ def flows(count: int) -> Iterator[str]:
 def endpoints(count: int) -> Iterator[str]:
     """Have callers announce endpoints, all different, with contexts of all sizes; gives what is held after each."""
     registry = FlowRegistry(ENDPOINTS)
-    registry.advance(BEGUN)
+    registry._move_clock(BEGUN)
     for n in range(count):
         ip = f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}"
         owner = f"{n}" * (1 + n % 40)

@@ -44,8 +44,8 @@ class Bench:
         self.dropped = 0
         self.mark = 0
         self.flows = FlowRegistry()
-        self.flows.take_ends()
-        self.flows.take_news()
+        self.flows._take_ends()
+        self.flows._take_news()
         self.records: list[Record] = []
         self.parser = RtpParser(structure(RtpConfig, options, "config"))
         self.parser.wire(
@@ -89,7 +89,7 @@ class Bench:
 
     def feed(self, payload: bytes, at: int, src: tuple[str, int] = CALLER, dst: tuple[str, int] = CALLED) -> Any:
         """Hand over a packet; gives what the parser says of it."""
-        self.flows.advance(BEGUN + at)
+        self.flows._move_clock(BEGUN + at)
         self._hear()
         return self.parser.take(self.packet(payload, at, src, dst))
 
@@ -98,9 +98,9 @@ class Bench:
 
     def _hear(self) -> None:
         """Tell it what was announced, and what has ended."""
-        for news in self.flows.take_news():
+        for news in self.flows._take_news():
             self.parser.on_announce(*news)
-        for key, context in self.flows.take_ends():
+        for key, context in self.flows._take_ends():
             self.parser.on_flow_end(key, context)
 
     def take(self, *given: Any, **named: Any) -> None:
@@ -109,7 +109,7 @@ class Bench:
 
     def tick(self, at: int) -> list[dict[str, Any]]:
         """Have it tick; gives the facts of the records."""
-        self.flows.advance(BEGUN + at)
+        self.flows._move_clock(BEGUN + at)
         self._hear()
         return [record.payload.facts for record in self.parser.tick(BEGUN + at) or ()]
 

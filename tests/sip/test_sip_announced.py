@@ -125,55 +125,55 @@ def test_how_keys_are_agreed_on_is_said_and_no_key(lines: tuple[str, ...], keyin
 def test_endpoints_outlive_the_call_by_half_a_minute() -> None:
     call = offered(AUDIO.format(4000))
     call.answer("200 OK", "1 INVITE", reply())
-    call.flows.advance(call.clock)
+    call.flows._move_clock(call.clock)
     call.say("BYE sip:bob@example.com SIP/2.0", "2 BYE", to_tag="b")
-    call.flows.advance(call.clock + 29 * SECOND)
+    call.flows._move_clock(call.clock + 29 * SECOND)
     assert contexts(call, 4000) and contexts(call, 5000, "192.0.2.2")
-    call.flows.advance(call.clock + 31 * SECOND)
+    call.flows._move_clock(call.clock + 31 * SECOND)
     assert call.flows.endpoint_count == 0
 
 
 @pytest.mark.parametrize("end", ["486 Busy Here", "cancel"])
 def test_a_call_that_fails_ends_too(end: str) -> None:
     call = offered(AUDIO.format(4000))
-    call.flows.advance(call.clock)
+    call.flows._move_clock(call.clock)
     if end == "cancel":
         call.say("CANCEL sip:bob@example.com SIP/2.0", "1 CANCEL")
     else:
         call.answer(end, "1 INVITE")
-    call.flows.advance(call.clock + 31 * SECOND)
+    call.flows._move_clock(call.clock + 31 * SECOND)
     assert call.flows.endpoint_count == 0
 
 
 def test_a_challenge_does_not_end_the_call_that_goes_on() -> None:
     call = offered(AUDIO.format(4000))
-    call.flows.advance(call.clock)
+    call.flows._move_clock(call.clock)
     call.answer("401 Unauthorized", "1 INVITE")
     call.invite(offer(), 2)
-    call.flows.advance(call.clock + 60 * SECOND)
+    call.flows._move_clock(call.clock + 60 * SECOND)
     assert contexts(call, 4000)
 
 
 def test_one_branch_that_fails_does_not_end_the_others() -> None:
     call = offered(AUDIO.format(4000))
-    call.flows.advance(call.clock)
+    call.flows._move_clock(call.clock)
     call.answer("183 Session Progress", "1 INVITE", reply(), "b")
     call.answer("200 OK", "1 INVITE", sdp("192.0.2.2", AUDIO.format(6000)), "c")
     call.say("BYE sip:bob@example.com SIP/2.0", "2 BYE", to_tag="b")
-    call.flows.advance(call.clock + 60 * SECOND)
+    call.flows._move_clock(call.clock + 60 * SECOND)
     assert contexts(call, 6000, "192.0.2.2")
 
 
 def test_the_same_description_at_the_next_hop_keeps_where_it_was_seen_first() -> None:
     call = Call()
-    call.flows.take_ends()
+    call.flows._take_ends()
     raw = message("INVITE sip:bob@example.com SIP/2.0", cseq="1 INVITE", body=offer(), call_id="Call-ID: c1")
     call.parser.handle(packets.decode(packets.udp(raw, src="192.0.2.1", dst="192.0.2.50")))
     (before,) = contexts(call, 4000)
     call.parser.handle(packets.decode(packets.udp(raw, src="192.0.2.50", dst="192.0.2.2")))
     assert contexts(call, 4000) == [before]
     assert before["signalling"] == ("192.0.2.1", 5060, "192.0.2.50", 5060)
-    assert call.flows.take_ends() == []
+    assert call.flows._take_ends() == []
 
 
 def test_two_calls_may_announce_one_endpoint() -> None:
@@ -190,7 +190,7 @@ def test_two_calls_may_announce_one_endpoint() -> None:
 
 def test_a_sibling_knows_the_same() -> None:
     ours, theirs = Call(peers=lambda _message: None), FlowRegistry()
-    ours.flows.on_change = theirs.apply
+    ours.flows._on_change = theirs._apply
     ours.invite(offer())
     ours.answer("200 OK", "1 INVITE", reply())
     between = FlowKey("192.0.2.1", 4000, "192.0.2.2", 5000, 17)

@@ -71,7 +71,7 @@ class Desk:
         facts = getattr(output.payload, "facts", None)
         if not isinstance(facts, dict) or not facts.get("call_id"):
             return
-        src, sport, dst, dport, _ = output.flow.parts()
+        src, sport, dst, dport, _ = output.flow.parts() if output.flow else ("", 0, "", 0, 0)
         ends = (str(ip_address(src)), sport, str(ip_address(dst)), dport) if src else ("", 0, "", 0)
         kept = stream_of(facts, ends)
         for call_id in facts.get("calls") or (facts["call_id"],):

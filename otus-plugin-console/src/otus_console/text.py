@@ -66,7 +66,7 @@ class TextLines:
         self._second = -1
         self._clock = ""
         self._widths: tuple[int, ...] = (0, 0, 0, 0, 0)
-        self._ends: dict[FlowKey, tuple[str, str]] = {}
+        self._ends: dict[FlowKey | None, tuple[str, str]] = {}
         self._sip, self._other = self._templates()
 
     def row(self, output: OutputPacket) -> Row:
@@ -109,7 +109,8 @@ class TextLines:
         if ends is None:
             if len(self._ends) >= REMEMBERED_MAX:
                 self._ends.clear()
-            ends = _address(flow.src_ip, flow.src_port), _address(flow.dst_ip, flow.dst_port)
+            parties = (output.src_ip, output.src_port), (output.dst_ip, output.dst_port)
+            ends = _address(*parties[0]), _address(*parties[1])
             self._ends[flow] = ends
         return f"{self._clock}.{ns // 1_000_000:03d}{self._zone}", *ends
 

@@ -124,9 +124,14 @@ cdef class PackedAddress(Operand):
         self.of_source = name == "src_ip"
 
     cdef object of(self, object output):
-        cdef bytes packed = _flow_packed(_read(_flow, output))
-        cdef const Flow *flow = <const Flow *>PyBytes_AS_STRING(packed)
+        cdef object key = _read(_flow, output)
+        cdef bytes packed
+        cdef const Flow *flow
         cdef const char *address
+        if key is None:
+            return None
+        packed = _flow_packed(key)
+        flow = <const Flow *>PyBytes_AS_STRING(packed)
         if PyBytes_GET_SIZE(packed) != sizeof(Flow):
             raise ValueError("not a flow key")
         address = <const char *>flow.src if self.of_source else <const char *>flow.dst

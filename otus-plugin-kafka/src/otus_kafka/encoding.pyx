@@ -125,10 +125,8 @@ cdef struct Ends:
 
 
 cdef int _read_ends(Ends *ends, tuple parts) except -1:
-    """Print what ``FlowKey.parts`` gives: address, port, address, port, protocol; the addresses may be empty."""
-    ends.given = PyBytes_GET_SIZE(<bytes?>parts[0]) > 0
-    if not ends.given:
-        return 0
+    """Print what ``FlowKey.parts`` gives: address, port, address, port, protocol."""
+    ends.given = True
     _print_end(&ends.src, <bytes?>parts[0], parts[1])
     return _print_end(&ends.dst, <bytes?>parts[2], parts[3])
 
@@ -272,7 +270,10 @@ cdef class Encoder:
         cdef PyObject *name
         cdef PyObject *text
         cdef Py_ssize_t position = 0
-        _read_ends(&ends, output.flow.parts())
+        flow = output.flow
+        ends.given = False
+        if flow is not None:
+            _read_ends(&ends, flow.parts())
         self.know_kind(output)
         if ms != self.last_ms:
             self.last_ms, self.stamp = ms, _header("timestamp", b"%d" % ms)

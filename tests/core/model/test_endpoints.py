@@ -28,7 +28,7 @@ def between(source: int, destination: int) -> FlowKey:
 
 def registry(capacity: int = 1000, now: int = 1000) -> FlowRegistry:
     flows = FlowRegistry(capacity)
-    flows.advance(now * SECOND)
+    flows._move_clock(now * SECOND)
     return flows
 
 
@@ -56,7 +56,7 @@ def test_both_ends_of_one_owner_win_over_one_end_of_another() -> None:
     flows = registry()
     flows.announce([at(1)], "caller", "a")
     flows.announce([at(2)], "callee", "a")
-    flows.advance(1001 * SECOND)
+    flows._move_clock(1001 * SECOND)
     flows.announce([at(2)], "other", "later")
     (match,) = flows.find(between(1, 2))
     assert (match.owner, match.score, match.source, match.destination) == ("a", 3, "caller", "callee")
@@ -72,9 +72,9 @@ def test_two_owners_of_both_ends_are_both_told_the_newest_first() -> None:
 def test_below_both_ends_the_owner_that_began_last_is_told_alone() -> None:
     flows = registry()
     flows.announce([at(1)], "1", "a")
-    flows.advance(1001 * SECOND)
+    flows._move_clock(1001 * SECOND)
     flows.announce([at(1)], "2", "b")
-    flows.advance(1002 * SECOND)
+    flows._move_clock(1002 * SECOND)
     flows.announce([at(1)], "3", "a")  # began first, said something last
     assert told(flows, 9, 1) == [("b", 2)]
     assert [(match.owner, match.context) for match in flows.candidates(between(9, 1))] == [("b", "2"), ("a", "3")]
@@ -83,7 +83,7 @@ def test_below_both_ends_the_owner_that_began_last_is_told_alone() -> None:
 def test_candidates_come_by_score_then_by_their_beginning() -> None:
     flows = registry()
     for now, (owner, ends) in enumerate({"both": (1, 2), "to": (2,), "by": (1,), "to later": (2,)}.items(), 1001):
-        flows.advance(now * SECOND)
+        flows._move_clock(now * SECOND)
         flows.announce([at(n) for n in ends], owner, owner)
     assert [(match.owner, match.score) for match in flows.candidates(between(1, 2))] == [
         ("both", 3),
@@ -107,11 +107,11 @@ def test_a_decoded_packet_is_asked_for_as_it_is(version: int) -> None:
 def test_an_endpoint_lives_until_half_a_minute_after_its_owner() -> None:
     flows = registry()
     flows.announce([at(1), at(2)], "x", "a")
-    flows.advance(1010 * SECOND)
+    flows._move_clock(1010 * SECOND)
     flows.end("a")
-    flows.advance(1040 * SECOND - 1)
+    flows._move_clock(1040 * SECOND - 1)
     assert told(flows, 1, 2) == [("a", 3)]
-    flows.advance(1040 * SECOND)
+    flows._move_clock(1040 * SECOND)
     assert told(flows, 1, 2) == []
     assert flows.endpoint_count == 0
 
@@ -121,49 +121,49 @@ def test_what_is_announced_anew_after_the_end_lives_on() -> None:
     flows.announce([at(1), at(2)], "x", "a")
     flows.end("a")
     flows.announce([at(2)], "y", "a")
-    flows.advance(1100 * SECOND)
+    flows._move_clock(1100 * SECOND)
     assert told(flows, 1, 2) == [("a", 2)]
 
 
 def test_an_endpoint_ends_with_its_ttl_of_packet_time() -> None:
     flows = registry()
     flows.announce([at(1)], "x", "a", ttl=60)
-    flows.advance(1059 * SECOND)
+    flows._move_clock(1059 * SECOND)
     assert told(flows, 9, 1) == [("a", 2)]
-    flows.advance(1060 * SECOND)
+    flows._move_clock(1060 * SECOND)
     assert told(flows, 9, 1) == []
-    flows.advance(1100 * SECOND)
+    flows._move_clock(1100 * SECOND)
     assert (flows.endpoint_count, flows.expired) == (0, 1)
 
 
 def test_the_life_of_what_is_announced_before_the_first_packet_begins_with_it() -> None:
     flows, sibling = FlowRegistry(), FlowRegistry()
-    flows.on_change = sibling.apply
+    flows._on_change = sibling._apply
     flows.announce([at(1)], "early", "a", ttl=60)
     for one in (flows, sibling):
-        one.advance(2**60)
-        one.advance(2**60 + 59 * SECOND)
+        one._move_clock(2**60)
+        one._move_clock(2**60 + 59 * SECOND)
         assert [(match.owner, match.begun) for match in one.find(between(9, 1))] == [("a", 2**60)]
-        one.advance(2**60 + 60 * SECOND)
+        one._move_clock(2**60 + 60 * SECOND)
         assert told(one, 9, 1) == []
 
 
 def test_changes_reach_a_sibling() -> None:
     ours, sibling = registry(now=1000), registry(now=1005)
-    ours.on_change = sibling.apply
+    ours._on_change = sibling._apply
     ours.announce([at(1), at(2)], {"call_id": "a"}, "a")
     (match,) = sibling.find(between(1, 2))
     assert (match.owner, match.score, match.begun) == ("a", 3, 1000 * SECOND)
     ours.end("a", linger=10)
-    sibling.advance(1009 * SECOND)
+    sibling._move_clock(1009 * SECOND)
     assert told(sibling, 1, 2) == [("a", 3)]
-    sibling.advance(1010 * SECOND)
+    sibling._move_clock(1010 * SECOND)
     assert told(sibling, 1, 2) == []
 
 
 def test_what_is_local_stays_here() -> None:
     ours, sibling = registry(), registry()
-    ours.on_change = sibling.apply
+    ours._on_change = sibling._apply
     ours.announce([at(1)], "x", "a", 60, True)
     ours.announce([at(2)], "x", "b")
     ours.end("b", 0, True)
@@ -235,7 +235,7 @@ def test_an_endpoint_is_a_key_that_says_so() -> None:
 
 def test_whoever_found_something_hears_of_its_end_once() -> None:
     flows = registry(capacity=100)
-    assert flows.take_ends() == []
+    assert flows._take_ends() == []
     flows.announce([at(1)], "1", "ended")
     flows.announce([at(2)], "2", "replaced")
     flows.announce([at(3)], "3", "expired", ttl=40)
@@ -246,40 +246,40 @@ def test_whoever_found_something_hears_of_its_end_once() -> None:
         assert told(flows, 9, n)
     assert flows.get(between(6, 7)) == "6"
     flows.announce([at(2)], "2 anew", "replaced")
-    assert flows.take_ends() == [(at(2), "2")]
+    assert flows._take_ends() == [(at(2), "2")]
     flows.announce([at(5)], "5", "said again")
     flows.remove(between(6, 7))
-    assert flows.take_ends() == [(between(6, 7), "6")]
+    assert flows._take_ends() == [(between(6, 7), "6")]
     for owner in ("ended", "not found", "said again"):
         flows.end(owner)
-    flows.advance(1035 * SECOND)
-    assert flows.take_ends() == [(at(1), "1"), (at(5), "5")]
-    flows.advance(1080 * SECOND)
-    assert flows.take_ends() == [(at(3), "3")]
-    assert flows.take_ends() == []
+    flows._move_clock(1035 * SECOND)
+    assert flows._take_ends() == [(at(1), "1"), (at(5), "5")]
+    flows._move_clock(1080 * SECOND)
+    assert flows._take_ends() == [(at(3), "3")]
+    assert flows._take_ends() == []
 
 
 def test_whoever_wants_to_hears_what_is_announced_here_and_by_siblings() -> None:
     flows, sibling = registry(), registry()
     flows.announce([at(1)], "before", "a")
-    assert flows.take_news() == []
-    assert sibling.take_news() == []
-    flows.on_change = sibling.apply
+    assert flows._take_news() == []
+    assert sibling._take_news() == []
+    flows._on_change = sibling._apply
     flows.announce([at(1), at(2)], {"call_id": "x"}, b"a")
     flows.announce((), {"news": "x"}, b"a")
     for one in (flows, sibling):
-        assert one.take_news() == [(b"a", (at(1), at(2)), {"call_id": "x"}), (b"a", (), {"news": "x"})]
-        assert one.take_news() == []
+        assert one._take_news() == [(b"a", (at(1), at(2)), {"call_id": "x"}), (b"a", (), {"news": "x"})]
+        assert one._take_news() == []
     assert (flows.endpoint_count, sibling.endpoint_count) == (3, 2)
 
 
 def test_an_eviction_is_an_end() -> None:
     flows = registry(capacity=2)
-    flows.take_ends()
+    flows._take_ends()
     for n in range(12):
         flows.announce([at(n)], str(n), n)
         assert told(flows, 9, n)
-    assert flows.take_ends() == [(at(n), str(n)) for n in range(10)]
+    assert flows._take_ends() == [(at(n), str(n)) for n in range(10)]
 
 
 @attrs.define
@@ -339,7 +339,7 @@ def test_the_rules_hold_whatever_happens(steps: list[tuple[str, int, int, int]])
             oracle.end(owner, now)
         elif step == "+":
             now += 3 * other
-            flows.advance(now * SECOND)
+            flows._move_clock(now * SECOND)
             oracle.all = {key: entry for key, entry in oracle.all.items() if entry.expires > now}
         else:
             expected = oracle.candidates(end, other)
@@ -349,3 +349,29 @@ def test_the_rules_hold_whatever_happens(steps: list[tuple[str, int, int, int]])
                 assert match.destination == (oracle.all[other, match.owner].context if match.score & 2 else None)
             best = [one for one in expected if one[1] == 3] or expected[:1]
             assert told(flows, end, other) == best
+
+
+def test_the_generation_tells_when_to_look_again() -> None:
+    flows = FlowRegistry()
+    flows._move_clock(1000 * SECOND)
+    seen = [flows.generation]
+
+    def changed() -> bool:
+        seen.append(flows.generation)
+        return seen[-1] > seen[-2]
+
+    flows.find(between(1, 2))
+    assert not changed()
+    flows.announce([at(1)], "1", owner="call", ttl=30.0)
+    assert changed()
+    assert flows.find(between(2, 1)) and not changed()
+    flows._move_clock(1001 * SECOND)
+    assert not changed(), "nothing has ended"
+    flows._move_clock(1031 * SECOND)
+    assert changed() and not flows.find(between(2, 1))
+    flows.register(between(3, 4), "3")
+    assert changed()
+    flows.remove(between(3, 4))
+    assert changed()
+    flows._apply(("@", at(5).packed(), "5", 60.0, 0, "other"))
+    assert changed() and flows.find(between(6, 5))

@@ -51,11 +51,11 @@ def test_a_key_that_cannot_be_is_refused(arguments: tuple[object, ...], reason: 
 
 def test_an_entry_ends_with_its_ttl_of_packet_time() -> None:
     flows = FlowRegistry()
-    flows.advance(1000 * SECOND)
+    flows._move_clock(1000 * SECOND)
     flows.register(key(), "call", ttl=60)
-    flows.advance(1059 * SECOND)
+    flows._move_clock(1059 * SECOND)
     assert flows.get(key()) == "call"
-    flows.advance(1060 * SECOND)
+    flows._move_clock(1060 * SECOND)
     assert flows.get(key()) is None
     assert (len(flows), flows.expired) == (0, 1)
 
@@ -63,14 +63,14 @@ def test_an_entry_ends_with_its_ttl_of_packet_time() -> None:
 def test_an_entry_ends_at_the_tick_of_its_end() -> None:
     """Whether or not what has expired was looked for just before, as at 109 s here."""
     flows = FlowRegistry()
-    flows.advance(100 * SECOND)
+    flows._move_clock(100 * SECOND)
     flows.register(key(1), "short", ttl=9)
     flows.register(key(2), "long", ttl=10)
-    flows.advance(109 * SECOND)
+    flows._move_clock(109 * SECOND)
     assert len(flows) == 1
-    flows.advance(110 * SECOND - 1)
+    flows._move_clock(110 * SECOND - 1)
     assert flows.get(key(2)) == "long"
-    flows.advance(110 * SECOND)
+    flows._move_clock(110 * SECOND)
     assert len(flows) == 1
     assert (flows.get(key(2)), len(flows)) == (None, 0)
 
@@ -86,55 +86,55 @@ def test_a_flow_that_is_asked_for_outlives_one_that_is_not() -> None:
 
 def test_what_expired_goes_without_being_asked_for() -> None:
     flows = FlowRegistry()
-    flows.advance(SECOND)
+    flows._move_clock(SECOND)
     for n in range(100):
         flows.register(key(n), n, ttl=10)
     flows.register(key(1000), "long", ttl=48 * 3600)
-    flows.advance(200 * SECOND)
+    flows._move_clock(200 * SECOND)
     assert len(flows) == 1
-    flows.advance(47 * 3600 * SECOND)
+    flows._move_clock(47 * 3600 * SECOND)
     assert flows.get(key(1000)) == "long"
-    flows.advance(100 * 3600 * SECOND)
+    flows._move_clock(100 * 3600 * SECOND)
     assert len(flows) == 0
 
 
 def test_the_clock_does_not_go_back() -> None:
     flows = FlowRegistry()
-    flows.advance(100 * SECOND)
+    flows._move_clock(100 * SECOND)
     flows.register(key(), 1, ttl=10)
-    flows.advance(SECOND)
-    flows.advance(111 * SECOND)
+    flows._move_clock(SECOND)
+    flows._move_clock(111 * SECOND)
     assert flows.get(key()) is None
 
 
 def test_the_life_of_what_is_registered_before_the_first_packet_begins_with_it() -> None:
     flows, sibling = FlowRegistry(), FlowRegistry()
-    flows.on_change = sibling.apply
+    flows._on_change = sibling._apply
     flows.register(key(), "early", ttl=60)
     for registry in (flows, sibling):
-        registry.advance(2**60)
-        registry.advance(2**60 + 59 * SECOND)
+        registry._move_clock(2**60)
+        registry._move_clock(2**60 + 59 * SECOND)
         assert registry.get(key()) == "early"
-        registry.advance(2**60 + 60 * SECOND)
+        registry._move_clock(2**60 + 60 * SECOND)
         assert registry.get(key()) is None
 
 
 def test_a_sibling_counts_the_life_of_a_flow_from_the_packet_that_announced_it() -> None:
     ours, late, ahead = FlowRegistry(), FlowRegistry(), FlowRegistry()
-    ahead.advance(1050 * SECOND)
-    ours.advance(1000 * SECOND)
+    ahead._move_clock(1050 * SECOND)
+    ours._move_clock(1000 * SECOND)
     for sibling in (late, ahead):
-        ours.on_change = sibling.apply
+        ours._on_change = sibling._apply
         ours.register(key(), "call", ttl=60)
-        sibling.advance(1059 * SECOND)
+        sibling._move_clock(1059 * SECOND)
         assert sibling.get(key()) == "call"
-        sibling.advance(1060 * SECOND)
+        sibling._move_clock(1060 * SECOND)
         assert sibling.get(key()) is None
 
 
 def test_a_time_at_the_end_of_time_expires_nothing() -> None:
     flows = FlowRegistry()
-    flows.advance(2**63 - 1)
+    flows._move_clock(2**63 - 1)
     flows.register(key(), "call", ttl=1e9)
     flows.register(key(1), "call", ttl=60)
     assert len(flows) == 2
@@ -159,7 +159,7 @@ def test_a_context_that_is_too_large_or_of_a_wrong_type_is_refused(context: obje
 
 def test_changes_reach_a_sibling() -> None:
     ours, sibling = FlowRegistry(), FlowRegistry()
-    ours.on_change = sibling.apply
+    ours._on_change = sibling._apply
     ours.register_many([key(1), key(1).reversed()], {"call_id": "a"}, 60)
     assert sibling.get(key(1).reversed()) == {"call_id": "a"}
     ours.remove(key(1))
@@ -177,7 +177,7 @@ def test_the_registry_is_an_lru_of_its_capacity(steps: list[tuple[str, int]], ca
     flows = FlowRegistry(capacity)
     oracle: OrderedDict[int, int] = OrderedDict()
     now = 1
-    flows.advance(now * SECOND)
+    flows._move_clock(now * SECOND)
     for step, n in steps:
         if step == "register":
             flows.register(key(n), n, ttl=100)
@@ -197,7 +197,7 @@ def test_the_registry_is_an_lru_of_its_capacity(steps: list[tuple[str, int]], ca
             oracle.pop(n, None)
         else:
             now += 40 * n
-            flows.advance(now * SECOND)
+            flows._move_clock(now * SECOND)
             if now // 32:
                 expired = [k for k, until in oracle.items() if until // 32 < now // 32 and until <= now]
                 for k in expired:
@@ -208,7 +208,7 @@ def test_the_registry_is_an_lru_of_its_capacity(steps: list[tuple[str, int]], ca
 
 def test_many_keys_travel_packed() -> None:
     flows, sibling = FlowRegistry(), FlowRegistry()
-    flows.on_change = sibling.apply
+    flows._on_change = sibling._apply
     packed = key(1).packed() + key(2).packed()
     assert struct.unpack(FLOW_KEY_FORMAT, key(1).packed())[2:] == (1, 5060, 4, 17, 0)
     flows.register_many(packed, "call", 60)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -338,13 +337,12 @@ FLOW = FlowKey("192.0.2.1", 1, "192.0.2.2", 2, 17)
 def test_a_flow_stands_for_addresses_ports_and_protocol() -> None:
     bench = Bench()
     bare = OutputPacket(src_ip=None, dst_ip=None, protocol=0, is_record=True).flow
+    assert bare is None
     bench.parser.on_finish = lambda now: [Record("sum", None, now, flow=FLOW), Record("sum", None, now, flow=bare)]
     bench.feed(1)
     bench.end()
     bench.sent()
-    assert [output.flow for output in bench.outputs] == [FLOW, bare]
-    assert (bare.src_ip, repr(bare)) == (None, "FlowKey(None, 0, None, 0, 0)")
-    assert pickle.loads(pickle.dumps(bare)) == bare
+    assert [output.flow for output in bench.outputs] == [FLOW, None]
 
 
 @pytest.mark.parametrize(

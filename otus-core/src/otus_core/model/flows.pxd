@@ -8,10 +8,11 @@ from otus_core.model.flow_table cimport FlowTable
 cdef class FlowRegistry(FlowTable):
     cdef Endpoints endpoints
     cdef list news                  # what was announced lately; None: nobody wants to hear
-    cdef public object on_change
+    cdef public object _on_change   # for the core: siblings are told by it
+    cdef int64_t changes
     cdef public bint watched
 
-    cpdef advance(self, int64_t now)
+    cpdef _move_clock(self, int64_t now)
     cdef tuple _look(self, object packet, bint every)
     cdef int _announce(self, const Flow *flows, Py_ssize_t count, object context, object owner, double ttl,
                        int64_t at) except -1

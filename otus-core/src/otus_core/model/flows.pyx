@@ -46,7 +46,7 @@ cdef class FlowRegistry(FlowTable):
             raise RuntimeError("a registry is made once")
         self._open(capacity)
         self.endpoints = Endpoints(capacity)
-        self.on_change = None
+        self._on_change = None
         self.watched = True
 
     def __len__(self):
@@ -66,6 +66,11 @@ cdef class FlowRegistry(FlowTable):
     def expired(self):
         """Flows and endpoints whose time was up."""
         return self.flows_expired + self.endpoints.expired
+
+    @property
+    def generation(self):
+        """A number that grows whenever what ``get`` and ``find`` give may have changed."""
+        return self.changes + self.flows_expired + self.flows_evicted + self.endpoints.expired + self.endpoints.evicted
 
     def __contains__(self, FlowKey key not None):
         return self._alive(key) >= 0
@@ -133,23 +138,23 @@ cdef class FlowRegistry(FlowTable):
         self._announce(flows, count, context, owner, ttl, self.now)
         if self.news is not None:
             self.news.append((owner, holder[0], context))
-        if self.on_change is not None and not local:
-            self.on_change(("@", holder[0], context, ttl, self.now, owner))
+        if self._on_change is not None and not local:
+            self._on_change(("@", holder[0], context, ttl, self.now, owner))
 
     def end(self, owner, double linger=LINGER, bint local=False):
         """An owner has ended: what it announced goes ``linger`` seconds later; nothing happens when there is none."""
         self._end(owner, linger, self.now)
-        if self.on_change is not None and not local:
-            self.on_change(("x", owner, linger, self.now))
+        if self._on_change is not None and not local:
+            self._on_change(("x", owner, linger, self.now))
 
-    def take_news(self):
+    def _take_news(self):
         """Give owner, keys and context of all that was announced, here and by siblings, since the last call. The first
         call begins it.
         """
         news, self.news = self.news, []
         return [(owner, _unpacked(keys), context) for owner, keys, context in news or ()]
 
-    def take_ends(self):
+    def _take_ends(self):
         """Give key and context of each flow and endpoint that somebody looked up and that has gone or says something
         else now, since the last call. The first call begins it.
         """
@@ -170,9 +175,10 @@ cdef class FlowRegistry(FlowTable):
         cdef list holder = []
         cdef Py_ssize_t count
         cdef const Flow *flows = packed_flows(keys, &count, holder)
+        self.changes += 1
         self._put_all(flows, count, context, ttl, self.now)
-        if self.on_change is not None and not local:
-            self.on_change(("+", holder[0], context, ttl, self.now))
+        if self._on_change is not None and not local:
+            self._on_change(("+", holder[0], context, ttl, self.now))
 
     def remove(self, FlowKey key not None):
         """Forget a flow; nothing happens when it is not there."""
@@ -185,17 +191,19 @@ cdef class FlowRegistry(FlowTable):
         cdef list holder = []
         cdef Py_ssize_t count
         cdef const Flow *flows = packed_flows(keys, &count, holder)
+        self.changes += 1
         self._remove_all(flows, count)
-        if self.on_change is not None and not local:
-            self.on_change(("-", holder[0]))
+        if self._on_change is not None and not local:
+            self._on_change(("-", holder[0]))
 
-    def apply(self, message):
-        """Take a change that a sibling worker's registry gave to its ``on_change``; a flow's life is counted from the
+    def _apply(self, message):
+        """Take a change that a sibling worker's registry gave to its ``_on_change``; a flow's life is counted from the
         packet that the sibling parsed.
         """
         cdef list holder = []
         cdef Py_ssize_t count
         cdef const Flow *flows
+        self.changes += 1
         if message[0] == "x":
             self._end(message[1], message[2], message[3] or self.now)
             return
@@ -209,7 +217,7 @@ cdef class FlowRegistry(FlowTable):
         else:
             self._remove_all(flows, count)
 
-    cpdef advance(self, int64_t now):
+    cpdef _move_clock(self, int64_t now):
         """Set the clock (ns) and let go of what has expired. The clock does not go back."""
         if now <= self.now:
             return
@@ -228,9 +236,11 @@ cdef class FlowRegistry(FlowTable):
             for i in range(16):
                 if flows[n].src[i]:
                     raise ValueError("an endpoint has no source: FlowKey.endpoint makes one")
+        self.changes += 1
         return self.endpoints.announce(flows, count, context, weight, owner, life, at)
 
     cdef int _end(self, object owner, double linger, int64_t at) except -1:
+        self.changes += 1
         return self.endpoints.end(owner, <int64_t>(min(max(linger, 0.0), LINGER_MAX_S) * NS), at)
 
 

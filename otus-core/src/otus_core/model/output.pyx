@@ -114,7 +114,7 @@ cdef class OutputPacket:
     ``tunnel`` and ``vni`` are ``None`` and ``vlans`` is empty where there are none.
 
     What a component emitted ``is_record``: its ``raw_payload`` is empty, its ``key`` may be given, and its addresses
-    may be ``None``.
+    and its ``flow`` may be ``None``.
     """
 
     def __init__(self, *, task_id="", agent_id="", pipeline_id=0, timestamp=0, src_ip="0.0.0.0", dst_ip="0.0.0.0",
@@ -219,6 +219,8 @@ cdef class OutputPacket:
 
     @property
     def flow(self):
+        if self.at.ip_version == 0:
+            return None
         return make_flow_key(self.at.ip_version, self.at.src, self.at.dst, self.at.src_port, self.at.dst_port,
                              self.at.protocol)
 

@@ -71,9 +71,9 @@ cdef class Pipeline(Turns):
         self.streams = streams
         self._join_streams()
         if self.listeners:
-            flows.take_ends()       # from now on they are kept
+            flows._take_ends()       # from now on they are kept
         if self.hearers:
-            flows.take_news()
+            flows._take_news()
         self.clock_seen = -SECOND
         self.forward_unmatched = forward_unmatched
         self.live = live
@@ -144,7 +144,7 @@ cdef class Pipeline(Turns):
         if now > self.clock:
             self.clock = now
             self.decoder.advance(now)
-            self.flows.advance(now)
+            self.flows._move_clock(now)
             if self.streams is not None:
                 self.streams.advance(now)
                 self._waiting(monotonic())
@@ -181,7 +181,7 @@ cdef class Pipeline(Turns):
             if timestamp - SECOND // 8 > self.clock_seen:
                 self.clock_seen = timestamp
                 self.decoder.advance(timestamp)
-                self.flows.advance(timestamp)
+                self.flows._move_clock(timestamp)
                 if self.streams is not None:
                     self.streams.advance(timestamp)
                     self._waiting(monotonic())

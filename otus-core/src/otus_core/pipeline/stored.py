@@ -45,7 +45,8 @@ def store(output: OutputPacket) -> bytes:
     Raises what the payload's ``to_json`` raises, and what labels raise that are not text.
     """
     labels = output.labels
-    src, src_port, dst, dst_port, protocol = output.flow.parts()
+    ends = (b"", output.src_port, b"", output.dst_port, output.protocol)
+    src, src_port, dst, dst_port, protocol = ends if output.flow is None else output.flow.parts()
     vlans = output.vlans
     vni = output.vni
     parts = [

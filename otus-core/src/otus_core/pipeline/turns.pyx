@@ -64,7 +64,7 @@ cdef class Turns(Outputs):
     cdef int _tell_news(self, FlowRegistry flows, int64_t now) except -1:
         """Tell the parsers that listen what was announced since the last call, between packets."""
         cdef ParserSlot slot
-        for owner, keys, context in flows.take_news():
+        for owner, keys, context in flows._take_news():
             for slot in self.hearers:
                 self._tell(slot, slot.announce, (owner, keys, context), now)
         return 0
@@ -72,7 +72,7 @@ cdef class Turns(Outputs):
     cdef int _tell_ends(self, FlowRegistry flows, int64_t now) except -1:
         """Tell the parsers that listen of flows that have ended since the last call, between packets."""
         cdef ParserSlot slot
-        for key, context in flows.take_ends():
+        for key, context in flows._take_ends():
             for slot in self.listeners:
                 self._tell(slot, slot.flow_end, (key, context), now)
         return 0

@@ -178,7 +178,7 @@ async def assemble(config: TaskConfig, node: Node, place: Place) -> Assembly:
     assembly.flows.watched = sum(spec.declaration.wants_flows for spec in config.parsers) > 1
     if place.publish is not None and assembly.flows.watched:
         publish = place.publish
-        assembly.flows.on_change = lambda change: publish(("flows", change))
+        assembly.flows._on_change = lambda change: publish(("flows", change))
     try:
         await _construct_all(assembly)
         assembly.guard_source(place)

@@ -72,7 +72,7 @@ class Worker:
         """Take what components published in a sibling worker: each message behind the name of whom it is for."""
         parts = {part.spec.id: part.component for part in self.assembly.parsers}
         takers = {name: part.on_peer_message for name, part in parts.items() if hasattr(part, "on_peer_message")}
-        takers["flows"] = self.assembly.flows.apply
+        takers["flows"] = self.assembly.flows._apply
         for name, message in messages:
             try:
                 takers[name](message)
