@@ -232,7 +232,8 @@ cdef class Encoder:
                 return made.fail("left_out", place)
             payload = self.payload(output)
             correlation = self.correlation(output)
-            packed = output.flow.packed()
+            flow = output.flow
+            packed = bytes(sizeof(Flow)) if flow is None else flow.packed()
             vlans = output.vlans
         except Exception:       # a payload's own to_json, or a label that is no text: this message alone is lost
             return made.fail("encode", place)

@@ -100,7 +100,7 @@ class HepReporter(BaseReporter):
         if call:
             key = call.encode("utf-8", "replace")
         else:
-            src, src_port, dst, dst_port, _ = output.flow.parts()
+            src, src_port, dst, dst_port, _ = output.flow.parts() if output.flow else (b"", 0, b"", 0, 0)
             key = repr(sorted(((src, src_port), (dst, dst_port)))).encode()
         return zlib.crc32(key) % len(self._servers)
 
