@@ -64,6 +64,8 @@ def demo(session: nox.Session) -> None:
     session.run("otus", "plugins", "list")
     session.run("otus", "run", "examples/call.pcap")
     session.run("otus", "run", "examples/register.pcap", "--format", "json", "--filter", "sip.status_code == 401")
+    session.run("otus", "calls", *(f"examples/{name}.pcap" for name in ("call", "cancel", "reinvite", "tcp")))
+    session.run("otus", "ladder", "examples/call.pcap")
 
 
 @nox.session

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -39,14 +39,15 @@ def run_task(
     interface: str | None = None,
     options: Sequence[str] = (),
     names: Mapping[str, str] | None = None,
+    on_fault: Callable[[str], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Run a task on capture files or on an interface, and give each message and record that it reports, as a dict of
     the fields that ``--format json`` prints, when it comes.
 
     ``task`` has the keys of a task file except ``capture`` and ``reporters``; ``options`` are further ones of
     ``otus run``, such as ``--bpf``. Where the run tells of a fault in a key of the task, ``names`` says what the user
-    knows it by: ``{"processors[1].config.keep_if": "--where"}``. Ctrl-C ends a live run, and not the caller. Raises
-    RunFailed.
+    knows it by: ``{"processors[1].config.keep_if": "--where"}``. ``on_fault`` gets each line, in a thread, that would
+    go to standard error. Ctrl-C ends a live run, and not the caller. Raises RunFailed.
     """
     whole = {**task, "capture": {}, "reporters": [{"type": "console", "config": {"format": "json"}}]}
     with tempfile.TemporaryDirectory(prefix="otus-") as folder:
@@ -54,10 +55,10 @@ def run_task(
         path.write_text(json.dumps(whole), encoding="utf-8")
         source = ["-i", interface] if interface is not None else ["--", *files]
         command = [sys.executable, "-P", "-c", _RUN, "run", "--quiet", "--task", str(path), *options, *source]
-        errors = subprocess.PIPE if names else None
+        errors = subprocess.PIPE if names or on_fault else None
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=interpreter.environment()) as process:
             assert process.stdout is not None
-            telling = threading.Thread(target=_tell, args=(process.stderr, names or {}), daemon=True)
+            telling = threading.Thread(target=_tell, args=(process.stderr, names or {}, on_fault or _show), daemon=True)
             telling.start()
             try:
                 with _no_interrupt():
@@ -84,11 +85,15 @@ def _no_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _tell(lines: IO[bytes] | None, names: Mapping[str, str]) -> None:
+def _tell(lines: IO[bytes] | None, names: Mapping[str, str], tell: Callable[[str], None]) -> None:
     """Pass on what the run says on standard error, with the names that the user knows."""
     for line in lines or ():
         text = line.decode("utf-8", "backslashreplace")
         for key, name in names.items():
             text = text.replace(f"otus: {key}: ", f"otus: {name}: ", 1)
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        tell(text)
+
+
+def _show(line: str) -> None:
+    sys.stderr.write(line)
+    sys.stderr.flush()

@@ -5,7 +5,7 @@ In: columns and rows of printable text. Out: lines.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import attrs
 
@@ -46,15 +46,23 @@ class TableLayout:
         """Give the line of names."""
         return self.line([column.name for column in self._columns])
 
-    def line(self, cells: Sequence[str]) -> str:
-        """Give the line of a row, which has a cell for each column, shown or not."""
-        parts = []
-        for n in self._shown:
-            text = fit(cells[n], self._widths[n])
-            room = " " * (self._widths[n] - columns_of(text))
-            parts.append(room + text if self._columns[n].right else text + room)
+    def line(self, cells: Sequence[str], paint: Callable[[int, str], str] | None = None) -> str:
+        """Give the line of a row, which has a cell for each column, shown or not.
+
+        ``paint`` gets the place of a column and the text of its cell, and gives that text with its colour.
+        """
+        parts = [self._cell(n, cells[n]) for n in self._shown]
         line = GAP.join(parts).rstrip()
-        return fit(line, self._width) if self._width else line
+        if self._width and columns_of(line) > self._width:
+            return fit(line, self._width)
+        if paint is None:
+            return line
+        return GAP.join(paint(n, text) for n, text in zip(self._shown, parts, strict=True)).rstrip()
+
+    def _cell(self, n: int, text: str) -> str:
+        text = fit(text, self._widths[n])
+        room = " " * (self._widths[n] - columns_of(text))
+        return room + text if self._columns[n].right else text + room
 
 
 def table_lines(columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int = 0) -> Iterator[str]:

@@ -1,0 +1,239 @@
+"""``otus calls``: the calls of captures or of an interface, a line each."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from otus_calls.commands import terminal, words
+from otus_calls.commands.finding import Numbered, find_calls
+from otus_calls.commands.source import CHOSEN, Bpf, Files, Interface, Source, Tunnels, Where, refused, source_of
+from otus_core import Column, TableLayout, columns_of, fit, printable
+
+COLUMNS = (
+    Column("#", right=True),
+    Column("start", leaves=7),
+    Column("from → to", least=16),
+    Column("state"),
+    Column("code", right=True, leaves=9),
+    Column("pdd", right=True, leaves=5),
+    Column("setup", right=True, leaves=4),
+    Column("talk", right=True, leaves=8),
+    Column("hops", right=True, leaves=3),
+    Column("media", least=10, leaves=6),
+    Column("mos", right=True),
+    Column("flags", least=10),
+    Column("by", leaves=2),
+    Column("call id", least=12, leaves=1),
+)
+LIVE_WIDTHS = (5, 10, 28, 11, 4, 5, 5, 5, 4, 18, 4, 24, 6, 32)
+"""Columns when lines are shown as they come, so that nobody knows what is still to come."""
+STATE = 3
+FLAT = (
+    *("number", "call_id", "from_tag", "start", "ring", "answer", "end", "state", "code", "reason", "q850"),
+    *("from_user", "from_uri", "to_user", "to_uri", "request_uri", "caller", "callee", "transport"),
+    *("user_agent", "server", "pdd", "setup", "talk", "total", "srd", "sdd", "sdt", "hangup_by", "attempts"),
+    *("retransmissions", "duplicates", "reinvites", "hops", "media", "mos", "flags", "legs", "partial", "ended"),
+)
+"""The columns of ``--csv``."""
+
+
+def calls(
+    files: Files = None,
+    interface: Interface = None,
+    where: Where = None,
+    problems: Annotated[
+        bool, typer.Option("--problems", help="Only calls that went wrong or were odd, each with the reasons.")
+    ] = False,
+    legs: Annotated[
+        bool, typer.Option("--legs", help="Show the legs of a call, as B2BUAs make them, below each other.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a call.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values, with a line of names.")] = False,
+    bpf: Bpf = None,
+    tunnels: Tunnels = None,
+) -> None:
+    """Show the calls of capture files or of an interface, a line each.
+
+    otus calls call.pcap · otus calls call.pcap --problems · otus calls big.pcap --where "call.to_user == '200'"
+    """
+    source = source_of(files, interface, bpf, tunnels)
+    _check(source, problems=problems, legs=legs, as_json=as_json, as_csv=as_csv)
+    if interface is not None:
+        _show_live(source, where, problems, as_json, as_csv)
+    else:
+        found = find_calls(source, where)
+        shown = [one for one in found.calls if one.chosen and (not problems or words.is_problem(one.facts))]
+        if as_json:
+            terminal.write(map(_json, shown))
+        elif as_csv:
+            _write_csv(shown)
+        else:
+            terminal.write(_table(shown, len(found.calls), problems, legs))
+        found.end()
+
+
+def _check(source: Source, *, problems: bool, legs: bool, as_json: bool, as_csv: bool) -> None:
+    if as_json and as_csv:
+        raise refused("--csv", "give --json or --csv, not both")
+    if legs and (source.interface is not None or as_json or as_csv):
+        raise refused("--legs", "is for tables of capture files; JSON and CSV name the legs of each call")
+
+
+def _show_live(source: Source, where: str | None, problems: bool, as_json: bool, as_csv: bool) -> None:
+    """Show each call when its record comes."""
+    records = source.records({}, where)
+    told = (
+        one["payload"]
+        for one in records
+        if one["payload_type"] == "call" and (where is None or CHOSEN in one["labels"])
+    )
+    numbered = (
+        Numbered(n, facts, True)
+        for n, facts in enumerate((one for one in told if not problems or words.is_problem(one)), 1)
+    )
+    if as_json:
+        terminal.write(map(_json, numbered))
+    elif as_csv:
+        _write_csv(numbered)
+    else:
+        terminal.write(_live_lines(numbered, problems))
+
+
+def _json(one: Numbered) -> str:
+    return json.dumps({"number": one.number, **one.facts})
+
+
+def _write_csv(shown: Iterable[Numbered]) -> None:
+    writer = csv.DictWriter(sys.stdout, FLAT, lineterminator="\n")
+    writer.writeheader()
+    for one in shown:
+        writer.writerow({name: harmless(value) for name, value in _flat(one).items()})
+        sys.stdout.flush()
+
+
+def harmless(value: Any) -> Any:
+    """Give a cell that can be shown. A spreadsheet takes it for text, if packets chose how it begins (CWE-1236)."""
+    if not isinstance(value, str):
+        return value
+    return printable(f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value)
+
+
+def _flat(one: Numbered) -> dict[str, Any]:
+    """Give the fields of a call as a flat mapping with the names ``FLAT``."""
+    facts = one.facts
+    told = {
+        "number": one.number,
+        **{f"{side}_{part}": (facts[side] or {}).get(part) for side in ("from", "to") for part in ("user", "uri")},
+        **{side: words.end(facts[side]) for side in ("caller", "callee")},
+        "transport": facts["caller"]["transport"],
+        "user_agent": facts["caller"]["agent"],
+        "server": facts["callee"]["agent"],
+        "hops": len(facts["hops"]),
+        "media": len(facts["media"]),
+        "flags": " ".join(str(flag["flag"]) for flag in facts["flags"]),
+        "legs": " ".join(str(leg["call_id"]) for leg in facts["legs"]),
+    }
+    return {name: told.get(name, facts.get(name)) for name in FLAT}
+
+
+def _cells(one: Numbered) -> tuple[str, ...]:
+    facts = one.facts
+    return (
+        str(one.number),
+        words.clock(facts["start"]),
+        words.parties(facts),
+        words.state(facts),
+        words.NOTHING if facts["code"] is None else str(facts["code"]),
+        words.number(facts["pdd"]),
+        words.number(facts["setup"]),
+        words.minutes(facts["talk"]),
+        str(len(facts["hops"])),
+        words.media(facts["media"]),
+        words.number(facts["mos"]),
+        words.flags(facts),
+        facts["hangup_by"] or "",
+        printable(facts["call_id"], 128),
+    )
+
+
+def _table(shown: Sequence[Numbered], count: int, problems: bool, legs: bool) -> Iterator[str]:
+    """Give the lines of the table, with each date before its calls."""
+    if not shown:
+        yield (
+            "no calls in it (otus run shows what else there is)"
+            if not count
+            else f"none of the {count:,} calls matches"
+        )
+        return
+    order = _with_legs(shown) if legs else [(one, False) for one in shown]
+    rows = [_leg_cells(one, leg) for one, leg in order]
+    widths = [max(map(columns_of, column)) for column in zip([one.name for one in COLUMNS], *rows, strict=True)]
+    layout = TableLayout(COLUMNS, widths, terminal.width())
+    yield from _lines(((one, row) for (one, _), row in zip(order, rows, strict=True)), layout, problems)
+
+
+def _live_lines(numbered: Iterable[Numbered], problems: bool) -> Iterator[str]:
+    layout = TableLayout(COLUMNS, LIVE_WIDTHS, terminal.width() or sum(LIVE_WIDTHS) + 2 * len(LIVE_WIDTHS))
+    yield from _lines(((one, _cells(one)) for one in numbered), layout, problems)
+
+
+def _lines(rows: Iterable[tuple[Numbered, Sequence[str]]], layout: TableLayout, problems: bool) -> Iterator[str]:
+    colours, date = terminal.coloured(), None
+    for n, (one, row) in enumerate(rows):
+        if words.date(one.facts["start"]) != date:
+            date = words.date(one.facts["start"])
+            yield terminal.paint(f"{date} UTC", terminal.DIM, colours)
+        if n == 0:
+            yield terminal.paint(layout.header(), terminal.BOLD, colours)
+        yield layout.line(row, _painter(one.facts) if colours else None)
+        if problems:
+            yield from _reasons(one.facts, terminal.width())
+
+
+def _painter(facts: Mapping[str, Any]) -> Any:
+    colour = words.COLOURS.get(facts["state"], "")
+    return lambda n, text: terminal.paint(text, colour if n == STATE else "")
+
+
+def _reasons(facts: Mapping[str, Any], width: int) -> Iterator[str]:
+    """Say why a call is shown among the problems, a line each."""
+    told = [words.flag(flag) for flag in facts["flags"]]
+    if facts["code"] is not None and facts["code"] >= 400:
+        told.insert(0, f"{facts['code']} {facts['reason'] or ''}".rstrip())
+    if facts["reason_header"]:
+        told.append(f"Reason: {facts['reason_header']}")
+    if facts["warning"]:
+        told.append(f"Warning: {facts['warning']}")
+    for line in told:
+        text = f"       {printable(line, 400)}"
+        yield fit(text, width) if width else text
+
+
+def _with_legs(shown: Sequence[Numbered]) -> list[tuple[Numbered, bool]]:
+    """Order calls so that the legs of each stand below the one that began first; says which are such legs."""
+    by_id: dict[str, list[Numbered]] = {}
+    for one in shown:
+        by_id.setdefault(one.facts["call_id"], []).append(one)
+    order: list[tuple[Numbered, bool]] = []
+    placed: set[int] = set()
+    for first in shown:
+        waiting = [(first, False)]
+        while waiting:
+            one, leg = waiting.pop(0)
+            if one.number in placed:
+                continue
+            placed.add(one.number)
+            order.append((one, leg))
+            waiting += [(other, True) for link in one.facts["legs"] for other in by_id.get(link["call_id"], ())]
+    return order
+
+
+def _leg_cells(one: Numbered, leg: bool) -> Sequence[str]:
+    cells = _cells(one)
+    return cells if not leg else (*cells[:2], f"└ {cells[2]}", *cells[3:])

@@ -1,0 +1,1 @@
+"""Takes the frames of chosen calls out of capture files."""
