@@ -218,8 +218,8 @@ class BaseParser(_Timely):
         """Hear what was announced in ``context.flows``: the endpoints ``keys``, ``context`` and ``owner``.
 
         Called in parsers that have this method, for what any parser of the task announced, this one and those in
-        sibling workers too: before the next packet, or when the source is idle. ``keys`` are empty for news that
-        concern no endpoint.
+        sibling workers too: before the next packet, when the source is idle, and before ``finish``. ``keys`` are empty
+        for news that concern no endpoint.
         """
 
     def on_flow_end(self, key: FlowKey, context: Any) -> None:

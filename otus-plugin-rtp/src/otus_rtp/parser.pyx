@@ -24,6 +24,7 @@ from otus_rtp.quality import MODELS
 from otus_rtp.remote import take_reports
 from otus_rtp.report import RtcpReport, RtpPacket, moment, tell
 from otus_rtp.rtcp import read_compound, read_encrypted
+from otus_rtp.said import take_said
 
 # Attributes that every packet is asked for: called where they are, instead of being looked up by name each time.
 cdef object _Packet = DecodedPacket
@@ -309,7 +310,10 @@ cdef class RtpParser:
 
     def on_announce(self, owner, keys, context):
         """Somebody announced where media are expected."""
-        self.parties.hear(owner, keys, context)
+        if isinstance(context, dict) and "reported" in context:
+            take_said(self.streams.of_owner(owner), owner, context)
+        else:
+            self.parties.hear(owner, keys, context)
 
     def on_flow_end(self, key, context):
         """What was announced for some 5-tuples has ended, or is another thing now."""

@@ -161,6 +161,7 @@ def tell(
         "dscp": stream.dscp,
         "ssrc_changes": ssrc_changes,
         "remote": stream.remote,
+        "reported": stream.said,
         "ended": ended,
     }
     if ended is None:

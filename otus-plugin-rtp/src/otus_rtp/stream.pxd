@@ -66,13 +66,15 @@ cdef struct Sequence:
 
 cdef class Stream:
     cdef Sequence order
-    cdef object flow            # the 5-tuple that it belongs to
+    cdef readonly object flow   # the 5-tuple that it belongs to
     cdef Stream older           # in the order of use
     cdef Stream newer
     cdef public object matches  # of the flow registry, when the stream was matched
     cdef public object codecs   # payload type → (name, clock rate), as SDP says
     cdef public list events
     cdef public dict remote     # what RTCP says of it
+    cdef public dict said       # what the parties say of it by SIP
+    cdef tuple owners           # of its matches, when it was put into the table
     cdef public dict sent       # middle of a sender report's NTP time → when it passed
     cdef public tuple reported  # highest sequence number and losses of the last report
     cdef public str match

@@ -24,6 +24,7 @@ cdef class Streams:
     cdef readonly dict flows    # FlowKey → Flow
     cdef dict watchers          # what the registry tells ends of → flows
     cdef dict by_ssrc
+    cdef dict by_owner
     cdef Stream oldest
     cdef Stream newest
     cdef readonly Py_ssize_t count

@@ -51,6 +51,7 @@ cdef class Streams:
         self.flows = {}
         self.watchers = {}
         self.by_ssrc = {}
+        self.by_owner = {}
         self.most = most
 
     def crowded(self, Flow flow not None):
@@ -71,6 +72,9 @@ cdef class Streams:
                 self.watchers.setdefault(key, {})[flow] = None
         flow.streams.append(stream)
         self.by_ssrc.setdefault(stream.ssrc, {})[stream] = None
+        stream.owners = tuple([match.owner for match in stream.matches])
+        for owner in stream.owners:
+            self.by_owner.setdefault(owner, {})[stream] = None
         stream.touched = now
         self._append(stream)
         self.count += 1
@@ -83,6 +87,8 @@ cdef class Streams:
         if flow.recent is stream:
             flow.recent = None
         _forget(self.by_ssrc, stream.ssrc, stream)
+        for owner in stream.owners:
+            _forget(self.by_owner, owner, stream)
         if not flow.streams:
             self.flows.pop(flow.key, None)
             for key in flow.watched:
@@ -94,6 +100,10 @@ cdef class Streams:
     def watching(self, key):
         """Give the flows to which what was announced at ``key`` matters."""
         return tuple(self.watchers.get(key, ()))
+
+    def of_owner(self, owner):
+        """Give the streams of a call."""
+        return tuple(self.by_owner.get(owner, ()))
 
     def of_ssrc(self, uint32_t ssrc):
         """Give the streams of an SSRC, the newest first, a bounded number of them."""

@@ -16,5 +16,6 @@ cdef class Announced:
                   Py_ssize_t size, bytes media) except -1
     cdef int _announce(self, object packet, bytes call_id, str tag, str peer_tag, bint answer, const uint8_t *data,
                        Py_ssize_t size, bytes media) except -1
+    cdef int report(self, SipMessage message) except -1
     cdef dict _attributes(self, Medium *line, Flow *keys, int *count)
     cdef int _line(self, dict context, bytes call_id, bytes keys, object signalling) except -1

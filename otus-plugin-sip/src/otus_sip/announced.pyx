@@ -22,6 +22,7 @@ from otus_sip.message cimport SipMessage
 from otus_sip.scan cimport ACK_ID, BYE_ID, CANCEL_ID, FROM, TO, number, same_text
 from otus_sip.sessions cimport Event, Sessions
 
+from otus_sip.reports import read_report
 from otus_sip.sdp import STATIC_CODECS
 
 cdef enum:
@@ -93,6 +94,13 @@ cdef class Announced:
         elif event.status >= 300 or (not event.status and (event.method == BYE_ID or event.method == CANCEL_ID)):
             if sessions.calls.find(event.hashed, event.call_id, event.call_id_len) is None:
                 self.flows.end(PyBytes_FromStringAndSize(<const char *>event.call_id, event.call_id_len))
+        return 0
+
+    cdef int report(self, SipMessage message) except -1:
+        """Tell what a message reports of media, if it does; that concerns no endpoint."""
+        found = read_report(message)
+        if found is not None:
+            self.flows.announce((), found[1], found[0], self.ttl)
         return 0
 
     cdef int _announce(self, object packet, bytes call_id, str tag, str peer_tag, bint answer, const uint8_t *data,

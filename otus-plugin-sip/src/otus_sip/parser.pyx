@@ -21,9 +21,8 @@ from otus_sip.media cimport scan_media
 from otus_sip.message cimport SipMessage
 from otus_sip.reading cimport read_message
 from otus_sip.scan cimport (
-    ACK_ID, BYE_ID, CALL_ID, CANCEL_ID, FROM, INVITE_ID, MALFORMED, NOT_SIP, PRACK_ID, REQUEST, TO, UPDATE_ID, VIA,
-    Line, classify, has_sip_field, method_id,
-    skip_crlf,
+    ACK_ID, BYE_ID, CALL_ID, CANCEL_ID, FROM, INVITE_ID, MALFORMED, NOTIFY_ID, NOT_SIP, PRACK_ID, PUBLISH_ID, REQUEST,
+    TO, UPDATE_ID, VIA, Line, classify, has_sip_field, method_id, skip_crlf,
 )
 from otus_sip.framing cimport frame_size, next_message
 from otus_sip.sessions cimport Event, Sessions, mixed, text_hash
@@ -216,6 +215,8 @@ cdef class SipParser:
         if method in (INVITE_ID, BYE_ID, CANCEL_ID, ACK_ID, PRACK_ID, UPDATE_ID) and message.cseq_number >= 0:
             if _changes_a_call(message, request, method, status):
                 self._tell(packet, message, method, status)
+        if self.announced is not None and _may_report(message, request, method, status):
+            self.announced.report(message)
         return Parsed(message, message, message.raw)
 
     cdef int _tell(self, object packet, SipMessage message, int method, int status) except -1:
@@ -264,6 +265,13 @@ cdef inline bint _changes_a_call(SipMessage message, bint request, int method, i
     if method == BYE_ID or method == CANCEL_ID or status == 100:
         return False
     return status >= 200 or message.holds_sdp()
+
+
+cdef inline bint _may_report(SipMessage message, bint request, int method, int status) noexcept:
+    """Whether a message may say how its sender heard the media: the end of a call, or a report of its own."""
+    if method == BYE_ID:
+        return request or 200 <= status < 300
+    return request and (method == PUBLISH_ID or method == NOTIFY_ID) and message.body_start < message.size
 
 
 cdef inline void _strip(const uint8_t **text, Py_ssize_t *size) noexcept:

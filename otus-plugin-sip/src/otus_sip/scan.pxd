@@ -21,13 +21,15 @@ cdef enum:  # HeaderId
     HEADER_IDS = 14
 
 
-# Methods that change a call, as their index in METHODS.
+# Methods that change a call or report of one, as their index in METHODS.
 cdef enum:  # MethodId
     INVITE_ID = 1
     ACK_ID = 2
     BYE_ID = 3
     CANCEL_ID = 4
     PRACK_ID = 7
+    NOTIFY_ID = 9
+    PUBLISH_ID = 10
     UPDATE_ID = 14
 
 

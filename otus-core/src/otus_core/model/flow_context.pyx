@@ -31,6 +31,8 @@ cdef int _measure(object value, int depth, Py_ssize_t *items) except -1:
         return 1
     if kind is int:
         return <int>min((value.bit_length() >> 3) + 1, CONTEXT_MAX + 1)
+    if kind is float:
+        return 8
     if depth >= CONTEXT_DEPTH_MAX:
         raise FlowContextRefused(f"a flow context nests at most {CONTEXT_DEPTH_MAX} deep")
     if kind is tuple:
@@ -46,7 +48,7 @@ cdef int _measure(object value, int depth, Py_ssize_t *items) except -1:
                 break
         return total
     raise FlowContextRefused(
-        f"a flow context holds str, int, bytes, bool, tuples and dicts of these, not {kind.__name__}")
+        f"a flow context holds str, int, float, bytes, bool, tuples and dicts of these, not {kind.__name__}")
 
 
 cdef Py_ssize_t measure(object context) except -1:

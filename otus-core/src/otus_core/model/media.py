@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 
 class MediaContext(TypedDict, total=False):
@@ -54,6 +54,10 @@ class MediaContext(TypedDict, total=False):
     keying: str
     """How keys are agreed on: ``sdes`` (RFC 4568), ``dtls`` (RFC 5763), ``zrtp`` (RFC 6189); missing where no attribute
     says so. With a profile of ``SAVP`` media are encrypted in any case."""
+    reported: dict[str, Any]
+    """What the party of ``tag`` says of the media of the call, in news that concern no endpoint: ``by`` is how it says
+    so, ``received`` and ``sent`` its figures, ``peer_received`` those of its peer, and ``local`` and ``remote`` the
+    ends that it names (``ip``, ``port``, ``ssrc``)."""
     nat: bool
     """Whether this is where the party was found, and not what it announced: it is behind NAT."""
     ice: bool

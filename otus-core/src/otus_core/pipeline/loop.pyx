@@ -163,6 +163,7 @@ cdef class Pipeline(Turns):
         if self.streams is not None:
             self.streams.finish()
             self._waiting(monotonic())
+        self._tell_flows(self.flows, monotonic())
         self._begin_finish(self.parsers)
 
     cdef bint _tick_all(self, int64_t now) except *:
