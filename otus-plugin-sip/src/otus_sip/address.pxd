@@ -1,16 +1,16 @@
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 
 
 # A name-addr or addr-spec inside a From, To or Contact value; pointers into the message, NULL where there is none.
 cdef struct Address:
     const uint8_t *display
-    Py_ssize_t display_len
     const uint8_t *uri
-    Py_ssize_t uri_len
     const uint8_t *parameters       # what follows, from the first ';' on
-    Py_ssize_t parameters_len
     const char *error               # what is wrong with it, or NULL
-    bint quoted                     # whether the display name stood in quotes, which are left out
+    uint32_t display_len
+    uint32_t uri_len
+    uint32_t parameters_len
+    uint8_t quoted                  # whether the display name stood in quotes, which are left out
 
 
 cdef inline bint is_white(uint8_t c) noexcept nogil:

@@ -1,4 +1,4 @@
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 from otus_sip.address cimport Address
 from otus_sip.scan cimport HEADER_IDS, Field, Line
@@ -11,30 +11,32 @@ cdef enum:  # Cut
     IN_BODY = 2
 
 
+# Hundreds of messages wait at a time: small fields keep them in the cache. A datagram and a stream's message have less
+# than 2 MiB, and a field at least three bytes.
 cdef class SipMessage:
     cdef readonly bytes raw
-    cdef Line line
-    cdef const uint8_t *data        # of raw
-    cdef Py_ssize_t size            # up to the end of the body; what a datagram has behind it is in raw
-    cdef Py_ssize_t body_start      # where the body begins; the size when there is none
-    cdef Py_ssize_t count
     cdef Field *fields
-    cdef int first[HEADER_IDS]      # index of the first field of each HeaderId, -1 for none
-    cdef const char *trouble        # the first thing that is wrong with the header section, or NULL
+    cdef const uint8_t *data        # of raw
+    cdef uint32_t size              # up to the end of the body; what a datagram has behind it is in raw
+    cdef uint32_t body_start        # where the body begins; the size when there is none
+    cdef uint32_t count
+    cdef int32_t first[HEADER_IDS]  # index of the first field of each HeaderId, -1 for none
+    cdef Line line
     cdef uint8_t cut                # a Cut, 0 for a whole message
-    cdef bint by_capture            # whether it was cut by the capture
-    cdef bint is_judged             # fault is known
-    cdef bint has_bodies            # sdp_body has been looked for
+    cdef uint8_t by_capture         # whether it was cut by the capture
+    cdef uint8_t is_judged          # fault is known
+    cdef uint8_t has_bodies         # sdp_body has been looked for
+    cdef uint8_t has_read[2]        # parties
+    cdef uint32_t cseq_method_len
+    cdef int64_t cseq_number        # -1 when there is none
+    cdef const uint8_t *cseq_method
+    cdef const char *trouble        # the first thing that is wrong with the header section, or NULL
     cdef const char *fault          # what verdict found, or NULL
     cdef const char *body_fault     # what is wrong with a body that must be decoded first, or NULL
     cdef object count_fault         # is called when a fault is found, or None
     cdef object session_body        # the description among the parts, or None
-    cdef Py_ssize_t cseq_number     # -1 when there is none
-    cdef const uint8_t *cseq_method
-    cdef Py_ssize_t cseq_method_len
     cdef Sdp _sdp
     cdef Address parties[2]         # From and To, read when they are asked for first
-    cdef bint has_read[2]
 
     cdef str text(self, const uint8_t *start, Py_ssize_t length)
     cdef str value_text(self, Field *field)

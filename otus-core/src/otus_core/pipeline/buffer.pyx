@@ -6,9 +6,13 @@ either is counted. A source that can wait is held up before that instead.
 
 cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.list cimport PyList_New
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from otus_core.model.counter_names import name_of, of_reporter
+
+cdef extern from "Python.h":
+    void put_item "PyList_SET_ITEM" (object items, Py_ssize_t at, PyObject *item)
 
 cdef enum:
     # What an output takes beside its raw payload: the object, labels and the parsed payload, as measured for SIP.
@@ -98,7 +102,7 @@ cdef class SendBuffer:
         """
         cdef Py_ssize_t n = min(most, self.count)
         cdef Py_ssize_t places = self._places()
-        cdef list batch = [None] * n
+        cdef list batch = PyList_New(n)
         cdef Py_ssize_t i
         cdef PyObject *output
         for i in range(n):
@@ -107,8 +111,7 @@ cdef class SendBuffer:
             if self.head == places:
                 self.head = 0
             self.bytes_held -= _cost(output)
-            batch[i] = <object>output
-            Py_DECREF(<object>output)
+            put_item(batch, i, output)      # the reference goes over to the list
         self.count -= n
         self.accounts.at[self.queued] -= n
         return batch

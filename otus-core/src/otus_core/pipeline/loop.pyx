@@ -7,6 +7,8 @@ else does.
 
 cimport cython
 from cpython.list cimport PyList_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t
 
 from otus_core.model.counter_names import name_of
@@ -17,7 +19,8 @@ from otus_core.model.output cimport Parsed, make_output
 from otus_core.model.packet cimport DecodedPacket
 from otus_core.pipeline.breaker cimport is_open, monotonic
 from otus_core.pipeline.slots cimport (
-    TRANSPORT_ICMP, TRANSPORT_OTHER, TRANSPORT_STREAM, TRANSPORT_TCP, TRANSPORT_UDP, ParserSlot,
+    TRANSPORT_ICMP, TRANSPORT_OTHER, TRANSPORT_STREAM, TRANSPORT_TCP, TRANSPORT_UDP, ParserSlot, call, call_in_two,
+    take_error,
 )
 from otus_core.pipeline.turns cimport Turns
 from otus_core.stream.streams cimport MESSAGE, PASSED, Streams
@@ -259,36 +262,30 @@ cdef class Pipeline(Turns):
         """Find the parser that owns the packet and carry what it says onwards."""
         cdef ParserSlot slot
         cdef Py_ssize_t i
-        cdef bint asks      # whether this is the packet's parser is not known yet
+        cdef PyObject *answer
+        cdef bint asks
+        cdef bint passes
         for i in range(len(parsers)):
             slot = <ParserSlot>parsers[i]
             if not slot.transports & transport or is_open(slot.breaker, now):
                 continue
             self.accounts.at[self.running] = slot.mark
-            asks = False
-            try:
-                if slot.take is not None:
-                    result = slot.take(packet)
-                    if result is None:
-                        if PyList_GET_SIZE(slot.outbox.waiting):
-                            self._carry(slot, now)
-                        continue
-                else:
-                    asks = True
-                    if not slot.can_handle(packet):
-                        continue
-                    asks = False
-                    result = slot.handle(packet)
-            except BaseException as error:
-                self._carry(slot, now)
-                if asks:        # the packet may be another parser's
-                    self._slot_failed(slot, error)
+            asks = passes = False
+            if slot.take is not None:
+                answer = call(slot.take, packet)
+                passes = answer == <PyObject *>None
+            else:
+                answer = call_in_two(slot, packet, &asks, &passes)
+            if answer == NULL:
+                if self._has_raised(packet, slot, asks, now):
                     continue
-                if isinstance(error, ParseError):
-                    return self._refused(packet, slot, error)
-                return self._parser_failed(slot, error, now)
+                return 0
+            result = <object>answer
+            Py_DECREF(result)
             if PyList_GET_SIZE(slot.outbox.waiting):
                 self._carry(slot, now)
+            if passes:
+                continue
             if type(result) is Parsed:
                 return self._message(packet, slot, <Parsed>result, now)
             if result is _CONSUMED:
@@ -300,6 +297,20 @@ cdef class Pipeline(Turns):
             return self._end(self.unmatched)
         return self._offer(make_output(packet, self.task_id, self.agent_id, self.pipeline_id, {}, "raw", None,
                                        packet.payload), now, 0, self.matched)
+
+    cdef bint _has_raised(self, DecodedPacket packet, ParserSlot slot, bint asks, int64_t now) except *:
+        """Count what a parser has just raised; give whether the packet may be another parser's: this one was only asked
+        whose it is.
+        """
+        error = take_error()
+        self._carry(slot, now)
+        if asks:
+            self._slot_failed(slot, error)
+        elif isinstance(error, ParseError):
+            self._refused(packet, slot, error)
+        else:
+            self._parser_failed(slot, error, now)
+        return asks
 
     cdef int _parser_failed(self, ParserSlot slot, object error, int64_t now) except -1:
         self.accounts.at[slot.breaker.errors] += 1

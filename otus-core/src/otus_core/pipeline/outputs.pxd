@@ -4,7 +4,7 @@ from otus_core.model.accounts cimport Accounts
 from otus_core.model.output cimport OutputPacket
 from otus_core.model.record cimport Record
 from otus_core.pipeline.buffer cimport SendBuffer
-from otus_core.pipeline.slots cimport Slot
+from otus_core.pipeline.slots cimport ProcessorSlot, Slot
 
 
 cdef class Outputs:
@@ -38,6 +38,7 @@ cdef class Outputs:
         self.accounts.at[source] += 1
         self.accounts.at[outcome] += 1
         return 0
+    cdef bint _has_failed(self, ProcessorSlot slot, int64_t now, int source) except *
     cdef int _carry(self, Slot slot, int64_t now) except -1
     cdef int _record(self, Slot slot, Record record, int64_t now) except -1
     cdef int _slot_failed(self, Slot slot, object error) except -1

@@ -5,15 +5,20 @@ ended. Nothing is raised for an output: what a processor raises is counted again
 """
 
 from cpython.list cimport PyList_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
 from libc.stdint cimport int64_t
 
 from otus_core.model.output cimport OutputPacket
 from otus_core.model.record cimport Record, make_record_output
 from otus_core.pipeline.breaker cimport is_open, monotonic
 from otus_core.pipeline.buffer cimport SendBuffer
-from otus_core.pipeline.slots cimport ProcessorSlot, Slot
+from otus_core.pipeline.slots cimport ProcessorSlot, Slot, call, take_error, truth_of
 
 from otus_core.components import CONSUMED
+
+cdef enum:
+    _TAKEN_IN = 2       # beside 1, it stays, and 0, it is dropped
 
 cdef object _CONSUMED = CONSUMED
 
@@ -53,6 +58,8 @@ cdef class Outputs:
         """
         cdef ProcessorSlot slot
         cdef Py_ssize_t i
+        cdef PyObject *answer
+        cdef int stays
         for i in range(first, len(self.processors)):
             slot = <ProcessorSlot>self.processors[i]
             if slot.accepts is not None and output.payload_type not in <frozenset>slot.accepts:
@@ -64,31 +71,35 @@ cdef class Outputs:
             self.accounts.at[self.running] = slot.mark
             if slot.rewrites:
                 output.replaceable = True
-            try:
-                stays = slot.process(output)
-                if stays is not True and stays is not _CONSUMED:
-                    stays = bool(stays)
-            except BaseException as error:
-                output.replaceable = False
-                if PyList_GET_SIZE(slot.outbox.waiting):
-                    self._carry(slot, now)
-                if not slot.passes:
-                    self._settle(slot.error, source)
-                self._slot_failed(slot, error)
-                if not slot.passes:
-                    return 0
-                continue
+            answer = call(slot.process, output)
+            if answer == <PyObject *>_CONSUMED:
+                stays = _TAKEN_IN
+                Py_DECREF(_CONSUMED)
+            else:
+                stays = -1 if answer == NULL else truth_of(answer)
+            output.replaceable = False
+            if stays < 0:
+                if self._has_failed(slot, now, source):
+                    continue
+                return 0
             slot.breaker.failures = 0
-            if slot.rewrites:
-                output.replaceable = False
             if PyList_GET_SIZE(slot.outbox.waiting):
                 self._carry(slot, now)
-            if stays is not True:
-                return self._settle(slot.consumed if stays is _CONSUMED else slot.filtered, source)
+            if stays != 1:
+                return self._settle(slot.consumed if stays == _TAKEN_IN else slot.filtered, source)
         self._settle(self.kept, source)
         for i in range(len(self.buffers)):
             (<SendBuffer>self.buffers[i]).put(output)
         return 0
+
+    cdef bint _has_failed(self, ProcessorSlot slot, int64_t now, int source) except *:
+        """Count what a processor has just raised; give whether the output goes on."""
+        error = take_error()
+        self._carry(slot, now)
+        if not slot.passes:
+            self._settle(slot.error, source)
+        self._slot_failed(slot, error)
+        return slot.passes
 
     cdef int _carry(self, Slot slot, int64_t now) except -1:
         """Carry on what a component has emitted while it was called."""

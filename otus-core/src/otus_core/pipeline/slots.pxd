@@ -1,3 +1,4 @@
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from otus_core.pipeline.breaker cimport Breaker
@@ -52,6 +53,17 @@ cdef class ProcessorSlot(Slot):
     cdef int filtered
     cdef int error
     cdef int circuit_open
+
+
+# Calls whose errors are looked at by hand: a ``try`` around each call of a component would save and restore the
+# thread's exception for every packet. ``call`` gives a new reference, or NULL where the method raised; then
+# ``take_error`` gives what it raised, and is to be called before anything else.
+cdef extern from "Python.h":
+    PyObject *call "PyObject_CallOneArg" (object method, object argument)
+
+cdef object take_error()
+cdef PyObject *call_in_two(ParserSlot slot, object packet, bint *asks, bint *passes) noexcept
+cdef int truth_of(PyObject *answer) noexcept
 
 
 cdef enum:

@@ -5,6 +5,7 @@ records that it has emitted and that have not gone on yet.
 import math
 
 cimport cython
+from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from otus_core.model.counter_names import name_of
 from otus_core.model.accounts cimport Accounts
@@ -20,6 +21,29 @@ RECORDS_MAX = 4096
 """Records that a component may emit in one call; an iterator that ``tick`` or ``finish`` returns has no such bound."""
 TICK_LEAST_S = 0.1
 TICK_MOST_S = 86400.0
+
+
+cdef extern from "Python.h":
+    int is_true "PyObject_IsTrue" (PyObject *value)     # -1 where it raised, which is not looked at here
+
+
+cdef int _pass_on() except -1:
+    return -1
+
+
+cdef object take_error():
+    """Give what a call has just raised, with its traceback."""
+    try:
+        _pass_on()
+    except BaseException as error:
+        return error
+
+
+cdef int truth_of(PyObject *answer) noexcept:
+    """Give whether an answer is true, and let go of it; -1 where that raises, as after ``call``."""
+    cdef int truth = 1 if answer == <PyObject *>True else is_true(answer)
+    Py_DECREF(<object>answer)
+    return truth
 
 
 @cython.final
@@ -120,6 +144,28 @@ cdef class ParserSlot(Slot):
         self.reasons = {reason: accounts.slot(name_of("parse_errors", name, reason)) for reason in failure_reasons}
         self.other = accounts.slot(name_of("parse_errors", name, "other"))
         self.fault = accounts.slot(name_of("parse_errors", name, "fault"))
+
+
+cdef PyObject *call_in_two(ParserSlot slot, object packet, bint *asks, bint *passes) noexcept:
+    """Call a parser without ``take``, as ``call`` does.
+
+    ``asks``: it raised when it was asked whose packet it is. ``passes``: the packet is not its own, and ``None`` is
+    given.
+    """
+    cdef PyObject *answer = call(slot.can_handle, packet)
+    cdef int mine
+    asks[0] = True
+    if answer == NULL:
+        return NULL
+    mine = truth_of(answer)
+    if mine < 0:
+        return NULL
+    asks[0] = False
+    if mine:
+        return call(slot.handle, packet)
+    passes[0] = True
+    Py_INCREF(None)
+    return <PyObject *>None
 
 
 @cython.final
