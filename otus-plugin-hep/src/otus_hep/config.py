@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Literal
 
 from otus_core import ConfigInvalid, ConfigProblem, Duration, configuration, option
@@ -126,3 +127,50 @@ class HepReporterConfig:
         check_addresses("servers", self.servers)
         if self.transport == "udp" and self.max_size > DATAGRAM_MAX:
             raise ConfigInvalid([ConfigProblem("max_size", f"a datagram has {DATAGRAM_MAX} bytes at most")])
+
+
+@configuration
+class HepCapturerConfig:
+    """Where packets are taken, and whose."""
+
+    udp: list[str] = option(
+        factory=list, pattern=ADDRESS, max_length=8, example=["0.0.0.0:9060"], help="host:port to listen on, UDP."
+    )
+    tcp: list[str] = option(factory=list, pattern=ADDRESS, max_length=8, help="host:port to listen on, TCP.")
+    tls: list[str] = option(factory=list, pattern=ADDRESS, max_length=8, help="host:port to listen on, TLS over TCP.")
+    security: TlsConfig = option(
+        factory=TlsConfig,
+        help="Encryption. With a ca_file, agents must have a certificate of that authority; verify_hostname is for the "
+        "other side.",
+    )
+    allow: list[str] = option(
+        factory=list, max_length=1024, example=["192.0.2.0/24"], help="Networks that may send. Empty: anybody may."
+    )
+    key_file: str = option(default="", secret_file=True, help="File that holds the key that each packet must carry.")
+    max_rate: int = option(
+        default=0,
+        ge=0,
+        le=10_000_000,
+        help="Packets a second of one source address. Above, datagrams are dropped, and connections are read more "
+        "slowly. 0: any number.",
+    )
+    max_connections: int = option(
+        default=256, ge=1, le=4096, help="Connections at a time; then the one that was silent longest gives way."
+    )
+    max_connections_per_source: int = option(default=64, ge=1, le=4096, help="Connections of one source address.")
+    timeout: Duration = option(
+        default=10.0, ge=0.1, le=3600, help="How long an agent may take for a packet that it has begun, or for TLS."
+    )
+    receive_buffer: int = option(
+        default=8 << 20, ge=1 << 16, le=1 << 30, help="Bytes of datagrams that the kernel holds for us."
+    )
+
+    def __attrs_post_init__(self) -> None:
+        check_addresses("udp", [*self.udp, *self.tcp, *self.tls])
+        if self.tls and not self.security.cert_file:
+            raise ConfigInvalid([ConfigProblem("security.cert_file", "is required where tls has an address")])
+        for number, network in enumerate(self.allow):
+            try:
+                ip_network(network)
+            except ValueError as error:
+                raise ConfigInvalid([ConfigProblem(f"allow[{number}]", str(error))]) from None

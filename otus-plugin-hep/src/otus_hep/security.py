@@ -30,3 +30,19 @@ def _said(error: Exception, tls: TlsOptions) -> str:
     """Name the files, which errors of OpenSSL do not."""
     files = ", ".join(filter(None, (tls.ca_file, tls.cert_file, tls.key_file)))
     return f"{error} ({files})"
+
+
+def server_context(tls: TlsOptions) -> ssl.SSLContext:
+    """Give the context of connections that we accept; with a ``ca_file`` others must have a certificate.
+
+    Raises OSError and ValueError for files that cannot be used, which name them.
+    """
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        _load(context, tls)
+        if tls.ca_file:
+            context.load_verify_locations(tls.ca_file)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ValueError) as error:
+        raise ValueError(_said(error, tls)) from None
+    return context

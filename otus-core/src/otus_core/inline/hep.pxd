@@ -8,7 +8,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 
-cdef enum Hep:
+cdef enum:
+    # What becomes of a packet that is read.
     HEP_WHOLE = 0
     HEP_STRANGE = 1             # neither the magic of version 3 nor a header of version 1 or 2
     HEP_CUT = 2                 # it ends before it says

@@ -13,7 +13,7 @@ BROUGHT: dict[str, tuple[str, ...]] = {
     "otus-plugin-calls": ("processor:calls",),
     "otus-plugin-console": ("reporter:console",),
     "otus-plugin-filter": ("processor:filter", "processor:label"),
-    "otus-plugin-hep": ("reporter:hep",),
+    "otus-plugin-hep": ("capturer:hep", "reporter:hep"),
     "otus-plugin-kafka": ("command_channel:kafka", "reporter:kafka", "command:fleet"),
     "otus-plugin-pcap": ("capturer:pcap",),
     "otus-plugin-rtp": ("parser:rtp", "command:media"),

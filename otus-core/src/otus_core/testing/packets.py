@@ -138,7 +138,7 @@ def hep3(
         (1, bytes([2 if v4 else 10])), (2, bytes([protocol])), (3 if v4 else 5, source.packed),
         (4 if v4 else 6, destination.packed), (7, struct.pack("!H", src_port)), (8, struct.pack("!H", dst_port)),
         (9, struct.pack("!I", seconds)), (10, struct.pack("!I", rest // 1000)), (11, bytes([kind])), *chunks,
-        (15, payload),
+        *([(15, payload)] if payload else []),
     ]  # fmt: skip
     body = b"".join(struct.pack("!HHH", 0, number, 6 + len(value)) + value for number, value in told)
     return b"HEP3" + struct.pack("!H", 6 + len(body)) + body
