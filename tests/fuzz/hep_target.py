@@ -1,4 +1,4 @@
-"""Fuzz target: any bytes as packets of HEP, as datagrams, as a stream, and inside a capture; and as what is sent in HEP.
+"""Fuzz target: any bytes as packets of HEP: as datagrams, as a stream, inside a capture, and as what is sent in HEP.
 
 Each packet is counted once, each frame can be decoded, and what is sent is read back whole.
 
