@@ -12,16 +12,11 @@ import typer
 
 from otus_calls.commands.finding import Numbered, choose, find_calls
 from otus_calls.commands.newfile import new_file
+from otus_calls.commands.reading import CALL_LABELS, filters_for
 from otus_calls.commands.source import Bpf, Call, Files, Source, Tunnels, Where, files_to_read_twice, refused
 from otus_calls.extract.choice import Choice
 from otus_calls.extract.copying import copy_frames
 from otus_core import OtusError, RunFailed, printable
-
-VALUES_MAX = 1000
-"""Values of one rule of the processor ``filter``."""
-CALLS_MAX = 20_000
-"""Beyond so many Call-IDs the filter has no room for them, and all messages are looked at here."""
-CALL_LABELS = ("sip.call_id", "icmp.call_id", "rtp.call_id")
 
 
 def extract(
@@ -95,16 +90,3 @@ def _calls_of(one: Mapping[str, Any]) -> Iterable[str]:
     if one["payload_type"] == "stream":
         return one["payload"].get("calls") or [one["payload"]["call_id"] or ""]
     return [one["labels"][name] for name in CALL_LABELS if name in one["labels"]]
-
-
-def filters_for(wanted: set[str]) -> list[dict[str, Any]]:
-    """Have the run report as little else as a filter can say."""
-    if len(wanted) > CALLS_MAX:
-        return []
-    values = sorted(wanted)
-    rules = [
-        {"label": label, "values": values[n : n + VALUES_MAX], "action": "keep"}
-        for label in CALL_LABELS
-        for n in range(0, len(values), VALUES_MAX)
-    ]
-    return [{"type": "filter", "config": {"rules": rules, "keep_if": "payload_type == 'stream'"}}]

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from otus_calls.commands import terminal, words
-from otus_calls.commands.extract import filters_for
 from otus_calls.commands.finding import Numbered, choose, find_calls
 from otus_calls.commands.lifelines import Ladder, arrows
-from otus_calls.commands.source import Bpf, Call, Files, Source, Tunnels, Where, files_to_read_twice, source_of
-from otus_calls.times import nanoseconds
-from otus_core import RunFailed, fit, printable
+from otus_calls.commands.reading import Key, read_raw
+from otus_calls.commands.source import Bpf, Call, Files, Tunnels, Where, files_to_read_twice, source_of
+from otus_core import fit, printable
 
-Key = tuple[int, str, int, str, int]
 RAW_INDENT = " " * 4
 
 
@@ -26,6 +24,9 @@ def ladder(
     where: Where = None,
     legs: Annotated[bool, typer.Option("--legs", help="Draw the legs of a call, as B2BUAs make them, in one.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Show each message itself below its arrow.")] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="OUT", help="Make a page for a browser instead.")
+    ] = None,
     bpf: Bpf = None,
     tunnels: Tunnels = None,
 ) -> None:
@@ -34,24 +35,16 @@ def ladder(
     otus ladder call.pcap · otus ladder call.pcap --call 3 --raw · otus ladder call.pcap --where "call.state == 'busy'"
     """
     source = files_to_read_twice(files, bpf, tunnels) if raw else source_of(files, None, bpf, tunnels)
+    if html is not None:
+        from otus_calls.commands.report import write_page
+
+        write_page(source, html, "--html", where, call, raw=raw)
+        return
     found = find_calls(source, where)
     chosen = choose(found, call)
     messages = read_raw(source, {one.facts["call_id"] for one in chosen}) if raw else {}
     terminal.write(_all_lines(chosen, found.calls, messages, legs))
     found.end()
-
-
-def read_raw(source: Source, wanted: set[str]) -> dict[Key, bytes]:
-    """Read the messages of calls themselves, by their time and ends. Each run tells of a damaged file once."""
-    found: dict[Key, bytes] = {}
-    try:
-        for one in source.run(["sip"], filters_for(wanted), quiet=True):
-            if one["labels"].get("sip.call_id") in wanted:
-                key = (nanoseconds(one["timestamp"]), one["src_ip"], one["src_port"], one["dst_ip"], one["dst_port"])
-                found[key] = base64.b64decode(one["raw_payload"] or "")
-    except RunFailed:  # as the first run, which has told why
-        pass
-    return found
 
 
 def _all_lines(

@@ -80,7 +80,7 @@ def lines_of_sdp(lines: Sequence[Mapping[str, Any]] | None) -> tuple[str, ...]:
 
 
 def _message(one: Mapping[str, Any]) -> Arrow:
-    again = " ↻ again" if one["retransmission"] else " ⧉ copy" if one["duplicate"] else ""
+    again = " ↻ again" if one["retransmission"] else " ≡ copy" if one["duplicate"] else ""
     below = list(lines_of_sdp(one["sdp"]))
     below += [printable(f"Refer-To: {one['refer_to']}", 160)] if one["refer_to"] else []
     below += [printable(f"Reason: {one['reason_header']}", 160)] if one["reason_header"] else []

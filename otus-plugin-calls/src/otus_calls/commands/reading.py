@@ -1,0 +1,45 @@
+"""Reads chosen calls a second time: their messages themselves, which records do not hold."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Set
+from contextlib import suppress
+from typing import Any
+
+from otus_calls.commands.source import Source
+from otus_calls.times import nanoseconds
+from otus_core import RunFailed
+
+VALUES_MAX = 1000
+"""Values of one rule of the processor ``filter``."""
+CALLS_MAX = 20_000
+"""Beyond so many Call-IDs the filter has no room for them, and all messages are looked at here."""
+CALL_LABELS = ("sip.call_id", "icmp.call_id", "rtp.call_id")
+
+Key = tuple[int, str, int, str, int]
+"""Time in ns, source address and port, destination address and port."""
+
+
+def read_raw(source: Source, wanted: Set[str]) -> dict[Key, bytes]:
+    """Give the SIP messages with these Call-IDs."""
+    found: dict[Key, bytes] = {}
+    with suppress(RunFailed):  # it ends as the first run did, which has told why
+        for one in source.run(["sip"], filters_for(wanted), quiet=True):
+            if one["labels"].get("sip.call_id") in wanted:
+                key = (nanoseconds(one["timestamp"]), one["src_ip"], one["src_port"], one["dst_ip"], one["dst_port"])
+                found[key] = base64.b64decode(one["raw_payload"] or "")
+    return found
+
+
+def filters_for(wanted: Set[str]) -> list[dict[str, Any]]:
+    """Have the run report as little else as a filter can say."""
+    if len(wanted) > CALLS_MAX:
+        return []
+    values = sorted(wanted)
+    rules = [
+        {"label": label, "values": values[n : n + VALUES_MAX], "action": "keep"}
+        for label in CALL_LABELS
+        for n in range(0, len(values), VALUES_MAX)
+    ]
+    return [{"type": "filter", "config": {"rules": rules, "keep_if": "payload_type == 'stream'"}}]
