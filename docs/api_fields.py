@@ -22,6 +22,7 @@ FIELDS: Mapping[str, str] = {
     "RawPacket.metadata": "what the capturer says of the frame, or `None`",
     "FrameBatch.metadata": "what records of the index name by their place, counted from 1",
     "FrameMetadata.fields": "the texts by key",
+    "TextLines.columns": "width that lines fit into, 0 for any; may change at any time",
     "reassembled": "whether it was put together from fragments, or is a message from a stream",
     "truncated": "whether the capture cut it short",
     "src_ip": "source address of the innermost IP header",

@@ -30,6 +30,7 @@ class Collected:
     """Standard output that is kept."""
 
     isatty = False
+    columns = 0
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []

@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from otus_core.model.json import encode_json, encode_json_lines
     from otus_core.model.label_source import LabelSource
     from otus_core.model.labels import packed_labels
+    from otus_core.model.lines import TextLines
     from otus_core.model.media import MediaContext
     from otus_core.model.metadata import FrameMetadata
     from otus_core.model.output import OutputPacket, Parsed
@@ -128,6 +129,7 @@ _EXPORTS = {
     "model.json": ("encode_json", "encode_json_lines"),
     "model.label_source": ("LabelSource",),
     "model.labels": ("packed_labels",),
+    "model.lines": ("TextLines",),
     "model.media": ("MediaContext",),
     "model.metadata": ("FrameMetadata",),
     "model.output": ("OutputPacket", "Parsed"),
@@ -193,6 +195,7 @@ __all__ = [
     "Shard",
     "SharedConfig",
     "TableLayout",
+    "TextLines",
     "__version__",
     "calling",
     "columns_of",

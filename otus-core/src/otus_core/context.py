@@ -17,6 +17,11 @@ class LineWriter(Protocol):
 
     isatty: bool
 
+    @property
+    def columns(self) -> int:
+        """The width of the terminal as it is now, 0 where there is none."""
+        ...
+
     async def write(self, lines: bytes) -> None:
         """Hand over one or more whole lines; waits while the reader is slow.
 

@@ -19,12 +19,12 @@ from otus_sip.body import DAMAGED, TOO_DEEP, TOO_LARGE, UNKNOWN_CODING, Bodies
 from otus_sip.address cimport Address, find_parameter, is_white, read_address, value_end
 from otus_sip.json cimport message_json
 from otus_sip.labels cimport message_label, message_labels
+from otus_sip.line cimport message_line
 from otus_sip.packed cimport message_packed_labels
 from otus_sip.reading cimport read_message
 from otus_sip.scan cimport (
     CALL_ID, CONTACT, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, FROM, MALFORMED, NOT_SIP,
-    REQUEST, TO, VIA, classify, number,
-    OTUS_APPLICAT, OTUS_ION_SDP, lower8, same_text, skip_crlf,
+    REQUEST, TO, VIA, classify, is_sdp, number, same_text, skip_crlf,
 )
 from otus_sip.sdp cimport read_sdp
 from otus_sip.signalling cimport message_selected, message_signalling
@@ -45,13 +45,6 @@ cdef object _PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 # Faults of bodies as constant texts: a message keeps a pointer.
 cdef dict _BODY_FAULTS = {text: text.encode("ascii") for text in (DAMAGED, TOO_DEEP, TOO_LARGE, UNKNOWN_CODING)}
-
-
-cdef inline bint _is_sdp(const uint8_t *kind, Py_ssize_t length) noexcept nogil:
-    """Whether a Content-Type is application/sdp, with parameters or without."""
-    if length < 15 or lower8(kind, 8) != OTUS_APPLICAT or lower8(kind + 8, 7) != OTUS_ION_SDP or kind[11] != c"/":
-        return False
-    return length == 15 or kind[15] == c";" or is_white(kind[15])
 
 
 @cython.final
@@ -149,7 +142,7 @@ cdef class SipMessage:
         cdef Py_ssize_t length = 0
         if self.body_start >= self.size or not self.value_of(CONTENT_TYPE, &value, &length):
             return False
-        return _is_sdp(value, length) or (length >= 10 and same_text(value, b"multipart/", 10))
+        return is_sdp(value, length) or (length >= 10 and same_text(value, b"multipart/", 10))
 
     cdef bint is_plain_sdp(self) noexcept nogil:
         """Whether the whole body is the session's SDP, as it is."""
@@ -157,7 +150,7 @@ cdef class SipMessage:
         cdef Py_ssize_t length = 0
         if self.first[CONTENT_ENCODING] >= 0 or self.first[CONTENT_DISPOSITION] >= 0:
             return False
-        return self.value_of(CONTENT_TYPE, &value, &length) and _is_sdp(value, length)
+        return self.value_of(CONTENT_TYPE, &value, &length) and is_sdp(value, length)
 
     @property
     def is_request(self):
@@ -203,8 +196,13 @@ cdef class SipMessage:
 
     def header(self, str name not None, default=None):
         """Give the first value of a header field, or ``default``."""
-        values = self.header_all(name)
-        return values[0] if values else default
+        cdef Py_ssize_t i
+        cdef str wanted = name.lower()
+        wanted = LONG_NAMES.get(wanted, wanted)
+        for i in range(self.count):
+            if self.is_named(&self.fields[i], wanted):
+                return self.value_text(&self.fields[i])
+        return default
 
     @property
     def call_id(self):
@@ -317,6 +315,10 @@ cdef class SipMessage:
     def to_json(self):
         """Give the message as one JSON object, in ASCII."""
         return message_json(self)
+
+    def to_line(self, Py_ssize_t columns=0):
+        """Give the message in a line of UTF-8, not escaped, for ``columns`` columns, 0 for any number."""
+        return message_line(self, columns)
 
     def __repr__(self):
         what = self.method or f"{self.status_code} {self.reason}"

@@ -183,6 +183,13 @@ cdef inline int _id_of_19(const uint8_t *name) noexcept nogil:
     return OTHER
 
 
+cdef inline bint is_sdp(const uint8_t *kind, Py_ssize_t length) noexcept nogil:
+    """Whether a Content-Type is application/sdp, with parameters or without."""
+    if length < 15 or lower8(kind, 8) != OTUS_APPLICAT or lower8(kind + 8, 7) != OTUS_ION_SDP or kind[11] != c"/":
+        return False
+    return length == 15 or kind[15] == c";" or kind[15] == 32 or kind[15] == 9 or kind[15] == 13 or kind[15] == 10
+
+
 cdef inline int compact_id(uint8_t letter) noexcept nogil:
     if letter == c"v":
         return VIA

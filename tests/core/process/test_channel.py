@@ -166,7 +166,7 @@ def test_a_message_is_what_it_was(message: FromWorker) -> None:
 def test_a_workers_first_message_is_what_it_was() -> None:
     first = InitWorker(
         task={"id": "t"}, plugins={"enabled": None}, shard=0, shards=2, hostname="edge-1", node_ip="", tags={},
-        counters_size=4096, isatty=False, log_level="info", cpus=[], has_opener=True, user=(65534, 65534),
+        counters_size=4096, isatty=False, columns=0, log_level="info", cpus=[], has_opener=True, user=(65534, 65534),
         open_circuits=["parser:sip"], secret=b"16",
     )  # fmt: skip
     sent: Message = first

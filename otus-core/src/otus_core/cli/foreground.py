@@ -25,7 +25,7 @@ from otus_core.errors import CaptureError, ConfigInvalid, ConfigProblem, OtusErr
 from otus_core.logs.repeats import Repeats
 from otus_core.pipeline.counters import summary
 from otus_core.plugins.registry import Registry
-from otus_core.process.output import LineMerger, StdoutWriter
+from otus_core.process.output import LineMerger, StdoutWriter, terminal_columns
 from otus_core.process.privilege import acquire, ids_of, seal
 from otus_core.task.config import load_task, read_task_file
 from otus_core.task.deprecated import deprecated_in
@@ -236,6 +236,7 @@ def _seal(user: tuple[int, int] | None) -> None:
 
 
 async def _run_workers(config: TaskConfig, node: Node, registry: Registry, request: RunRequest) -> Result:
+    from otus_core.process.messages import Columns
     from otus_core.supervise.supervisor import TaskSupervisor
     from otus_core.supervise.surroundings import Surroundings
 
@@ -256,9 +257,16 @@ async def _run_workers(config: TaskConfig, node: Node, registry: Registry, reque
         plugins=registry.selection.plain(),
         merger=merger,
         isatty=os.isatty(1),
+        columns=lambda: terminal_columns(1),
         log_level="info",
     )
     supervisor = TaskSupervisor(config, around)
+
+    def fit() -> None:
+        for slot in supervisor.slots:
+            slot.send(Columns(terminal_columns(1)))
+
+    loop.add_signal_handler(signal.SIGWINCH, fit)
     with Progress(config, request.quiet, supervisor.counters, supervisor.progress) as progress:
         merger.before_write = progress.clear
         starting = asyncio.ensure_future(supervisor.start())

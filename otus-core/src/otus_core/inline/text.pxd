@@ -3,7 +3,7 @@
 Each function writes at ``at``, where there must be room, and gives where the text ends.
 """
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
 
@@ -34,6 +34,22 @@ cdef inline char *print_padded(char *at, uint64_t value, int width) noexcept nog
         at[i] = <char>(48 + value % 10)
         value //= 10
     return at + width
+
+
+cdef inline char *print_date(char *at, int64_t days) noexcept nogil:
+    """Print the day that is ``days`` after 1970-01-01 as YYYY-MM-DD."""
+    cdef int64_t day_of_era, year_of_era, day_of_year, month, year
+    days += 719468              # by eras of 400 years, which begin in March and have 146,097 days
+    day_of_era = days % 146097
+    year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
+    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    month = (5 * day_of_year + 2) // 153
+    year = year_of_era + days // 146097 * 400 + (1 if month >= 10 else 0)
+    at = print_padded(at, year, 4)
+    at[0] = c"-"
+    at = print_padded(at + 1, month + 3 if month < 10 else month - 9, 2)
+    at[0] = c"-"
+    return print_padded(at + 1, day_of_year - (153 * month + 2) // 5 + 1, 2)
 
 
 cdef inline char *print_ipv4(char *at, const uint8_t *address) noexcept nogil:

@@ -17,7 +17,7 @@ from libc.string cimport memcpy
 
 from otus_core.inline.json cimport write_number, write_str, write_utf8
 from otus_core.inline.labels cimport Label, next_label
-from otus_core.inline.text cimport ADDRESS_MAX, print_address, print_padded
+from otus_core.inline.text cimport ADDRESS_MAX, print_address, print_date, print_padded
 from otus_core.inline.writer cimport Writer, keep, raw, raw_bytes, room, take
 from otus_core.model.base64 cimport write_base64
 from otus_core.model.json_check cimport check_json
@@ -188,23 +188,9 @@ cdef int _rfc3339(Writer *out, int64_t ns) except -1:
 
 
 cdef void _print_second(char *target, int64_t second) noexcept:
-    """Days to civil date for years from 1970 on, by 400-year eras of 146,097 days that begin in March."""
-    cdef int64_t day_of_era, year_of_era, day_of_year, month, day, year
-    cdef int64_t days = second // 86400 + 719468
     cdef int64_t second_of_day = second % 86400
-    day_of_era = days % 146097
-    year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
-    year = year_of_era + days // 146097 * 400
-    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
-    month = (5 * day_of_year + 2) // 153
-    day = day_of_year - (153 * month + 2) // 5 + 1
-    month = month + 3 if month < 10 else month - 9
-    if month <= 2:
-        year += 1
     memcpy(target, b'"0000-00-00T00:00:00.000000000Z"', 32)
-    print_padded(target + 1, year, 4)
-    print_padded(target + 6, month, 2)
-    print_padded(target + 9, day, 2)
+    print_date(target + 1, second // 86400)
     print_padded(target + 12, second_of_day // 3600, 2)
     print_padded(target + 15, second_of_day // 60 % 60, 2)
     print_padded(target + 18, second_of_day % 60, 2)

@@ -68,6 +68,7 @@ class _Nowhere:
     """Takes the lines of reporters that are made to be looked at."""
 
     isatty = False
+    columns = 0
 
     async def write(self, lines: bytes) -> None:
         """Forget them."""

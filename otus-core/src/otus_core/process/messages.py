@@ -36,6 +36,7 @@ class InitWorker:
     tags: dict[str, str]
     counters_size: int
     isatty: bool
+    columns: int
     log_level: str
     cpus: list[int]
     has_opener: bool
@@ -54,6 +55,13 @@ class LogLevel:
     """To a worker: log from this level on."""
 
     level: str
+
+
+@attrs.frozen
+class Columns:
+    """To a worker: the terminal has got this width."""
+
+    columns: int
 
 
 @attrs.frozen
@@ -252,8 +260,9 @@ class Refused:
 
 
 ToWorker = (
-    InitWorker | Stop | LogLevel | Descriptors | Exclude | TaskState | Publish | PublishLost | Routed | RouteLost | Met
-)
+    InitWorker | Stop | LogLevel | Columns | Descriptors | Exclude | TaskState | Publish | PublishLost | Routed
+    | RouteLost | Met
+)  # fmt: skip
 FromWorker = (
     Publish | Route | Arrived | Log | Started | Fault | Trouble | WantDescriptors | Reporters | Components
     | Connections | Chore | Failed | Ended

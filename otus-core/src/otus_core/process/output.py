@@ -12,6 +12,8 @@ from otus_core.chores import keep_thread
 from otus_core.errors import StdoutClosed
 
 READ_BYTES = 1 << 16
+COLUMNS_MAX = 4096
+"""No terminal is as wide as this."""
 LINE_MAX = 8 << 20
 """A worker's line that grows beyond this is written in parts; an output of 64 KiB takes about 200 KiB as JSON."""
 
@@ -23,6 +25,11 @@ class StdoutWriter:
         self._descriptor = descriptor
         self.isatty = os.isatty(descriptor)
         self.before_write: Callable[[], None] = lambda: None
+
+    @property
+    def columns(self) -> int:
+        """The width of the terminal as it is now, 0 where there is none."""
+        return terminal_columns(self._descriptor)
 
     async def write(self, lines: bytes) -> None:
         """Write whole lines. Raises StdoutClosed when nobody reads any more."""
@@ -36,10 +43,11 @@ class StdoutWriter:
 class PipeWriter:
     """A worker's way to its parent's standard output."""
 
-    def __init__(self, descriptor: int, isatty: bool) -> None:
+    def __init__(self, descriptor: int, isatty: bool, columns: int = 0) -> None:
         os.set_blocking(descriptor, False)
         self._descriptor = descriptor
         self.isatty = isatty
+        self.columns = columns
 
     async def write(self, lines: bytes) -> None:
         """Write whole lines, waiting while the parent is slow. Raises StdoutClosed when nobody reads any more."""
@@ -137,6 +145,17 @@ class LineMerger:
     def _forget_all(self) -> None:
         for reader in list(self._tails):
             self._forget(reader)
+
+
+def terminal_columns(descriptor: int) -> int:
+    """Give the width of a terminal, that of the environment's COLUMNS first; 0 where there is neither."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and 0 < int(told[:9]) <= COLUMNS_MAX:
+        return int(told[:9])
+    try:
+        return os.get_terminal_size(descriptor).columns if os.isatty(descriptor) else 0
+    except OSError:
+        return 0
 
 
 def _readable(*descriptors: int) -> list[int]:

@@ -233,8 +233,7 @@ class TaskSupervisor:
             self._end_by_force(slot, NONSENSE)
 
     def _init(self, slot: WorkerSlot) -> InitWorker:
-        around = self._around
-        cpus = self.config.cpu_affinity
+        around, cpus = self._around, self.config.cpu_affinity
         return InitWorker(
             task=self.config.source,
             plugins=dict(around.plugins),
@@ -245,6 +244,7 @@ class TaskSupervisor:
             tags=dict(around.node.tags),
             counters_size=self._size,
             isatty=around.isatty,
+            columns=around.columns(),
             log_level=self._log_level,
             cpus=[cpus[slot.shard % len(cpus)]] if cpus else [],
             has_opener=self._acquirer is not None,

@@ -19,6 +19,8 @@ class Surroundings:
 
     ``plugins`` are the loader's settings, so that workers load what the parent did.
 
+    ``isatty`` and ``columns`` are of standard output; ``columns`` are 0 where there is no terminal.
+
     ``user``: the ids of the user and the group that workers become when they are root.
     """
 
@@ -27,6 +29,7 @@ class Surroundings:
     merger: LineMerger
     user: tuple[int, int] | None = None
     isatty: bool = False
+    columns: Callable[[], int] = lambda: 0
     log_level: str = "info"
     on_change: Callable[[], None] = lambda: None
     connections: Gathered = attrs.field(factory=Gathered)

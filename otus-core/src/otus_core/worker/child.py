@@ -35,6 +35,7 @@ from otus_core.process.messages import (
     TO_WORKER,
     Arrived,
     Chore,
+    Columns,
     Components,
     Connections,
     Descriptors,
@@ -130,6 +131,7 @@ class Child:
         self._init: asyncio.Future[tuple[InitWorker, list[int]]] = asyncio.get_running_loop().create_future()
         self._worker: Worker | None = None
         self._registry: Registry | None = None
+        self._stdout: PipeWriter | None = None
         self._ending = asyncio.Event()
         self._chores = Chores()
         self._log_lines_lost = 0
@@ -190,6 +192,7 @@ class Child:
         if not init.has_opener:
             capture = acquire(config.capture, init.shard, init.shards)
             seal(user=init.user)
+        self._stdout = PipeWriter(output_fd, init.isatty, init.columns)
         counters = memoryview(mmap.mmap(counters_fd, 0))
         repeats = Repeats(origins(config))
         node = Node(hostname=init.hostname, ip=init.node_ip, tags=init.tags)
@@ -198,7 +201,7 @@ class Child:
             shards=init.shards,
             counters=counters[init.shard * init.counters_size : (init.shard + 1) * init.counters_size],
             descriptors=capture,
-            stdout=PipeWriter(output_fd, init.isatty),
+            stdout=self._stdout,
             publish=self._published.append if init.shards > 1 else None,
             secret=init.secret,
             meet=self._meet if init.shards > 1 else None,
@@ -270,6 +273,8 @@ class Child:
                 settle()  # plugins may hold loggers of their own
             case Publish() if self._worker is None:
                 self._keep_early(message)
+            case Columns(columns) if self._stdout is not None:
+                self._stdout.columns = columns
             case TaskState() if self._registry is not None:
                 self._registry.call_attached("otus_task_state_changed", **attrs.asdict(message))
         if self._worker is not None:

@@ -15,8 +15,10 @@ from otus_core.errors import ParseError
 from otus_core.model.flow_key import FlowKey
 from otus_core.model.json import encode_payload
 from otus_core.model.json_check import check_json
+from otus_core.model.lines import TextLines
 from otus_core.model.output import OutputPacket, Parsed
 from otus_core.model.packet import DecodedPacket
+from otus_core.model.text import columns_of
 from otus_core.testing import packets
 from otus_core.testing.contract.messages import BEGUN_NS
 from otus_core.testing.contract.speaking import Spoken, own
@@ -131,6 +133,7 @@ class ParserContract(StreamContract):
                 declared = self.declaration.labels
                 assert not declared or name in declared, f"label {name!r} is not among the labels that are declared"
             check_json(encode_payload(OutputPacket(payload=message.payload)))
+            _check_lines(message)
         return messages
 
     def test_each_sample_gives_what_it_should(self) -> None:
@@ -255,3 +258,15 @@ def _take(parser: BaseParser, packet: DecodedPacket) -> Parsed | Sequence[Parsed
 
 def _has_can_handle(parser: BaseParser) -> bool:
     return getattr(type(parser), "can_handle", BaseParser.can_handle) is not BaseParser.can_handle
+
+
+def _check_lines(message: Parsed) -> None:
+    """What the payload says of itself makes one printable line, of the terminal's width at most."""
+    output = OutputPacket(payload_type=message.payload_type or "x", payload=message.payload, labels=message.labels)
+    for columns in (80, 0):
+        failed: list[tuple[int, Exception]] = []
+        written = TextLines(columns=columns, utc=True).encode([output], failed).decode()
+        assert not failed, f"its line of text: {failed[0][1]!r}"
+        line = written.splitlines()[-1]  # below the date
+        assert written.count("\n") == 2 and line.isprintable(), f"its line of text: {written!r}"
+        assert not columns or columns_of(line) <= columns, f"its line of text is too long: {line!r}"

@@ -35,6 +35,7 @@ class Lines:
     """Stands where standard output stands."""
 
     isatty = False
+    columns = 0
 
     def __init__(self) -> None:
         self.written = b""
