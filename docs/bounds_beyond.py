@@ -299,6 +299,8 @@ BEYOND = {
     "otus_calls/commands/reading.py:VALUES_MAX": "in further rules",
     "otus_calls/commands/reading.py:CALLS_MAX": "all messages are looked at",
     "otus_calls/commands/lifelines.py:MEDIA_HOSTS_MAX": "lines name their hosts",
+    "otus_calls/commands/kpi.py:ROWS_MAX": "refused with what to do",
+    "otus_calls/commands/registrations.py:CELL_MAX": CUT,
     "otus_calls/commands/words.py:USER_MAX": CUT,
     "otus_calls/commands/words.py:FLAGS_MAX": CUT,
     "otus_calls/commands/words.py:MEDIA_MAX": CUT,

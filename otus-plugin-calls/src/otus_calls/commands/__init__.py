@@ -9,6 +9,8 @@ GROUPS: dict[str, otus_core.CommandGroup] = {
     for name, summary in {
         "calls": "Show the calls of captures or of an interface",
         "ladder": "Draw how calls went, arrow by arrow",
+        "registrations": "Show who registers where, and who fails to",
+        "kpi": "Show figures of calls, over time or by what they have in common",
         "report": "Make one page for a browser of the calls of captures",
         "extract": "Copy the frames of chosen calls to a capture file",
     }.items()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -12,8 +9,9 @@ import typer
 
 from otus_calls.commands import terminal, words
 from otus_calls.commands.finding import Numbered, find_calls
+from otus_calls.commands.listing import AsCsv, AsJson, check_formats, widths_of, write_csv, write_json
 from otus_calls.commands.source import CHOSEN, Bpf, Files, Interface, Source, Tunnels, Where, refused, source_of
-from otus_core import Column, TableLayout, columns_of, fit, printable
+from otus_core import Column, TableLayout, fit, printable
 
 COLUMNS = (
     Column("#", right=True),
@@ -53,8 +51,8 @@ def calls(
     legs: Annotated[
         bool, typer.Option("--legs", help="Show the legs of a call, as B2BUAs make them, below each other.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a call.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values, with a line of names.")] = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
     bpf: Bpf = None,
     tunnels: Tunnels = None,
 ) -> None:
@@ -70,17 +68,16 @@ def calls(
         found = find_calls(source, where)
         shown = [one for one in found.calls if one.chosen and (not problems or words.is_problem(one.facts))]
         if as_json:
-            terminal.write(map(_json, shown))
+            write_json(map(_whole, shown))
         elif as_csv:
-            _write_csv(shown)
+            write_csv(map(_flat, shown), FLAT)
         else:
             terminal.write(_table(shown, len(found.calls), problems, legs))
         found.end()
 
 
 def _check(source: Source, *, problems: bool, legs: bool, as_json: bool, as_csv: bool) -> None:
-    if as_json and as_csv:
-        raise refused("--csv", "give --json or --csv, not both")
+    check_formats(as_json=as_json, as_csv=as_csv)
     if legs and (source.interface is not None or as_json or as_csv):
         raise refused("--legs", "is for tables of capture files; JSON and CSV name the legs of each call")
 
@@ -98,30 +95,15 @@ def _show_live(source: Source, where: str | None, problems: bool, as_json: bool,
         for n, facts in enumerate((one for one in told if not problems or words.is_problem(one)), 1)
     )
     if as_json:
-        terminal.write(map(_json, numbered))
+        write_json(map(_whole, numbered))
     elif as_csv:
-        _write_csv(numbered)
+        write_csv(map(_flat, numbered), FLAT)
     else:
         terminal.write(_live_lines(numbered, problems))
 
 
-def _json(one: Numbered) -> str:
-    return json.dumps({"number": one.number, **one.facts})
-
-
-def _write_csv(shown: Iterable[Numbered]) -> None:
-    writer = csv.DictWriter(sys.stdout, FLAT, lineterminator="\n")
-    writer.writeheader()
-    for one in shown:
-        writer.writerow({name: harmless(value) for name, value in _flat(one).items()})
-        sys.stdout.flush()
-
-
-def harmless(value: Any) -> Any:
-    """Give a cell that can be shown. A spreadsheet takes it for text, if packets chose how it begins (CWE-1236)."""
-    if not isinstance(value, str):
-        return value
-    return printable(f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value)
+def _whole(one: Numbered) -> dict[str, Any]:
+    return {"number": one.number, **one.facts}
 
 
 def _flat(one: Numbered) -> dict[str, Any]:
@@ -173,8 +155,7 @@ def _table(shown: Sequence[Numbered], count: int, problems: bool, legs: bool) ->
         return
     order = _with_legs(shown) if legs else [(one, False) for one in shown]
     rows = [_leg_cells(one, leg) for one, leg in order]
-    widths = [max(map(columns_of, column)) for column in zip([one.name for one in COLUMNS], *rows, strict=True)]
-    layout = TableLayout(COLUMNS, widths, terminal.width())
+    layout = TableLayout(COLUMNS, widths_of(COLUMNS, rows), terminal.width())
     yield from _lines(((one, row) for (one, _), row in zip(order, rows, strict=True)), layout, problems)
 
 
@@ -191,14 +172,9 @@ def _lines(rows: Iterable[tuple[Numbered, Sequence[str]]], layout: TableLayout, 
             yield terminal.paint(f"{date} UTC", terminal.DIM, colours)
         if n == 0:
             yield terminal.paint(layout.header(), terminal.BOLD, colours)
-        yield layout.line(row, _painter(one.facts) if colours else None)
+        yield layout.line(row, terminal.painter(STATE, words.COLOURS.get(one.facts["state"], "")) if colours else None)
         if problems:
             yield from _reasons(one.facts, terminal.width())
-
-
-def _painter(facts: Mapping[str, Any]) -> Any:
-    colour = words.COLOURS.get(facts["state"], "")
-    return lambda n, text: terminal.paint(text, colour if n == STATE else "")
 
 
 def _reasons(facts: Mapping[str, Any], width: int) -> Iterator[str]:
