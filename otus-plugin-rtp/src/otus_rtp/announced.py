@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -12,6 +13,8 @@ from otus_rtp.codecs import UNKNOWN, Codec, read_codec
 
 CODECS_MAX = 128
 """Payload types of one announcement: there are no more."""
+KNOWN_MAX = 256
+"""Lists of codecs that are remembered."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -55,10 +58,16 @@ def codecs_of(matches: tuple[Any, ...]) -> dict[int, Codec]:
         for context in (match.source, match.destination):
             rtpmaps = (context or {}).get("codecs")
             if isinstance(rtpmaps, dict):
-                codecs.update(
-                    (number, read_codec(str(rtpmap))) for number, rtpmap in list(rtpmaps.items())[:CODECS_MAX]
-                )
-    return {number: codec for number, codec in codecs.items() if codec != UNKNOWN}
+                said = list(rtpmaps.items())[:CODECS_MAX]
+                codecs.update(_read_codecs(tuple([(number, str(rtpmap)) for number, rtpmap in said])))
+    return codecs
+
+
+@lru_cache(KNOWN_MAX)
+def _read_codecs(rtpmaps: tuple[tuple[int, str], ...]) -> dict[int, Codec]:
+    """Read what one description says. Phones say the same in every call."""
+    read = {number: read_codec(rtpmap) for number, rtpmap in rtpmaps}
+    return {number: codec for number, codec in read.items() if codec != UNKNOWN}
 
 
 def say_match(matches: tuple[Any, ...]) -> str:

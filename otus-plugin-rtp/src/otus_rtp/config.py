@@ -27,7 +27,7 @@ class RtpConfig:
         default=65536,
         ge=1,
         le=1_000_000,
-        help="Streams that are followed at a time, with about 1.5 KiB of memory each; the one that has been silent "
+        help="Streams that are followed at a time, with about 4 KiB of memory each; the one that has been silent "
         "longest is reported and forgotten for another",
     )
     packets: bool = otus_core.option(default=False, help="Report each RTP packet too, with the payload type rtp")

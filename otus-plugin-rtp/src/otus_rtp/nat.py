@@ -8,6 +8,7 @@ nobody sees outside (RFC 3235 §3).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -24,6 +25,8 @@ RIVALS_MAX = 4
 RIVAL_NS = 2_000_000_000
 """A stream is the only one to a party when no other one went there for so long."""
 SWEPT_EACH = 64
+ADDRESSES_MAX = 4096
+"""Pairs of addresses that are remembered as bytes: reading them takes longer than all else."""
 UDP = 17
 
 
@@ -162,10 +165,15 @@ class Parties:
 def _signalling(context: dict[str, Any]) -> tuple[bytes, bytes] | None:
     """Give where a description came from and where it went, packed; ``None`` where nobody says so."""
     said = context.get("signalling")
-    if not isinstance(said, tuple) or len(said) != 4:
+    if not isinstance(said, tuple) or len(said) != 4 or not isinstance(said[0], str) or not isinstance(said[2], str):
         return None
+    return _packed(said[0], said[2])
+
+
+@lru_cache(ADDRESSES_MAX)
+def _packed(src: str, dst: str) -> tuple[bytes, bytes] | None:
     try:
-        src, _, dst, _, _ = FlowKey(said[0], 0, said[2], 0, UDP).parts()
-    except (TypeError, ValueError):
+        key = FlowKey(src, 0, dst, 0, UDP).parts()
+    except ValueError:
         return None
-    return src, dst
+    return key[0], key[2]

@@ -22,7 +22,7 @@ from otus_rtp.losses import Drops, Losses
 from otus_rtp.nat import Parties
 from otus_rtp.quality import MODELS
 from otus_rtp.remote import take_reports
-from otus_rtp.report import RtcpReport, RtpPacket, moment, tell
+from otus_rtp.report import RtcpReport, RtpPacket, call_of, moment, tell
 from otus_rtp.rtcp import read_compound, read_encrypted
 from otus_rtp.said import take_said
 
@@ -37,6 +37,7 @@ cdef int64_t SECOND = 1_000_000_000
 
 cdef enum:
     UDP = 17
+    STREAM_SIZE = 2048          # bytes that a stream takes, about; a record keeps it
     SECURED_MAX = 4096          # 5-tuples on which keys were agreed and no stream has come yet
 
 
@@ -373,6 +374,4 @@ cdef class RtpParser:
         stream.capture_loss = stream.capture_loss or self.drops.during(stream.first, stream.last)
         report = tell(stream, ended, nat=flow.nat, encrypted=flow.encrypted, ssrc_changes=flow.ssrc_changes,
                       models=self.models)
-        src_ip, src_port, dst_ip, dst_port, protocol = flow.key.parts()
-        return Record("stream", report, at, labels=report.labels(), key=report.facts["call_id"], src_ip=src_ip,
-                      dst_ip=dst_ip, src_port=src_port, dst_port=dst_port, protocol=protocol)
+        return Record("stream", report, at, labels=report, key=call_of(stream.matches), flow=flow.key, size=STREAM_SIZE)

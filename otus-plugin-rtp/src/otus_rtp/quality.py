@@ -21,7 +21,8 @@ MODELS: Mapping[str, Model] = {
 }
 """By the name of RFC 3551 in lower case: G.113 appendix I, for G.711 with concealment of loss (its appendix I), which
 telephones have; for G.729 that of annex A with VAD, for G.723.1 that of 6.3 kbit/s with VAD. G.711 without concealment
-has (0, 4.3). Codecs that the table has no Bpl for have no model."""
+has (0, 4.3). Codecs that the table has no Bpl for have no model. Programs that quote the table (the RTCP XR metrics of
+OPAL, and others) have the same values, those of GSM-EFR too."""
 
 
 def rate(model: Model, loss_pct: float, burst_ratio: float = 1.0) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,16 +15,33 @@ PACKETS_LEAST = 50
 
 
 class StreamReport:
-    """One stream up to now. ``facts`` is what its JSON holds; a value that nobody can know is ``None``."""
+    """One stream up to now, and the source of its labels.
 
-    __slots__ = ("facts",)
+    ``facts`` is what its JSON holds; a value that nobody can know is ``None``. Those of a stream that has ended are
+    found out when somebody asks, which is not before a processor or a reporter wants them.
+    """
 
-    def __init__(self, facts: dict[str, Any]) -> None:
-        self.facts = facts
+    __slots__ = ("_facts", "_make")
+
+    def __init__(self, make: Callable[[], dict[str, Any]]) -> None:
+        self._make = make
+        self._facts: dict[str, Any] | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All that is told, made when it is asked for first."""
+        if self._facts is None:
+            self._facts = self._make()
+            del self._make  # and the stream with it
+        return self._facts
 
     def to_json(self) -> bytes:
         """Give the facts as JSON."""
         return json.dumps(self.facts, separators=(",", ":")).encode()
+
+    def label(self, name: str) -> str | None:
+        """Give one label."""
+        return self.labels().get(name)
 
     def labels(self) -> dict[str, str]:
         """Give the labels that apply."""
@@ -125,6 +142,27 @@ def tell(
     stream: Any, ended: str | None, *, nat: bool, encrypted: bool, ssrc_changes: int, models: Mapping[str, Model]
 ) -> StreamReport:
     """Tell all that is known of a stream; ``ended`` is why it ended, ``None`` for one that is under way."""
+
+    def make() -> dict[str, Any]:
+        return _facts(stream, ended, nat=nat, encrypted=encrypted, ssrc_changes=ssrc_changes, models=models)
+
+    if ended is not None:
+        return StreamReport(make)
+    facts = make()  # it goes on, so now is when to look
+    return StreamReport(lambda: facts)
+
+
+def call_of(matches: Any) -> str | None:
+    """Give the first call that a stream belongs to."""
+    for match in matches:
+        if "call_id" in match.context:
+            return str(match.context["call_id"])
+    return None
+
+
+def _facts(
+    stream: Any, ended: str | None, *, nat: bool, encrypted: bool, ssrc_changes: int, models: Mapping[str, Model]
+) -> dict[str, Any]:
     figures = stream.figures()
     codec, clock = stream.codec()
     main = _main_type(stream)
@@ -169,7 +207,7 @@ def tell(
         before = stream.told_figures or (0,) * len(now)
         facts["interval"] = {name: new - old for name, new, old in zip(INTERVAL_FIGURES, now, before, strict=True)}
         stream.told_figures = now
-    return StreamReport(facts)
+    return facts
 
 
 class RtpPacket:
