@@ -71,8 +71,8 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the whole suite; arguments go to pytest."""
-    install(session, DISTRIBUTIONS, *BUILD_TOOLS, *TEST_TOOLS)
-    session.run("pytest", *session.posargs)
+    built = install(session, DISTRIBUTIONS, *BUILD_TOOLS, *TEST_TOOLS)
+    session.run("pytest", *session.posargs, env={"OTUS_WHEELS": os.pathsep.join(built)})
 
 
 @nox.session
@@ -191,11 +191,14 @@ def dev(session: nox.Session) -> None:
     session.log("ready: . .venv/bin/activate; after a change to a .pyx run nox -s dev again")
 
 
-def install(session: nox.Session, distributions: tuple[str, ...], *tools: str) -> None:
-    """Install wheels of our distributions, built if they are not there yet, and tools, all at the pinned versions."""
+def install(session: nox.Session, distributions: tuple[str, ...], *tools: str) -> list[str]:
+    """Install wheels of our distributions, built if they are not there yet, and tools, all at the pinned versions; give
+    the wheels.
+    """
     built = [str(wheel(session, name)) for name in distributions]
     session.install("-q", "-c", CONSTRAINTS, *tools, *built)
     session.run("pip", "install", "-q", "--force-reinstall", "--no-deps", *built, silent=True)
+    return built
 
 
 def wheel(session: nox.Session, name: str) -> Path:

@@ -177,6 +177,7 @@ BEYOND = {
     "otus_core/logs/repeats.py:KINDS_MAX": "told in one line",
     "otus_core/stream/cutter.pyx:LOST_MAX": "the stream is forgotten, and its segments are ordinary packets",
     "otus_core/stream/cutter.pyx:SHOWN_MAX": "the parser is asked again when the message has doubled",
+    "otus_core/stream/websocket.pyx:HANDSHAKE_MAX": "no answer to a handshake: `reassembly:no_message`",
     "otus_core/stream/websocket.pyx:INFLATERS_MAX": "compressed messages of further streams: `reassembly:compressed`",
     "otus_core/stream/table.pxd:CHUNKS_MAX": "the missing segment is given up: `reassembly:gap`",
     "otus_core/pipeline/delivery.py:LEFT_MAX": "the reporter is cut off until one ends",

@@ -1,18 +1,17 @@
 """A plugin that keeps state, written from the documents alone in plain Python: what it says of RTP streams is what
-tshark says of them.
+tshark says of them. It runs where nothing but wheels was ever installed, if there are wheels.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests.needs import corpora
-from tests.plugins.installed import Installed
+from tests.plugins.installed import WHEELS, FromWheels, Installed
 from tests.tshark import rtp_streams
 
 SOURCE = Path(__file__).parent / "otus-plugin-rtpwatch"
@@ -85,7 +84,9 @@ HEURISTIC = ("goffinet__voip1b.pcapng", "michalcab__sip.pcap", "michalcab__sip.p
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    made = Installed(tmp_path_factory.mktemp("rtpwatch"))
+    folder, own = tmp_path_factory.mktemp("rtpwatch"), ("core", "plugin-sip", "plugin-pcap", "plugin-console")
+    names = [f"otus-{name}" for name in (*own, "plugin-filter")]
+    made = FromWheels(folder, *names) if WHEELS else Installed(folder)
     made.install(SOURCE)
     return made
 
@@ -183,13 +184,13 @@ def test_records_are_filtered_by_their_labels(installed: Installed, tmp_path: Pa
 def test_it_keeps_the_contract_and_every_rule(installed: Installed) -> None:
     checked = installed.otus("plugins", "check", "rtpwatch")
     assert (checked.returncode, checked.stdout.count("✗")) == (0, 0), checked.stdout
-    done = installed.run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", SOURCE / "tests")
+    done = installed.run(installed.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", SOURCE / "tests")
     assert done.returncode == 0, done.stdout
 
 
 def test_it_is_small_and_typed(installed: Installed, tmp_path: Path) -> None:
     sources = sorted((SOURCE / "src").rglob("*.py"))
     assert sum(len(source.read_text().splitlines()) for source in sources) < 150
-    mypy = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", tmp_path / "mypy"]
+    mypy = [installed.python, "-m", "mypy", "--strict", "--cache-dir", tmp_path / "mypy"]
     done = installed.run(*mypy, *sources)
     assert done.returncode == 0, done.stdout

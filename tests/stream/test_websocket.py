@@ -157,3 +157,67 @@ def test_frames_of_one_byte_each_are_read_in_linear_time() -> None:
     whole = box(size=999)
     frames = [ws(whole[:1], final=False), *[ws(bytes([c]), 0, final=False) for c in whole[1:-1]], ws(whole[-1:], 0)]
     assert texts(wire.feed([*both.opening, *[both.client.send(frame) for frame in frames]])) == [whole]
+
+
+ON_OTHER_PORTS = pytest.mark.parametrize("server_port", [8080, 5060], ids=["another port", "the parser's port"])
+
+
+def connection(server_port: int) -> Connection:
+    both = Connection()
+    both.client.about["dst_port"], both.server.about["src_port"] = server_port, server_port
+    return both
+
+
+def handshake(both: Connection, asked: list[bytes], answered: list[bytes]) -> list[Any]:
+    frames = [both.client.syn(), both.server.syn(), *[both.client.send(piece) for piece in asked]]
+    return frames + [both.server.send(piece, ack=both.client.seq) for piece in answered]
+
+
+@ON_OTHER_PORTS
+def test_a_handshake_may_be_cut_anywhere(server_port: int) -> None:
+    answer = ANSWER % b"sip"
+    cuts = [(GET, answer, [place], []) for place in range(1, len(GET))]
+    cuts += [(GET, answer, [], [place]) for place in range(1, len(answer))]
+    cuts += [(GET, answer, list(range(1, len(GET))), list(range(1, len(answer))))]
+    for asked, answered, ask_at, answer_at in cuts:
+        for tail in (b"", ws(TWO)):
+            wire, both = Wire(parser()), connection(server_port)
+            frames = handshake(both, cut(asked, ask_at), cut(answered + tail, answer_at))
+            frames += [both.client.send(ws(ONE, mask=MASK)), both.server.send(ws(TWO[:9], final=False))]
+            frames += [both.server.send(ws(TWO[9:], 0))]
+            assert texts(wire.feed(frames)) == [TWO] * bool(tail) + [ONE, TWO], (ask_at, answer_at, tail)
+            wire.end()
+
+
+def test_segments_of_an_answer_may_come_in_any_order_and_twice() -> None:
+    chance = random.Random(2)
+    answer = ANSWER % b"sip" + ws(TWO) + ws(ONE)
+    for _ in range(60):
+        wire, both = Wire(parser()), connection(8080)
+        opening = handshake(both, [GET], [])
+        pieces = cut(answer, sorted(chance.sample(range(1, len(answer)), 6)))
+        sent = [both.server.send(piece, ack=both.client.seq) for piece in pieces]
+        chance.shuffle(sent)
+        found = texts(wire.feed([*opening, *sent, *sent, both.client.send(ws(ONE, mask=MASK))]))
+        assert sorted(found) == sorted([TWO, ONE, ONE])
+        wire.end()
+
+
+@pytest.mark.parametrize("subprotocol", [b"chat", b""])
+def test_a_cut_answer_of_somebody_else_is_given_up(subprotocol: bytes) -> None:
+    answer = ANSWER % subprotocol
+    for place in range(1, len(answer)):
+        wire, both = Wire(parser()), connection(8080)
+        frames = handshake(both, [GET], cut(answer, [place]))
+        frames += [both.server.send(ws(b"x" * 50)), both.client.send(ws(b"y" * 50, mask=MASK))]
+        assert texts(wire.feed(frames)) == []
+        wire.end()
+
+
+def test_an_answer_without_an_end_is_held_no_further_than_a_header_is_long() -> None:
+    wire, both = Wire(parser()), connection(8080)
+    frames = handshake(both, [GET], [b"HTTP/1.1 101 OK\r\n", *[b"X-More: %04d\r\n" % n * 40 for n in range(40)]])
+    assert texts(wire.feed(frames)) == []
+    counted = wire.counted()
+    assert "segments_held" not in counted and counted["dropped{reassembly:no_message}"] < 25
+    wire.end()

@@ -86,3 +86,10 @@ def test_the_first_is_told_right_after_the_machine_has_started_too(
     monkeypatch.setattr(repeats, "time", SimpleNamespace(monotonic=lambda: 1.0))
     Repeats({}).component_error("parser", "sip", ValueError("bad"))
     assert len(logged) == 1
+
+
+def test_the_place_of_a_fault_is_where_the_plugin_called_the_core() -> None:
+    code = compile("import otus_core\notus_core.Record('x', None, 1, src_ip='192.0.2.1')\n", "/plugins/acme.py", "exec")
+    with pytest.raises(ValueError, match="give both") as caught:
+        exec(code, {})
+    assert repeats._place(caught.value) == {"at": "acme.py:2"}

@@ -231,7 +231,7 @@ NO_PLUGIN = {
         "otus-plugin-fin",
         "there is no plugin 'otus-plugin-fin'; did you mean 'otus-plugin-fine'?",
     ),
-    "far": ("\x1b[31m", "there is no plugin '\\x1b[31m'; installed: afpacket, broken, console,"),
+    "far": ("\x1b[31m", "there is no plugin '\\x1b[31m'; installed: afpacket, broken, "),
     "broken": ("broken", ""),
     "there": ("fine", ""),
 }

@@ -29,6 +29,8 @@ REASON_MAX = 200
 FRAMES_MAX = 1000
 """Of a traceback: Python's own limit of recursion."""
 CORE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+COMPILED = os.path.join("src", "otus_core", "")
+"""How the paths of the core's compiled modules begin in a traceback: as they were named when they were built."""
 
 
 def traceback_of(error: BaseException) -> dict[str, str]:
@@ -55,7 +57,7 @@ def _place(error: BaseException) -> dict[str, str]:
         if step is None:
             break
         path = step.tb_frame.f_code.co_filename
-        if not path.startswith(CORE) and not path.startswith("<"):
+        if not path.startswith((CORE, COMPILED, "<")):
             place = f"{os.path.basename(path)}:{step.tb_lineno}"
         step = step.tb_next
     return {"at": printable(place, REASON_MAX)} if place else {}

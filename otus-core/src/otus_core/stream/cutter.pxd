@@ -23,6 +23,8 @@ cdef enum:
     CONTROL = 6
     COMPRESSED = 7
     OUTCOMES_COUNT = 8
+    # What ``_choose`` gives where it cannot tell yet: the answer to a handshake may begin here.
+    UNDECIDED = -3
 
 
 cdef class Cutter:
@@ -31,6 +33,7 @@ cdef class Cutter:
     cdef readonly tuple framers
     cdef list ready             # packets that are messages, each with its ``claimed``
     cdef int owner
+    cdef bint has_sockets       # some parser's messages also travel over WebSocket
     cdef int upgraded           # whose the connection is whose handshake has just been answered, or NO_OWNER
     cdef uint64_t max_bytes
     cdef uint32_t max_streams, max_message
@@ -45,6 +48,8 @@ cdef class Cutter:
     cdef int _rest(self, Stream *stream, DecodedPacket packet, bytes data, Py_ssize_t at, uint32_t before,
                    Py_ssize_t size, int found) except -1
     cdef int _nothing(self, Stream *stream, uint32_t before, int outcome) except -1
+    cdef int _hold(self, Stream *stream) noexcept
+    cdef int _go_on(self, Stream *stream, DecodedPacket packet, bytes segment, uint32_t before) except -1
     cdef int _still_lost(self, Stream *stream) except -1
     cdef int _choose(self, Stream *stream, bytes data, DecodedPacket packet, Py_ssize_t *known) except -1
     cdef int _choose_socket(self, Stream *stream, bytes data) except -1
@@ -58,6 +63,3 @@ cdef class Cutter:
     cdef int _drop_data(self, Stream *stream, int outcome) except -1
     cdef int _drop(self, Stream *stream, int outcome) except -1
     cdef void _count(self, int outcome, uint32_t frames) noexcept
-
-
-cdef DecodedPacket copy_of(DecodedPacket packet)

@@ -9,7 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.ref cimport Py_INCREF, PyObject
 from libc.stdint cimport uint8_t
 
-from otus_core.stream.table cimport LIST_HOLDING, LIST_PROVEN, LISTS, NO_OWNER
+from otus_core.stream.table cimport LIST_HOLDING, LIST_PROVEN, LISTS, NO_OWNER, copy_of
 from otus_core.stream.websocket cimport (
     CONTROL_FRAME, NOT_INFLATED, Socket, first_payload, frames_size, handshake_end, handshake_protocols,
 )
@@ -35,6 +35,7 @@ cdef class Cutter:
     def __init__(self, Accounts accounts not None, options, framers):
         self.accounts = accounts
         self.framers = tuple(framers)
+        self.has_sockets = any([bool((<Framer>framer).protocols) for framer in self.framers])
         self.ready = []
         self.table = Table(options.max_streams)
         self.max_bytes = options.max_bytes
@@ -59,9 +60,13 @@ cdef class Cutter:
         stream.next_seq += size
         if packet.at.tcp_flags & FIN:
             stream.over = 1
+        if before and stream.owner == NO_OWNER:
+            return self._go_on(stream, packet, segment, before)
         if before == 0:
             if stream.owner == NO_OWNER or stream.lost:
                 at = self._choose(stream, segment, packet, &known)
+                if at == UNDECIDED:
+                    return self._go_on(stream, packet, segment, 0)
                 if at < 0:
                     return self._still_lost(stream)
                 if at == size:      # the answer to a handshake
@@ -75,9 +80,7 @@ cdef class Cutter:
         if not packet.at.truncated and not stream.over and not _is_worth_asking(stream):
             if stream.need == 0 and stream.have > self.max_message:
                 return self._nothing(stream, before, TOO_LARGE)
-            stream.frames += 1
-            self.accounts.at[self.held] += 1
-            return TAKEN
+            return self._hold(stream)
         stream.spent += stream.have
         stream.shown = stream.have
         known = stream.need if stream.need else -2
@@ -199,10 +202,7 @@ cdef class Cutter:
             if at >= <Py_ssize_t>before:
                 stream.first_ts = packet.at.timestamp
         stream.need = <uint32_t>size
-        if not found:
-            stream.frames += 1
-            self.accounts.at[self.held] += 1
-        return TAKEN
+        return TAKEN if found else self._hold(stream)
 
     cdef int _nothing(self, Stream *stream, uint32_t before, int outcome) except -1:
         """No message will come of the bytes at hand, nor of those that were held before them."""
@@ -213,6 +213,40 @@ cdef class Cutter:
             return PASSED
         self._count(outcome, 1)
         return TAKEN
+
+    cdef int _hold(self, Stream *stream) noexcept:
+        """Count one more frame as held for what its stream has."""
+        stream.frames += 1
+        self.accounts.at[self.held] += 1
+        return TAKEN
+
+    cdef int _go_on(self, Stream *stream, DecodedPacket packet, bytes segment, uint32_t before) except -1:
+        """Take the next bytes of what may be the answer to a handshake, and find out whose the stream is once that can
+        be told.
+        """
+        cdef Py_ssize_t known = -2
+        cdef Py_ssize_t at
+        cdef bytes data
+        if not self._make_room(stream, PyBytes_GET_SIZE(segment)):
+            return self._nothing(stream, before, LIMIT)
+        if before == 0:
+            stream.first_ts = packet.at.timestamp
+        self.table.append(stream, <const uint8_t *>PyBytes_AS_STRING(segment), <uint32_t>PyBytes_GET_SIZE(segment))
+        data = PyBytes_FromStringAndSize(<char *>stream.data, stream.have)
+        at = self._choose(stream, data, packet, &known)
+        if at == UNDECIDED:
+            return self._hold(stream)
+        if at == 0 and stream.socket == NULL:
+            return self._cut(stream, packet, data, before, known)
+        if at < <Py_ssize_t>before:
+            return self._nothing(stream, before, NO_MESSAGE)
+        self.accounts.at[self.held] -= stream.frames
+        self._count(CONTROL if stream.socket != NULL else NO_MESSAGE, stream.frames)
+        stream.frames = 0
+        self.table.empty(stream)
+        if at == PyBytes_GET_SIZE(data):    # the answer to a handshake, and nothing behind it
+            return PASSED
+        return self._cut(stream, packet, data[at:], 0, known)
 
     cdef int _still_lost(self, Stream *stream) except -1:
         """No message begins in a segment: without an owner it is not ours, with one it is the rest of a message that
@@ -234,6 +268,8 @@ cdef class Cutter:
             if at >= 0:
                 stream.lost = 0
             return <int>at if at >= 0 else -2
+        if self.has_sockets and data.startswith(b"H") and handshake_end(data) == 0:
+            return UNDECIDED
         for i in range(len(self.framers)):
             known[0] = self._ask(i, data, 0)
             if known[0] >= 0:
@@ -361,14 +397,3 @@ cdef inline bint _is_worth_asking(Stream *stream) noexcept:
     if stream.need:
         return stream.have >= stream.need
     return stream.spent + stream.have <= SHOWN_MAX or stream.have >= 2 * <uint64_t>stream.shown
-
-
-cdef DecodedPacket copy_of(DecodedPacket packet):
-    """Give a packet of its own, in the same memory."""
-    cdef DecodedPacket made = DecodedPacket.__new__(DecodedPacket)
-    made.at = packet.at
-    made.owner = packet.owner
-    made.frame_start = packet.frame_start
-    made.datagram = packet.datagram
-    made.kept = packet.kept
-    return made

@@ -29,9 +29,10 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.string cimport memcpy, memset
 
-from otus_core.stream.cutter cimport copy_of
+from otus_core.stream.cutter cimport UNDECIDED
 from otus_core.stream.table cimport (
-    CHUNK_COST, CHUNKS_MAX, HOLES_ACKNOWLEDGED, HOLES_OPEN, LISTS, NO_HOLE, NO_OWNER, Chunk, fill_key, turn_key,
+    CHUNK_COST, CHUNKS_MAX, HOLES_ACKNOWLEDGED, HOLES_OPEN, LISTS, NO_HOLE, NO_OWNER, Chunk, copy_of, fill_key,
+    turn_key,
 )
 
 from otus_core.model.counter_names import name_of
@@ -112,6 +113,9 @@ cdef class Streams(Cutter):
         turn_key(key)
         bucket = self.table.bucket(key)
         stream = self.table.find(key, bucket)
+        if stream != NULL and stream.owner != NO_OWNER and stream.socket == NULL:
+            self._drop(stream, ENDED)       # what asked for the handshake was taken for the beginning of a message
+            stream = NULL
         if stream == NULL and self._make_room(NULL, 0):
             stream = self.table.open(key, bucket, self.now)
             stream.next_seq = ack
@@ -227,7 +231,7 @@ cdef class Streams(Cutter):
         cdef int verdict
         memset(&new, 0, sizeof(Stream))
         at = self._choose(&new, payload, packet, &known)
-        if at < 0:
+        if at < 0 and at != UNDECIDED:
             return PASSED
         socket = None
         if new.socket != NULL:
@@ -240,7 +244,7 @@ cdef class Streams(Cutter):
             self._count(LIMIT, 1)
             return TAKEN
         stream = self.table.open(&own, bucket, self.now)
-        stream.owner = new.owner
+        stream.owner = NO_OWNER if at == UNDECIDED else new.owner
         if socket is not None:
             Py_INCREF(socket)
             stream.socket = <PyObject *>socket
@@ -248,6 +252,8 @@ cdef class Streams(Cutter):
         if at == packet.at.payload_len:     # the answer to a handshake
             stream.proven = 1
             verdict = PASSED
+        elif at == UNDECIDED:
+            verdict = self._go_on(stream, packet, payload, 0)
         else:
             verdict = self._cut(stream, packet, payload if at == 0 else payload[at:], 0, known)
         if packet.at.tcp_flags & FIN:

@@ -1,7 +1,7 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from otus_core.model.packet cimport Layers
+from otus_core.model.packet cimport DecodedPacket, Layers
 
 
 cdef enum:
@@ -108,3 +108,6 @@ cdef class Table:
 
 cdef void fill_key(StreamKey *key, const Layers *at) noexcept nogil
 cdef void turn_key(StreamKey *key) noexcept nogil
+
+
+cdef DecodedPacket copy_of(DecodedPacket packet)

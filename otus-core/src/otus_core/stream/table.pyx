@@ -271,3 +271,14 @@ cdef class Table:
         else:
             self.oldest[which] = stream
         self.newest[which] = stream
+
+
+cdef DecodedPacket copy_of(DecodedPacket packet):
+    """Give a packet of its own, in the same memory."""
+    cdef DecodedPacket made = DecodedPacket.__new__(DecodedPacket)
+    made.at = packet.at
+    made.owner = packet.owner
+    made.frame_start = packet.frame_start
+    made.datagram = packet.datagram
+    made.kept = packet.kept
+    return made

@@ -21,6 +21,9 @@ cdef enum:
     MASKED = 0x80
     PAYLOAD_SHOWN = 1024        # of a first frame, to find out whose it is
     INFLATERS_MAX = 1024        # at a time, with 48 KiB of memory each
+    HANDSHAKE_MAX = 8192        # bytes of an answer's header; servers send some hundred
+
+cdef bytes ANSWER = b"HTTP/1.1 101"
 
 cdef Py_ssize_t FRAME_MAX = <Py_ssize_t>1 << 40
 
@@ -170,11 +173,13 @@ cdef class Socket:
 
 
 cdef Py_ssize_t handshake_end(bytes data) except -2:
-    """Give where the header of an answer to a handshake (§4.2.2) ends that is there as a whole, or -1."""
-    if not data.startswith(b"HTTP/1.1 101"):
+    """Give where the header of an answer to a handshake (§4.2.2) ends, 0 for what may become one, or -1."""
+    if not ANSWER.startswith(data[:len(ANSWER)]):
         return -1
     end = data.find(b"\r\n\r\n")
-    return -1 if end < 0 else <Py_ssize_t>end + 4
+    if end >= 0:
+        return <Py_ssize_t>end + 4
+    return 0 if len(data) < HANDSHAKE_MAX else -1
 
 
 cdef tuple handshake_protocols(bytes data, Py_ssize_t end):
