@@ -26,10 +26,15 @@ class Installed:
 
     def install(self, source: Path) -> None:
         """Install with plain pip, as a user does, but from what is here already."""
-        copy = self.site.parent / f"source-{source.name}"
-        subprocess.run(["cp", "-r", str(source), str(copy)], check=True)  # a build leaves files behind
+        copy = self._copied(source)
         pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
         subprocess.run([*pip, "--target", str(self.site), str(copy)], check=True, capture_output=True)
+
+    def _copied(self, source: Path) -> Path:
+        """Copy sources, for a build leaves files behind, and their tests are not to find this project's settings."""
+        self.copy = self.site.parent / f"source-{source.name}"
+        subprocess.run(["cp", "-r", str(source), str(self.copy)], check=True)
+        return self.copy
 
     def run(self, *command: object) -> subprocess.CompletedProcess[str]:
         """Run a program that sees what is installed here."""
@@ -61,8 +66,7 @@ class FromWheels(Installed):
 
     def install(self, source: Path) -> None:
         """Build a wheel of a plugin, where there is what that needs, and install it with all that it depends on."""
-        dist, copy = self.site.parent / "dist", self.site.parent / f"source-{source.name}"
-        subprocess.run(["cp", "-r", str(source), str(copy)], check=True)
+        dist, copy = self.site.parent / "dist", self._copied(source)
         build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
         subprocess.run([*build, "-w", str(dist), str(copy)], check=True, capture_output=True)
         (built,) = dist.glob("*.whl")

@@ -184,7 +184,7 @@ def test_records_are_filtered_by_their_labels(installed: Installed, tmp_path: Pa
 def test_it_keeps_the_contract_and_every_rule(installed: Installed) -> None:
     checked = installed.otus("plugins", "check", "rtpwatch")
     assert (checked.returncode, checked.stdout.count("✗")) == (0, 0), checked.stdout
-    done = installed.run(installed.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", SOURCE / "tests")
+    done = installed.run(installed.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", installed.copy / "tests")
     assert done.returncode == 0, done.stdout
 
 
