@@ -11,6 +11,7 @@ from otus_filter import conditions, grammar, operands
 from otus_filter.conditions import Condition
 from otus_filter.grammar import Address, Field, Kind, Node, Value
 from otus_filter.operands import Operand
+from otus_filter.texts import text_test
 
 Predicate = Callable[[OutputPacket], bool]
 
@@ -60,6 +61,8 @@ def _comparison(term: grammar.Comparison) -> Condition:
         kind = _kind(right)
     if term.operator in grammar.TEXTUAL:
         return conditions.Part(_read(left, "text"), term.operator, _operand(right, "text"))
+    if term.operator in grammar.TESTED and isinstance(right, str):
+        return conditions.Tested(_read(left, "text"), text_test(term.operator, right))
     if term.operator == "==" and left.is_label and isinstance(right, str):
         return conditions.LabelIs(left.name, right)
     return conditions.Comparison(_read(left, kind), term.operator, _operand(right, kind))
@@ -91,6 +94,10 @@ def _read(field: Field, kind: Kind) -> Operand:
     """Read a field as a kind of value."""
     if field.is_label:
         return operands.Label(field.name, kind)
+    if field.protocol:
+        return operands.Header(field.protocol, field.name, kind)
+    if field.name == "body":
+        return operands.Body()
     if field.kind != "address":
         return operands.OutputField(field.name)
     return operands.AddressText(field.name) if kind == "text" else operands.PackedAddress(field.name)

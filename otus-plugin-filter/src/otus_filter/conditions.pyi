@@ -1,4 +1,4 @@
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import final
 
 from typing_extensions import disjoint_base
@@ -20,6 +20,10 @@ class Comparison(Condition):
 @final
 class Part(Condition):
     def __init__(self, left: Operand, side: str, right: Operand) -> None: ...
+
+@final
+class Tested(Condition):
+    def __init__(self, left: Operand, test: Callable[[str], bool]) -> None: ...
 
 @final
 class Among(Condition):

@@ -118,6 +118,22 @@ cdef class Part(Condition):
 
 
 @cython.final
+cdef class Tested(Condition):
+    """A text of which a function says whether it fits."""
+
+    cdef Operand left
+    cdef object test
+
+    def __init__(self, Operand left not None, test not None):
+        self.left = left
+        self.test = test
+
+    cdef bint holds(self, object output) except -1:
+        text = self.left.of(output)
+        return text is not None and self.test(text)
+
+
+@cython.final
 cdef class Among(Condition):
     """An operand that is one of several values; with ``absent``, one that is there and none of them."""
 

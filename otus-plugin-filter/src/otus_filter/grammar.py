@@ -5,9 +5,10 @@
     negation    = "not" negation | "(" expression ")" | comparison
     comparison  = field ( "==" | "!=" | "<" | "<=" | ">" | ">=" ) ( field | STRING | NUMBER )
                 | field ( "contains" | "startswith" | "endswith" ) ( field | STRING )
+                | field ( "icontains" | "matches" | "tail" ) STRING
                 | field [ "not" ] "in" list
                 | field "cidr" ( STRING | list )
-    field       = NAME | "label" "(" STRING ")"
+    field       = NAME | "label" "(" STRING ")" | PROTOCOL ".header" "(" STRING ")"
     list        = "(" value { "," value } [ "," ] ")"
     value       = STRING | NUMBER
 
@@ -24,6 +25,7 @@ from typing import Literal
 import attrs
 
 from otus_core import printable
+from otus_filter.texts import text_test
 from otus_filter.tokens import KEYWORDS, FilterSyntaxError, Token, tokenize
 
 TERMS_MAX = 64
@@ -43,10 +45,12 @@ FIELDS: dict[str, Kind] = {
     "protocol": "number",
     "payload_type": "text",
     "task_id": "text",
+    "body": "text",
 }
 PROTOCOLS = {"icmp": 1, "igmp": 2, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "icmpv6": 58, "sctp": 132}
 """Names that ``protocol`` may be compared with (IANA protocol numbers)."""
 TEXTUAL = ("contains", "startswith", "endswith")
+TESTED = ("icontains", "matches", "tail")
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -55,11 +59,15 @@ Value = str | float | Address
 
 @attrs.frozen
 class Field:
-    """A label, or one of ``FIELDS``. A label is text, may be missing, and is converted to what it is compared with."""
+    """A label, one of ``FIELDS``, or a header field of a ``protocol``'s messages.
+
+    A label is text, may be missing, and is converted to what it is compared with.
+    """
 
     name: str
     is_label: bool
     kind: Kind
+    protocol: str = ""
 
     @property
     def shown(self) -> str:
@@ -202,6 +210,8 @@ class _Reader:
             return self._ordered(left, operator)
         if operator.kind == "keyword" and operator.value in TEXTUAL:
             return self._textual(left, operator)
+        if operator.kind == "keyword" and operator.value in TESTED:
+            return self._tested(left, operator)
         if operator.kind == "keyword" and operator.value == "cidr":
             return self._cidr(left, operator)
         if operator.kind == "keyword" and operator.value == "in":
@@ -210,7 +220,7 @@ class _Reader:
             return self._membership("not in", left)
         raise self._error(
             f"expected an operator after {left.shown}, found {_told(operator)}; there are "
-            "== != < <= > >= in contains startswith endswith cidr",
+            "== != < <= > >= in contains icontains startswith endswith matches tail cidr",
             operator,
         )
 
@@ -223,6 +233,11 @@ class _Reader:
         name = str(token.value)
         if name == "label" and self._take("("):
             return self._quoted_label()
+        if name.endswith(".header") and self._take("("):
+            header = self._quoted("header field's name", f"{name}('X-Name')")
+            if len(str(header.value)) > LABEL_MAX:
+                raise self._error(f"a header field's name has at most {LABEL_MAX} characters", header)
+            return Field(str(header.value), False, "text", protocol=name.removesuffix(".header"))
         if name in FIELDS:
             return Field(name, False, FIELDS[name])
         first, dot, _ = name.partition(".")
@@ -233,12 +248,17 @@ class _Reader:
         return self._label(name, token)
 
     def _quoted_label(self) -> Field:
+        token = self._quoted("label's name", "label('x-site')")
+        return self._label(str(token.value), token)
+
+    def _quoted(self, what: str, example: str) -> Token:
+        """Read a name in quotes and the parenthesis behind it."""
         token = self._next()
         if token.kind != "string" or not token.value:
-            raise self._error("expected the label's name in quotes, as in label('x-site')", token)
+            raise self._error(f"expected the {what} in quotes, as in {example}", token)
         if not self._take(")"):
-            raise self._error(f"expected ) after the label's name, found {_told(self._now)}")
-        return self._label(str(token.value), token)
+            raise self._error(f"expected ) after the {what}, found {_told(self._now)}")
+        return token
 
     def _label(self, name: str, token: Token) -> Field:
         if len(name) > LABEL_MAX:
@@ -273,6 +293,19 @@ class _Reader:
         if isinstance(right, Field) and right.kind == "number":
             raise self._error(f"{right.shown} is a number: {operator.value} needs text", token)
         return Comparison(str(operator.value), left, right)
+
+    def _tested(self, left: Field, operator: Token) -> Comparison:
+        token = self._now
+        if left.kind == "number":
+            raise self._error(f"{left.shown} is a number: {operator.value} needs text", operator)
+        if token.kind != "string":
+            raise self._error(f"{operator.value} needs text in quotes, found {_told(token)}")
+        value = str(self._next().value)
+        try:
+            text_test(str(operator.value), value)
+        except ValueError as error:
+            raise self._error(str(error), token) from None
+        return Comparison(str(operator.value), left, value)
 
     def _membership(self, operator: Literal["in", "not in"], left: Field) -> Membership:
         if self._now.kind != "punctuation":
@@ -316,7 +349,7 @@ class _Reader:
             return self._protocol(str(value), token)
         if left.kind == "number" and is_text:
             raise self._error(f"{left.shown} is a number: write it without quotes", token)
-        if left.kind == "text" and not left.is_label and not is_text:
+        if left.kind == "text" and not (left.is_label or left.protocol) and not is_text:
             raise self._error(f"{left.shown} is text: write it in quotes", token)
         return value
 

@@ -36,6 +36,8 @@ cdef dict _FIELDS = {
     for name in ("src_ip", "dst_ip", "src_port", "dst_port", "protocol", "payload_type", "task_id")
 }
 cdef object _flow = OutputPacket.flow
+cdef object _payload = OutputPacket.payload
+cdef object _payload_type = OutputPacket.payload_type
 
 
 cdef inline object _read(object attribute, object output):
@@ -108,6 +110,42 @@ cdef class AddressText(Operand):
     cdef object of(self, object output):
         address = _read(self.attribute, output)
         return None if address is None else str(address)
+
+
+@cython.final
+cdef class Header(Operand):
+    """A header field of a message, by the ``header`` of its payload, read as a kind of value."""
+
+    cdef str payload_type
+    cdef str name
+    cdef Kind kind
+
+    def __init__(self, str payload_type not None, str name not None, str kind not None):
+        self.payload_type = payload_type
+        self.name = name
+        self.kind = _KINDS[kind]
+
+    cdef object of(self, object output):
+        if _read(_payload_type, output) != self.payload_type:
+            return None
+        header = getattr(_read(_payload, output), "header", None)
+        value = None if header is None else header(self.name)
+        if value is not None and type(value) is not str:
+            raise TypeError(f"a header field is {type(value).__name__}, not text")
+        if value is None or self.kind == TEXT:
+            return value
+        return _number(<str>value) if self.kind == NUMBER else _address(<str>value)
+
+
+@cython.final
+cdef class Body(Operand):
+    """The body of a message, by the ``body`` of its payload, as text."""
+
+    cdef object of(self, object output):
+        body = getattr(_read(_payload, output), "body", None)
+        if type(body) is bytes:
+            return (<bytes>body).decode("utf-8", "replace")
+        return body if type(body) is str else None
 
 
 @cython.final

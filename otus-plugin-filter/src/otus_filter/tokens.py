@@ -17,7 +17,9 @@ BYTES_MAX = 2048
 SHOWN_MAX = 64
 """Characters of the text that an error shows around its position."""
 
-KEYWORDS = frozenset({"and", "or", "not", "in", "contains", "startswith", "endswith", "cidr"})
+KEYWORDS = frozenset(
+    {"and", "or", "not", "in", "contains", "startswith", "endswith", "cidr", "icontains", "matches", "tail"}
+)
 HINTS = {"=": "equality is written ==", "&&": "write and", "||": "write or", "!": "write not", "<>": "write !="}
 
 # No part of a name begins with an underscore: nothing that looks like Python's insides is a label by accident.
