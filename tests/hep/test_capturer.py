@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import os
 import random
 import socket
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+import dpkt
 import pytest
 
 from otus_core.model.frames import RawPacket
@@ -71,7 +73,10 @@ class Receiver:
             self.read()
             return all(self.counted[name] >= count for name, count in counts.items())
 
-        wait(enough, what=f"{counts}; now {self.counted}")
+        try:
+            wait(enough)
+        except AssertionError:
+            raise AssertionError(f"{counts} were to be counted; there are {dict(self.counted)}") from None
         found, self.frames = self.frames, []
         return found
 
@@ -120,6 +125,11 @@ class TestContract(CapturerContract):
             sock.sendall(b"".join(packet(b"%d" % n) for n in range(1, self.frames, 2)))
 
 
+def mapped(kind: int, host: int) -> bytes:
+    """An IPv4 address in sixteen bytes."""
+    return struct.pack("!HHH", 0, kind, 22) + bytes(10) + b"\xff\xff\xc0\0\2" + bytes([host])
+
+
 def test_all_versions_and_what_they_say() -> None:
     names = ((12, struct.pack("!I", 7)), (17, b"a@b"), (18, b"\0\x2a"), (19, b"edge-1"))
     with receiver() as there:
@@ -130,8 +140,9 @@ def test_all_versions_and_what_they_say() -> None:
             packet(b"", (16, zlib.compress(SIP)), (12, struct.pack("!I", 7))),
             hep2(SIP),
             hep2(SIP, 1),
+            b"HEP3\0\x5a" + mapped(3, 8) + mapped(4, 9) + struct.pack("!HHH", 0, 15, 40) + SIP[:34],
         )
-        frames = there.until(packets=6)
+        frames = there.until(packets=7)
     ends, six = ("192.0.2.8", 5060, "192.0.2.9", 5060), ("2001:db8::1", 5060, "2001:db8::2", 5060)
     old = ("0.0.0.1", 5060, "0.0.0.2", 5062)
     told = [decoded(frame) for frame in frames]
@@ -144,10 +155,37 @@ def test_all_versions_and_what_they_say() -> None:
     ]
     assert told[5][1:] == (*old, 17, SIP)
     assert abs(told[5][0] / 1e9 - time.time()) < 60  # version 1 has no time: that of its arrival counts
+    assert told[6][1:] == ("192.0.2.8", 0, "192.0.2.9", 0, 17, SIP[:34])
     metadata = [dict(frame.metadata.fields) if frame.metadata else {} for frame in frames]
     assert metadata == [
-        {"node": "edge-1", "correlation_id": "a@b", "vlan": "42"}, {}, {}, {"node": "7"}, {"node": "2001"}, {},
+        {"node": "edge-1", "correlation_id": "a@b", "vlan": "42"}, {}, {}, {"node": "7"}, {"node": "2001"}, {}, {},
     ]  # fmt: skip
+
+
+def test_packets_of_other_agents_are_what_hep_js_reads(corpora: Path) -> None:
+    """Of heplify, SIP3's tests, and the capture of the Wireshark plugin."""
+    with (corpora / "hep-wireshark__pcap__hep.pcap").open("rb") as file:
+        captured = [bytes(dpkt.ethernet.Ethernet(data).data.data.data) for _, data in dpkt.pcap.Reader(file)]
+    oracle = [json.loads(line) for line in (corpora / "oracle" / "hep.hep-js.jsonl").read_text().splitlines()]
+    cut = next(
+        one for one in oracle if one["id"].endswith("PACKET_2.bin")
+    )  # 140 bytes of 544; hep-js looks at no length
+    oracle.remove(cut)
+    with receiver() as there:
+        there.send((corpora / "messages" / cut["id"]).read_bytes())
+        there.until(cut=1)
+        for one in oracle:
+            name, _, number = one["id"].partition("#")
+            there.send(captured[int(number) - 1] if number else (corpora / "messages" / name).read_bytes())
+        frames = there.until(packets=len(oracle))
+    for frame, one in zip(frames, oracle, strict=True):
+        about = one["hep"]["rcinfo"]
+        time = about["timeSeconds"] * 1_000_000_000 + about["timeUseconds"] * 1000
+        ends = (about["srcIp"], about["srcPort"], about["dstIp"], about["dstPort"])
+        assert decoded(frame) == (time, *ends, about["protocol"], one["hep"]["payload"].encode())
+        told = frame.metadata.fields if frame.metadata else {}
+        assert told.get("node") == str(about["captureId"])
+        assert told.get("correlation_id") == about.get("correlation_id")
 
 
 def test_each_fault_is_counted_by_its_reason(tmp_path: Path) -> None:

@@ -43,6 +43,13 @@ cdef enum:
     PROTOCOL_KAMAILIO_TLS = 22  # it has no number for TLS, and takes IDP's
 
 
+cdef extern from *:
+    """
+    #define OTUS_MAPPED "\\0\\0\\0\\0\\0\\0\\0\\0\\0\\0\\377\\377"
+    """
+    const char *MAPPED "OTUS_MAPPED"
+
+
 cdef struct HepText:
     const uint8_t *start
     uint32_t size
@@ -122,7 +129,9 @@ cdef inline int read_hep3(const uint8_t *data, Py_ssize_t size, HepPacket *found
         if kind == 0:
             continue
         if kind >= CHUNK_SRC4 and kind <= CHUNK_DST6:
-            if length != (4 if kind <= CHUNK_DST4 else 16):
+            if kind <= CHUNK_DST4 and length == 16 and memcmp(body, MAPPED, 12) == 0:
+                body += 12          # some agents in Go write IPv4 addresses like this (RFC 4291 §2.5.5.2)
+            elif length != (4 if kind <= CHUNK_DST4 else 16):
                 return HEP_CHUNK
             ends[kind - CHUNK_SRC4] = body
         elif kind <= CHUNK_CAPTURE_ID or kind == CHUNK_VLAN:
