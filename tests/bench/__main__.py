@@ -137,8 +137,8 @@ def report(name: str, value: float, target: float, unit: str, note: str = "") ->
 
 
 def main(names: list[str]) -> None:
-    """Measure the rows asked for, or all; ``live``, ``kafka`` and ``rtp`` are benchmarks of their own."""
-    if names in (["live"], ["kafka"], ["rtp"]):
+    """Measure the rows asked for, or all; ``hep``, ``kafka``, ``live`` and ``rtp`` are benchmarks of their own."""
+    if names in (["hep"], ["kafka"], ["live"], ["rtp"]):
         import_module(f"tests.bench.{names[0]}_bench").main()
         return
     plain = capture(FOLDER, "sip")
