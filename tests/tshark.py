@@ -1,4 +1,4 @@
-"""What tshark says of the RTP streams of a capture, for tests that compare it with what we say."""
+"""What tshark says of the SIP and RTP of a capture, for tests that compare it with what we say."""
 
 from __future__ import annotations
 
@@ -38,3 +38,71 @@ def rtp_streams(capture: Path, *options: str) -> list[RtpStream]:
         ends = (src, int(sport), dst, int(dport))
         found.append(RtpStream(ends, ssrc.lower(), int(packets), int(lost), (least, mean, most), (jitter, jitter_max)))
     return found
+
+
+SIP_FIELDS = (
+    "frame.time_epoch",
+    "ip.src",
+    "ipv6.src",
+    "ip.dst",
+    "ipv6.dst",
+    "udp.srcport",
+    "tcp.srcport",
+    "udp.dstport",
+    "tcp.dstport",
+    "sip.Call-ID",
+    "sip.from.tag",
+    "sip.to.tag",
+    "sip.CSeq.seq",
+    "sip.CSeq.method",
+    "sip.Method",
+    "sip.Status-Code",
+    "sip.Via.branch",
+    "sdp.version",
+)
+
+
+@attrs.frozen
+class SipMessage:
+    """One message; ``time`` in ns since 1970, ``method`` of a request, ``status`` of a response."""
+
+    time: int
+    src: tuple[str, str]
+    dst: tuple[str, str]
+    call_id: str
+    from_tag: str
+    to_tag: str
+    cseq: int
+    cseq_method: str
+    method: str
+    status: int
+    branch: str
+    has_sdp: bool
+
+
+def sip_messages(capture: Path, *options: str) -> list[SipMessage]:
+    """Give the SIP messages that tshark sees, in the order of the capture; of a frame that holds several, the first."""
+    command = [tool("tshark"), "-r", str(capture), "-Y", "sip", "-T", "fields", "-E", "separator=/t", *options]
+    command += ["-E", "occurrence=f", "-E", "quote=n"]
+    command += [part for field in SIP_FIELDS for part in ("-e", field)]
+    shown = subprocess.run(command, capture_output=True, check=False).stdout.decode("utf-8", "replace")
+    found = []
+    for line in shown.splitlines():
+        values = line.split("\t")
+        if len(values) != len(SIP_FIELDS):
+            continue
+        time, s4, s6, d4, d6, us, ts, ud, td, call, tag, to, cseq, of, method, status, branch, version = values
+        seconds, _, rest = time.partition(".")
+        at = int(seconds) * 10**9 + int(rest[:9].ljust(9, "0"))
+        ends = ((s4 or s6, us or ts), (d4 or d6, ud or td))
+        numbers = (int(cseq) if cseq.isdecimal() else -1, int(status) if status.isdecimal() else 0)
+        found.append(SipMessage(at, *ends, call, tag, to, numbers[0], of, method, numbers[1], branch, bool(version)))
+    return found
+
+
+def last_time(capture: Path) -> int:
+    """Give the time of the newest frame, in ns since 1970."""
+    command = [tool("capinfos"), "-T", "-r", "-e", "-S", str(capture)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    seconds, _, rest = shown[-1].partition(".") if shown else ("0", "", "")
+    return int(seconds) * 10**9 + int(rest[:9].ljust(9, "0")) if seconds.isdecimal() else 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import otus_core
 from otus_calls.kpi import add, counts_of, tell_kpi
+from otus_calls.legs import Legs, card_of, leg_of
 from otus_calls.media import add_stream, stream_of
 from otus_calls.model import Call, Kpi, Registration, moment
 from otus_calls.names import REGISTRATION_STATES, STATES
@@ -25,6 +26,7 @@ STREAMS_MAX = 64
 ERRORS_MAX = 32
 TEXT_MAX = 256
 ADDRESSES_MAX = 16384
+LEGS_MAX = 16
 SILENCE_NS = 60 * SECOND
 """An answered call whose media have all ended is given up this much later, unless a message comes."""
 MESSAGE_BYTES = 400
@@ -42,6 +44,7 @@ class Desk:
         self._now = 0
         self._registrations = Registrations(config.max_registrations, self._see_failure)
         self._sources = Sources(config.scan_users)
+        self._legs = Legs(config.leg_headers)
         self._kpi = int(config.kpi * 1e9)
         self._counts: dict[str, int] = {}
         self._begun = 0
@@ -120,11 +123,32 @@ class Desk:
                 self._route("aor:" + aor, ("scan", aor))
         elif kind == "scan":
             self._registrations.mark_scan(told)
+        elif kind == "card":
+            self._take_card(told)
+        elif kind == "leg":
+            self._take_leg(key, *told)
         elif kind == "kpi":
             begin, counts = told
             add(self._gathered.setdefault(begin, {}), counts)
         else:
             self._take_told(key, kind, told)
+
+    def _take_card(self, card: Any) -> None:
+        for one, other, score, reasons in self._legs.take(card):
+            for mine, its in ((one, other), (other, one)):
+                self._route(as_key(mine.call_id), ("leg", (mine.from_tag, leg_of(its, mine, score, reasons))))
+
+    def _take_leg(self, key: str, tag: bytes, leg: dict[str, Any]) -> None:
+        for call in self._table.of(key.encode("latin-1"), tag):
+            legs = [
+                one for one in call.legs or () if (one["call_id"], one["from_tag"]) != (leg["call_id"], leg["from_tag"])
+            ]
+            call.legs = sorted([*legs, leg], key=lambda one: (-one["score"], one["call_id"]))[:LEGS_MAX]
+
+    def _show(self, call: Followed, now: int) -> None:
+        """Show a call to whoever looks for legs."""
+        sides = sorted({one["by"] for one in call.streams or () if one.get("by")})
+        self._route("legs", ("card", card_of(call, call.outcome_by(now), sides)))
 
     def _take_told(self, key: str, kind: str, told: Any) -> None:
         for call in self._table.of(key.encode("latin-1")):
@@ -152,6 +176,8 @@ class Desk:
     def tick(self, now: int) -> Iterator[otus_core.Record]:
         """Report what has ended by ``now``, and at intervals what is under way."""
         self._now = now
+        for call in self._table.news(now):
+            self._show(call, now)
         for call in self._table.due(now):
             self._table.remove(call)
             yield self._report(call, "", now)
@@ -167,7 +193,9 @@ class Desk:
                     yield self._interim_record(call, now)
 
     def finish(self, now: int) -> Iterator[otus_core.Record]:
-        """Report all calls."""
+        """Report all calls. Where there are other workers, those have finished or are about to: nothing is routed."""
+        for call in self._table.unshown() if self._alone else ():
+            self._show(call, now)
         for call in self._table.calls():
             self._table.remove(call)
             yield self._report(call, "finish", now)

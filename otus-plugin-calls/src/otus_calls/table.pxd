@@ -26,7 +26,7 @@ cdef class Call:
     cdef public list streams                # what was said of its media streams, or None
     cdef public list errors                 # ICMP errors about it, or None
     cdef public list legs                   # other legs of the same conversation, or None
-    cdef public int carded                  # what the search for legs has been told of it: see ``legs``
+    cdef uint8_t shown                      # what the search for legs has been shown of it
     cdef Call older                         # in the order in which they were used
     cdef Call newer
 

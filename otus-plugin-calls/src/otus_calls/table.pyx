@@ -13,9 +13,12 @@ from otus_calls.replay cimport replay
 
 cdef enum:
     SAME_ID_MAX = 64            # calls with one Call-ID; more are messages of the newest
+    SHOWN_BEGUN = 1
+    SHOWN_ENDED = 2
     GONE_MAX = 65536            # calls that were reported and are remembered, so that what comes late begins none
     KEPT_FIRST = 4              # of so many messages that are kept, one is among the newest
 
+cdef int64_t SETTLED_NS = 2_000_000_000     # messages of other workers have arrived by then
 cdef int64_t _TIMER_B = TIMER_B_NS
 
 
@@ -214,6 +217,21 @@ cdef class Table:
                 found.append(call)
             call = call.newer
         return found
+
+    def news(self, int64_t now):
+        """Give the calls of which there is something new to be shown: they have begun, or have ended, a while ago."""
+        cdef Call call = self.newest
+        cdef list found = []
+        while call is not None:
+            if call.shown < SHOWN_ENDED and now - call.last > SETTLED_NS and (call.phase == OVER or not call.shown):
+                call.shown = SHOWN_ENDED if call.phase == OVER else SHOWN_BEGUN
+                found.append(call)
+            call = call.older
+        return found
+
+    def unshown(self):
+        """Give the calls whose end was not shown yet, the oldest first."""
+        return [call for call in self.calls() if (<Call>call).shown < SHOWN_ENDED]
 
     def calls(self):
         """Give all calls, the one that has been silent longest first."""
