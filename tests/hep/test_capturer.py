@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import dpkt
 import pytest
 
+from otus_core import Context
 from otus_core.model.frames import RawPacket
 from otus_core.testing import packets
 from otus_core.testing.contract import CapturerContract
@@ -360,3 +361,22 @@ def damaged(rng: random.Random, data: bytes) -> bytes:
     if rng.randrange(2) and made[:4] == b"HEP3":
         made[4:6] = len(made).to_bytes(2)
     return bytes(made)
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_agents_may_use_ipv6(transport: str) -> None:
+    """Also where one socket takes both: an IPv4 address is then one within IPv6, and is allowed as itself."""
+    kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+    port = free_port()
+    counted: Counter[str] = Counter()
+    config = HepCapturerConfig(**{transport: [f"[::]:{port}"]}, allow=["127.0.0.0/8", "::1/128"])  # type: ignore[arg-type]
+    capturer = HepCapturer(config)
+    capturer.wire(Context(task_id="t", agent_id="a", counter=lambda name: lambda n=1: counted.update({name: n})))
+    capturer.open()
+    with contextlib.closing(capturer), contextlib.ExitStack() as stack:
+        for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            sock = stack.enter_context(socket.socket(family, kind))
+            sock.connect((host, port))
+            sock.send(packet())
+        wait(lambda: capturer.read() is not None and counted["packets"] == 2, what="both come")
+    assert not counted["refused_source"] and not counted["connections_refused"]
