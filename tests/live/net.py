@@ -90,6 +90,10 @@ class Pair:
     def connect(self) -> None:
         ends = [("eth0", "address", mac, "netns", name) for mac, name in zip(self.MACS, self.ends(), strict=True)]
         ip("link", "add", *ends[0], "type", "veth", "peer", "name", *ends[1])
+        self.address()
+
+    def address(self) -> None:
+        """Give both ends their addresses, and bring them up."""
         for namespace, address in zip(self.ends(), (self.NEAR, self.FAR), strict=True):
             ip("-n", namespace, "link", "set", "eth0", "mtu", "1500")
             ip("-n", namespace, "addr", "add", f"{address}/24", "dev", "eth0")
