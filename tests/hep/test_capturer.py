@@ -326,6 +326,22 @@ def test_tls_asks_for_certificates(tmp_path: Path) -> None:
     assert set(there.counted) <= {*PACKETS, *CONNECTIONS}
 
 
+def test_connections_that_are_reset_at_once_do_no_harm(tmp_path: Path) -> None:
+    folder = make_certificates(tmp_path)
+    tls = TlsConfig(cert_file=str(folder / "server.pem"), key_file=str(folder / "server.key"))
+    for config in ({"transport": "tls", "security": tls}, {"transport": "tcp"}):
+        with receiver(**config) as there:
+            for n in range(20):
+                with there.connected() as sock:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    if n % 2:
+                        sock.send(b"HEP3")
+            there.until(connections_broken=10)
+            with there.connected() as sock:
+                sock.sendall(packet())
+                there.until(**{"packets" if config["transport"] == "tcp" else "connections_broken": 1})
+
+
 def test_random_datagrams_do_no_harm() -> None:
     """Random bytes, and packets with random damage, over a real socket; OTUS_HEP_DATAGRAMS sets how many."""
     rng = random.Random(19)

@@ -71,9 +71,14 @@ class Clients:
         if len(self._by_descriptor) >= self._config.max_connections:
             self._count["connections_displaced"]()
             self.drop(min(self._by_descriptor.values(), key=lambda client: client.heard_at))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if context is not None:
-            sock = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if context is not None:
+                sock = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        except (OSError, ValueError):  # it was reset before we came to it
+            self._count["connections_broken"]()
+            sock.close()
+            return
         client = Client(sock, source, address, greeted=context is None)
         self._by_descriptor[sock.fileno()] = client
         self._per_address[address] += 1

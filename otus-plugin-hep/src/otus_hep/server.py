@@ -69,7 +69,8 @@ class Server:
     async def _addresses(self, kind: socket.SocketKind) -> list[tuple[Any, Any]]:
         """Give families and socket addresses of the host."""
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(self.host, self.port, type=kind)
+        async with asyncio.timeout(self._config.timeout):  # name servers may be away, too
+            found = await loop.getaddrinfo(self.host, self.port, type=kind)
         return [(family, address) for family, _, _, _, address in found]
 
 
