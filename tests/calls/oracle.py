@@ -28,9 +28,9 @@ class Row:
     hangup_by: str | None
 
 
-def table(capture: Path) -> dict[tuple[str, str], Row]:
+def table(capture: Path, *options: str) -> dict[tuple[str, str], Row]:
     """Give a row for each call in a capture."""
-    messages = sorted(sip_messages(capture), key=lambda one: one.time)
+    messages = sorted(sip_messages(capture, *options), key=lambda one: one.time)
     end = last_time(capture)
     begun: dict[tuple[str, str], SipMessage] = {}
     for one in messages:

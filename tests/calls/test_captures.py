@@ -91,7 +91,7 @@ def test_an_independent_script_gives_the_same_table(tmp_path: Path) -> None:
             compared += 1
             if not agree(wanted.get(key), found.get(key)) and (capture.name, key[0]) not in EXPLAINED:
                 wrong.append(f"{capture.name} {key}: tshark {wanted.get(key)}, otus {found.get(key)}")
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
     assert compared > CALLS_LEAST
 
 
