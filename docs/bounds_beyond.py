@@ -339,6 +339,8 @@ BEYOND = {
     "otus_calls/registrations.py:PENDING_MAX": "the oldest is forgotten: its response changes nothing",
     "otus_calls/registrations.py:SOURCES_MAX": "the one that failed longest ago is forgotten",
     "otus_calls/registrations.py:TEXT_MAX": CUT,
+    "otus_sip/mask.py:DEPTH_MAX": "null takes its place",
+    "otus_sip/pseudonyms.py:REMEMBERED_MAX": "the oldest is forgotten, and made again",
     "otus_sip/signalling.pyx:ASKED_MAX": "all are forgotten, and made again",
     "otus_calls/tell.py:BRANCHES_MAX": "not told",
     "otus_calls/tell.py:HOPS_MAX": "not told",

@@ -1,6 +1,8 @@
-"""Options of the parsers ``sip`` and ``icmp``."""
+"""Options of the parsers ``sip`` and ``icmp``, and of the processor ``mask``."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import otus_core
 
@@ -45,4 +47,22 @@ class IcmpConfig:
     )
     show_credentials: bool = otus_core.option(
         default=False, help="Leave the proofs of passwords in quoted messages as they are, in raw_payload"
+    )
+
+
+@otus_core.configuration
+class MaskConfig:
+    """What is masked, and with which key."""
+
+    key_file: str = otus_core.option(
+        secret_file=True,
+        example="/etc/otus/mask.key",
+        help="File with the key, of 16 characters or more; with the same key a name gets the same pseudonym everywhere",
+    )
+    keep_digits: int = otus_core.option(
+        default=3, ge=0, le=4, help="Digits at the end of telephone numbers that are left as they are"
+    )
+    bodies: Literal["mask", "keep"] = otus_core.option(
+        default="mask",
+        help="mask: of bodies that are no session description only the length is left; keep: users in URIs are masked",
     )

@@ -1,4 +1,4 @@
-"""Declares the parsers ``sip`` and ``icmp``."""
+"""Declares the parsers ``sip`` and ``icmp``, and the processor ``mask``."""
 
 from __future__ import annotations
 
@@ -41,4 +41,13 @@ def otus_components() -> Iterator[otus_core.Declaration]:
         failure_reasons=("not an ICMP error about SIP",),
         summary="ICMP and ICMPv6 errors that quote SIP (RFC 792, RFC 4443, RFC 4884)",
         stability="beta",
+    )
+    yield otus_core.Processor(
+        name="mask",
+        factory="otus_sip.mask:Mask",
+        config="otus_sip.config:MaskConfig",
+        summary="Puts pseudonyms in the place of telephone numbers, users and display names",
+        stability="experimental",
+        rewrites=True,
+        counters=("masked",),
     )

@@ -249,6 +249,11 @@ cdef class OutputPacket:
         return f"OutputPacket({self.payload_type}, {ends}, {self.labels!r})"
 
 
+def let_replace(OutputPacket output not None, bint may):
+    """Let ``replace`` work or not, as it does while a processor that rewrites has the message: for tests."""
+    output.replaceable = may
+
+
 cdef OutputPacket make_output(DecodedPacket packet, object task_id, object agent_id, object pipeline_id,
                               object labels, object payload_type, object payload, bytes raw_payload):
     """Make the output of one message found in ``packet``; it pins nothing of the frame."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from otus_core.components import BaseProcessor, Consumed
-from otus_core.model.output import OutputPacket
+from otus_core.model.output import OutputPacket, let_replace
 from otus_core.testing.contract.messages import BEGUN_NS, odd_outputs, outputs
 from otus_core.testing.contract.speaking import Spoken
 from otus_core.testing.contract.timely import SECOND, TimelyContract
@@ -44,7 +44,9 @@ class ProcessorContract(TimelyContract):
     def processed(self, component: Any, spoken: Spoken, output: OutputPacket) -> Any:
         """Give it one message, and see that it does with it what it may."""
         payload, raw = output.payload, output.raw_payload
+        let_replace(output, self.declaration.rewrites)
         answer = spoken.called(component.process, output)
+        let_replace(output, False)
         assert isinstance(answer, (bool, Consumed)), f"process() gave {answer!r}, not True, False or CONSUMED"
         if not self.declaration.rewrites:
             assert (output.payload, output.raw_payload) == (payload, raw), "it changed a payload without rewrites"

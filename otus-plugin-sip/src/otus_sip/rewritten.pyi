@@ -1,0 +1,3 @@
+from otus_sip.message import SipMessage
+
+def rewritten(message: SipMessage, raw: bytes) -> SipMessage: ...
