@@ -43,8 +43,35 @@ from otus_core.inline.hashing cimport keyed_hash
 from otus_core.inline.json cimport write_number, write_str, write_utf8
 from otus_core.inline.labels cimport Label, next_label, put_label
 from otus_core.inline.layouts cimport Flow, FrameRecord
+from otus_core.inline.tables cimport Buckets, Links, Order, append, chain, close_buckets, leave, open_buckets, unchain
 from otus_core.inline.text cimport ADDRESS_MAX, print_address
 from otus_core.inline.writer cimport Writer, raw, release, room, written
+
+
+cdef struct Entry:
+    int number
+    void *chained
+    Links age
+
+
+def ages():
+    # Three entries come into one bucket and one order, and the middle one leaves both.
+    cdef Buckets buckets
+    cdef Order order
+    cdef Entry[3] entries
+    cdef Entry *entry
+    memset(&order, 0, sizeof(Order))
+    open_buckets(&buckets, 1)
+    for n in range(3):
+        entries[n].number = n
+        chain(&buckets.at[0], &entries[n], &entries[n].chained)
+        append(&order, &entries[n], &entries[n].age)
+    unchain(&buckets.at[0], &entries[1], &entries[1].chained)
+    leave(&order, &entries[1], &entries[1].age)
+    entry = <Entry *>buckets.at[0]
+    found = [entry.number, (<Entry *>entry.chained).number, (<Entry *>order.oldest).number]
+    close_buckets(&buckets)
+    return found, (<Entry *>entry.chained).chained == NULL, (<Entry *>order.newest).age.older == order.oldest
 
 
 def told(str text, bytes utf8, long long number, bytes address):
@@ -74,7 +101,8 @@ def told(str text, bytes utf8, long long number, bytes address):
     return made, sizeof(Flow), sizeof(FrameRecord)
 """
 ASK = (
-    "import sys; from acme_shared.told import told; print(told('ü\"\\U00010000', b'\\xff\\n', -7, bytes(15) + "
+    "import sys; from acme_shared.told import ages, told; "
+    "print(ages(), told('ü\"\\U00010000', b'\\xff\\n', -7, bytes(15) + "
     "b'\\x01'), sorted(m for m in sys.modules if 'otus' in m))"
 )
 
@@ -93,7 +121,7 @@ def test_a_plugin_is_built_against_what_the_core_ships(tmp_path: Path) -> None:
     done = installed.run(sys.executable, "-P", "-c", ASK)
     assert done.returncode == 0, done.stderr
     told = rb'["\u00fc\"\ud800\udc00","\ufffd\u000a",-7,"::1"]'
-    assert done.stdout.strip() == f"{(told, 40, 32)} []"
+    assert done.stdout.strip() == f"([2, 0, 0], True, True) {(told, 40, 32)} []"
 
 
 @pytest.mark.parametrize("name", ["afpacket", "filter", "kafka", "pcap", "sip"])

@@ -1,6 +1,8 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
+from otus_core.inline.tables cimport Buckets, Links, Order
+
 cdef enum:
     OFFERS_MAX = 16         # transactions of one call under way; a proxy that forks has one a branch
     PAIRS_MAX = 32          # forks and hops of one call whose flows are kept
@@ -32,13 +34,12 @@ cdef struct Pair:
 
 cdef class Call:
     cdef uint64_t hashed
-    cdef PyObject *chain        # the next call in the bucket
+    cdef void *chained          # the next call in the bucket
     cdef Py_ssize_t id_len
     cdef uint8_t id_start[ID_INSIDE]
     cdef bytes call_id
     cdef str shown              # the Call-ID in contexts of flows, made when it is needed first
-    cdef PyObject *newer        # by when they were touched
-    cdef PyObject *older
+    cdef Links touches
     cdef int64_t touched
     cdef Py_ssize_t weight      # bytes, about
     cdef int offer_count
@@ -55,12 +56,10 @@ cdef class Call:
 
 
 cdef class Calls:
-    cdef PyObject **buckets
-    cdef uint64_t mask
+    cdef Buckets buckets
     cdef Py_ssize_t count
     cdef Py_ssize_t weight      # of all calls
-    cdef PyObject *newest
-    cdef PyObject *oldest
+    cdef Order by_touch
 
     cdef uint64_t expect(self, const uint8_t *call_id, Py_ssize_t size) noexcept
     cdef void fetch(self, uint64_t hashed) noexcept
@@ -75,8 +74,6 @@ cdef class Calls:
     cdef Pair *put_pair(self, Call call, const Pair *pair) except NULL
     cdef void drop_pair(self, Call call, int i) noexcept
     cdef int _grow(self) except -1
-    cdef void _link(self, Call call) noexcept
-    cdef void _unlink(self, Call call) noexcept
 
 
 cdef uint64_t secret_hash(const void *data, Py_ssize_t size) noexcept nogil

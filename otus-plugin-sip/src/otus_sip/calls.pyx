@@ -8,11 +8,12 @@ import os
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.string cimport memcmp, memcpy, memmove
 
 from otus_core.inline.hashing cimport keyed_hash
+from otus_core.inline.tables cimport append, chain, close_buckets, leave, open_buckets, unchain
 
 cdef extern from *:
     void prefetch "__builtin_prefetch" (const void *address) nogil
@@ -87,15 +88,12 @@ cdef class Calls:
     """Call-ID → Call."""
 
     def __cinit__(self):
-        self.buckets = <PyObject **>PyMem_Calloc(BUCKETS_FIRST, sizeof(PyObject *))
-        if self.buckets == NULL:
-            raise MemoryError
-        self.mask = BUCKETS_FIRST - 1
+        open_buckets(&self.buckets, BUCKETS_FIRST)
 
     def __dealloc__(self):
-        while self.oldest != NULL:
-            self.remove(<Call>self.oldest)
-        PyMem_Free(self.buckets)
+        while self.by_touch.oldest != NULL:
+            self.remove(<Call>self.by_touch.oldest)
+        close_buckets(&self.buckets)
 
     def __len__(self):
         return self.count
@@ -103,18 +101,18 @@ cdef class Calls:
     cdef uint64_t expect(self, const uint8_t *call_id, Py_ssize_t size) noexcept:
         """Give the hash of a Call-ID that will be looked for, and have its bucket come into the cache meanwhile."""
         cdef uint64_t hashed = secret_hash(call_id, size)
-        prefetch(&self.buckets[hashed & self.mask])
+        prefetch(&self.buckets.at[hashed & self.buckets.mask])
         return hashed
 
     cdef void fetch(self, uint64_t hashed) noexcept:
         """Have the first call of a bucket come into the cache too."""
-        cdef const char *call = <const char *>self.buckets[hashed & self.mask]
+        cdef const char *call = <const char *>self.buckets.at[hashed & self.buckets.mask]
         if call != NULL:
             prefetch(call)
             prefetch(call + CACHE_LINE)
 
     cdef Call find(self, uint64_t hashed, const uint8_t *call_id, Py_ssize_t size):
-        cdef PyObject *at = self.buckets[hashed & self.mask]
+        cdef void *at = self.buckets.at[hashed & self.buckets.mask]
         cdef Call call
         while at != NULL:
             call = <Call>at
@@ -125,44 +123,38 @@ cdef class Calls:
             ):
                 if size <= ID_INSIDE or memcmp(PyBytes_AS_STRING(call.call_id), call_id, size) == 0:
                     return call
-            at = call.chain
+            at = call.chained
         return None
 
     cdef Call add(self, uint64_t hashed, const uint8_t *call_id, Py_ssize_t size):
         """Make a call that is not there; it is the most recent."""
         cdef Call call = Call.__new__(Call)
-        cdef PyObject **bucket
-        if self.count > <Py_ssize_t>self.mask:
+        if self.count > <Py_ssize_t>self.buckets.mask:
             self._grow()
         call.call_id = PyBytes_FromStringAndSize(<const char *>call_id, size)
         self.weigh(call, CALL_WEIGHT + BYTES_WEIGHT + size)
         call.id_len = size
         memcpy(call.id_start, call_id, min(size, ID_INSIDE))
         call.hashed = hashed
-        bucket = &self.buckets[call.hashed & self.mask]
-        call.chain = bucket[0]
-        bucket[0] = <PyObject *>call
+        chain(&self.buckets.at[hashed & self.buckets.mask], <void *>call, &call.chained)
         Py_INCREF(call)
         self.count += 1
-        self._link(call)
+        append(&self.by_touch, <void *>call, &call.touches)
         return call
 
     cdef Call eldest(self):
         """Give the call that was touched longest ago, ``None`` when there is none."""
-        return None if self.oldest == NULL else <Call>self.oldest
+        return None if self.by_touch.oldest == NULL else <Call>self.by_touch.oldest
 
     cdef void touch(self, Call call) noexcept:
         """Make a call the most recent."""
-        if self.newest != <PyObject *>call:
-            self._unlink(call)
-            self._link(call)
+        if self.by_touch.newest != <void *>call:
+            leave(&self.by_touch, <void *>call, &call.touches)
+            append(&self.by_touch, <void *>call, &call.touches)
 
     cdef void remove(self, Call call) noexcept:
-        cdef PyObject **link = &self.buckets[call.hashed & self.mask]
-        while link[0] != <PyObject *>call:
-            link = &(<Call>link[0]).chain
-        link[0] = call.chain
-        self._unlink(call)
+        unchain(&self.buckets.at[call.hashed & self.buckets.mask], <void *>call, &call.chained)
+        leave(&self.by_touch, <void *>call, &call.touches)
         self.count -= 1
         self.weight -= call.weight
         Py_DECREF(call)
@@ -218,37 +210,14 @@ cdef class Calls:
         self.weigh(call, -<Py_ssize_t>sizeof(Pair))
 
     cdef int _grow(self) except -1:
-        cdef uint64_t mask = 2 * self.mask + 1
-        cdef PyObject **buckets = <PyObject **>PyMem_Calloc(mask + 1, sizeof(PyObject *))
-        cdef PyObject *at = self.newest
+        cdef Buckets grown
+        cdef void *at = self.by_touch.newest
         cdef Call call
-        if buckets == NULL:
-            raise MemoryError
+        open_buckets(&grown, 2 * (self.buckets.mask + 1))
         while at != NULL:
             call = <Call>at
-            call.chain = buckets[call.hashed & mask]
-            buckets[call.hashed & mask] = at
-            at = call.older
-        PyMem_Free(self.buckets)
-        self.buckets = buckets
-        self.mask = mask
+            chain(&grown.at[call.hashed & grown.mask], at, &call.chained)
+            at = call.touches.older
+        close_buckets(&self.buckets)
+        self.buckets = grown
         return 0
-
-    cdef void _link(self, Call call) noexcept:
-        call.newer = NULL
-        call.older = self.newest
-        if self.newest != NULL:
-            (<Call>self.newest).newer = <PyObject *>call
-        self.newest = <PyObject *>call
-        if self.oldest == NULL:
-            self.oldest = <PyObject *>call
-
-    cdef void _unlink(self, Call call) noexcept:
-        if call.newer != NULL:
-            (<Call>call.newer).older = call.older
-        else:
-            self.newest = call.older
-        if call.older != NULL:
-            (<Call>call.older).newer = call.newer
-        else:
-            self.oldest = call.newer

@@ -6,9 +6,11 @@ flow or altogether.
 """
 
 cimport cython
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.ref cimport Py_INCREF, Py_XDECREF
-from libc.string cimport memcmp, memset
+from libc.string cimport memcmp
+
+from otus_core.inline.tables cimport link_to, renew_buckets
 
 from otus_sip.calls cimport secret_hash
 
@@ -81,9 +83,7 @@ cdef class Claims:
             self.claims[claim.newer].older = heir
             heir = NOT_NEWEST
         else:
-            link = &self.buckets[claim.hashed & self.mask]
-            while link[0] != i:
-                link = &self.claims[link[0]].chain
+            link = link_to(&self.buckets[claim.hashed & self.mask], i, &self.claims.chain, sizeof(Claim))
             if heir == NO_CLAIM:
                 link[0] = claim.chain
                 heir = LAST
@@ -101,23 +101,16 @@ cdef class Claims:
         """Double the room, and put every claim that stands in a bucket into its new one; all claims are in use."""
         cdef int32_t room = 2 * self.room if self.room else CLAIMS_FIRST
         cdef Claim *claims = <Claim *>PyMem_Realloc(self.claims, room * sizeof(Claim))
-        cdef int32_t *buckets
         cdef int32_t *link
         cdef int32_t i
         if claims == NULL:
             raise MemoryError
         self.claims = claims
-        buckets = <int32_t *>PyMem_Malloc(room * sizeof(int32_t))
-        if buckets == NULL:
-            raise MemoryError
-        memset(buckets, 0xFF, room * sizeof(int32_t))
-        PyMem_Free(self.buckets)
-        self.buckets = buckets
-        self.mask = <uint32_t>room - 1
+        renew_buckets(&self.buckets, &self.mask, room)
         self.room = room
         for i in range(self.made):
             if claims[i].newer == NO_CLAIM:
-                link = &buckets[claims[i].hashed & self.mask]
+                link = &self.buckets[claims[i].hashed & self.mask]
                 claims[i].chain = link[0]
                 link[0] = i
         return 0

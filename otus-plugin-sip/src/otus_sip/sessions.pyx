@@ -253,7 +253,7 @@ cdef class Sessions:
         """Give the call, made new or the most recent."""
         cdef Call call = self.calls.find(event.hashed, event.call_id, event.call_id_len)
         if call is None:
-            if self.calls.oldest != NULL:
+            if self.calls.by_touch.oldest != NULL:
                 self._let_go(event.now)
             call = self.calls.add(event.hashed, event.call_id, event.call_id_len)
         else:

@@ -1,5 +1,6 @@
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from otus_core.inline.tables cimport Buckets, Links, Order
 from otus_core.model.accounts cimport Accounts
 
 
@@ -26,11 +27,9 @@ cdef struct Fragment:
 # The fragments of one datagram that is not whole yet.
 cdef struct Group:
     GroupKey key
-    Group *chained              # next in the bucket
-    Group *older
-    Group *newer
-    Group *source_older         # of those in the same place of sources
-    Group *source_newer
+    void *chained               # next in the bucket
+    Links age
+    Links age_of_source         # among those in the same place of sources
     uint32_t bucket
     uint32_t source
     int64_t born                # packet clock, ns
@@ -46,8 +45,7 @@ cdef struct Group:
 
 # What one source address holds, and its incomplete datagrams by age.
 cdef struct Source:
-    Group *oldest
-    Group *newest
+    Order groups_by_age
     uint32_t groups
     uint32_t fragments
     uint32_t bytes
@@ -73,12 +71,10 @@ cdef class Reassembly:
     cdef uint32_t max_fragments, max_groups, max_bytes, max_per_group, source_groups, source_fragments, source_bytes
     cdef uint32_t fragments, groups, bytes
     cdef uint64_t secret[2]
-    cdef uint32_t mask
-    cdef Group **buckets
+    cdef Buckets buckets
     cdef Source *sources
-    cdef Group *oldest
-    cdef Group *newest
-    cdef Group *spare
+    cdef Order by_age
+    cdef void *spare                # a chain
     # Of the datagram that was completed last.
     cdef readonly bytes datagram
     cdef uint32_t head

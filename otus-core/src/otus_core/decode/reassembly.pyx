@@ -29,6 +29,7 @@ import os
 
 from otus_core.model.counter_names import name_of
 from otus_core.inline.hashing cimport keyed_hash
+from otus_core.inline.tables cimport append, chain, close_buckets, leave, open_buckets, unchain
 from otus_core.model.accounts cimport Accounts
 
 from otus_core.decode.hidden import hidden_name
@@ -61,7 +62,6 @@ cdef class Reassembly:
     """
 
     def __cinit__(self, Accounts accounts not None, options):
-        cdef uint32_t buckets = 64
         self.accounts = accounts
         self.merged = accounts.slot("fragments_merged")
         self.held = accounts.slot("fragments_held")
@@ -76,25 +76,22 @@ cdef class Reassembly:
         self.source_groups = max(1, min(SOURCE_GROUPS_MAX, <uint32_t>(options.source_share * options.max_datagrams)))
         self.source_fragments = max(2, <uint32_t>(options.source_share * options.max_fragments))
         self.source_bytes = <uint32_t>(options.source_share * options.max_bytes)
-        while buckets < self.max_groups:
-            buckets *= 2
-        self.mask = buckets - 1
         # Nobody outside can choose addresses and ids that meet in one bucket, or in one place of sources.
         memcpy(self.secret, PyBytes_AS_STRING(os.urandom(16)), 16)
-        self.buckets = <Group **>calloc(buckets, sizeof(Group *))
+        open_buckets(&self.buckets, self.max_groups)
         self.sources = <Source *>calloc(SOURCES, sizeof(Source))
-        if self.buckets == NULL or self.sources == NULL:
+        if self.sources == NULL:
             raise MemoryError
 
     def __dealloc__(self):
         cdef Group *group
-        while self.oldest != NULL:
-            self._close(self.oldest)
+        while self.by_age.oldest != NULL:
+            self._close(<Group *>self.by_age.oldest)
         while self.spare != NULL:
-            group = self.spare
+            group = <Group *>self.spare
             self.spare = group.chained
             free(group)
-        free(self.buckets)
+        close_buckets(&self.buckets)
         free(self.sources)
 
     cdef int add(self, Piece *piece) except -1:
@@ -111,12 +108,12 @@ cdef class Reassembly:
         if piece.length > DATAGRAM_MAX or end + piece.head > DATAGRAM_MAX:
             return self._refuse(TOO_LARGE)
         hashed = <uint32_t>keyed_hash(self.secret, &piece.key, sizeof(GroupKey))
-        group = self._find(&piece.key, hashed & self.mask)
+        group = self._find(&piece.key, hashed & self.buckets.mask)
         if group == NULL:
             source = <uint32_t>keyed_hash(self.secret, piece.key.src, 16) & (SOURCES - 1)
             if not self._make_room(NULL, source, piece.length):
                 return self._refuse(LIMIT)
-            return self._hold(self._open(piece, hashed & self.mask, source), NULL, piece)
+            return self._hold(self._open(piece, hashed & self.buckets.mask, source), NULL, piece)
         if group.last.offset < piece.offset:
             after = group.last
             next = NULL
@@ -151,18 +148,18 @@ cdef class Reassembly:
         """Move the packet clock (ns) and give up on what has waited too long."""
         if now > self.now:
             self.now = now
-            while self.oldest != NULL and now - self.oldest.born >= self.timeout:
-                self._discard(self.oldest, TIMEOUT, 0)
+            while self.by_age.oldest != NULL and now - (<Group *>self.by_age.oldest).born >= self.timeout:
+                self._discard(<Group *>self.by_age.oldest, TIMEOUT, 0)
 
     cdef void finish(self) noexcept:
         """The capture has ended: give up on everything."""
-        while self.oldest != NULL:
-            self._discard(self.oldest, INCOMPLETE, 0)
+        while self.by_age.oldest != NULL:
+            self._discard(<Group *>self.by_age.oldest, INCOMPLETE, 0)
 
     cdef Group *_find(self, const GroupKey *key, uint32_t bucket) noexcept:
-        cdef Group *group = self.buckets[bucket]
+        cdef Group *group = <Group *>self.buckets.at[bucket]
         while group != NULL and memcmp(&group.key, key, sizeof(GroupKey)) != 0:
-            group = group.chained
+            group = <Group *>group.chained
         return group
 
     cdef bint _room_of_source(self, Group *group, Source *held, uint32_t cost) noexcept:
@@ -172,9 +169,10 @@ cdef class Reassembly:
         """
         while (held.fragments + 1 > self.source_fragments or held.bytes + cost > self.source_bytes
                or (group == NULL and held.groups + 1 > self.source_groups)):
-            if held.oldest == group:        # or nothing is held, and the fragment alone is more than the share
+            # That one is the oldest, or nothing is held, and the fragment alone is more than the share.
+            if held.groups_by_age.oldest == group:
                 return False
-            self._discard(held.oldest, LIMIT, 0)
+            self._discard(<Group *>held.groups_by_age.oldest, LIMIT, 0)
         return True
 
     cdef bint _make_room(self, Group *group, uint32_t source, uint32_t length) noexcept:
@@ -187,14 +185,14 @@ cdef class Reassembly:
             return False
         while (self.fragments + 1 > self.max_fragments or self.bytes + cost > self.max_bytes
                or (group == NULL and self.groups + 1 > self.max_groups)):
-            if self.oldest == group:
+            if self.by_age.oldest == group:
                 return False
-            self._discard(self.oldest, LIMIT, 0)
+            self._discard(<Group *>self.by_age.oldest, LIMIT, 0)
         return True
 
     cdef Group *_open(self, Piece *piece, uint32_t bucket, uint32_t source) except NULL:
         """Begin a datagram."""
-        cdef Group *group = self.spare
+        cdef Group *group = <Group *>self.spare
         cdef Source *held = &self.sources[source]
         if group != NULL:
             self.spare = group.chained
@@ -211,22 +209,9 @@ cdef class Reassembly:
         group.total = 0 if piece.more else piece.offset + piece.length
         group.head = 0
         group.protocol = group.ttl = 0
-        group.chained = self.buckets[bucket]
-        self.buckets[bucket] = group
-        group.newer = NULL
-        group.older = self.newest
-        if self.newest != NULL:
-            self.newest.newer = group
-        else:
-            self.oldest = group
-        self.newest = group
-        group.source_newer = NULL
-        group.source_older = held.newest
-        if held.newest != NULL:
-            held.newest.source_newer = group
-        else:
-            held.oldest = group
-        held.newest = group
+        chain(&self.buckets.at[bucket], group, &group.chained)
+        append(&self.by_age, group, &group.age)
+        append(&held.groups_by_age, group, &group.age_of_source)
         held.groups += 1
         self.groups += 1
         return group
@@ -305,30 +290,13 @@ cdef class Reassembly:
 
     cdef void _close(self, Group *group) noexcept:
         """Forget a group and free its fragments."""
-        cdef Group **link = &self.buckets[group.bucket]
         cdef Fragment *fragment = group.first
         cdef Fragment *next
         cdef uint32_t cost = group.bytes + group.frames * FRAGMENT_COST
         cdef Source *held = &self.sources[group.source]
-        while link[0] != group:
-            link = &link[0].chained
-        link[0] = group.chained
-        if group.older != NULL:
-            group.older.newer = group.newer
-        else:
-            self.oldest = group.newer
-        if group.newer != NULL:
-            group.newer.older = group.older
-        else:
-            self.newest = group.older
-        if group.source_older != NULL:
-            group.source_older.source_newer = group.source_newer
-        else:
-            held.oldest = group.source_newer
-        if group.source_newer != NULL:
-            group.source_newer.source_older = group.source_older
-        else:
-            held.newest = group.source_older
+        unchain(&self.buckets.at[group.bucket], group, &group.chained)
+        leave(&self.by_age, group, &group.age)
+        leave(&held.groups_by_age, group, &group.age_of_source)
         while fragment != NULL:
             next = fragment.next
             free(fragment)
@@ -339,5 +307,4 @@ cdef class Reassembly:
         held.groups -= 1
         held.fragments -= group.frames
         held.bytes -= cost
-        group.chained = self.spare
-        self.spare = group
+        chain(&self.spare, group, &group.chained)

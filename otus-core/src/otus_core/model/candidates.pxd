@@ -1,8 +1,9 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from otus_core.inline.tables cimport NumberLinks, NumberOrder
+
 cdef enum:
-    NONE = -1
     CANDIDATES_MAX = 16         # of one endpoint
 
 
@@ -15,7 +16,7 @@ cdef struct Endpoint:
     uint32_t zero
 
 
-# That one owner announced one endpoint. Links are indices of other candidates.
+# That one owner announced one endpoint. Links are numbers of other candidates.
 cdef struct Candidate:
     Endpoint at
     uint64_t hashed
@@ -28,19 +29,12 @@ cdef struct Candidate:
     int32_t newer
     int32_t next            # candidates of the same owner
     int32_t before
-    int32_t sooner          # in the order in which they go
-    int32_t later
+    NumberLinks turn        # in the order in which they go
     uint32_t weight
     uint8_t ending          # its owner has ended
     uint8_t early           # announced before the first packet
     uint8_t asked           # found since it was announced: whoever found it hears of its end
     uint8_t found           # found since it was last to go
-
-
-# The candidates that go when they are the first ones.
-cdef struct Queue:
-    int32_t first
-    int32_t last
 
 
 cdef class Owner:
@@ -59,8 +53,8 @@ cdef class Candidates:
     cdef int32_t room
     cdef int32_t made
     cdef int32_t free
-    cdef Queue alive            # by when they were announced
-    cdef Queue ending           # by when their owners ended
+    cdef NumberOrder alive                 # by when they were announced
+    cdef NumberOrder ending               # by when their owners ended
     cdef dict owners
     cdef Py_ssize_t count
     cdef Py_ssize_t capacity
@@ -75,7 +69,7 @@ cdef class Candidates:
     cdef int _make_room(self) except -1
     cdef int _crowd(self, int32_t newest, Owner owner, object context) except -1
     cdef int _drop(self, int32_t i, bint told) except -1
-    cdef void _append(self, Queue *queue, int32_t i) noexcept
+    cdef void _append(self, NumberOrder *order, int32_t i) noexcept
     cdef void _leave(self, int32_t i) noexcept
     cdef int _grow(self) except -1
 

@@ -13,7 +13,7 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.string cimport memcmp, memcpy, memset
 
 from otus_core.inline.hashing cimport keyed_hash
-from otus_core.model.buckets cimport renew_buckets
+from otus_core.inline.tables cimport NONE, append_number, leave_number, link_to, renew_buckets
 from otus_core.model.flow_key cimport make_flow_key
 
 cdef enum:
@@ -54,7 +54,8 @@ cdef class Candidates:
     """
 
     def __cinit__(self, Py_ssize_t capacity):
-        self.free = self.alive.first = self.alive.last = self.ending.first = self.ending.last = NONE
+        self.free = NONE
+        self.alive.oldest = self.alive.newest = self.ending.oldest = self.ending.newest = NONE
         self.owners = {}
         self.capacity = capacity
         self.weight_max = capacity * <Py_ssize_t>BYTES_EACH
@@ -122,10 +123,7 @@ cdef class Candidates:
 
     cdef int32_t *_bucket_of(self, int32_t i) noexcept:
         """Give the link to a candidate that is the newest to its endpoint."""
-        cdef int32_t *link = &self.buckets[self.all[i].hashed & self.mask]
-        while link[0] != i:
-            link = &self.all[link[0]].chain
-        return link
+        return link_to(&self.buckets[self.all[i].hashed & self.mask], i, &self.all.chain, sizeof(Candidate))
 
     cdef int _crowd(self, int32_t newest, Owner owner, object context) except -1:
         """Make way at an endpoint for a candidate of ``owner``: its earlier one goes, or the oldest of too many. Gives
@@ -148,15 +146,15 @@ cdef class Candidates:
         return 0
 
     cdef int _make_room(self) except -1:
-        cdef int32_t i = self.ending.first
+        cdef int32_t i = self.ending.oldest
         cdef int chances = 0
         if i == NONE:
-            i = self.alive.first
+            i = self.alive.oldest
             while self.all[i].found and chances < CHANCES_MAX:
                 self.all[i].found = False
                 self._leave(i)
                 self._append(&self.alive, i)
-                i = self.alive.first
+                i = self.alive.oldest
                 chances += 1
         self.evicted += 1
         return self._drop(i, True)
@@ -201,27 +199,11 @@ cdef class Candidates:
         self.free = i
         return 0
 
-    cdef void _append(self, Queue *queue, int32_t i) noexcept:
-        self.all[i].later = NONE
-        self.all[i].sooner = queue.last
-        if queue.last != NONE:
-            self.all[queue.last].later = i
-        queue.last = i
-        if queue.first == NONE:
-            queue.first = i
+    cdef void _append(self, NumberOrder *order, int32_t i) noexcept:
+        append_number(order, i, &self.all.turn, sizeof(Candidate))
 
     cdef void _leave(self, int32_t i) noexcept:
-        cdef Queue *queue = &self.ending if self.all[i].ending else &self.alive
-        cdef int32_t later = self.all[i].later
-        cdef int32_t sooner = self.all[i].sooner
-        if later != NONE:
-            self.all[later].sooner = sooner
-        else:
-            queue.last = sooner
-        if sooner != NONE:
-            self.all[sooner].later = later
-        else:
-            queue.first = later
+        leave_number(&self.ending if self.all[i].ending else &self.alive, i, &self.all.turn, sizeof(Candidate))
 
     cdef int _grow(self) except -1:
         """Get memory for more candidates and as many buckets; all that there are are in use."""

@@ -9,7 +9,8 @@ endpoints: one has 16 candidates at most.
 cimport cython
 from cpython.ref cimport PyObject
 
-from otus_core.model.candidates cimport CANDIDATES_MAX, NONE, Candidate, Candidates, Endpoint, Owner, endpoint_hash
+from otus_core.inline.tables cimport NONE
+from otus_core.model.candidates cimport CANDIDATES_MAX, Candidate, Candidates, Endpoint, Owner, endpoint_hash
 from otus_core.model.candidates cimport fill_endpoint
 
 cdef int64_t NS = 1_000_000_000
@@ -63,7 +64,7 @@ cdef class Endpoints(Candidates):
         for n in range(count):
             fill_endpoint(&at, flows[n].version, flows[n].protocol, flows[n].dst, flows[n].dst_port)
             self._add(&at, one, context, weight // count)
-            made = &self.all[self.alive.last]
+            made = &self.all[self.alive.newest]
             made.expires = _later(now, life)
             made.early = now == 0
             if now:
@@ -185,33 +186,33 @@ cdef class Endpoints(Candidates):
 
     cdef int advance(self, int64_t now) except -1:
         """Let go of what has ended or expired by ``now``."""
-        while self.ending.first != NONE and self.all[self.ending.first].expires <= now:
-            self._drop(self.ending.first, True)
+        while self.ending.oldest != NONE and self.all[self.ending.oldest].expires <= now:
+            self._drop(self.ending.oldest, True)
         if now >= self.earliest and now - self.swept >= SWEEP_EVERY:
             self._sweep(now)
         return 0
 
     cdef int begin(self, int64_t now) except -1:
         """The first packet is there: the life of what was announced before it begins."""
-        cdef int32_t i = self.alive.first
+        cdef int32_t i = self.alive.oldest
         while i != NONE:
             if self.all[i].early:
                 self.all[i].early = 0
                 self.all[i].expires = _later(now, self.all[i].expires)
                 self.earliest = min(self.earliest, self.all[i].expires)
                 (<Owner>self.all[i].owner).begun = now
-            i = self.all[i].later
+            i = self.all[i].turn.newer
         return 0
 
     cdef int _sweep(self, int64_t now) except -1:
         """Let go of everything alive that has expired."""
-        cdef int32_t at = self.alive.first
+        cdef int32_t at = self.alive.oldest
         cdef int32_t i
         self.swept = now
         self.earliest = NEVER
         while at != NONE:
             i = at
-            at = self.all[i].later
+            at = self.all[i].turn.newer
             if self.all[i].expires <= now:
                 self.expired += 1
                 self._drop(i, True)

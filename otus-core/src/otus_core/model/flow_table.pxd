@@ -2,18 +2,18 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from otus_core.inline.layouts cimport Flow
+from otus_core.inline.tables cimport NumberLinks, NumberOrder
 from otus_core.model.flow_key cimport FlowKey
 
 
-# A registered flow. The links are indices of other entries.
+# A registered flow. Links are numbers of other entries.
 cdef struct Entry:
     Flow key
     uint64_t hashed
     PyObject *context
     int64_t expires         # packet time, ns; of one that is ``early`` how long it is to live
     int32_t chain           # the next in the bucket, or in the list of free entries
-    int32_t newer
-    int32_t older
+    NumberLinks use
     uint32_t weight         # bytes
     uint8_t early           # registered before the first packet
     uint8_t asked           # somebody looked it up: whoever did hears of its end
@@ -26,8 +26,7 @@ cdef class FlowTable:
     cdef int32_t room               # entries that there is memory for
     cdef int32_t made               # entries that have been used at least once
     cdef int32_t free
-    cdef int32_t newest
-    cdef int32_t oldest
+    cdef NumberOrder by_use
     cdef Py_ssize_t count
     cdef int64_t now                # of the packet being parsed, ns; 0 before the first
     cdef int64_t swept              # when expired flows were looked for last

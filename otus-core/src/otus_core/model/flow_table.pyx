@@ -8,14 +8,13 @@ from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.string cimport memcmp
 
-from otus_core.model.buckets cimport renew_buckets
+from otus_core.inline.tables cimport NONE, append_number, leave_number, link_to, renew_buckets
 from otus_core.model.flow_context cimport measure
 from otus_core.model.flow_key cimport flow_hash, make_flow_key
 
 cdef enum:
     ENTRIES_FIRST = 256     # room for flows at first; it doubles up to the capacity
     BYTES_EACH = 1024       # that a flow may take with its context, when as many as allowed are registered
-    NONE = -1
 
 cdef int64_t NS = 1_000_000_000
 cdef int64_t SWEEP_EVERY = 32 * NS
@@ -39,7 +38,7 @@ cdef class FlowTable:
     """Bounded in number and in bytes: the least recently used flow goes when there is no room."""
 
     def __cinit__(self):
-        self.free = self.newest = self.oldest = NONE
+        self.free = self.by_use.newest = self.by_use.oldest = NONE
         self.earliest = NEVER
 
     def __dealloc__(self):
@@ -86,13 +85,13 @@ cdef class FlowTable:
 
     cdef void _begin(self, int64_t now) noexcept:
         """The first packet is there: the life of what was registered before it begins."""
-        cdef int32_t i = self.oldest
+        cdef int32_t i = self.by_use.oldest
         while i != NONE:
             if self.entries[i].early:
                 self.entries[i].early = 0
                 self.entries[i].expires = _later(now, self.entries[i].expires)
                 self.earliest = min(self.earliest, self.entries[i].expires)
-            i = self.entries[i].newer
+            i = self.entries[i].use.newer
 
     cdef int _remove_all(self, const Flow *flows, Py_ssize_t count) except -1:
         cdef Py_ssize_t n
@@ -128,7 +127,7 @@ cdef class FlowTable:
         if i == NONE:
             while self.count and (self.count >= self.capacity or self.weight + weight > self.weight_max):
                 self.flows_evicted += 1
-                self._end_flow(self.oldest)
+                self._end_flow(self.by_use.oldest)
             i = self._take_entry()
             self.entries[i].key = flow[0]
             self.entries[i].hashed = hashed
@@ -195,10 +194,8 @@ cdef class FlowTable:
 
     cdef void _drop(self, int32_t i) noexcept:
         cdef PyObject *context = self.entries[i].context
-        cdef int32_t *link = &self.buckets[self.entries[i].hashed & self.mask]
-        while link[0] != i:
-            link = &self.entries[link[0]].chain
-        link[0] = self.entries[i].chain
+        cdef int32_t *bucket = &self.buckets[self.entries[i].hashed & self.mask]
+        link_to(bucket, i, &self.entries.chain, sizeof(Entry))[0] = self.entries[i].chain
         self._unlink_use(i)
         self.entries[i].context = NULL
         self.entries[i].chain = self.free
@@ -209,13 +206,13 @@ cdef class FlowTable:
 
     cdef int _sweep(self) except -1:
         """Let go of every flow that has expired."""
-        cdef int32_t at = self.oldest
+        cdef int32_t at = self.by_use.oldest
         cdef int32_t i
         self.swept = self.now
         self.earliest = NEVER
         while at != NONE:
             i = at
-            at = self.entries[i].newer
+            at = self.entries[i].use.newer
             if self.entries[i].expires <= self.now:
                 self.flows_expired += 1
                 self._end_flow(i)
@@ -224,22 +221,7 @@ cdef class FlowTable:
         return 0
 
     cdef void _link_use(self, int32_t i) noexcept:
-        self.entries[i].newer = NONE
-        self.entries[i].older = self.newest
-        if self.newest != NONE:
-            self.entries[self.newest].newer = i
-        self.newest = i
-        if self.oldest == NONE:
-            self.oldest = i
+        append_number(&self.by_use, i, &self.entries.use, sizeof(Entry))
 
     cdef void _unlink_use(self, int32_t i) noexcept:
-        cdef int32_t newer = self.entries[i].newer
-        cdef int32_t older = self.entries[i].older
-        if newer != NONE:
-            self.entries[newer].older = older
-        else:
-            self.newest = older
-        if older != NONE:
-            self.entries[older].newer = newer
-        else:
-            self.oldest = newer
+        leave_number(&self.by_use, i, &self.entries.use, sizeof(Entry))

@@ -9,7 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.ref cimport Py_INCREF, PyObject
 from libc.stdint cimport uint8_t
 
-from otus_core.stream.table cimport LIST_HOLDING, LIST_PROVEN, LISTS, NO_OWNER, copy_of
+from otus_core.stream.table cimport LIST_HOLDING, LIST_PROVEN, LISTS, NO_OWNER, copy_of, oldest_of
 from otus_core.stream.websocket cimport (
     CONTROL_FRAME, NOT_INFLATED, Socket, first_payload, frames_size, handshake_end, handshake_protocols,
 )
@@ -348,18 +348,18 @@ cdef class Cutter:
         cdef Stream *other
         while stream == NULL and self.table.count >= self.max_streams:
             for which in range(LISTS):
-                if self.table.oldest[which] != NULL:
-                    self._drop(self.table.oldest[which], LIMIT)
+                if self.table.lists[which].oldest != NULL:
+                    self._drop(oldest_of(&self.table.lists[which]), LIMIT)
                     break
         # The buffer grows by doubling.
         while self.table.bytes + 2 * more > self.max_bytes:
-            other = self.table.oldest[LIST_HOLDING]
+            other = oldest_of(&self.table.lists[LIST_HOLDING])
             if other == stream and other != NULL:
-                other = other.newer
+                other = <Stream *>other.use.newer
             if other == NULL:
-                other = self.table.oldest[LIST_HOLDING | LIST_PROVEN]
+                other = oldest_of(&self.table.lists[LIST_HOLDING | LIST_PROVEN])
                 if other == stream and other != NULL:
-                    other = other.newer
+                    other = <Stream *>other.use.newer
             if other == NULL:
                 return 0
             self._drop(other, LIMIT)

@@ -32,7 +32,7 @@ from libc.string cimport memcpy, memset
 from otus_core.stream.cutter cimport UNDECIDED
 from otus_core.stream.table cimport (
     CHUNK_COST, CHUNKS_MAX, HOLES_ACKNOWLEDGED, HOLES_OPEN, LISTS, NO_HOLE, NO_OWNER, Chunk, copy_of, fill_key,
-    turn_key,
+    oldest_of, turn_key,
 )
 
 from otus_core.model.counter_names import name_of
@@ -133,29 +133,32 @@ cdef class Streams(Cutter):
             return 0
         self.now = now
         for which in range(2):
-            while self.table.hole_oldest[which] != NULL:
-                stream = self.table.hole_oldest[which]
+            while self.table.waiting[which].oldest != NULL:
+                stream = oldest_of(&self.table.waiting[which])
                 if now - stream.hole_since < (self.gap_timeout if which == HOLES_OPEN else ACKNOWLEDGED_NS):
                     break
                 self._give_up(stream)
                 self._settle(stream)
         for which in range(LISTS):
-            while self.table.oldest[which] != NULL and now - self.table.oldest[which].touched >= self.timeout:
-                self._drop(self.table.oldest[which], ENDED)
+            while self.table.lists[which].oldest != NULL:
+                stream = oldest_of(&self.table.lists[which])
+                if now - stream.touched < self.timeout:
+                    break
+                self._drop(stream, ENDED)
         return 0
 
     cdef int finish(self) except -1:
         """The capture has ended: messages behind holes are given, all else is given up."""
         cdef Stream *stream
         while self.table.holes:
-            stream = self.table.hole_oldest[HOLES_OPEN]
+            stream = oldest_of(&self.table.waiting[HOLES_OPEN])
             if stream == NULL:
-                stream = self.table.hole_oldest[HOLES_ACKNOWLEDGED]
+                stream = oldest_of(&self.table.waiting[HOLES_ACKNOWLEDGED])
             self._give_up(stream)
             self._settle(stream)
         for which in range(LISTS):
-            while self.table.oldest[which] != NULL:
-                self._drop(self.table.oldest[which], ENDED)
+            while self.table.lists[which].oldest != NULL:
+                self._drop(oldest_of(&self.table.lists[which]), ENDED)
         return 0
 
     cdef int _segment(self, Stream *stream, DecodedPacket packet) except -1:

@@ -1,6 +1,7 @@
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from otus_core.inline.tables cimport Buckets, Links, Order
 from otus_core.model.packet cimport DecodedPacket, Layers
 
 
@@ -43,11 +44,9 @@ cdef struct Chunk:
 
 cdef struct Stream:
     StreamKey key
-    Stream *chained             # next in the bucket
-    Stream *older
-    Stream *newer
-    Stream *hole_older
-    Stream *hole_newer
+    void *chained               # next in the bucket
+    Links use                   # in the list
+    Links hole
     uint32_t bucket
     uint8_t in_list             # a LIST
     uint8_t in_holes            # a HOLES, or NO_HOLE
@@ -79,13 +78,10 @@ cdef struct Stream:
 
 cdef class Table:
     cdef uint64_t secret[2]
-    cdef uint32_t mask
-    cdef Stream **buckets
-    cdef Stream *oldest[LISTS]
-    cdef Stream *newest[LISTS]
-    cdef Stream *hole_oldest[2]
-    cdef Stream *hole_newest[2]
-    cdef Stream *spare
+    cdef Buckets buckets
+    cdef Order lists[LISTS]         # by when they were in use last
+    cdef Order waiting[2]           # by HOLES: by how long they have had one
+    cdef void *spare                # a chain
     cdef bytes payload              # of the chunk that was taken last
     cdef readonly uint32_t count
     cdef readonly uint32_t holes
@@ -102,8 +98,7 @@ cdef class Table:
     cdef void empty(self, Stream *stream) noexcept
     cdef int put(self, Stream *stream, object packet, uint32_t seq, const uint8_t *data, uint32_t size) except -1
     cdef object take(self, Stream *stream)
-    cdef void _unlink(self, Stream *stream) noexcept
-    cdef void _link(self, Stream *stream, int which) noexcept
+    cdef void _list(self, Stream *stream, int which) noexcept
 
 
 cdef void fill_key(StreamKey *key, const Layers *at) noexcept nogil
@@ -111,3 +106,8 @@ cdef void turn_key(StreamKey *key) noexcept nogil
 
 
 cdef DecodedPacket copy_of(DecodedPacket packet)
+
+
+cdef inline Stream *oldest_of(const Order *order) noexcept nogil:
+    """Give the stream that has been in an order longest, or NULL."""
+    return <Stream *>order.oldest

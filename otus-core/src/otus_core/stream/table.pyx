@@ -8,12 +8,13 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.stdint cimport int32_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 import os
 
 from otus_core.inline.hashing cimport keyed_hash
+from otus_core.inline.tables cimport append, chain, close_buckets, leave, open_buckets, unchain
 from otus_core.model.packet cimport DecodedPacket
 
 cdef enum:
@@ -60,39 +61,33 @@ cdef class Table:
     """Up to ``most`` streams; who opens one has to see to that."""
 
     def __cinit__(self, uint32_t most):
-        cdef uint32_t buckets = 64
-        while buckets < most:
-            buckets *= 2
-        self.mask = buckets - 1
         # Nobody outside can choose addresses and ports that meet in one bucket.
         memcpy(self.secret, PyBytes_AS_STRING(os.urandom(16)), 16)
-        self.buckets = <Stream **>calloc(buckets, sizeof(Stream *))
-        if self.buckets == NULL:
-            raise MemoryError
+        open_buckets(&self.buckets, most)
 
     def __dealloc__(self):
         cdef Stream *stream
         for i in range(LISTS):
-            while self.oldest[i] != NULL:
-                self.close(self.oldest[i])
+            while self.lists[i].oldest != NULL:
+                self.close(oldest_of(&self.lists[i]))
         while self.spare != NULL:
-            stream = self.spare
+            stream = <Stream *>self.spare
             self.spare = stream.chained
             free(stream)
-        free(self.buckets)
+        close_buckets(&self.buckets)
 
     cdef uint32_t bucket(self, const StreamKey *key) noexcept:
-        return <uint32_t>keyed_hash(self.secret, key, sizeof(StreamKey)) & self.mask
+        return <uint32_t>keyed_hash(self.secret, key, sizeof(StreamKey)) & self.buckets.mask
 
     cdef Stream *find(self, const StreamKey *key, uint32_t bucket) noexcept:
-        cdef Stream *stream = self.buckets[bucket]
+        cdef Stream *stream = <Stream *>self.buckets.at[bucket]
         while stream != NULL and memcmp(&stream.key, key, sizeof(StreamKey)) != 0:
-            stream = stream.chained
+            stream = <Stream *>stream.chained
         return stream
 
     cdef Stream *open(self, const StreamKey *key, uint32_t bucket, int64_t now) except NULL:
         """Begin to know a stream."""
-        cdef Stream *stream = self.spare
+        cdef Stream *stream = <Stream *>self.spare
         if stream != NULL:
             self.spare = stream.chained
         else:
@@ -105,29 +100,24 @@ cdef class Table:
         stream.owner = NO_OWNER
         stream.in_holes = NO_HOLE
         stream.touched = now
-        stream.chained = self.buckets[bucket]
-        self.buckets[bucket] = stream
-        self._link(stream, 0)
+        chain(&self.buckets.at[bucket], stream, &stream.chained)
+        self._list(stream, 0)
         self.count += 1
         return stream
 
     cdef void close(self, Stream *stream) noexcept:
         """Forget a stream with all that it holds."""
-        cdef Stream **link = &self.buckets[stream.bucket]
-        while link[0] != stream:
-            link = &link[0].chained
-        link[0] = stream.chained
+        unchain(&self.buckets.at[stream.bucket], stream, &stream.chained)
         self.empty(stream)
         while stream.first != NULL:
             self.take(stream)
         self.unwait(stream)
-        self._unlink(stream)
+        leave(&self.lists[stream.in_list], stream, &stream.use)
         if stream.socket != NULL:
             Py_DECREF(<object>stream.socket)
         self.count -= 1
         stream.over = 0
-        stream.chained = self.spare
-        self.spare = stream
+        chain(&self.spare, stream, &stream.chained)
 
     cdef void touch(self, Stream *stream, int64_t now) noexcept:
         """Put a stream behind all others of its list, which may be another one by now."""
@@ -135,38 +125,24 @@ cdef class Table:
         stream.touched = now
         if stream.proven:
             which |= LIST_PROVEN
-        if stream.newer == NULL and stream.in_list == which:
+        if stream.use.newer == NULL and stream.in_list == which:
             return
-        self._unlink(stream)
-        self._link(stream, which)
+        leave(&self.lists[stream.in_list], stream, &stream.use)
+        self._list(stream, which)
 
     cdef void wait(self, Stream *stream, int holes, int64_t now) noexcept:
         """Note since when a stream has a hole."""
         self.unwait(stream)
         stream.in_holes = holes
         stream.hole_since = now
-        stream.hole_newer = NULL
-        stream.hole_older = self.hole_newest[holes]
-        if stream.hole_older != NULL:
-            stream.hole_older.hole_newer = stream
-        else:
-            self.hole_oldest[holes] = stream
-        self.hole_newest[holes] = stream
+        append(&self.waiting[holes], stream, &stream.hole)
         self.holes += 1
 
     cdef void unwait(self, Stream *stream) noexcept:
         """The hole is gone."""
-        cdef int holes = stream.in_holes
-        if holes == NO_HOLE:
+        if stream.in_holes == NO_HOLE:
             return
-        if stream.hole_older != NULL:
-            stream.hole_older.hole_newer = stream.hole_newer
-        else:
-            self.hole_oldest[holes] = stream.hole_newer
-        if stream.hole_newer != NULL:
-            stream.hole_newer.hole_older = stream.hole_older
-        else:
-            self.hole_newest[holes] = stream.hole_older
+        leave(&self.waiting[stream.in_holes], stream, &stream.hole)
         stream.in_holes = NO_HOLE
         self.holes -= 1
 
@@ -251,26 +227,9 @@ cdef class Table:
         free(chunk)
         return packet
 
-    cdef void _unlink(self, Stream *stream) noexcept:
-        cdef int which = stream.in_list
-        if stream.older != NULL:
-            stream.older.newer = stream.newer
-        else:
-            self.oldest[which] = stream.newer
-        if stream.newer != NULL:
-            stream.newer.older = stream.older
-        else:
-            self.newest[which] = stream.older
-
-    cdef void _link(self, Stream *stream, int which) noexcept:
+    cdef void _list(self, Stream *stream, int which) noexcept:
         stream.in_list = <uint8_t>which
-        stream.newer = NULL
-        stream.older = self.newest[which]
-        if stream.older != NULL:
-            stream.older.newer = stream
-        else:
-            self.oldest[which] = stream
-        self.newest[which] = stream
+        append(&self.lists[which], stream, &stream.use)
 
 
 cdef DecodedPacket copy_of(DecodedPacket packet):
