@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from otus_core.model.text import told
+from otus_core.model.text import tell
 from tests.core.plugins.distributions import Site
 from tests.e2e.test_components import run
 
@@ -134,6 +134,6 @@ def test_workers_live_on(site: Site, examples: Path) -> None:
 
 
 def test_what_is_told_is_one_printable_line() -> None:
-    assert told(ValueError("a\n\x1b[31mb")) == "ValueError: a \\x1b[31mb"
-    assert told(ValueError()) == "ValueError"
-    assert len(told(ValueError("x" * 10_000))) == 1000
+    assert tell(ValueError("a\n\x1b[31mb")) == "ValueError: a \\x1b[31mb"
+    assert tell(ValueError()) == "ValueError"
+    assert len(tell(ValueError("x" * 10_000))) == 1000

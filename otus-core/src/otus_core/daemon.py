@@ -33,10 +33,10 @@ from otus_core.control.server import ControlServer
 from otus_core.errors import ConfigInvalid, ConfigProblem
 from otus_core.log import Logger
 from otus_core.logs.daemon import DaemonLogs
-from otus_core.model.text import told
+from otus_core.model.text import tell
 from otus_core.observe.metrics_server import MetricsServer, serve_metrics
 from otus_core.observe.views import View, task_view
-from otus_core.plugins.choice import chosen, strange_names
+from otus_core.plugins.choice import choose, strange_names
 from otus_core.plugins.loader import load
 from otus_core.process.connections import Gathered
 from otus_core.process.lock import lock_data_dir
@@ -85,11 +85,11 @@ class Daemon:
         try:
             self._effective = load_effective(path, environment)
         except ConfigInvalid:  # said once more with the plugins' keys known, so that everything wrong is told at once
-            selection = chosen(path, environment, no_plugin=no_plugin, safe=safe)
+            selection = choose(path, environment, no_plugin=no_plugin, safe=safe)
             load_effective(path, environment, load(selection, probe=True).config_sections())
             raise
         self._logs = DaemonLogs(self._effective.config.log, self._effective.hostname)
-        self._registry = load(chosen(path, environment, no_plugin=no_plugin, safe=safe), probe=True)
+        self._registry = load(choose(path, environment, no_plugin=no_plugin, safe=safe), probe=True)
         self._sections = self._registry.config_sections()
         self._effective = self._read()
         self._instance = secrets.token_hex(8)
@@ -111,7 +111,9 @@ class Daemon:
         self._reloading: asyncio.Task[None] | None = None
         self._reload_again = False
         self._handler = CommandHandler(self._manager, self._registry, self, self._rates)
-        self._server = ControlServer(self.socket, self._serve, lambda request: self._handler.answered(request.method))
+        self._server = ControlServer(
+            self.socket, self._serve, lambda request: self._handler.note_answer(request.method)
+        )
 
     @property
     def socket(self) -> Path:
@@ -223,7 +225,7 @@ class Daemon:
         allow = self._effective.config.command_channel.allow
         answer = await execute_from_afar(allow, self._registry, self._handler, command, payload)
         if "result" in answer:
-            self._handler.answered(command)  # the stop of its channel lets the answer go out
+            self._handler.note_answer(command)  # the stop of its channel lets the answer go out
         return answer
 
     def _on_signals(self) -> None:
@@ -287,8 +289,8 @@ class Daemon:
             log_lines_dropped=self._logs.lost,
             channels=self._channels.up(),
             namesakes=self._channels.namesakes(),
-            channels_counted=self._channels.counted(),
-            channels_said=self._channels.said(),
+            channels_counted=self._channels.read_counters(),
+            channels_said=self._channels.read_statuses(),
             chore_failures=failures(),
             spool_bytes_left=sum(one.bytes for one in self._manager.leftovers),
             scrapes_closed=self._metrics.closed if self._metrics is not None else {},
@@ -376,7 +378,7 @@ async def _await_bounded(what: str, step: Any, within: float) -> None:
     except TimeoutError:
         log.warning("stop_took_too_long", what=what, seconds=within)
     except Exception as error:
-        log.error("stop_failed", what=what, error=told(error))
+        log.error("stop_failed", what=what, error=tell(error))
 
 
 def _is_fresh(task: Task) -> bool:

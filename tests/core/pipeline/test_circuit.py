@@ -8,9 +8,9 @@ import pytest
 
 from otus_core.pipeline import circuit as module
 from otus_core.pipeline.circuit import OPEN_S, PAUSE_S, Circuit, pause_before
-from otus_core.pipeline.fates import Fates, all_failed
+from otus_core.pipeline.fates import Fates, fail_all
 
-FAILED = all_failed(3, "auth")
+FAILED = fail_all(3, "auth")
 
 
 class Clock:

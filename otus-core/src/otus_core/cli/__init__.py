@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except OtusError as error:
         _raise_if_debugging()
-        _complain(_told(error, wants_json(given)))
+        _complain(_describe(error, wants_json(given)))
         return error.exit_status
     except OSError as error:  # the system's refusal, of a full disk for one, is no defect
         _raise_if_debugging()
@@ -91,7 +91,7 @@ def _let_go_of_output() -> None:
     os.close(null)
 
 
-def _told(error: Exception, as_json: bool) -> str:
+def _describe(error: Exception, as_json: bool) -> str:
     """Give an error as lines for people, or as one JSON object a line for programs."""
     if not as_json:
         return "".join(f"otus: {line}\n" for line in str(error).splitlines())

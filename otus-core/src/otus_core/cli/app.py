@@ -45,7 +45,7 @@ class OtusGroup(typer.core.TyperGroup):
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
         """Import and give one command."""
         entry = COMMANDS.get(cmd_name) or _plugin_commands(ctx).get(cmd_name)
-        return None if entry is None else _imported(cmd_name, entry)
+        return None if entry is None else _import_command(cmd_name, entry)
 
     def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
         """Find the command that the arguments name, or suggest one."""
@@ -109,7 +109,7 @@ def run_app(arguments: Sequence[str]) -> int:
     """Run the application; returns the exit status. Raises OtusError and what commands raise."""
     command = typer.main.get_command(app)
     try:
-        status = command.main(args=hoisted(arguments), prog_name=PROGRAM, standalone_mode=False)
+        status = command.main(args=hoist(arguments), prog_name=PROGRAM, standalone_mode=False)
     except UsageError as error:
         if wants_json(arguments):
             raise WrongUsage(error.format_message()) from None  # type: ignore[attr-defined]
@@ -120,7 +120,7 @@ def run_app(arguments: Sequence[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
-def hoisted(arguments: Sequence[str]) -> list[str]:
+def hoist(arguments: Sequence[str]) -> list[str]:
     """Move the global options to the front, so that they may stand after the command as well: ``otus status --output
     json``.
     """
@@ -159,7 +159,7 @@ def _tell_what_brings(name: str, ctx: typer.Context) -> None:
 
 
 @cache
-def _imported(name: str, entry: Entry) -> Any:
+def _import_command(name: str, entry: Entry) -> Any:
     """Import a command and make it one that the application can call.
 
     Raises OtusError for a plugin's that cannot be imported.

@@ -66,7 +66,7 @@ def show(
     from otus_core.config.dump import dump_yaml
 
     session = session_of(context)
-    data = _effective(session) if effective else _given(session)
+    data = _effective(session) if effective else _read_given(session)
     typer.echo(json.dumps(data, indent=1) if session.json_output else dump_yaml(data), nl=session.json_output)
 
 
@@ -83,7 +83,7 @@ def _effective(session: Any) -> dict[str, Any]:
     return {ROOT: data}
 
 
-def _given(session: Any) -> dict[str, Any]:
+def _read_given(session: Any) -> dict[str, Any]:
     from otus_core.config.effective import ROOT, effective_from
     from otus_core.config.load import load_file
     from otus_core.config.mask import mask

@@ -349,7 +349,7 @@ def _write_summary(summary: dict[str, Any], path: Path, file: int | None) -> Non
 def _status(result: Result, config: TaskConfig) -> int:
     if result.interrupted and not config.capture.declaration.live:
         return INTERRUPTED
-    lost = any(_lost(terms["dropped"]) for terms in result.summary["reporters"].values())
+    lost = any(_has_lost(terms["dropped"]) for terms in result.summary["reporters"].values())
     failed = result.error or _whole_failure(result.summary) or _cut_short(result.summary)
     return FAILED if result.faults or lost or failed else GOOD
 
@@ -373,7 +373,7 @@ def _cut_short(summary: dict[str, Any]) -> str:
     return f"records may be missing, because tick or finish of {names} failed" if names else ""
 
 
-def _lost(dropped: dict[str, int]) -> bool:
+def _has_lost(dropped: dict[str, int]) -> bool:
     """Whether a reporter failed to deliver; what a closed pipe left behind is nobody's loss."""
     return any(n for name, n in dropped.items() if name != "shutdown")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from otus_core.cli.commands import SECTIONS, Entry
-from otus_core.cli.listing import coloured
+from otus_core.cli.listing import is_coloured
 
 OPTIONS = (
     ("-c, --config FILE", "the daemon's configuration file"),
@@ -36,7 +36,7 @@ EXAMPLES = (
 
 def help_page(from_plugins: Mapping[str, Entry]) -> str:
     """Give the page as text; ``from_plugins`` are the commands that plugins add."""
-    bold, plain = ("\x1b[1m", "\x1b[0m") if coloured() else ("", "")
+    bold, plain = ("\x1b[1m", "\x1b[0m") if is_coloured() else ("", "")
     lines = [
         f"{bold}otus{plain} captures packets, finds the SIP messages in them, and prints them or sends them on.",
         "",

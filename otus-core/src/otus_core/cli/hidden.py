@@ -12,7 +12,7 @@ KEY = "decoder.tunnels: ["
 def hidden_lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Give the block's lines, none when there is nothing to tell."""
     width = max((len(f"{one['count']:,}") for one in entries), default=0)
-    lines = [f"  {one['count']:>{width},} {_counted(one)}: {one['remedy']}" for one in entries]
+    lines = [f"  {one['count']:>{width},} {_write_count(one)}: {one['remedy']}" for one in entries]
     return [HEAD, *lines] if lines else []
 
 
@@ -26,7 +26,7 @@ def _argument(remedy: str) -> str:
     return remedy if rest == remedy or not rest.endswith("]") else f"--tunnels {rest.removesuffix(']')}"
 
 
-def _counted(one: Mapping[str, Any]) -> str:
+def _write_count(one: Mapping[str, Any]) -> str:
     """Say ``1 packet in GRE``, ``2 packets in GRE``."""
     noun, blank, rest = one["told"].partition(" ")
     return f"{noun.removesuffix('s') if one['count'] == 1 else noun}{blank}{rest}"

@@ -26,13 +26,13 @@ def listing(session: Session, kind: str | None = None, *, as_json: bool = False,
     rows = [row for record in _records(session, no_import) for row in record.rows()]
     rows = [row for row in rows if kind is None or row["kind"] in (kind, None)]
     if not as_json:
-        return _table(rows, coloured())
+        return _table(rows, is_coloured())
     import json
 
     return json.dumps(rows, indent=2) + "\n"
 
 
-def coloured() -> bool:
+def is_coloured() -> bool:
     """Whether standard output is a terminal that shows colours, and is wanted to."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 

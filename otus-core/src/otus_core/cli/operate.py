@@ -158,12 +158,12 @@ def task_apply(
     if prune:
         deleted = _call(ctx, "task_prune", {"keep": [file.id for file in files]}, timeout=180.0)
         done += [{"task_id": task_id, "status": "deleted"} for task_id in deleted["deleted"]]
-    _show(ctx, {"tasks": done}, "\n".join(_applied(one) for one in done) or f"{path}: no task files")
+    _show(ctx, {"tasks": done}, "\n".join(_describe_outcome(one) for one in done) or f"{path}: no task files")
     if refused:
         raise typer.Exit(1)
 
 
-def _applied(one: dict[str, Any]) -> str:
+def _describe_outcome(one: dict[str, Any]) -> str:
     reason = one.get("reason", "").replace("\n", f"\n  {one['task_id']}: ")
     return f"task {one['task_id']} {one['status']}" + (f" ({one['file']}): {reason}" if reason else "")
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from otus_core.cli.commands import COMMANDS
-from otus_core.cli.listing import BOLD, DIM, PLAIN, RED, coloured, listing
+from otus_core.cli.listing import BOLD, DIM, PLAIN, RED, is_coloured, listing
 from otus_core.cli.session import Session, session_of
-from otus_core.cli.wording import said
+from otus_core.cli.wording import say
 from otus_core.declarations import KINDS
 from otus_core.errors import OtusError, PluginNotFound
 
@@ -54,7 +54,7 @@ def show(
 ) -> None:
     """Show a component: where it comes from, what it can do, and every option that it has."""
     session = session_of(context)
-    found = _named(session, name)
+    found = _find(session, name)
     if schema or session.json_output:
         from otus_core.config.schema import schema as schema_of
 
@@ -68,7 +68,7 @@ def show(
         for one in found:
             typer.echo(sample_of(one.declaration.load_config()) or "{}\n", nl=False)
     else:
-        typer.echo("\n".join(_description(one, coloured()) for one in found), nl=False)
+        typer.echo("\n".join(_description(one, is_coloured()) for one in found), nl=False)
 
 
 @app.command()
@@ -97,7 +97,7 @@ def check(
     if session.json_output:
         typer.echo(json.dumps(reports, indent=2))
     else:
-        sys.stdout.write("".join(_report(report, coloured()) for report in reports))
+        sys.stdout.write("".join(_report(report, is_coloured()) for report in reports))
     if any(finding["status"] == "failed" for report in reports for finding in report["findings"]):
         raise typer.Exit(1)
 
@@ -134,7 +134,7 @@ def new(
     typer.echo(f"\nNext:\n  pip install -e '{root}[test]'\n  otus plugins check {name}\n  pytest {root}")
 
 
-def _named(session: Session, name: str) -> list[Registered]:
+def _find(session: Session, name: str) -> list[Registered]:
     """Give the components of this name, of one kind or of all. Raises PluginNotFound."""
     kind, _, bare = name.rpartition(":")
     kinds = [kind] if kind else list(KINDS)
@@ -178,7 +178,7 @@ def abilities(declared: Any) -> Iterator[tuple[str, str]]:
         if attribute.name in FACTS or value in ((), {}, None, False):
             continue
         seconds = spelt(value) if attribute.name.endswith("_timeout") else None
-        yield attribute.name.replace("_", " "), seconds or said(tuple(value) if isinstance(value, dict) else value)
+        yield attribute.name.replace("_", " "), seconds or say(tuple(value) if isinstance(value, dict) else value)
 
 
 def _description(one: Registered, coloured: bool) -> str:

@@ -70,7 +70,7 @@ class Progress:
             sys.stderr.flush()
 
     def _line(self, counters: dict[str, int], rate: float) -> str:
-        text = f"{rate:,.0f} frames/s  {counters['kept']:,} messages  {_lost(counters):,} dropped"
+        text = f"{rate:,.0f} frames/s  {counters['kept']:,} messages  {_count_lost(counters):,} dropped"
         if self._live:
             return text
         done = self._progress()
@@ -80,7 +80,7 @@ class Progress:
         return f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {100 * done:3.0f} %  {text}"
 
 
-def _lost(counters: dict[str, int]) -> int:
+def _count_lost(counters: dict[str, int]) -> int:
     """What should have been reported and was not, the kernel's drops included."""
     lost = (OVERFLOW, CRASHED, begin_of("dropped", "report_error"))
     of_reporters = ((term_of(name), n) for name, n in counters.items() if name != term_of(name))

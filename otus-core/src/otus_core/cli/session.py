@@ -44,11 +44,11 @@ class Session:
         """Which plugins are wanted: ``plugins`` of the configuration file where one is given, then the variables and
         the options. Names that nobody has are told on standard error.
         """
-        from otus_core.plugins.choice import chosen, strange_names
+        from otus_core.plugins.choice import choose, strange_names
 
         for message in strange_names(self.config, no_plugin=self.no_plugin):
             sys.stderr.write(f"otus: {message}\n")
-        return chosen(self.config, no_plugin=self.no_plugin, safe=self.safe)
+        return choose(self.config, no_plugin=self.no_plugin, safe=self.safe)
 
     @cached_property
     def registry(self) -> Registry:

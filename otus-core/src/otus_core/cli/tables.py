@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from otus_core.cli.hidden import hidden_lines
-from otus_core.cli.wording import count, said, shown
+from otus_core.cli.wording import count, say, show
 from otus_core.model.text import say_duration
 
 CELL_MAX = 80
@@ -40,7 +40,7 @@ def status_text(result: Mapping[str, Any]) -> str:
     warnings = [*result.get("warnings", ()), *_channel_warnings(result["command_channels"])]
     if warnings:
         lines += ["", "warnings:", *(f"  {warning}" for warning in warnings)]
-    return _joined(lines)
+    return _join(lines)
 
 
 def alive_text(result: Mapping[str, Any]) -> str:
@@ -60,20 +60,20 @@ def stats_text(result: Mapping[str, Any]) -> str:
         {"task": task_id, "reason": why} for task_id, stats in result["tasks"].items() for why in stats["troubles"]
     ]
     hidden = [line for task_id, stats in result["tasks"].items() for line in _hidden(stats, f"{task_id} ")]
-    return _joined([*table(head, rows), *([""] if troubles else []), *map(_trouble, troubles), *hidden])
+    return _join([*table(head, rows), *([""] if troubles else []), *map(_trouble, troubles), *hidden])
 
 
 def task_text(result: Mapping[str, Any]) -> str:
     """Render one task of ``task_status``."""
     told = {**result, "state": _state(result)}
-    facts = [(name, said(told[key])) for key, name in _TASK_FACTS.items() if told.get(key) not in (None, "", 0)]
+    facts = [(name, say(told[key])) for key, name in _TASK_FACTS.items() if told.get(key) not in (None, "", 0)]
     facts += [("trouble", trouble) for trouble in result.get("troubles", ()) if trouble != result["reason"]]
     lines = [f"{name:<18} {value}" for name, value in facts]
     if "counters" in result:
         lines += ["", *_counter_lines(result["counters"]), *_hidden(result)]
     for worker in result.get("workers", ()):
         lines += ["", *_worker_lines(worker)]
-    return _joined(lines)
+    return _join(lines)
 
 
 def _hidden(task: Mapping[str, Any], about: str = "") -> list[str]:
@@ -88,18 +88,18 @@ def tasks_text(result: Mapping[str, Any]) -> str:
         (t["task_id"], _state(t), t["started_at"] or "-", str(t["restart_count"]), _first_reason(t))
         for t in [*result["tasks"], *result["ended"]]
     ]
-    return _joined(table(("TASK", "STATE", "STARTED", "RESTARTS", "REASON"), rows)) if rows else "no tasks"
+    return _join(table(("TASK", "STATE", "STARTED", "RESTARTS", "REASON"), rows)) if rows else "no tasks"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Align rows in columns; each cell is cut to ``CELL_MAX``."""
-    cells = [[shown(cell, CELL_MAX) for cell in row] for row in (head, *rows)]
+    cells = [[show(cell, CELL_MAX) for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
-def _joined(lines: Iterable[str]) -> str:
-    return "\n".join(shown(line, LINE_MAX) for line in lines)
+def _join(lines: Iterable[str]) -> str:
+    return "\n".join(show(line, LINE_MAX) for line in lines)
 
 
 def _state(task: Mapping[str, Any]) -> str:
@@ -111,7 +111,7 @@ def _first_reason(task: Mapping[str, Any]) -> str:
     """Say why a task is not as it should be: the first of its troubles, and how many more there are."""
     first, *others = task.get("troubles") or [task["reason"]]
     more = f" (and {len(others)} more)" if others else ""
-    return shown(first, CELL_MAX - len(more)) + more
+    return show(first, CELL_MAX - len(more)) + more
 
 
 def _trouble(trouble: Mapping[str, str]) -> str:
@@ -151,7 +151,7 @@ def _worker_lines(worker: Mapping[str, Any]) -> list[str]:
 
 def _pairs(told: Mapping[str, Any], but: Sequence[str]) -> list[str]:
     """Give what a component tells of itself as words, without what is empty and what is said elsewhere."""
-    return [f"{key.replace('_', ' ')} {said(value)}" for key, value in told.items() if key not in but and said(value)]
+    return [f"{key.replace('_', ' ')} {say(value)}" for key, value in told.items() if key not in but and say(value)]
 
 
 _TASK_FACTS = {

@@ -13,20 +13,20 @@ def count(n: int, what: str) -> str:
     return f"{n:,} {what}" + ("" if n == 1 else "s")
 
 
-def said(value: Any) -> str:
+def say(value: Any) -> str:
     """Write a value as one would say it; what is empty is an empty text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{str(key).replace('_', ' ')} {said(inner)}" for key, inner in value.items())
+        return ", ".join(f"{str(key).replace('_', ' ')} {say(inner)}" for key, inner in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(said, value))
+        return ", ".join(map(say, value))
     return "" if value is None else str(value)
 
 
-def shown(text: str, width: int) -> str:
+def show(text: str, width: int) -> str:
     """Make text safe for a terminal, and cut it to ``width`` characters, ending in ``…`` then.
 
     A backslash stays single, unlike with ``printable``: what a component says has been made printable where it came in.

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from otus_core.config.fields import Option
-from otus_core.config.problems import SHOWN_MAX, Problems, join, told
+from otus_core.config.problems import SHOWN_MAX, Problems, join, tell
 from otus_core.config.shape import Field, figure, is_duration
 from otus_core.errors import closest
 
@@ -39,9 +39,9 @@ def _check_one(field: Field, value: Any, path: str, problems: Problems) -> None:
     if option.choices and value is not None and value not in option.choices:
         close = closest(str(value)[:SHOWN_MAX], map(str, option.choices))
         hint = f"; did you mean {close}?" if close is not None else ""
-        problems.add(path, f"must be one of {', '.join(map(str, option.choices))}, got {told(value)}{hint}")
+        problems.add(path, f"must be one of {', '.join(map(str, option.choices))}, got {tell(value)}{hint}")
     elif isinstance(value, str) and option.pattern is not None and not _pattern(option.pattern).fullmatch(value):
-        problems.add(path, f"must match {option.pattern}, got {told(value)}")
+        problems.add(path, f"must match {option.pattern}, got {tell(value)}")
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         _check_limits(field, value, path, problems)
 
@@ -55,7 +55,7 @@ def _check_limits(field: Field, value: float, path: str, problems: Problems) -> 
         (option.lt, option.lt is None or value < option.lt, "less than"),
     ):
         if bound is not None and not holds:
-            got = figure(value, shape) if is_duration(shape) else told(value)
+            got = figure(value, shape) if is_duration(shape) else tell(value)
             problems.add(path, f"must be {words} {figure(bound, shape)}, got {got}")
 
 

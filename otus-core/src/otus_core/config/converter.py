@@ -25,7 +25,7 @@ import attrs
 
 from otus_core.config.bounds import check_bounds
 from otus_core.config.own_types import own_type
-from otus_core.config.problems import BAD, SHOWN_MAX, Problems, join, told, unknown_key
+from otus_core.config.problems import BAD, SHOWN_MAX, Problems, join, tell, unknown_key
 from otus_core.config.shape import (
     SECONDS,
     Entries,
@@ -34,9 +34,9 @@ from otus_core.config.shape import (
     Nested,
     fields_of,
     is_duration,
+    say,
     shape_of,
     spelt,
-    spoken,
 )
 from otus_core.errors import ConfigInvalid
 from otus_core.model.text import printable
@@ -114,7 +114,7 @@ def _read_instance(data: Any, cls: type) -> Any:
     if _nesting.depth > DEPTH_MAX:
         raise ConfigInvalid(f"nested deeper than {DEPTH_MAX} levels")
     if not isinstance(data, Mapping):
-        raise ConfigInvalid(f"expected a mapping, got {told(data)}")
+        raise ConfigInvalid(f"expected a mapping, got {tell(data)}")
     _nesting.depth += 1
     try:
         return _fill(cls, data)
@@ -151,7 +151,7 @@ def _take_field(field: Field, data: Mapping[str, Any], problems: Problems) -> An
         check_bounds(field, value, given[0], found)
     if found.found and field.option.secret:
         return problems.add(
-            given[0], f"expected {spoken(field.shape)} within its bounds; what was given is secret and not shown"
+            given[0], f"expected {say(field.shape)} within its bounds; what was given is secret and not shown"
         )
     for problem in found.found:
         problems.add(problem.path, problem.message)
@@ -187,7 +187,7 @@ def _cannot_be_checked(error: Exception) -> ConfigInvalid:
 
 
 def _wrong(hint: Any, value: Any, why: str = "") -> ConfigInvalid:
-    return ConfigInvalid(f"expected {spoken(shape_of(hint))}, got {told(value)}{f': {why}' if why else ''}")
+    return ConfigInvalid(f"expected {say(shape_of(hint))}, got {tell(value)}{f': {why}' if why else ''}")
 
 
 def _is_single(hint: Any) -> bool:
@@ -268,12 +268,12 @@ def _read_items(value: Any, hint: Any) -> Any:
 
 def _read_entries(value: Any, hint: Any) -> Any:
     if not isinstance(value, Mapping):
-        raise ConfigInvalid(f"expected a mapping, got {told(value)}")
+        raise ConfigInvalid(f"expected a mapping, got {tell(value)}")
     problems, made = Problems(), {}
     for key, item in value.items():
         where = printable(str(key), SHOWN_MAX)
         if not isinstance(key, str):
-            problems.add(where, f"a key must be text, got {told(key)}")
+            problems.add(where, f"a key must be text, got {tell(key)}")
         made[key] = _take(get_args(hint)[1], item, where, problems)
         if problems.is_full:
             break

@@ -19,7 +19,7 @@ import attrs
 
 from otus_core.config.converter import structure
 from otus_core.config.daemon import CommandChannelConfig, DaemonConfig
-from otus_core.config.exposed import covered, warn_of_files, warn_of_holder
+from otus_core.config.exposed import pair_covered, warn_of_files, warn_of_holder
 from otus_core.config.load import load_file, load_text
 from otus_core.config.mask import mask
 from otus_core.config.problems import unknown_key
@@ -77,10 +77,10 @@ def effective_from(
     cls = sections.config_class()
     data = _take_root(data, source)
     data, warnings = _leave_out_unclaimed(data, cls, sections)
-    keys = [f"{ROOT}.{key}" for key, _ in covered(mask(data, cls, sections.classes), data)]
+    keys = [f"{ROOT}.{key}" for key, _ in pair_covered(mask(data, cls, sections.classes), data)]
     warnings += warn_of_holder(path, keys) if path is not None else []
     problems = _override(data, environment, cls, sections)
-    files = covered(mask(data, cls, sections.classes, which="secret_file"), data, ROOT)
+    files = pair_covered(mask(data, cls, sections.classes, which="secret_file"), data, ROOT)
     warnings += warn_of_files(files)
     hostname = _hostname(data)
     data = _expand(data, hostname)
@@ -270,7 +270,7 @@ def _inherit(config: DaemonConfig, sections: Sections) -> DaemonConfig:
     reporters = dict(config.reporters)
     channel: Any = config.command_channel
     for shared in sections.shared:
-        common = _given(getattr(config, shared.name))
+        common = _read_given(getattr(config, shared.name))
         for heir in shared.heirs:
             where, _, name = heir.partition(".")
             if where == REPORTERS and (common or name in reporters):
@@ -285,7 +285,7 @@ def _evolve(config: T, **changes: Any) -> T:
     return made
 
 
-def _given(config: object) -> dict[str, Any]:
+def _read_given(config: object) -> dict[str, Any]:
     """Give what of a shared block is worth inheriting: what is not at its default."""
     found: dict[str, Any] = {}
     cls: type = type(config)
@@ -293,7 +293,7 @@ def _given(config: object) -> dict[str, Any]:
         value = getattr(config, field.key)
         if value == field.default:
             continue
-        found[field.key] = _given(value) if attrs.has(type(value)) else value
+        found[field.key] = _read_given(value) if attrs.has(type(value)) else value
     return found
 
 

@@ -19,14 +19,14 @@ from otus_core.model.text import printable
 KEYS_TOLD = 3
 
 
-def covered(masked: Any, data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def pair_covered(masked: Any, data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Give path and value of what ``mask`` covered."""
     if isinstance(masked, Mapping) and isinstance(data, Mapping):
         for key, value in masked.items():
-            yield from covered(value, data[key], f"{path}.{key}" if path else str(key))
+            yield from pair_covered(value, data[key], f"{path}.{key}" if path else str(key))
     elif isinstance(masked, (list, tuple)) and isinstance(data, (list, tuple)):
         for n, (inner, value) in enumerate(zip(masked, data, strict=True)):
-            yield from covered(inner, value, f"{path}[{n}]")
+            yield from pair_covered(inner, value, f"{path}[{n}]")
     elif masked == MASK:
         yield path, data
 

@@ -60,7 +60,7 @@ def unknown_key(key: object, known: Sequence[str]) -> str:
     return f"unknown key; there are: {', '.join(known)}" if known else "unknown key; nothing can be set here"
 
 
-def told(value: Any) -> str:
+def tell(value: Any) -> str:
     """Show a wrong value in a message: its kind and, short and escaped, itself."""
     if value is None:
         return "nothing"

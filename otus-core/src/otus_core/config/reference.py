@@ -30,11 +30,11 @@ def _rows(cls: type, prefix: str) -> list[str]:
 
 
 def _row(key: str, field: Field) -> str:
-    default = "required" if field.required else f"`{_shown(unstructure(field.default, field.hint))}`"
+    default = "required" if field.required else f"`{_show(unstructure(field.default, field.hint))}`"
     meaning = field.option.help + (" Secret." if field.option.secret else "")
     cells = (f"`{key}`", takes(field), default, meaning)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 
-def _shown(value: Any) -> str:
+def _show(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)

@@ -24,7 +24,7 @@ from otus_core.config.shape import (
     Shape,
     fields_of,
     figure,
-    spoken,
+    say,
 )
 
 WIDTH = 100
@@ -93,7 +93,7 @@ def takes(field: Field) -> str:
         kind = "one of " + ", ".join(map(str, option.choices))
         words = [f"a list, each {kind}" if isinstance(field.shape, Items) else kind]
     else:
-        words = [spoken(field.shape)]
+        words = [say(field.shape)]
     for bound, name in (
         (option.ge, "at least"),
         (option.gt, "more than"),

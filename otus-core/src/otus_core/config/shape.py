@@ -209,7 +209,7 @@ def spelt(seconds: float) -> str | None:
     return None
 
 
-def spoken(shape: Shape) -> str:
+def say(shape: Shape) -> str:
     """Name a shape for people: ``a list of text``."""
     if isinstance(shape, Scalar):
         return {bool: "true or false", int: "an integer", float: "a number", str: "text"}.get(shape.type, "any value")
@@ -220,7 +220,7 @@ def spoken(shape: Shape) -> str:
     if isinstance(shape, Own):
         return shape.type.takes
     if isinstance(shape, Items):
-        return "a list of " + spoken(shape.item).removeprefix("an ").removeprefix("a ")
+        return "a list of " + say(shape.item).removeprefix("an ").removeprefix("a ")
     if isinstance(shape, Either):
-        return " or ".join(spoken(option) for option in shape.options)
+        return " or ".join(say(option) for option in shape.options)
     return "null" if isinstance(shape, Null) else "a mapping"

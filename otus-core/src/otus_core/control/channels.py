@@ -47,7 +47,9 @@ class Channels:
     def start(self, name: str) -> None:
         """Begin to make and start a channel."""
         self._reasons[name] = "not started yet"
-        self._chores.start(f"channel:{name}", lambda: self._start(name), lambda reason: self._failed(name, reason))
+        self._chores.start(
+            f"channel:{name}", lambda: self._start(name), lambda reason: self._note_failure(name, reason)
+        )
 
     async def stop(self) -> None:
         """Stop all, each within ``STOP_WITHIN_S``."""
@@ -58,7 +60,9 @@ class Channels:
 
     def status(self) -> list[dict[str, Any]]:
         """Give each channel's own words; of one that does not run, why."""
-        return [{"type": name, **self._told(name), **self._own.get(name, Own()).told()} for name in self._reasons]
+        return [
+            {"type": name, **self._describe(name), **self._own.get(name, Own()).describe()} for name in self._reasons
+        ]
 
     def own(self, name: str, declaration: Any) -> dict[str, Any]:
         """Give the parts of a channel's context that lead here: it counts on where an earlier one of its name ended."""
@@ -66,11 +70,11 @@ class Channels:
         own.says = ("ok", "")
         return {"counter": counting(own.accounts, declaration.kind, name, declaration), "status": own.tell}
 
-    def counted(self) -> dict[str, dict[str, int]]:
+    def read_counters(self) -> dict[str, dict[str, int]]:
         """Give what each channel itself counts."""
-        return {name: own.counted() for name, own in self._own.items()}
+        return {name: own.read_counters() for name, own in self._own.items()}
 
-    def said(self) -> dict[str, str]:
+    def read_statuses(self) -> dict[str, str]:
         """Give how each channel that was made says it is."""
         return {name: own.says[0] for name, own in self._own.items()}
 
@@ -83,7 +87,7 @@ class Channels:
         found = {row["type"]: row.get("namesakes") for row in self.status()}
         return {name: len(rows) for name, rows in found.items() if isinstance(rows, Mapping)}
 
-    def _told(self, name: str) -> dict[str, Any]:
+    def _describe(self, name: str) -> dict[str, Any]:
         channel = self._running.get(name)
         if channel is None:
             return {"connected": False, "last_error": self._reasons[name]}
@@ -121,7 +125,7 @@ class Channels:
             raise_cancellation(error)
             log.error("stop_failed", what=f"command channel {name}", error=type(error).__name__)
 
-    def _failed(self, name: str, reason: str) -> None:
+    def _note_failure(self, name: str, reason: str) -> None:
         self._reasons[name] = printable(reason, 300)
         log.error("command_channel_failed", channel=name, error=self._reasons[name])
 
@@ -141,14 +145,14 @@ class Own:
             (log.info if status == "ok" else log.warning)("component_status", status=said[0], reason=said[1])
         self.says = said
 
-    def counted(self) -> dict[str, int]:
+    def read_counters(self) -> dict[str, int]:
         """Give its counters by the names that it declares."""
         return {name: self.accounts[counter] for name, counter in self._names.items()}
 
-    def told(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Give what there is to show beside the channel's own words."""
         status, why = self.says
-        counted = {"counted": self.counted()} if self._names else {}
+        counted = {"counted": self.read_counters()} if self._names else {}
         return counted | ({"component": {"status": status, "reason": why}} if status != "ok" else {})
 
 

@@ -97,7 +97,7 @@ class CommandHandler:
         function, cls = found
         return await function(params if cls is None else structure(cls, params, "params"))
 
-    def answered(self, method: str) -> None:
+    def note_answer(self, method: str) -> None:
         """An answer has gone out; a shutdown begins now."""
         if method == "daemon_shutdown":
             self._owner.request_shutdown()
@@ -137,9 +137,13 @@ class CommandHandler:
         task_id = params.task_id
         if task_id is None:
             tasks = [_status(task) for _, task in sorted(self._manager.tasks.items())]
-            return {"tasks": tasks, "count": len(tasks), "ended": [_ended(stored) for stored in self._manager.ended()]}
+            return {
+                "tasks": tasks,
+                "count": len(tasks),
+                "ended": [_describe_ended(stored) for stored in self._manager.ended()],
+            }
         if task_id not in self._manager.tasks and (history := self._manager.ended(task_id)):
-            return _ended(history[0])
+            return _describe_ended(history[0])
         return _status(self._manager.get(task_id))
 
     async def _config_reload(self, _params: NoParams) -> dict[str, Any]:
@@ -236,7 +240,7 @@ def task_of(params: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _status(task: Task) -> dict[str, Any]:
     """Give one task with its counters, all together and by worker."""
-    status = _ended(task.stored)
+    status = _describe_ended(task.stored)
     status["troubles"] = troubles(task)
     status["degraded"] = bool(status["troubles"])
     status["next_try_at"] = _time(task.next_try_ns)
@@ -264,7 +268,7 @@ def _status(task: Task) -> dict[str, Any]:
     return status
 
 
-def _ended(stored: StoredTask) -> dict[str, Any]:
+def _describe_ended(stored: StoredTask) -> dict[str, Any]:
     """Give what is known of a task without its counters."""
     return {
         "task_id": stored.id,

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from otus_core.log import LEVELS, Logger, on_first_use
-from otus_core.model.text import printable, told
+from otus_core.model.text import printable, tell
 
 VALUE_MAX = 1000
 """Characters of one value that reach a log line."""
@@ -117,14 +117,14 @@ def take_in_libraries() -> None:
     if not any(isinstance(handler, _FromLibrary) for handler in root.handlers):
         root.addHandler(_FromLibrary(logging.WARNING))
     logging.captureWarnings(True)
-    threading.excepthook = _thread_died
+    threading.excepthook = _log_death
 
 
-def _thread_died(about: threading.ExceptHookArgs) -> None:
+def _log_death(about: threading.ExceptHookArgs) -> None:
     name = about.thread.name if about.thread is not None else ""
     value = about.exc_value
     log.error(
-        "thread_died", thread=name, error=told(value) if value is not None else about.exc_type.__name__, exc_info=value
+        "thread_died", thread=name, error=tell(value) if value is not None else about.exc_type.__name__, exc_info=value
     )
 
 

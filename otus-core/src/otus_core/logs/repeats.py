@@ -13,7 +13,7 @@ from typing import Any
 from otus_core.errors import ParseError
 from otus_core.log import Logger, is_wanted
 from otus_core.model.packet import DecodedPacket
-from otus_core.model.text import printable, told
+from otus_core.model.text import printable, tell
 
 log = Logger("otus.component")
 
@@ -72,7 +72,7 @@ class Repeats:
 
     def component_error(self, kind: str, name: str, error: BaseException) -> None:
         """Log one error of a component, or count it towards the next line."""
-        suppressed = self._due(kind, name, told(error).partition(":")[0])
+        suppressed = self._due(kind, name, tell(error).partition(":")[0])
         if suppressed is not None:
             log.warning("component_error", **self._event(kind, name, error, suppressed))
 
@@ -114,7 +114,7 @@ class Repeats:
             "component": name,
             "plugin": distribution,
             "version": version,
-            "error": told(error),
+            "error": tell(error),
         }
         if suppressed:
             event["repeated"] = suppressed

@@ -53,7 +53,7 @@ def say_duration(seconds: float) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
-def told(error: BaseException, limit: int = 1000) -> str:
+def tell(error: BaseException, limit: int = 1000) -> str:
     """Give an error's type and text, printable and on one line. Never raises."""
     return printable(words_of(error), limit)
 

@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from otus_core.config.daemon import MetricsConfig
 from otus_core.errors import OtusError
-from otus_core.model.text import told
+from otus_core.model.text import tell
 from otus_core.observe.access import Access
 from otus_core.observe.metrics import OtusCollector
 from otus_core.observe.places import Places
@@ -143,7 +143,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         """Say what failed, without a traceback; a client that leaves, or talks no TLS, is no failure."""
         error = sys.exc_info()[1]
         if error is not None and not isinstance(error, OSError):
-            LOG.warning("metrics_failed", error=told(error))
+            LOG.warning("metrics_failed", error=tell(error))
 
 
 class _ServerV6(_Server):
@@ -222,7 +222,7 @@ def _application(registry: CollectorRegistry, path: str, access: Access, places:
         try:
             return metrics(environ, start_response)
         except Exception as error:  # noqa: BLE001 - a scrape fails alone, whatever a plugin told
-            LOG.warning("metrics_failed", error=told(error))
+            LOG.warning("metrics_failed", error=tell(error))
             why = "the metrics could not be made; the log has the reason\n"
             return _say(start_response, "500 Internal Server Error", why)
 

@@ -249,14 +249,14 @@ def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
     """
     terms: dict[str, object] = {name: counters[name] for name in FRAME_COUNTERS if label_of(name, "dropped") is None}
     for what in ("records", "consumed", *(ROUTED if roster.routing else ())):
-        terms[what] = _named(counters, what)
+        terms[what] = _name_values(counters, what)
     terms["dropped"] = _drops(counters)
-    if cut_short := _named(counters, "cut_short"):
+    if cut_short := _name_values(counters, "cut_short"):
         terms["cut_short"] = cut_short
     if any(roster.counted.values()):
-        terms["counted"] = _named(counters, "counted")
+        terms["counted"] = _name_values(counters, "counted")
     for what in ("parse_errors", "errors"):
-        if told := _named(counters, what):
+        if told := _name_values(counters, what):
             terms[what] = told
     terms.update((name, counters[name]) for name in ("flows_evicted", "published_lost") if counters[name])
     reporters: dict[str, object] = {}
@@ -277,10 +277,10 @@ def summary(counters: Mapping[str, int], roster: Roster) -> dict[str, object]:
 
 
 def _drops(counters: Mapping[str, int]) -> dict[str, int]:
-    return _named(counters, "dropped")
+    return _name_values(counters, "dropped")
 
 
-def _named(counters: Mapping[str, int], what: str) -> dict[str, int]:
+def _name_values(counters: Mapping[str, int], what: str) -> dict[str, int]:
     """Give the counters ``what{name}`` that are not 0, by name."""
     labels = ((label_of(name, what), n) for name, n in counters.items() if n)
     return {label: n for label, n in labels if label is not None}

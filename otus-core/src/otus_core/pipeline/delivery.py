@@ -21,7 +21,7 @@ from otus_core.model.output import OutputPacket
 from otus_core.pipeline.buffer import SendBuffer
 from otus_core.pipeline.call import Call, DeliveryLimits, end_tasks, follows_a_retry, patience
 from otus_core.pipeline.circuit import Circuit, pause_before
-from otus_core.pipeline.fates import Fates, all_failed, by_reason
+from otus_core.pipeline.fates import Fates, by_reason, fail_all
 from otus_core.pipeline.guard import Guard
 from otus_core.pipeline.spooler import SPOOL_AFTER_NS, Spooler
 
@@ -332,7 +332,7 @@ class Delivery:
             # A machine that stood still has run no timer yet: the loop must have turned meanwhile.
             if late > LEAVE_AFTER_S and since_last < LEAVE_AFTER_S:
                 self._on_error("reporter", self.name, RuntimeError("report() does not end although it was cancelled"))
-                self._circuit.judge(all_failed(len(call.batch), "ambiguous"))
+                self._circuit.judge(fail_all(len(call.batch), "ambiguous"))
                 self._leave(call, "ambiguous")
 
     def _leave(self, call: Call, reason: str) -> None:

@@ -51,7 +51,7 @@ class Fates:
         return not self.reported and bool(self.failed or self.retry or self.fault)
 
 
-def all_failed(size: int, reason: str) -> Fates:
+def fail_all(size: int, reason: str) -> Fates:
     """Give the fates of a batch that failed as a whole."""
     return Fates(failed=dict.fromkeys(range(size), reason))
 
@@ -72,13 +72,13 @@ def by_reason(batch: Sequence[T], places: Mapping[int, str]) -> dict[str, list[T
 def sort_out(result: Any, size: int) -> Fates:
     """Give the fate of each of ``size`` messages."""
     if not isinstance(result, ReportResult):
-        fates = all_failed(size, INVALID)
+        fates = fail_all(size, INVALID)
         fates.fault = f"report() gave {type(result).__name__}, not a ReportResult"
         return fates
     try:
         return _sorted_out(result, size)
     except Exception as error:  # mappings, keys and numbers are the reporter's own
-        fates = all_failed(size, INVALID)
+        fates = fail_all(size, INVALID)
         fates.fault = f"report() gave a ReportResult that cannot be read: {type(error).__name__}"
         return fates
 

@@ -22,7 +22,7 @@ from otus_core.interpreter import command, environment
 from otus_core.model.text import printable
 from otus_core.plugins.discovery import find, unknown
 from otus_core.plugins.records import PluginRecord
-from otus_core.plugins.selection import Selection, normalized
+from otus_core.plugins.selection import Selection, normalize
 
 TIME_MAX_S = 60.0
 """A plugin that has not been checked by then hangs."""
@@ -44,9 +44,7 @@ def check_all(selection: Selection, taken: Collection[str] = ()) -> list[Report]
 def check_plugin(name: str, taken: Collection[str] = ()) -> list[Report]:
     """Check the installed plugins with this entry point or distribution name. Raises PluginNotFound."""
     there = find()
-    records = [
-        record for record in there if name == record.plugin or normalized(name) == normalized(record.distribution)
-    ]
+    records = [record for record in there if name == record.plugin or normalize(name) == normalize(record.distribution)]
     if not records:
         raise PluginNotFound(unknown([name], there)[0])
     return [_check(record, taken) for record in records]
@@ -92,10 +90,10 @@ def _check(record: PluginRecord, taken: Collection[str], *folders: str) -> Repor
     """Hold a plugin to the rules in a process of its own, and once more where it was imported slowly: the machine may
     have been busy.
     """
-    report = _checked(record, taken, *folders)
+    report = _check_apart(record, taken, *folders)
     if _slowness(report) is None:
         return report
-    found = [_checked(record, taken, *folders) for _ in range(AGAIN)]
+    found = [_check_apart(record, taken, *folders) for _ in range(AGAIN)]
     best = min((report, *found), key=lambda one: (_slowness(one) or {}).get("seconds", 0.0))
     slow = _slowness(best)
     if slow is not None:
@@ -139,7 +137,7 @@ def _run(arguments: list[str], *folders: str) -> subprocess.CompletedProcess[byt
         return None
 
 
-def _checked(record: PluginRecord, taken: Collection[str], *folders: str) -> Report:
+def _check_apart(record: PluginRecord, taken: Collection[str], *folders: str) -> Report:
     """Run the contract's rules in a subprocess that imports from these folders first; one that dies or hangs is a
     finding too.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PREFIX = "OTUS_PLUGINS_"
 
 
-def chosen(
+def choose(
     path: Path | None,
     environment: Mapping[str, str] = os.environ,
     *,
@@ -28,7 +28,7 @@ def chosen(
     safe: bool = False,
 ) -> Selection:
     """Give the selection that all of these make together."""
-    plugins = _configured(path, environment)
+    plugins = _read_config(path, environment)
     base = Selection()
     if plugins is not None:
         base = Selection(disabled=plugins.disabled, enabled=plugins.enabled, prefer=plugins.prefer)
@@ -42,7 +42,7 @@ def strange_names(
 
     That is no error: a service whose plugin was uninstalled must go on starting.
     """
-    plugins = _configured(path, environment)
+    plugins = _read_config(path, environment)
     given: list[tuple[str, Iterable[str]]] = [
         ("--no-plugin", no_plugin),
         (DISABLED_ENVIRONMENT, disabled_by(environment)),
@@ -71,7 +71,7 @@ def _strange_kind(key: str) -> Iterable[str]:
         yield f"{key!r} is no KIND:NAME of a component; {hint}"
 
 
-def _configured(path: Path | None, environment: Mapping[str, str]) -> PluginsConfig | None:
+def _read_config(path: Path | None, environment: Mapping[str, str]) -> PluginsConfig | None:
     """Read ``otus.plugins``, ``None`` where nothing is said of it. Raises ConfigInvalid."""
     names = sorted(name for name in environment if name.startswith(PREFIX))
     if path is None and not names:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from otus_core.plugins.records import ComponentRecord, PluginRecord, Stage
-from otus_core.plugins.selection import normalized
+from otus_core.plugins.selection import normalize
 
 Claims = Mapping[tuple[str, str], Sequence[PluginRecord]]
 
@@ -24,17 +24,17 @@ def settle(records: Sequence[PluginRecord], prefer: Mapping[str, str]) -> list[P
         for component in record.components:
             claims.setdefault((component.kind, component.name), []).append(record)
     disputed = {claim: claimants for claim, claimants in claims.items() if len(claimants) > 1}
-    return [_judged(record, disputed, prefer) for record in records]
+    return [_judge(record, disputed, prefer) for record in records]
 
 
-def _judged(record: PluginRecord, disputed: Claims, prefer: Mapping[str, str]) -> PluginRecord:
+def _judge(record: PluginRecord, disputed: Claims, prefer: Mapping[str, str]) -> PluginRecord:
     components = []
     for component in record.components:
         claimants = disputed.get((component.kind, component.name), ())
-        wanted = normalized(prefer.get(f"{component.kind}:{component.name}", ""))
-        winners = [claimant for claimant in claimants if normalized(claimant.distribution) == wanted]
+        wanted = normalize(prefer.get(f"{component.kind}:{component.name}", ""))
+        winners = [claimant for claimant in claimants if normalize(claimant.distribution) == wanted]
         if claimants and not (len(winners) == 1 and winners[0] is record):
-            component = _lost(component, record, [one for one in claimants if one is not record], winners)
+            component = _mark_lost(component, record, [one for one in claimants if one is not record], winners)
         components.append(component)
     lost = sorted((c for c in components if c.stage != "ready"), key=lambda c: c.stage == "disabled")
     if not lost:
@@ -43,7 +43,7 @@ def _judged(record: PluginRecord, disputed: Claims, prefer: Mapping[str, str]) -
     return attrs.evolve(record, stage=stage, reason=lost[0].reason, remedy=lost[0].remedy, components=tuple(components))
 
 
-def _lost(
+def _mark_lost(
     component: ComponentRecord, record: PluginRecord, others: Sequence[PluginRecord], winners: Sequence[PluginRecord]
 ) -> ComponentRecord:
     named = ", ".join(f"{other.plugin} ({other.distribution} {other.version})" for other in others)

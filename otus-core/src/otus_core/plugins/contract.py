@@ -28,16 +28,16 @@ from otus_core.config.sample import sample
 from otus_core.config.schema import schema
 from otus_core.config.shape import fields_of
 from otus_core.declarations import Capturer, Declaration, Parser
-from otus_core.model.text import told
+from otus_core.model.text import tell
 from otus_core.plugins.check import QUICK
 from otus_core.plugins.contract_hooks import wrong_commands, wrong_hooks
 from otus_core.plugins.contract_life import Complaints, Warned, acquires, hears, lives
-from otus_core.plugins.discovery import found as found_plugins
+from otus_core.plugins.discovery import find_plugins as found_plugins
 from otus_core.plugins.loader import load
 from otus_core.plugins.look import LIMIT_S
 from otus_core.plugins.records import PluginRecord
 from otus_core.plugins.registry import Loaded
-from otus_core.plugins.selection import Selection, normalized
+from otus_core.plugins.selection import Selection, normalize
 
 IMPORT_SLOW_S, IMPORT_MAX_S = 0.2, 1.0
 """Above the first a warning, above the second a fault."""
@@ -47,36 +47,36 @@ SUMMARY_MAX = 100
 def findings(plugin: str, distribution: str, taken: Collection[str] = ()) -> list[dict[str, Any]]:
     """Load one plugin and give what each rule has to say of it; ``taken`` are the names of the core's commands."""
     seconds = _seconds_to_import(plugin, distribution)
-    loaded = _loaded(plugin, distribution)
+    loaded = _load_plugin(plugin, distribution)
     record = loaded.record
     if record.stage == "conflict" or record.state != "ready":
         told = f"{record.stage}: {record.reason}; {record.remedy}"
         return [{"rule": "loads", "status": "failed", "message": told}]
     found: list[dict[str, Any]] = [{"rule": "loads", "status": "passed", "message": ""}]
-    found += _held(
+    found += _hold(
         "declares its component's module as text, so that listing it imports none", partial(_is_light, record)
     )
-    found += [{**one, "seconds": seconds} for one in _held(QUICK, partial(_is_quick, seconds))]
-    found += _held("bounds the otus-core that it needs", partial(_requires, distribution))
-    found += _held("imports nothing below otus_core itself", partial(_imports, distribution))
-    found += _held("its hooks can be called", partial(wrong_hooks, loaded.manager))
-    found += _held("its commands can be used", partial(wrong_commands, loaded.manager, taken))
+    found += [{**one, "seconds": seconds} for one in _hold(QUICK, partial(_is_quick, seconds))]
+    found += _hold("bounds the otus-core that it needs", partial(_requires, distribution))
+    found += _hold("imports nothing below otus_core itself", partial(_imports, distribution))
+    found += _hold("its hooks can be called", partial(wrong_hooks, loaded.manager))
+    found += _hold("its commands can be used", partial(wrong_commands, loaded.manager, taken))
     for component in record.components:
         declared = component.declaration
         name = f"{declared.kind} {declared.name}"
-        found += _held(f"{name}: says what it is", partial(_says, declared))
-        found += _held(f"{name}: its configuration can be shown, sampled and read back", partial(_configures, declared))
-        found += _held(f"{name}: is made by its factory, and lives and ends as it should", partial(lives, declared))
-        found += _held(f"{name}: receives the hooks that it has", partial(hears, declared))
+        found += _hold(f"{name}: says what it is", partial(_says, declared))
+        found += _hold(f"{name}: its configuration can be shown, sampled and read back", partial(_configures, declared))
+        found += _hold(f"{name}: is made by its factory, and lives and ends as it should", partial(lives, declared))
+        found += _hold(f"{name}: receives the hooks that it has", partial(hears, declared))
         if isinstance(declared, Capturer):
-            found += _held(f"{name}: opens what needs privilege as it should", partial(acquires, declared))
+            found += _hold(f"{name}: opens what needs privilege as it should", partial(acquires, declared))
     return found
 
 
-def _loaded(plugin: str, distribution: str) -> Loaded:
+def _load_plugin(plugin: str, distribution: str) -> Loaded:
     registry = load(Selection(enabled=(plugin,)))
     for one in registry.loaded:
-        if (one.record.plugin, normalized(one.record.distribution)) == (plugin, normalized(distribution)):
+        if (one.record.plugin, normalize(one.record.distribution)) == (plugin, normalize(distribution)):
             return one
     return Loaded(record=PluginRecord(plugin=plugin, distribution=distribution, version="", reason="is not installed"))
 
@@ -86,7 +86,7 @@ def _seconds_to_import(plugin: str, distribution: str) -> float:
     entries = (
         entry
         for record, entry in found_plugins()[0]
-        if (record.plugin, normalized(record.distribution)) == (plugin, normalized(distribution))
+        if (record.plugin, normalize(record.distribution)) == (plugin, normalize(distribution))
     )
     begun = time.perf_counter()
     for entry in entries:
@@ -104,12 +104,12 @@ def _is_quick(seconds: float) -> Complaints:
         yield Warned(told)
 
 
-def _held(rule: str, complain: Callable[[], Complaints]) -> list[dict[str, str]]:
+def _hold(rule: str, complain: Callable[[], Complaints]) -> list[dict[str, str]]:
     """Hold a plugin to one rule; its code may raise anything, and that is a breach."""
     try:
         complaints = list(complain())
     except BaseException as error:
-        complaints = [told(error)]
+        complaints = [tell(error)]
     if not complaints:
         return [{"rule": rule, "status": "passed", "message": ""}]
     return [
@@ -132,7 +132,7 @@ def _requires(distribution: str) -> Complaints:
     from packaging.requirements import Requirement
 
     requirements = [Requirement(text) for text in importlib_metadata.distribution(distribution).requires or ()]
-    ours = [r for r in requirements if normalized(r.name) == "otus-core" and r.marker is None]
+    ours = [r for r in requirements if normalize(r.name) == "otus-core" and r.marker is None]
     version = otus_core.__version__.split(".")
     wanted = f"otus-core>={version[0]}.{version[1]},<{version[0]}.{int(version[1]) + 1}"
     if not ours:
@@ -150,7 +150,7 @@ def _imports(distribution: str) -> Complaints:
     entries = [
         e
         for e in importlib_metadata.entry_points(group="otus.plugins")
-        if e.dist and normalized(e.dist.name) == normalized(distribution)
+        if e.dist and normalize(e.dist.name) == normalize(distribution)
     ]
     for entry in entries:
         module = sys.modules.get(entry.module)
@@ -191,10 +191,10 @@ def _configures(declared: Declaration) -> Complaints:
     if not any(field.required for field in fields):
         read: Any = structure(cls, load_text(text) or {})
         if read != cls():
-            yield f"its sample does not read back as its defaults{_changed(cls, read)}"
+            yield f"its sample does not read back as its defaults{_name_changes(cls, read)}"
         read = structure(cls, unstructure(cls()))
         if read != cls():
-            yield f"its defaults do not pass its own validation unchanged{_changed(cls, read)}"
+            yield f"its defaults do not pass its own validation unchanged{_name_changes(cls, read)}"
     for field in fields:
         if not field.option.help:
             yield Warned(f"option {field.key} has no help")
@@ -202,7 +202,7 @@ def _configures(declared: Declaration) -> Complaints:
         yield Warned("its configuration class is not frozen: make it with @otus_core.configuration")
 
 
-def _changed(cls: type, read: Any) -> str:
+def _name_changes(cls: type, read: Any) -> str:
     """Say which options differ from their defaults."""
     triples = [(field.key, getattr(cls(), field.key), getattr(read, field.key)) for field in fields_of(cls)]
     changed = [f"{key} is {now!r} instead of {default!r}" for key, default, now in triples if now != default]

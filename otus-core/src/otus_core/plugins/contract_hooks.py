@@ -11,7 +11,7 @@ import pluggy
 
 from otus_core.declarations import CommandGroup
 from otus_core.errors import closest
-from otus_core.model.text import told
+from otus_core.model.text import tell
 from otus_core.plugins.contract_life import Warned
 
 DEPTH_MAX = 4
@@ -60,7 +60,7 @@ def _wrong_group(group: CommandGroup) -> Iterator[str]:
         target: Any = getattr(import_module(module), attribute)
         command = _command_of(target)
     except (Exception, SystemExit) as error:
-        yield f"cannot be used: {told(error, 200)}"
+        yield f"cannot be used: {tell(error, 200)}"
         return
     if command is None:
         yield f"{group.app} is {target!r:.80}, neither a typer.Typer nor a function"
@@ -91,7 +91,7 @@ def _wrong_pages(command: Any, context: Any, depth: int) -> Iterator[str]:
         names = command.list_commands(context) if hasattr(command, "list_commands") and depth < DEPTH_MAX else ()
         inner = [command.get_command(context, name) for name in names]
     except (Exception, SystemExit) as error:
-        yield f"its help page cannot be drawn: {told(error, 200)}"
+        yield f"its help page cannot be drawn: {tell(error, 200)}"
         return
     for one in inner:
         yield from _wrong_pages(one, type(context)(one, parent=context), depth + 1)

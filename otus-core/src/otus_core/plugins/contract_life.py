@@ -23,7 +23,7 @@ from otus_core.declarations import Capturer, CommandChannel, Declaration, Parser
 from otus_core.errors import CaptureError, ConfigInvalid
 from otus_core.model.flows import FlowRegistry
 from otus_core.model.own_counters import counting_alone
-from otus_core.model.text import told
+from otus_core.model.text import tell
 from otus_core.plugins.component_hooks import CALLS, CALLS_MAX_S, COMPONENT_HOOKS, hooks_of, seconds_of, strange_hooks
 
 METHODS = {
@@ -76,7 +76,7 @@ class _Nowhere:
 
 def lives(declared: Declaration) -> Complaints:
     """Make the component and take it through its life, as far as that opens no source and connects nowhere."""
-    component, wrong = _made(declared)
+    component, wrong = _make(declared)
     yield from wrong
     if component is None:
         return
@@ -85,14 +85,14 @@ def lives(declared: Declaration) -> Complaints:
     if breaches:
         return
     try:
-        yield from _lived(declared, component)
+        yield from _live(declared, component)
     except Exception as error:
         if not _needs_values(declared):
             raise
-        yield Warned(f"with made-up values for options without default it raises {told(error, 200)}")
+        yield Warned(f"with made-up values for options without default it raises {tell(error, 200)}")
 
 
-def _lived(declared: Declaration, component: Any) -> Complaints:
+def _live(declared: Declaration, component: Any) -> Complaints:
     stdout = _Nowhere() if declared.kind == "reporter" else None
     flows = FlowRegistry() if isinstance(declared, Parser) and declared.wants_flows else None
     name, counter = declared.name, counting_alone(declared.kind, declared.name, declared)
@@ -119,7 +119,7 @@ def hears(declared: Declaration) -> Complaints:
     """Look at the hooks that a component receives itself; its class shows them, whatever its options need."""
     component = _bare(declared)
     if component is None:
-        component, _ = _made(declared)
+        component, _ = _make(declared)
     if component is None:
         return
     if declared.kind not in HEARERS:
@@ -146,10 +146,10 @@ def acquires(declared: Capturer) -> Complaints:
     elif not _takes(acquire, ACQUIRE_ARGUMENTS):
         yield "its method acquire must be a classmethod that takes config, shard, shards and state"
     else:
-        yield from _acquired(declared, acquire)
+        yield from _acquire(declared, acquire)
 
 
-def _acquired(declared: Capturer, acquire: Any) -> Complaints:
+def _acquire(declared: Capturer, acquire: Any) -> Complaints:
     settings = _settings(declared)
     if settings is None:
         yield Warned("no values could be made up for its options, and so acquire was not called")
@@ -176,7 +176,7 @@ def _acquired(declared: Capturer, acquire: Any) -> Complaints:
         yield "it is declared privileged, and its method acquire opened nothing"
 
 
-def _made(declared: Declaration) -> tuple[Any, list[str]]:
+def _make(declared: Declaration) -> tuple[Any, list[str]]:
     """Make the component, with made-up values where it needs some; ``None`` and why where that fails."""
     factory = declared.load_factory()
     settings = _settings(declared)
@@ -187,7 +187,7 @@ def _made(declared: Declaration) -> tuple[Any, list[str]]:
     except Exception as error:
         if not _needs_values(declared):
             raise
-        return None, [Warned(f"it was not made: with made-up values for its options it raises {told(error, 200)}")]
+        return None, [Warned(f"it was not made: with made-up values for its options it raises {tell(error, 200)}")]
 
 
 def _bare(declared: Declaration) -> Any:

@@ -19,8 +19,8 @@ from otus_core.errors import closest
 from otus_core.hookspecs import ENTRY_POINT_GROUP
 from otus_core.model.text import printable, words_of
 from otus_core.plugins.metadata import metadata_of
-from otus_core.plugins.records import PluginRecord, failed
-from otus_core.plugins.selection import Selection, normalized
+from otus_core.plugins.records import PluginRecord, fail
+from otus_core.plugins.selection import Selection, normalize
 
 CORE = "otus-core"
 CORE_RECORD = PluginRecord(plugin="core", distribution=CORE, version=otus_core.__version__)
@@ -30,9 +30,9 @@ Found = tuple[PluginRecord, importlib_metadata.EntryPoint]
 
 def find(selection: Selection | None = None) -> list[PluginRecord]:
     """Give the records of what is installed, from metadata alone: nothing is imported."""
-    plugins, damaged = found()
+    plugins, damaged = find_plugins()
     selection = selection or Selection()
-    return [*damaged, *(disabled(record, selection) or record for record, _ in plugins)]
+    return [*damaged, *(disable(record, selection) or record for record, _ in plugins)]
 
 
 def unknown(names: Iterable[str], records: Sequence[PluginRecord] | None = None) -> list[str]:
@@ -44,18 +44,18 @@ def unknown(names: Iterable[str], records: Sequence[PluginRecord] | None = None)
         return []
     records = find() if records is None else records
     plugins = sorted({record.plugin for record in records})
-    there = {*plugins, *(normalized(record.distribution) for record in records)}
+    there = {*plugins, *(normalize(record.distribution) for record in records)}
     told = []
     for name in names:
-        if name in there or normalized(name) in there:
+        if name in there or normalize(name) in there:
             continue
-        near = closest(name, plugins) or closest(normalized(name), sorted(there))
+        near = closest(name, plugins) or closest(normalize(name), sorted(there))
         hint = f"did you mean {near!r}?" if near is not None else f"installed: {', '.join(plugins) or 'none'}"
         told.append(f"there is no plugin {name!r}; {hint}")
     return told
 
 
-def found() -> tuple[list[Found], list[PluginRecord]]:
+def find_plugins() -> tuple[list[Found], list[PluginRecord]]:
     """Give the group's entry points by name, then distribution, and a record of each distribution whose metadata cannot
     be read.
 
@@ -71,21 +71,21 @@ def found() -> tuple[list[Found], list[PluginRecord]]:
                 continue
             entries = list(dist.entry_points.select(group=ENTRY_POINT_GROUP))
         except Exception as error:
-            damaged.append(_damaged(dist, error))
+            damaged.append(_record_damage(dist, error))
             continue
         name, version = _identity(dist)
-        if name == UNKNOWN or normalized(name) not in seen:
-            seen.add(normalized(name))
+        if name == UNKNOWN or normalize(name) not in seen:
+            seen.add(normalize(name))
             plugins += [
                 (PluginRecord(plugin=printable(e.name, 64), distribution=name, version=version), e) for e in entries
             ]
     return sorted(plugins, key=lambda pair: (pair[0].plugin, pair[0].distribution)), damaged
 
 
-def _damaged(dist: Any, error: Exception) -> PluginRecord:
+def _record_damage(dist: Any, error: Exception) -> PluginRecord:
     name, version = _identity(dist)
     record = PluginRecord(plugin=name, distribution=name, version=version)
-    return failed(record, "found", f"its entry_points.txt cannot be read: {words_of(error)}", f"install {name} again")
+    return fail(record, "found", f"its entry_points.txt cannot be read: {words_of(error)}", f"install {name} again")
 
 
 def _identity(dist: Any) -> tuple[str, str]:
@@ -97,7 +97,7 @@ def _identity(dist: Any) -> tuple[str, str]:
     return printable(about.name, 64) or UNKNOWN, printable(about.version, 32) or UNKNOWN
 
 
-def disabled(record: PluginRecord, selection: Selection) -> PluginRecord | None:
+def disable(record: PluginRecord, selection: Selection) -> PluginRecord | None:
     """Give the record of a plugin that is not wanted, ``None`` for one that is."""
     why_not = selection.why_not(record.plugin, record.distribution)
     return attrs.evolve(record, stage="disabled", reason=why_not, remedy="enable it to use it") if why_not else None
@@ -106,7 +106,7 @@ def disabled(record: PluginRecord, selection: Selection) -> PluginRecord | None:
 def killer(record: PluginRecord, deadly: Mapping[str, str]) -> PluginRecord | None:
     """Give the record of a plugin of which is known what its import does to a process, ``None`` for all others."""
     reason = deadly.get(f"{record.plugin} {record.distribution}")
-    return failed(record, "import", reason, leave_out(record)) if reason is not None else None
+    return fail(record, "import", reason, leave_out(record)) if reason is not None else None
 
 
 def leave_out(record: PluginRecord) -> str:

@@ -25,7 +25,7 @@ class TookTooLong(BaseException):
 
 
 @contextmanager
-def limited(seconds: float | None) -> Iterator[None]:
+def limit_time(seconds: float | None) -> Iterator[None]:
     """Raise TookTooLong in what is done within, once it has taken so long. Only the main thread can be interrupted."""
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield

@@ -27,11 +27,11 @@ from otus_core.hookspecs import PROJECT
 from otus_core.model.text import words_of
 from otus_core.plugins import builtin
 from otus_core.plugins.conflicts import settle
-from otus_core.plugins.discovery import CORE, CORE_RECORD, disabled, found, killer, leave_out
+from otus_core.plugins.discovery import CORE, CORE_RECORD, disable, find_plugins, killer, leave_out
 from otus_core.plugins.metadata import metadata_of
-from otus_core.plugins.records import ComponentRecord, PluginRecord, Stage, failed
+from otus_core.plugins.records import ComponentRecord, PluginRecord, Stage, fail
 from otus_core.plugins.registry import Loaded, Registry
-from otus_core.plugins.selection import Selection, normalized
+from otus_core.plugins.selection import Selection, normalize
 
 COMPONENTS_MAX = 64
 COMPARE = {">=": operator.ge, "<=": operator.le, "<": operator.lt, ">": operator.gt}
@@ -54,7 +54,7 @@ def load(selection: Selection | Mapping[str, Any] | None = None, *, probe: bool 
     """
     if not isinstance(selection, Selection):
         selection = Selection(**(selection or {}))
-    plugins, damaged = found()
+    plugins, damaged = find_plugins()
     if probe:
         from otus_core.plugins.survey import deadly
 
@@ -66,7 +66,7 @@ def load(selection: Selection | Mapping[str, Any] | None = None, *, probe: bool 
 
 
 def _load_one(record: PluginRecord, entry: importlib_metadata.EntryPoint, selection: Selection) -> Loaded:
-    refused = disabled(record, selection) or killer(record, selection.deadly)
+    refused = disable(record, selection) or killer(record, selection.deadly)
     return take_through(record, entry) if refused is None else Loaded(record=refused)
 
 
@@ -87,17 +87,17 @@ def take_through(record: PluginRecord, entry: importlib_metadata.EntryPoint | No
         _check_hooks(manager, plugin)
         declared = _declarations(manager)
     except _Refused as refused:
-        return Loaded(record=failed(record, stage, str(refused), refused.remedy))
+        return Loaded(record=fail(record, stage, str(refused), refused.remedy))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return Loaded(record=failed(record, stage, _told(error), _remedy(stage, error, record)))
+        return Loaded(record=fail(record, stage, _describe(error), _remedy(stage, error, record)))
     components = tuple(ComponentRecord(declaration=one) for one in declared if isinstance(one, Declaration))
     shared = tuple(one for one in declared if isinstance(one, SharedConfig))
     return Loaded(record=attrs.evolve(record, stage="ready", components=components, shared=shared), manager=manager)
 
 
-def _told(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     """Name an error in one line."""
     if isinstance(error, pluggy.PluginValidationError):
         from otus_core.plugins.component_hooks import argument_fault  # seldom needed
@@ -120,8 +120,8 @@ def _check_version(entry: importlib_metadata.EntryPoint) -> None:
     """Compare what the distribution requires of otus-core with what is here. Raises _Refused."""
     about = metadata_of(entry.dist)
     for text in about.requires:
-        if normalized(text).startswith(CORE) and not _is_met(text):
-            wanted = normalized(text.partition(";")[0]).strip()
+        if normalize(text).startswith(CORE) and not _is_met(text):
+            wanted = normalize(text.partition(";")[0]).strip()
             remedy = f"install a version of {about.name} made for {CORE} {otus_core.__version__}, or that {CORE}"
             raise _Refused(f"it needs {wanted}, and this is {CORE} {otus_core.__version__}", remedy)
 
@@ -141,7 +141,7 @@ def _is_met(text: str) -> bool:
     except InvalidRequirement as error:
         reason = f"its requirement {text!r} cannot be read: {' '.join(str(error).split())}"
         raise _Refused(reason, "ask its authors to correct it") from None
-    if normalized(requirement.name) != CORE:
+    if normalize(requirement.name) != CORE:
         return True
     if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
         return True

@@ -20,19 +20,19 @@ def why_missing(records: Sequence[PluginRecord], kind: str, name: str, offered: 
         if record.state != "ready" and (record.distribution == known or (known is None and record.plugin == name)):
             return _not_ready(kind, name, record, record)
     if known is not None:
-        return f"{_spoken(kind)} {name!r} is not installed: pip install {known}"
+        return f"{_say(kind)} {name!r} is not installed: pip install {known}"
     names = list(offered)
     close = closest(name, {*names, *names_of(kind)})
     hint = f"did you mean {close!r}?" if close is not None else f"there are: {', '.join(names) or 'none'}"
-    return f"there is no {_spoken(kind)} {name!r}; {hint}"
+    return f"there is no {_say(kind)} {name!r}; {hint}"
 
 
-def _spoken(kind: str) -> str:
+def _say(kind: str) -> str:
     return kind.replace("_", " ")
 
 
 def _not_ready(kind: str, name: str, record: PluginRecord, what: PluginRecord | ComponentRecord) -> str:
-    about = f"{_spoken(kind)} {name!r} cannot be used: plugin {record.plugin} ({record.distribution} {record.version})"
+    about = f"{_say(kind)} {name!r} cannot be used: plugin {record.plugin} ({record.distribution} {record.version})"
     if what.stage == "disabled":
         return f"{about} is disabled: {what.reason}"
     return f"{about} failed at {what.stage}: {what.reason}; {what.remedy}"

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from otus_core.declarations import CommandGroup
-from otus_core.model.text import told
-from otus_core.plugins.discovery import CORE_RECORD, Found, found
+from otus_core.model.text import tell
+from otus_core.plugins.discovery import CORE_RECORD, Found, find_plugins
 from otus_core.plugins.loader import take_through
-from otus_core.plugins.records import DESCRIBED, PluginRecord, failed
+from otus_core.plugins.records import DESCRIBED, PluginRecord, fail
 from otus_core.plugins.registry import Loaded
 
 FILES_MAX = 32
@@ -29,7 +29,7 @@ def main() -> None:
     request = json.load(sys.stdin)
     out = int(sys.argv[1])
     sys.path[:] = request["path"]
-    there, _ = found()
+    there, _ = find_plugins()
     for n, (plugin, distribution) in enumerate(request["plugins"]):
         _say(out, n)
         _say(out, _looked_at(plugin, distribution, there))
@@ -65,7 +65,7 @@ def _taken_through(plugin: str, distribution: str, there: list[Found]) -> Loaded
         if (record.plugin, record.distribution) == (plugin, distribution):
             return take_through(record, entry)
     record = PluginRecord(plugin=plugin, distribution=distribution, version="")
-    return Loaded(record=failed(record, "found", "it was there a moment ago", "list the plugins again"))
+    return Loaded(record=fail(record, "found", "it was there a moment ago", "list the plugins again"))
 
 
 def _commands(loaded: Loaded) -> tuple[dict[str, list[str]], list[str]]:
@@ -76,7 +76,7 @@ def _commands(loaded: Loaded) -> tuple[dict[str, list[str]], list[str]]:
     try:
         answers = loaded.manager.hook.otus_cli_commands()
     except BaseException as error:
-        return commands, [told(error)]
+        return commands, [tell(error)]
     complaints = []
     for answer in answers:
         if not isinstance(answer, Mapping):

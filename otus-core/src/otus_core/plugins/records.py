@@ -137,6 +137,6 @@ def deprecation(declared: Any) -> str:
     return f"deprecated{since}{removed}{instead}"
 
 
-def failed(record: PluginRecord, stage: Stage, reason: str, remedy: str) -> PluginRecord:
+def fail(record: PluginRecord, stage: Stage, reason: str, remedy: str) -> PluginRecord:
     """Give the record of a plugin that came no further than ``stage``."""
     return attrs.evolve(record, stage=stage, reason=printable(reason, REASON_MAX), remedy=printable(remedy, REASON_MAX))

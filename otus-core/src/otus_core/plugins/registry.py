@@ -12,9 +12,9 @@ import pluggy
 from otus_core.declarations import Declaration
 from otus_core.errors import PluginNotFound
 from otus_core.log import Logger
-from otus_core.model.text import told
+from otus_core.model.text import tell
 from otus_core.plugins.known import names_of
-from otus_core.plugins.limited import CHANCES, LIMITS_S, TookTooLong, limited
+from otus_core.plugins.limited import CHANCES, LIMITS_S, TookTooLong, limit_time
 from otus_core.plugins.missing import why_missing
 from otus_core.plugins.records import ComponentRecord, PluginRecord, state_of
 from otus_core.plugins.selection import Selection
@@ -94,7 +94,7 @@ class Registry:
                     cls = declared.load_config()
                     check_shared(declared.name, cls, tuple(blocks))
                 except (Exception, SystemExit) as error:
-                    reason = told(error, ERROR_MAX)
+                    reason = tell(error, ERROR_MAX)
                     log.warning("shared_configuration_refused", plugin=record.plugin, name=declared.name, error=reason)
                     continue
                 heirs = (heir.partition(":") for heir in declared.heirs)
@@ -154,7 +154,7 @@ class Registry:
             if one.manager is None or overruns >= CHANCES:
                 continue
             try:
-                with limited(LIMITS_S.get(hook)):
+                with limit_time(LIMITS_S.get(hook)):
                     answers = getattr(one.manager.hook, hook)(**arguments)
             except KeyboardInterrupt:
                 raise
@@ -192,7 +192,7 @@ class Registry:
         from otus_core.chores import count_failures  # brings asyncio, which short commands do without
 
         about = {"plugin": record.plugin, "version": record.version, "hook": hook}
-        log.warning("plugin_hook_failed", **about, error=told(error, ERROR_MAX))
+        log.warning("plugin_hook_failed", **about, error=tell(error, ERROR_MAX))
         count_failures(f"{record.plugin}:{hook}")
         if is_cut_off:
             log.error("plugin_hook_cut_off", **about, reason=f"it took too long {CHANCES} times")

@@ -16,7 +16,7 @@ from pathlib import Path
 from otus_core.errors import ConfigInvalid, OtusError
 from otus_core.plugins.known import FIRST_PARTY, who_brings
 from otus_core.plugins.records import PluginRecord
-from otus_core.plugins.selection import normalized
+from otus_core.plugins.selection import normalize
 
 KINDS = ("parser", "processor", "reporter", "capturer", "command_channel")
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -120,14 +120,14 @@ def write_plugin(
         "@kind@": kind.replace("_", " "),
         "@summary@": ARTICLE[kind].format(name),
     }
-    words = {"@config@": _filled(CONFIG[template], words).rstrip("\n"), **words}
+    words = {"@config@": _fill(CONFIG[template], words).rstrip("\n"), **words}
     written = []
     root = files("otus_core").joinpath("scaffold")
     for part in ("common", template):
         for path, data in _templates(root.joinpath(part), ""):
-            file = target / _filled(path, words).removesuffix(SUFFIX)
+            file = target / _fill(path, words).removesuffix(SUFFIX)
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(_filled(data.decode(), words).encode())
+            file.write_bytes(_fill(data.decode(), words).encode())
             written.append(file)
     return sorted(written)
 
@@ -157,7 +157,7 @@ def _check_free(kind: str, name: str, taken: Sequence[PluginRecord]) -> None:
     for record in taken:
         if any((component.kind, component.name) == (kind, name) for component in record.components):
             raise ConfigInvalid(f"there is a {spoken} {name!r} already, of {record.distribution}: take another name")
-        if normalized(record.distribution) == distribution:
+        if normalize(record.distribution) == distribution:
             raise ConfigInvalid(f"{record.distribution} is installed already: take another name")
     if first_party is not None or distribution in FIRST_PARTY:
         raise ConfigInvalid(f"{name!r} is a name of {first_party or distribution}: take another one")
@@ -174,7 +174,7 @@ def _templates(folder: Traversable, prefix: str) -> Iterator[tuple[str, bytes]]:
             yield path, entry.read_bytes()
 
 
-def _filled(text: str, words: dict[str, str]) -> str:
+def _fill(text: str, words: dict[str, str]) -> str:
     for word, value in words.items():
         text = text.replace(word, value)
     return text

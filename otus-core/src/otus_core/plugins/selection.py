@@ -45,7 +45,7 @@ class Selection:
             return "disabled by configuration, --no-plugin or " + DISABLED_ENVIRONMENT
         if self.enabled is not None and not _is_among(self.enabled, plugin, distribution):
             return "not in plugins.enabled"
-        if self.safe and normalized(distribution) not in FIRST_PARTY:
+        if self.safe and normalize(distribution) not in FIRST_PARTY:
             return "not a first-party plugin, and --safe is given"
         return ""
 
@@ -69,9 +69,9 @@ def disabled_by(environment: Mapping[str, str]) -> list[str]:
 
 
 def _is_among(names: Iterable[str], plugin: str, distribution: str) -> bool:
-    return any(name == plugin or normalized(name) == normalized(distribution) for name in names)
+    return any(name == plugin or normalize(name) == normalize(distribution) for name in names)
 
 
-def normalized(distribution: str) -> str:
+def normalize(distribution: str) -> str:
     """Give a distribution's name as the Python packaging rules compare it."""
     return "-".join(filter(None, distribution.lower().replace("_", "-").replace(".", "-").split("-")))

@@ -19,7 +19,7 @@ import otus_core
 from otus_core.model.text import printable
 from otus_core.plugins import cache
 from otus_core.plugins.conflicts import settle
-from otus_core.plugins.discovery import CORE_RECORD, Found, disabled, found, leave_out
+from otus_core.plugins.discovery import CORE_RECORD, Found, disable, find_plugins, leave_out
 from otus_core.plugins.known import FIRST_PARTY
 from otus_core.plugins.records import (
     REASON_MAX,
@@ -29,7 +29,7 @@ from otus_core.plugins.records import (
     PluginRecord,
     Stage,
 )
-from otus_core.plugins.selection import Selection, normalized
+from otus_core.plugins.selection import Selection, normalize
 
 FAILURE_AGE_S = 3600.0
 """So long it is remembered that a plugin failed: what it lacked may be there by then, outside the files that are
@@ -65,10 +65,10 @@ class _Seen:
 
 def survey(selection: Selection, *, again: bool = False) -> Survey:
     """Look at what the selection wants; with ``again`` anew at what failed before."""
-    plugins, damaged = found()
-    left_out = [refused for record, _ in plugins if (refused := disabled(record, selection)) is not None]
-    wanted = [(record, entry) for record, entry in plugins if disabled(record, selection) is None]
-    seen = _seen([(CORE_RECORD, None), *wanted], again=again)
+    plugins, damaged = find_plugins()
+    left_out = [refused for record, _ in plugins if (refused := disable(record, selection)) is not None]
+    wanted = [(record, entry) for record, entry in plugins if disable(record, selection) is None]
+    seen = _see([(CORE_RECORD, None), *wanted], again=again)
     rest = sorted([*left_out, *(one.record for one in seen[1:])], key=lambda r: (r.plugin, r.distribution))
     records = settle([seen[0].record, *damaged, *rest], selection.prefer)
     return Survey(
@@ -83,13 +83,13 @@ def deadly(plugins: Iterable[Found], selection: Selection) -> dict[str, str]:
     asked: list[tuple[PluginRecord, Any]] = [
         (record, entry)
         for record, entry in plugins
-        if normalized(record.distribution) not in FIRST_PARTY and disabled(record, selection) is None
+        if normalize(record.distribution) not in FIRST_PARTY and disable(record, selection) is None
     ]
-    killers = (one.record for one in _seen(asked) if one.is_deadly)
+    killers = (one.record for one in _see(asked) if one.is_deadly)
     return {f"{record.plugin} {record.distribution}": record.reason for record in killers}
 
 
-def _seen(plugins: Sequence[tuple[PluginRecord, Any]], *, again: bool = False) -> list[_Seen]:
+def _see(plugins: Sequence[tuple[PluginRecord, Any]], *, again: bool = False) -> list[_Seen]:
     """Give what is known of plugins (the core's own without entry point), looking at those of which nothing is."""
     if not plugins:
         return []
@@ -98,7 +98,7 @@ def _seen(plugins: Sequence[tuple[PluginRecord, Any]], *, again: bool = False) -
     known = {
         n: one
         for n, (record, entry) in enumerate(plugins)
-        if (one := _remembered(entries.get(_key(record, entry)), record, stamps[n], again=again)) is not None
+        if (one := _recall(entries.get(_key(record, entry)), record, stamps[n], again=again)) is not None
     }
     unknown = [n for n in range(len(plugins)) if n not in known]
     if unknown:
@@ -150,7 +150,7 @@ def _about(path: str) -> list[int]:
     return [about.st_mtime_ns, about.st_size]
 
 
-def _remembered(entry: Any, record: PluginRecord, stamp: str, *, again: bool) -> _Seen | None:
+def _recall(entry: Any, record: PluginRecord, stamp: str, *, again: bool) -> _Seen | None:
     """Read what was kept of a plugin, ``None`` where that is nothing, or out of date, or no longer sound."""
     if not isinstance(entry, dict) or not stamp or entry.get("stamp") != stamp:
         return None

@@ -17,7 +17,7 @@ from typing import Any
 
 from otus_core.errors import CaptureError
 from otus_core.logs.events import setup_forwarding
-from otus_core.model.text import told
+from otus_core.model.text import tell
 from otus_core.plugins.loader import load
 from otus_core.process.channel import Channel
 from otus_core.process.messages import TO_OPENER, Acquire, Acquired, InitOpener, Log, Ready, Refused, ToOpener
@@ -53,7 +53,7 @@ class Opener:
             self._channel.send(Refused(asked.number, str(error.reason), bool(error.fatal)))
             return
         except BaseException as error:
-            self._channel.send(Refused(asked.number, told(error), fatal=True))
+            self._channel.send(Refused(asked.number, tell(error), fatal=True))
             return
         self._channel.send(Acquired(asked.number), descriptors)
         for descriptor in descriptors:

@@ -10,7 +10,7 @@ import struct
 from typing import Any
 
 from otus_core.errors import CaptureError, OtusError, TaskStartFailed
-from otus_core.model.text import told
+from otus_core.model.text import tell
 from otus_core.process.seccomp import refuse_system_calls
 from otus_core.task.spec import ComponentSpec
 
@@ -47,7 +47,7 @@ def acquire(capture: ComponentSpec, shard: int = 0, shards: int = 1) -> list[int
     except (CaptureError, OSError):
         raise
     except BaseException as error:
-        raise TaskStartFailed(f"capturer {capture.id} could not acquire its source: {told(error)}") from error
+        raise TaskStartFailed(f"capturer {capture.id} could not acquire its source: {tell(error)}") from error
 
 
 def call_acquire(capture: ComponentSpec, shard: int, shards: int, state: dict[str, Any]) -> list[int]:

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 import attrs
 
 from otus_core.config.converter import build
-from otus_core.config.problems import BAD, SHOWN_MAX, Problems, join, told, unknown_key
+from otus_core.config.problems import BAD, SHOWN_MAX, Problems, join, tell, unknown_key
 from otus_core.declarations import Declaration
 from otus_core.errors import ConfigInvalid, PluginNotFound
 from otus_core.log import Logger
 from otus_core.model.text import printable
-from otus_core.model.text import told as told_of
+from otus_core.model.text import tell as told_of
 from otus_core.plugins.registry import Registered, Registry
 from otus_core.task.inherit import TaskDefaults, with_defaults
 from otus_core.task.options import (
@@ -66,12 +66,12 @@ def unwrap(data: Any, source: str = "") -> dict[str, Any]:
             continue
         for key, value in data.items():
             if key == "command" and value != "task_create":
-                problems.add("command", f"expected task_create, got {told(value)}")
+                problems.add("command", f"expected task_create, got {tell(value)}")
             elif key not in (wrapper, "command"):
                 problems.add(printable(str(key), SHOWN_MAX), unknown_key(key, (wrapper, "command")))
         data = data[wrapper]
     if not isinstance(data, Mapping):
-        problems.add("", f"expected a task, which is a mapping, got {told(data)}")
+        problems.add("", f"expected a task, which is a mapping, got {tell(data)}")
     else:
         for wrapper in WRAPPERS:
             if wrapper in data:
@@ -195,7 +195,7 @@ class _Components:
                 continue
             if settings is not BAD:
                 about = {"type": name, "id": name, "on_failure": "skip"}  # nobody named it
-                found.append(_made(ComponentSpec, registered, settings, about))
+                found.append(_make(ComponentSpec, registered, settings, about))
         return found
 
     def _entry(self, kind: str, entry: Any, path: str, options_class: type, spec_class: type[S]) -> S | None:
@@ -224,7 +224,7 @@ class _Components:
             for attribute in attrs.fields(type(options))
             if attribute.name != "config"
         }
-        return _made(spec_class, registered, settings, {**about, "id": options.id or options.type})
+        return _make(spec_class, registered, settings, {**about, "id": options.id or options.type})
 
     @staticmethod
     def _settings(declaration: Declaration, config: Any, path: str, problems: Problems) -> Any:
@@ -234,5 +234,5 @@ class _Components:
             return problems.add(path, f"the configuration class of {declaration.name} is broken: {told_of(error, 300)}")
 
 
-def _made(spec_class: type[S], registered: Registered, settings: Any, about: Mapping[str, Any]) -> S:
+def _make(spec_class: type[S], registered: Registered, settings: Any, about: Mapping[str, Any]) -> S:
     return spec_class(declaration=registered.declaration, settings=settings, record=registered.record, **about)

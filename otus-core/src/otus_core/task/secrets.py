@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from otus_core.config.exposed import covered, warn_of_files
+from otus_core.config.exposed import pair_covered, warn_of_files
 from otus_core.config.mask import MASK, mask
 from otus_core.errors import ConfigInvalid, ConfigProblem
 from otus_core.plugins.registry import Registry
@@ -18,7 +18,7 @@ def refuse_secrets(data: Mapping[str, Any], registry: Registry) -> None:
 
     Raises ConfigInvalid, which names each secret's key and never its value.
     """
-    problems = [ConfigProblem(path, _advice(path)) for path, _ in covered(mask_task(data, registry), data)]
+    problems = [ConfigProblem(path, _advice(path)) for path, _ in pair_covered(mask_task(data, registry), data)]
     if problems:
         raise ConfigInvalid(problems)
 
@@ -33,7 +33,7 @@ def _advice(path: str) -> str:
 
 def exposed_files(data: Mapping[str, Any], registry: Registry) -> list[str]:
     """Give a warning for each file of secrets that a valid task names and that others can read."""
-    return warn_of_files(covered(mask_task(data, registry, "secret_file"), data))
+    return warn_of_files(pair_covered(mask_task(data, registry, "secret_file"), data))
 
 
 def mask_task(data: Mapping[str, Any], registry: Registry, which: str = "secret") -> dict[str, Any]:

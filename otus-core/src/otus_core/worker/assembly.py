@@ -22,7 +22,7 @@ from otus_core.model.accounts import Accounts
 from otus_core.model.flows import FlowRegistry
 from otus_core.model.own_counters import counting
 from otus_core.model.packet import DecodedPacket
-from otus_core.model.text import told
+from otus_core.model.text import tell
 from otus_core.pipeline.counters import Roster, counter_names, summary
 from otus_core.pipeline.slots import Outbox
 from otus_core.stream.streams import COUNTERS as STREAM_COUNTERS
@@ -268,7 +268,7 @@ async def stop_part(part: Part) -> None:
                 await waiting
     except BaseException as error:
         raise_cancellation(error)
-        log.warning("component_stop_failed", kind=part.spec.declaration.kind, component=part.spec.id, error=told(error))
+        log.warning("component_stop_failed", kind=part.spec.declaration.kind, component=part.spec.id, error=tell(error))
 
 
 def _context(part: Part, assembly: Assembly, node: Node, place: Place) -> Context:

@@ -25,7 +25,7 @@ from otus_core.errors import CaptureError, OtusError
 from otus_core.log import Logger, settle
 from otus_core.logs.events import setup_forwarding
 from otus_core.logs.repeats import Repeats
-from otus_core.model.text import told
+from otus_core.model.text import tell
 from otus_core.plugins import component_hooks  # noqa: F401 - for Registry.attach: seal() may take the right to read it
 from otus_core.plugins.loader import load
 from otus_core.plugins.registry import Registry
@@ -158,7 +158,7 @@ class Child:
             last = Failed(str(error))
         except BaseException as error:
             log.exception("worker_failed")
-            last = Failed(told(error))
+            last = Failed(tell(error))
         self._channel.send(last, needed=True)
         await self._channel.flush(LAST_WORDS_S)
         return STARTED_EXIT if isinstance(last, Ended) else FAILED_EXIT
@@ -236,7 +236,7 @@ class Child:
                 self._lose_published(len(some) * (self._shards - 1))
         self._published.clear()
         if self._worker is not None:
-            self._worker.assembly.routes.send_all(lambda *told: self._channel.send(Route(*told)))
+            self._worker.assembly.routes.send_all(lambda *routed: self._channel.send(Route(*routed)))
 
     def _lose_published(self, count: int) -> None:
         if self._worker is not None and count:

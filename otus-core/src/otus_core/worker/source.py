@@ -20,7 +20,7 @@ from otus_core.errors import BpfInvalid, CaptureError, TaskStartFailed
 from otus_core.model.accounts import Accounts
 from otus_core.model.counter_names import name_of
 from otus_core.model.frames import FrameBatch
-from otus_core.model.text import told
+from otus_core.model.text import tell
 from otus_core.pipeline.circuit import pause_before, state_after
 from otus_core.process.connections import Connection
 from otus_core.worker.status import words
@@ -96,7 +96,7 @@ class Source:
         except (CaptureError, BpfInvalid):  # these say what is wrong with the source, or with what was asked for
             raise
         except BaseException as error:
-            raise TaskStartFailed(f"capturer {self.name} could not {step}: {told(error)}") from error
+            raise TaskStartFailed(f"capturer {self.name} could not {step}: {tell(error)}") from error
 
     def read(self) -> FrameBatch | None:
         """Read once: an empty batch also while the capturer is left alone after a failure. Raises CaptureError."""
@@ -129,7 +129,7 @@ class Source:
 
     def _failed(self, error: BaseException) -> FrameBatch:
         self._tell(error)
-        self._why = words(told(error))
+        self._why = words(tell(error))
         self._failures += 1
         if not self._live and self._failures >= GIVE_UP_AFTER and self._faults <= FAULTS_IN_A_ROW:
             reason = f"gave up after {self._failures} failures in a row: {self._why}"
@@ -187,7 +187,7 @@ class Source:
             raise
         except BaseException as error:
             self._tell(error)
-            raise CaptureError(f"capturer {self.name}", f"could not reopen: {told(error)}", fatal=False) from error
+            raise CaptureError(f"capturer {self.name}", f"could not reopen: {tell(error)}", fatal=False) from error
 
     def exclude(self, connections: Sequence[Connection]) -> None:
         """See ``BaseCapturer``."""

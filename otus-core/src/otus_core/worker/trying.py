@@ -11,7 +11,7 @@ from otus_core.chores import raise_cancellation
 from otus_core.errors import TaskStartFailed
 from otus_core.log import Logger
 from otus_core.logs.repeats import traceback_of
-from otus_core.model.text import told
+from otus_core.model.text import tell
 from otus_core.pipeline.circuit import pause_before
 from otus_core.task.spec import ComponentSpec
 
@@ -47,9 +47,9 @@ async def attempt(spec: ComponentSpec, what: str, step: Callable[[], Any], *, sk
 
 
 def _why(error: BaseException) -> dict[str, str]:
-    return {"error": told(error)} | traceback_of(error)
+    return {"error": tell(error)} | traceback_of(error)
 
 
 def start_failure(spec: ComponentSpec, what: str, error: BaseException) -> TaskStartFailed:
     """Make the error that names the component, what it could not do, and why."""
-    return TaskStartFailed(f"{spec.declaration.kind} {spec.id} could not {what}: {told(error)}")
+    return TaskStartFailed(f"{spec.declaration.kind} {spec.id} could not {what}: {tell(error)}")
