@@ -34,6 +34,7 @@ def listing(session: Session, kind: str | None = None, *, as_json: bool = False,
 
 def is_coloured() -> bool:
     """Whether standard output is a terminal that shows colours, and is wanted to."""
+    # no-color.org: the variable counts when it is there and not empty.
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

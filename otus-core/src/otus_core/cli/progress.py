@@ -54,7 +54,7 @@ class Progress:
         """Take the line away, so that something else can be written to the same terminal."""
         if self._drawn:
             self._drawn = False
-            sys.stderr.write("\r\x1b[K")
+            sys.stderr.write("\r\x1b[K")  # EL: erase to the end of the line (ECMA-48 §8.3.41)
             sys.stderr.flush()
 
     async def _run(self) -> None:

@@ -12,6 +12,7 @@ from otus_core.log import Logger
 
 log = Logger("otus.control")
 
+# What changes which packets are read and where messages go is found in a log at its usual level.
 CHANGING = frozenset(
     {"task_create", "task_apply", "task_prune", "task_start", "task_delete", "config_reload", "daemon_shutdown"}
 )

@@ -26,7 +26,7 @@ def call(path: Path, method: str, params: Mapping[str, Any] | None = None, timeo
         sock.settimeout(timeout)
         try:
             sock.connect(str(path))
-        except PermissionError:
+        except PermissionError:  # connecting takes the right to write to the socket (unix(7)), whose mode is 0600
             raise OtusError(f"{path}: permission denied; the daemon answers to root and to its own user") from None
         except OSError as error:
             raise DaemonNotRunning(

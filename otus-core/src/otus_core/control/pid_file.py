@@ -24,6 +24,7 @@ class PidFile:
         try:
             make_folder(self._path.parent, 0o755)
             with os.fdopen(open_regular(self._path, os.O_RDWR | os.O_CREAT, 0o644), "r+b") as file:
+                # An empty one is taken: a daemon that dies between making its file and writing it leaves that.
                 if not file.read(PID_MAX).strip().isdigit() and file.seek(0, os.SEEK_END):
                     raise refusal(self._path, NO_PID)
                 file.seek(0)

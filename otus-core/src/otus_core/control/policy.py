@@ -25,7 +25,7 @@ from otus_core.task.inherit import LISTS
 
 PATH_KEYS = frozenset({"path", "paths", "file", "files", "folder", "directory"})
 PATH_ENDINGS = ("_file", "_files", "_path", "_paths", "_folder", "_dir")
-DEPTH_MAX = 16
+DEPTH_MAX = 16  # a task nests some five deep; the functions that look through it call themselves once a level
 
 
 def check_remote(allow: AllowConfig, registry: Registry, command: str, params: Mapping[str, Any]) -> None:
@@ -34,6 +34,7 @@ def check_remote(allow: AllowConfig, registry: Registry, command: str, params: M
         raise _refusal(
             f"{printable(command, 64)} is not allowed from afar on this node (otus.command_channel.allow.commands)"
         )
+    # A spool promises to keep messages; whoever can write to a topic is not to break that.
     if command == "task_delete" and params.get("discard"):
         raise _refusal("messages that wait on disk are discarded by a local caller only")
     if command in ("task_create", "task_apply"):
@@ -92,6 +93,7 @@ def _paths(value: Any, key: str = "", depth: int = 0) -> Iterator[str]:
     elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from _paths(inner, key, depth + 1)
+    # By its value too: a third party's capturer may call an option that holds a path whatever it likes.
     elif isinstance(value, str) and (_names_a_file(key) or value.startswith(("/", "./", "../", "~"))):
         yield value
 

@@ -50,7 +50,7 @@ ACCEPTED_AT_ONCE = 64
 """Before those that are too many are let go of: a crowd must not take the last descriptor."""
 REFUSALS_EVERY_S = 1.0
 """At most one line so often about callers that may not call: whoever they are, they do not fill the log."""
-UCRED = struct.Struct("=iII")
+UCRED = struct.Struct("=iII")  # struct ucred { pid_t pid; uid_t uid; gid_t gid; }, of SO_PEERCRED (unix(7))
 
 Handle = Callable[[Request], Awaitable[Any]]
 AfterAnswer = Callable[[Request], None]
@@ -80,6 +80,7 @@ class ControlServer:
             raise OtusError(
                 f"control.socket {self._path}: {error.filename or lock}: {error.strerror or error}"
             ) from error
+        # Only now that the lock is held: what lies there is of a daemon that is gone, and would make bind(2) fail.
         _clear(self._path)
         self._most = min(CONNECTIONS_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -94,6 +95,7 @@ class ControlServer:
         self._server = await asyncio.start_unix_server(
             self._accept, sock=listener, limit=REQUEST_MAX, backlog=ACCEPTED_AT_ONCE
         )
+        # asyncio accepts as many at once as its backlog says, and listens with that; the kernel may keep more waiting.
         listener.listen(BACKLOG)
 
     async def stop(self) -> None:
@@ -127,6 +129,7 @@ class ControlServer:
             pass
         finally:
             self._open.pop(task, None)
+            # close() would wait until the caller has taken what is still to be written, which it may never do.
             writer.transport.abort()
 
     def _refusal(self, writer: asyncio.StreamWriter) -> RpcError | None:

@@ -97,7 +97,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     a byte now and then.
     """
 
-    daemon_threads = True
+    daemon_threads = True  # Python waits for all others when it ends, and a client may keep its thread for seconds
     # With few places a flood makes a proper scrape's connection wait for the kernel's next try, seconds later.
     request_queue_size = 64
     access: Access
@@ -201,6 +201,7 @@ class _Handler(WSGIRequestHandler):
 def _listening(host: str, port: int) -> _Server:
     """Give a server that listens and does not serve yet. Raises OSError when the address cannot be had."""
     kind = _ServerV6 if ":" in host else _Server
+    # The application needs the server's places, and comes once there is a server.
     return make_server(host, port, _nothing, server_class=kind, handler_class=_Handler)
 
 
@@ -215,6 +216,7 @@ def _application(registry: CollectorRegistry, path: str, access: Access, places:
     def answer(environ: dict[str, Any], start_response: Any) -> Any:
         if not access.admits(environ.get("HTTP_AUTHORIZATION", "")):
             places.count("unauthorized")
+            # RFC 7617 §2.1: with the charset, a client encodes name and password as UTF-8.
             asked = ("WWW-Authenticate", 'Basic realm="otus", charset="UTF-8"')
             return _say(start_response, "401 Unauthorized", "a login is needed\n", asked)
         if environ["PATH_INFO"] != path:

@@ -134,9 +134,10 @@ class Places:
 
 def _is_here(request: socket.socket) -> bool:
     """Whether a request has come whole, although its thread, of which a busy machine has many, has yet to read it."""
-    if isinstance(request, ssl.SSLSocket):
+    if isinstance(request, ssl.SSLSocket):  # what lies in the socket is encrypted
         return False
     try:
+        # MSG_PEEK leaves the bytes for the thread that will read them (recv(2)).
         return b"\r\n\r\n" in request.recv(LOOKED_AT, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except OSError:
         return False
@@ -145,9 +146,10 @@ def _is_here(request: socket.socket) -> bool:
 def peer_of(address: str) -> str:
     """Give what counts as one peer: an IPv4 address, or an IPv6 network."""
     try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
+        ip = ipaddress.ip_address(address.partition("%")[0])  # without the zone (RFC 4007 §11)
     except ValueError:
         return address
+    # A socket for both families shows an IPv4 client as ::ffff:192.0.2.1 (RFC 4291 §2.5.5.2).
     mapped = getattr(ip, "ipv4_mapped", None)
     if ip.version == 4 or mapped is not None:
         return str(mapped or ip)

@@ -85,6 +85,8 @@ def _require_own(about: os.stat_result, forbidden: int) -> None:
 
 
 def _bytes(folder: int) -> bytes:
+    # By the folder that was checked, whatever its path names by now; O_NONBLOCK: opening a FIFO that somebody put there
+    # would wait for its writer (fifo(7)).
     descriptor = os.open(NAME, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     with os.fdopen(descriptor, "rb") as file:
         about = os.fstat(descriptor)
@@ -96,6 +98,7 @@ def _bytes(folder: int) -> bytes:
 
 def _replace(folder: int, data: bytes) -> None:
     """Write the file anew. Of two that do so at once, one is enough."""
+    # O_EXCL: what is there, be it a link, is not written to (open(2)).
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         descriptor = os.open(NEW, flags, 0o600, dir_fd=folder)

@@ -27,6 +27,7 @@ class TookTooLong(BaseException):
 @contextmanager
 def limit_time(seconds: float | None) -> Iterator[None]:
     """Raise TookTooLong in what is done within, once it has taken so long. Only the main thread can be interrupted."""
+    # Python runs signal handlers in the main thread only (signal, "Signals and threads").
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -41,6 +42,6 @@ def limit_time(seconds: float | None) -> Iterator[None]:
     try:
         yield
     finally:
-        is_over = True
+        is_over = True  # first: the signal may come between any two of these steps
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)

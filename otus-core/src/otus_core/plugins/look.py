@@ -55,7 +55,7 @@ def _look_once(plugins: Sequence[Names]) -> list[dict[str, Any]]:
         os.close(reader)
         raise
     finally:
-        os.close(writer)
+        os.close(writer)  # a pipe ends when all its writing ends are closed (pipe(7)), ours too
     told: list[dict[str, Any]] = []
     reason = ""
     try:
@@ -116,13 +116,14 @@ def _let_it_end(probing: subprocess.Popen[bytes]) -> None:
     """Give a process that has said its last word a moment to end by itself, so that it is known how it does."""
     until = time.monotonic() + END_S
     while time.monotonic() < until:
+        # WNOWAIT (waitid(2)): it stays to be waited for, so that no other process gets its number, and its session.
         if os.waitid(os.P_PID, probing.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None:
             return
         time.sleep(0.005)
 
 
 def _how_it_ended(status: int) -> str:
-    if status >= 0:
+    if status >= 0:  # below, it is the number of the signal that ended it (subprocess)
         return f"importing it ends the process, with exit status {status}"
     try:
         name = signal.Signals(-status).name

@@ -38,7 +38,7 @@ def main() -> None:
 
 def _say(out: int, what: Any) -> None:
     data = json.dumps(what).encode() + b"\n"
-    while data:
+    while data:  # write(2) may take less than it is given
         data = data[os.write(out, data) :]
 
 

@@ -74,4 +74,5 @@ def _is_among(names: Iterable[str], plugin: str, distribution: str) -> bool:
 
 def normalize(distribution: str) -> str:
     """Give a distribution's name as the Python packaging rules compare it."""
+    # PEP 503: case does not count, and a run of "-", "_" and "." is one "-".
     return "-".join(filter(None, distribution.lower().replace("_", "-").replace(".", "-").split("-")))

@@ -74,8 +74,9 @@ class Disk:
         descriptor = open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
         try:
             view = memoryview(data)
-            while view:
+            while view:  # write(2) may take less than it is given
                 view = view[os.write(descriptor, view) :]
+            # Before the rename: else a power cut may leave the new name, and nothing in the file that has it.
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -229,7 +230,7 @@ def _read(path: Path, name: str) -> tuple[StoredTask, int]:
         raise ValueError(f"larger than {FILE_MAX} bytes")
     fields = json.loads(data)
     version = fields.pop("version", None) if isinstance(fields, dict) else None
-    if type(version) is not int or version < 1:
+    if type(version) is not int or version < 1:  # to isinstance(), true is a number as well
         raise ValueError(f"not a task file of version {VERSION}")
     if version > VERSION:
         raise NewerVersion(f"was written by a newer Otus (version {version}; this one reads up to {VERSION})")

@@ -37,6 +37,7 @@ def list_task_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     try:
+        # Hidden ones are left out: editors and copying programs write there what is not whole yet.
         names = sorted(name for name in os.listdir(path) if name.endswith(SUFFIXES) and not name.startswith("."))
     except OSError as error:
         raise ConfigInvalid(f"cannot be read: {error.strerror or error}", str(path)) from None

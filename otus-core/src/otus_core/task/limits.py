@@ -55,6 +55,6 @@ def warn_of_crowd(config: TaskConfig, others: Iterable[TaskConfig]) -> None:
     bear.
     """
     workers = config.workers + sum(other.workers for other in others)
-    cpus = len(os.sched_getaffinity(0))
+    cpus = len(os.sched_getaffinity(0))  # those that a cpuset leaves to the service, not all that the machine has
     if workers > cpus:
         log.warning("more_workers_than_cpus", task=config.id, workers=workers, cpus=cpus)

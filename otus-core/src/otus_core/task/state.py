@@ -21,6 +21,7 @@ ACTIVE: frozenset[State] = frozenset({"starting", "running", "stopping"})
 FOLLOWERS: dict[State, frozenset[State]] = {
     "created": frozenset({"starting", "stopping", "stopped", "failed"}),
     "starting": frozenset({"running", "stopping", "failed"}),
+    # To itself: a live task that is changed is taken over by its successor without a gap.
     "running": frozenset({"running", "stopping", "stopped", "failed"}),
     "stopping": frozenset({"stopped", "failed", "starting"}),
     "stopped": frozenset({"starting", "stopping", "failed"}),

@@ -76,7 +76,7 @@ def _check_payload_types(
         accepted = spec.declaration.accepts
         if parsers and accepted and not produced.intersection(accepted):
             problems.add(f"processors[{i}]", _mismatch(spec, accepted, produced))
-        produced.update(spec.declaration.produces)
+        produced.update(spec.declaration.produces)  # for those behind it: processors run in the order of the list
     for i, spec in enumerate(reporters):
         accepted = spec.declaration.payload_types
         if parsers and accepted and not produced.intersection(accepted):
@@ -93,7 +93,7 @@ def _check_spools(problems: Problems, reporters: Sequence[ReporterSpec]) -> None
     for i, spec in enumerate(reporters):
         if spec.spool is None:
             continue
-        path = os.path.normpath(spec.spool.path)
+        path = os.path.normpath(spec.spool.path)  # two ways to write one folder are one folder
         if path in taken:
             problems.add(f"reporters[{i}].spool.path", f"is that of {taken[path]} already: give each its own folder")
         taken.setdefault(path, spec.id)
@@ -122,7 +122,7 @@ def _check_fallbacks(problems: Problems, reporters: Sequence[ReporterSpec], know
 def _returns(start: str, following: dict[str, str | None]) -> bool:
     """Say whether following the fallbacks from here comes back here."""
     at = following[start]
-    for _ in following:
+    for _ in following:  # a way that is longer than there are reporters goes round without coming by here
         if at is None or at == start:
             break
         at = following.get(at)

@@ -111,7 +111,7 @@ class Source:
             return self._failed(error)
         finally:
             self._accounts.set("running", 0)
-        if type(batch) is FrameBatch:
+        if type(batch) is FrameBatch:  # the loop reads its C fields
             if self._failures or self._faults:
                 self._failures, self._faults, self._last_fault, self._why = 0, 0, "", ""
             return batch

@@ -44,6 +44,7 @@ async def start(assembly: Assembly, node: Node, place: Place, on_closed: Callabl
 
     ``on_closed`` is called with the name of a reporter whose output nobody reads any more.
     """
+    # Against the way of the packets: when something can give a message, whatever takes it is ready.
     for parts in (assembly.reporters, assembly.processors, assembly.parsers):
         for part in list(parts):
             if await attempt(part.spec, "start", part.component.start) is SKIPPED:
@@ -144,6 +145,7 @@ def _pipeline(assembly: Assembly, node: Node, place: Place, deliveries: Sequence
         )
         for part in assembly.processors
     ]
+    # A fallback gets what its reporter could not send, and nothing from the loop.
     direct = [d.buffer for d in deliveries if d.name not in assembly.roster.fallbacks]
     return Pipeline(
         accounts=accounts,
