@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from otus_rtp.media import _note
+
 CAPTURE = "sibilant__SIP_CALL_RTP_G711.pcap"
 
 
@@ -26,9 +28,26 @@ def test_streams_are_shown_as_a_table(corpora: Path) -> None:
     done = media(str(corpora / CAPTURE), columns=140)
     assert (done.returncode, done.stderr) == (0, "")
     head, first, second = [line.split() for line in done.stdout.splitlines()]
-    assert head == ["START", "FROM", "TO", "CODEC", "PACKETS", "LOST", "JITTER", "MAX", "MOS", "END", "CALL"]
-    assert first[1:6] == ["200.57.7.204:8000", "200.57.7.196:40376", "PCMA", "548", "0"]
-    assert second[8:] == ["4.41", "finish", "12013223@200.57.7.195"]
+    names = ["START", "FROM", "TO", "CODEC", "PACKETS", "LOST", "LATE", "JITTER", "MAX", "MOS", "END", "CALL"]
+    assert head == names
+    assert first[1:8] == ["200.57.7.204:8000", "200.57.7.196:40376", "PCMA", "548", "0", "2.0", "%"]
+    assert second[9:] == ["4.41", "finish", "12013223@200.57.7.195"]
+
+
+def test_a_mos_that_is_low_without_loss_is_explained(corpora: Path) -> None:
+    lines = media(str(corpora / "goffinet__sip-2phones-B2BUA-Asterisk.pcapng"), columns=80).stdout.splitlines()
+    head, *rows = [line.replace(" %", "%").split() for line in lines]
+    told = dict(zip(head, rows[1][:-1], strict=False))
+    assert (told["PACKETS"], told["LOST"], float(told["MOS"]) < 4) == ("355", "0", True)
+    assert told["LATE"] not in ("0", "–")
+
+
+@pytest.mark.parametrize(
+    ("facts", "note"),
+    [({}, ""), ({"nat": True, "encrypted": True}, "srtp nat"), ({"capture_loss": True}, "lost here")],
+)
+def test_what_is_special_is_noted(facts: dict[str, bool], note: str) -> None:
+    assert _note({"capture_loss": False, "encrypted": False, "nat": False, **facts}) == note
 
 
 @pytest.mark.parametrize("columns", [60, 80, 100])

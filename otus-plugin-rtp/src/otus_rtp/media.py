@@ -20,13 +20,15 @@ COLUMNS = (
     Column("CODEC", leaves=5),
     Column("PACKETS", right=True),
     Column("LOST", right=True),
+    Column("LATE", right=True, leaves=7),
     Column("JITTER", right=True, leaves=4),
     Column("MAX", right=True, leaves=1),
     Column("MOS", right=True),
+    Column("NOTE", least=4, leaves=6),
     Column("END", leaves=3),
-    Column("CALL", least=8, leaves=6),
+    Column("CALL", least=8, leaves=8),
 )
-LIVE_WIDTHS = (12, 21, 21, 8, 8, 7, 7, 7, 4, 8, 40)
+LIVE_WIDTHS = (12, 21, 21, 8, 8, 7, 7, 7, 7, 4, 9, 8, 40)
 """Columns when lines are shown as they come, so that nobody knows what is still to come."""
 CELL_MAX = 48
 LINE_MAX = 240
@@ -159,15 +161,30 @@ def _cells(one: dict[str, Any]) -> tuple[str, ...]:
         (facts["first"] or "")[11:23],
         _end(one["src_ip"], one["src_port"]),
         _end(one["dst_ip"], one["dst_port"]),
-        (facts["codec"] or "?") + (" srtp" if facts["encrypted"] else ""),
+        facts["codec"] or "?",
         f"{facts['packets']:,}",
-        f"{facts['loss_pct']:.1f} %" if facts["lost"] else "0",
+        _share(facts["lost"], facts["expected"]),
+        _share(facts["discarded"], facts["expected"]),
         *("–" if value is None else f"{value:.1f}" for value in (jitter["mean"], jitter["max"])),
         "–" if facts["mos"] is None else f"{facts['mos']:.2f}",
+        _note(facts),
         facts["ended"] or "…",
         facts["call_id"] or facts["match"],
     )
     return tuple(printable(cell, CELL_MAX if n < len(cells) - 1 else LINE_MAX) for n, cell in enumerate(cells))
+
+
+def _share(packets: int | None, expected: int) -> str:
+    """Give packets in percent of those that were expected; a few are never shown as none."""
+    if packets is None:
+        return "–"
+    return f"{max(0.1, 100 * packets / expected):.1f} %" if packets else "0"
+
+
+def _note(facts: dict[str, Any]) -> str:
+    """Say what is special about a stream, or why its quality cannot be known."""
+    said = (("lost here", facts["capture_loss"]), ("srtp", facts["encrypted"]), ("nat", facts["nat"]))
+    return " ".join(word for word, applies in said if applies)
 
 
 def _end(address: str, port: int) -> str:
@@ -185,7 +202,8 @@ def _table(streams: Iterable[dict[str, Any]]) -> Iterator[str]:
     if not rows:
         yield "no streams: no call in it announces RTP that is there too (--guess follows RTP without calls)"
         return
-    yield from table_lines(COLUMNS, rows, _width())
+    shown = [n for n, column in enumerate(COLUMNS) if column.name != "NOTE" or any(row[n] for row in rows)]
+    yield from table_lines([COLUMNS[n] for n in shown], [[row[n] for n in shown] for row in rows], _width())
 
 
 def _live_lines(streams: Iterable[dict[str, Any]]) -> Iterator[str]:
