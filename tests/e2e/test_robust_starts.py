@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from typing import Any
 import pytest
 
 from tests.core.plugins.distributions import Site
-from tests.live.net import OTUS
 from tests.patience import PATIENCE_S, wait
 
 DECLARES = """
@@ -115,10 +115,20 @@ def task(examples: Path, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def started(site: Site, tmp_path: Path, examples: Path) -> Callable[..., subprocess.Popen[str]]:
-    def run(how: str, **more: Any) -> subprocess.Popen[str]:
+    def run(how: str, first: str = "pass", **more: Any) -> subprocess.Popen[str]:
         (tmp_path / "task.json").write_text(json.dumps(task(examples, **more)))
+        code = f"import sys, otus_core.supervise.supervisor; from otus_core.cli import main; {first}; sys.exit(main())"
         return subprocess.Popen(
-            [OTUS, "run", "--task", str(tmp_path / "task.json"), "--summary-json", str(tmp_path / "summary.json")],
+            [
+                sys.executable,
+                "-c",
+                code,
+                "run",
+                "--task",
+                str(tmp_path / "task.json"),
+                "--summary-json",
+                str(tmp_path / "summary.json"),
+            ],
             env={**os.environ, "PYTHONPATH": str(site.folder), "FRAIL": how, "FRAIL_UNTIL": str(tmp_path / "well")},
             stderr=(tmp_path / "errors").open("w"),
             text=True,
@@ -138,6 +148,20 @@ def test_what_is_to_be_tried_again_is_until_it_works(
     with started(f"raise:{step}", workers=workers) as running:
         try:
             wait(lambda: retries(tmp_path) >= workers, what="it fails")
+            (tmp_path / "well").touch()
+            assert running.wait(PATIENCE_S) == 0
+        finally:
+            running.kill()
+    assert json.loads((tmp_path / "summary.json").read_text())["reporters"]["frailer"]["reported"] == 7
+
+
+@pytest.mark.slow
+def test_trying_takes_as_long_as_it_takes(started: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
+    limit = "otus_core.supervise.supervisor.START_WITHIN_S = 4"  # seconds, of which a process needs one
+    with started("raise:construct", limit, workers=2) as running:
+        try:
+            wait(lambda: retries(tmp_path) >= 10, what="each has failed five times, which takes longer than that")
+            assert running.poll() is None
             (tmp_path / "well").touch()
             assert running.wait(PATIENCE_S) == 0
         finally:

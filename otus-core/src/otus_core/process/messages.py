@@ -161,7 +161,10 @@ class Fault:
 
 @attrs.frozen
 class Trouble:
-    """From a worker: nothing comes in, for this reason; empty when something may come again."""
+    """From a worker: nothing comes in, for this reason; empty when something may come again.
+
+    While it is being started: a component could not be, and is tried again.
+    """
 
     reason: str
 

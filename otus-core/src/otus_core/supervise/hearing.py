@@ -97,7 +97,9 @@ class Hearing:
 
     def _note_trouble(self, slot: WorkerSlot, trouble: str) -> None:
         slot.trouble = trouble
-        if trouble:
+        if slot.state == "starting":
+            pass  # the worker has logged it
+        elif trouble:
             log.warning("capture_trouble", task=self._task, worker=slot.shard, reason=trouble)
         else:
             log.info("capture_resumed", task=self._task, worker=slot.shard)

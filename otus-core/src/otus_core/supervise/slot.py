@@ -46,9 +46,9 @@ class WorkerSlot:
     """``state``: starting, running, waiting (for its interface), restarting, ended, failed; ``reason`` says why it is
     not running.
 
-    ``trouble`` says why nothing comes in although it runs; ``reporters`` is what its reporters tell of their
-    destinations, ``components`` what components say of themselves; ``told`` is the version of our own connections that
-    it was told to leave out.
+    ``trouble`` says why nothing comes in although it runs, or why it is not there yet; ``reporters`` is what its
+    reporters tell of their destinations, ``components`` what components say of themselves; ``told`` is the version of
+    our own connections that it was told to leave out.
     """
 
     shard: int
@@ -87,6 +87,11 @@ class WorkerSlot:
         return self.process is not None and self.process.poll() is None
 
     @property
+    def is_slow_to_start(self) -> bool:
+        """Whether it is being started, and has not said what it waits for."""
+        return self.state == "starting" and not self.trouble and self.alive
+
+    @property
     def pid(self) -> int | None:
         """The process, or ``None``."""
         return None if self.process is None else self.process.pid
@@ -107,7 +112,7 @@ class WorkerSlot:
         self._ever_started.update(reporters)
         kept = {name: reasons for name, reasons in self._all.reporters.items() if name in self._ever_started}
         self.roster = attrs.evolve(self._all, reporters=kept)
-        self.state, self.was_running = "running", True
+        self.state, self.was_running, self.trouble = "running", True, ""
         self._begun = time.monotonic()  # its first beat is still to come, and getting up was no silence
 
     def send(self, message: ToWorker) -> bool:

@@ -124,7 +124,7 @@ class TaskSupervisor:
         return summary(self.counters(shard), self.slots[0].roster)
 
     async def start(self) -> None:
-        """Start all workers; returns when each runs or waits for its interface. Raises TaskStartFailed: none runs."""
+        """Start all workers; returns when each runs, or says what it waits for. Raises TaskStartFailed: none runs."""
         self._chores.start("task:watch", self._watch, task=self.config.id)
         try:
             for slot in self.slots:
@@ -133,7 +133,7 @@ class TaskSupervisor:
             self.error = self.error or _refusal(error)
         try:
             async with asyncio.timeout(START_WITHIN_S):
-                while not self.error and any(slot.state == "starting" for slot in self.slots):
+                while not self.error and any(slot.state == "starting" and not slot.trouble for slot in self.slots):
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
@@ -299,7 +299,7 @@ class TaskSupervisor:
             self._look_at(slot)
             if slot.alive and slot.state == "running" and self._silence(slot, now) > HUNG_AFTER_S:
                 self._end_by_force(slot, "hung")
-            elif slot.alive and slot.state == "starting" and self._silence(slot, now) > START_WITHIN_S:
+            elif slot.is_slow_to_start and self._silence(slot, now) > START_WITHIN_S:
                 self._end_by_force(slot, "did not start in time")
             elif slot.alive and now - slot.rss_at > RSS_EVERY_S:
                 slot.rss_at = now

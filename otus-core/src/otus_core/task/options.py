@@ -15,10 +15,7 @@ ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 WORKERS_MAX = 256
 
 OnFailure = Literal["fail", "skip", "retry"]
-ON_FAILURE = (
-    "What a failed start (constructing, wiring, starting) means: fail the task, go on without (skip), or retry; where "
-    "a task has worker processes, a start that is not there after 60 s fails all the same"
-)
+ON_FAILURE = "What a failed start (constructing, wiring, starting) means: fail the task, go on without (skip), or retry"
 COMPONENT_ID = "Name of this component in counters and logs; its type unless given"
 
 

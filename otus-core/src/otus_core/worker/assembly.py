@@ -52,6 +52,7 @@ class Place:
     """Where in its task a worker stands, and what it is given by its surroundings.
 
     ``secret`` decides which worker owns a key; ``meet`` waits at a named stage until all workers are there.
+    ``on_waiting`` is told why a component that could not be started is to be tried again.
     """
 
     shard: int = 0
@@ -64,6 +65,7 @@ class Place:
     meet: Callable[[str], Awaitable[None]] | None = None
     on_error: Callable[[str, str, BaseException], None]
     on_refused: Callable[[str, ParseError, DecodedPacket], None] = lambda _parser, _error, _packet: None
+    on_waiting: Callable[[str], None] = lambda _why: None
 
 
 @attrs.define(eq=False)
@@ -180,11 +182,11 @@ async def assemble(config: TaskConfig, node: Node, place: Place) -> Assembly:
         publish = place.publish
         assembly.flows._on_change = lambda change: publish(("flows", change))
     try:
-        await _construct_all(assembly)
+        await _construct_all(assembly, place)
         assembly.guard_source(place)
         for parts in (assembly.reporters, assembly.processors, assembly.parsers, [assembly.capturer]):
             for part in list(parts):
-                if not await _wire(part, _context(part, assembly, node, place)):
+                if not await _wire(part, _context(part, assembly, node, place), place):
                     await stop_part(part)
                     parts.remove(part)
     except BaseException:
@@ -201,7 +203,7 @@ def left_out(assembly: Assembly) -> tuple[str, ...]:
     return tuple(f"{spec.declaration.kind} {spec.id}" for spec in specs if id(spec) not in there)
 
 
-async def _construct_all(assembly: Assembly) -> None:
+async def _construct_all(assembly: Assembly, place: Place) -> None:
     """Construct every component, from reporters back to the capturer. Raises TaskStartFailed."""
     config = assembly.config
     for specs, parts in (
@@ -210,10 +212,10 @@ async def _construct_all(assembly: Assembly) -> None:
         (config.parsers, assembly.parsers),
     ):
         for spec in specs:
-            part = await _construct(spec)
+            part = await _construct(spec, place)
             if part is not None:
                 parts.append(part)
-    capturer = await _construct(config.capture)
+    capturer = await _construct(config.capture, place)
     assert capturer is not None  # no task goes on without
     assembly.capturer = capturer
 
@@ -225,7 +227,7 @@ async def stop(assembly: Assembly) -> None:
             await stop_part(part)
 
 
-async def _construct(spec: ComponentSpec) -> Part | None:
+async def _construct(spec: ComponentSpec, place: Place) -> Part | None:
     """Make one component; ``None`` when its failure means that the task goes on without it. Raises TaskStartFailed."""
 
     def make() -> Part:
@@ -233,7 +235,7 @@ async def _construct(spec: ComponentSpec) -> Part | None:
         settle()
         return Part(spec, factory(spec.settings), _outbox(spec))
 
-    part = await attempt(spec, "be constructed", make, skips=spec.declaration.kind != "capturer")
+    part = await attempt(spec, "be constructed", make, place.on_waiting, skips=spec.declaration.kind != "capturer")
     return None if part is SKIPPED else part
 
 
@@ -244,7 +246,7 @@ def _outbox(spec: ComponentSpec) -> Outbox:
     return Outbox(f"{declared.kind} {spec.id}", getattr(declared, types) if types else ())
 
 
-async def _wire(part: Part, context: Context) -> bool:
+async def _wire(part: Part, context: Context, place: Place) -> bool:
     """Wire one component; false when its failure means that the task goes on without it. Raises TaskStartFailed."""
     skips = part.spec.declaration.kind != "capturer"
 
@@ -253,7 +255,7 @@ async def _wire(part: Part, context: Context) -> bool:
             raise PluginInitFailed("it declares routes, and has no on_route to take them")
         part.component.wire(context)
 
-    return await attempt(part.spec, "be wired", wire, skips=skips) is not SKIPPED
+    return await attempt(part.spec, "be wired", wire, place.on_waiting, skips=skips) is not SKIPPED
 
 
 async def stop_part(part: Part) -> None:

@@ -207,6 +207,7 @@ class Child:
             meet=self._meet if init.shards > 1 else None,
             on_error=repeats.component_error,
             on_refused=repeats.packet_refused,
+            on_waiting=Telling(self._channel).tell_trouble,
         )
         assembly = await assemble(config, node, place)
         for part in assembly.reporters:

@@ -47,7 +47,7 @@ async def start(assembly: Assembly, node: Node, place: Place, on_closed: Callabl
     # Against the way of the packets: when something can give a message, whatever takes it is ready.
     for parts in (assembly.reporters, assembly.processors, assembly.parsers):
         for part in list(parts):
-            if await attempt(part.spec, "start", part.component.start) is SKIPPED:
+            if await attempt(part.spec, "start", part.component.start, place.on_waiting) is SKIPPED:
                 await stop_part(part)
                 parts.remove(part)
     started = {part.spec.id for part in assembly.reporters}

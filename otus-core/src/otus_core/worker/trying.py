@@ -23,11 +23,13 @@ SKIPPED: Any = object()
 """In the place of what a step gives: it failed, and the task goes on without the component."""
 
 
-async def attempt(spec: ComponentSpec, what: str, step: Callable[[], Any], *, skips: bool = True) -> Any:
+async def attempt(
+    spec: ComponentSpec, what: str, step: Callable[[], Any], waits: Callable[[str], None], *, skips: bool = True
+) -> Any:
     """Take a step, and await it where it is a coroutine: once, or until it succeeds.
 
-    ``what`` says what it is, after "could not". ``skips``: the task can do without the component. Raises
-    TaskStartFailed.
+    ``what`` says what it is, after "could not". ``waits`` is told why it is to be tried again. ``skips``: the
+    task can do without the component. Raises TaskStartFailed.
     """
     kind, tries = spec.declaration.kind, 0
     while True:
@@ -42,6 +44,7 @@ async def attempt(spec: ComponentSpec, what: str, step: Callable[[], Any], *, sk
             if spec.on_failure != "retry":
                 raise start_failure(spec, what, error) from error
             log.warning("component_start_failed", kind=kind, component=spec.id, step=what, **_why(error))
+            waits(str(start_failure(spec, what, error)))
         await asyncio.sleep(pause_before(tries, RETRY_S))
         tries += 1
 
