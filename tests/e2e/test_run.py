@@ -71,10 +71,11 @@ def test_raw_payload_is_the_message(examples: Path) -> None:
 
 def test_text_is_a_line_a_message(examples: Path) -> None:
     done = otus("run", examples / "call.pcap")
-    lines = done.stdout.decode().splitlines()
+    date, *lines = done.stdout.decode().splitlines()
+    assert date.startswith("2026-11-24 ")
     assert len(lines) == len(outputs(examples / "call.pcap"))
     assert "INVITE" in lines[0]
-    assert "SDP" in lines[0]
+    assert "audio 20000 PCMU,PCMA,telephone-event" in lines[0]
     assert b"reported" in done.stderr
 
 
