@@ -108,7 +108,7 @@ def media(
     if as_json and as_csv:
         raise _refused("--csv", "give --json or --csv, not both")
     config: dict[str, Any] = {"guess": guess} | ({"interval": interval} if interval else {})
-    task = {"id": "media", "parsers": ["sip", {"type": "rtp", "config": config}]}
+    task = {"id": "media", "parsers": [{"type": "rtp", "config": config}, "sip"]}  # most packets are RTP
     options = [*(["--bpf", bpf] if bpf else []), *(["--tunnels", tunnels] if tunnels else [])]
     told = run_task(task, files=files or (), interface=interface, options=options)
     streams = (one for one in told if one["payload_type"] == "stream")
