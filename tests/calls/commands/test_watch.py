@@ -1,0 +1,155 @@
+"""``otus calls --watch``, as a user works with it: on a terminal, at an interface on which calls come and go."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otus_calls.screen.store import Store, View
+from otus_core.testing import packets
+from tests.calls.commands.running import OTUS, otus
+from tests.live.conftest import pair
+from tests.live.net import Pair
+from tests.patience import wait
+
+__all__ = ["pair"]
+
+STYLE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+class Screen:
+    """``otus calls --watch`` on a terminal of 120 columns and 30 lines."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.parent, self.child = pty.openpty()
+        fcntl.ioctl(self.child, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
+        self.before = termios.tcgetattr(self.child)
+        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
+        self.process = pair.popen(
+            pair.near, OTUS, "calls", "-i", "eth0", "--watch",
+            stdin=self.child, stdout=self.child, stderr=self.child, env=environment | {"TERM": "xterm-256color"},
+            start_new_session=True,
+        )  # fmt: skip
+        self.written = ""
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self.parent, 65536)
+            except OSError:
+                return
+            self.written += data.decode("utf-8", "replace")
+
+    def shows(self, text: str) -> bool:
+        """Whether this was written since ``press``."""
+        return text in STYLE.sub("", self.written)
+
+    def press(self, keys: str) -> None:
+        """Forget what was written, and press keys."""
+        self.written = ""
+        os.write(self.parent, keys.encode())
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.child)
+        os.close(self.parent)
+
+
+@pytest.fixture
+def screen(pair: Pair) -> Iterator[Screen]:
+    made = Screen(pair)
+    yield made
+    made.close()
+
+
+def message(call: int, line: str, cseq: str = "1 INVITE", to: str = "") -> bytes:
+    text = (
+        f"{line}\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK{call}{cseq}\r\nCall-ID: {call}@watched\r\nCSeq: {cseq}\r\n"
+        f"From: <sip:alice{call}@h>;tag=a\r\nTo: <sip:bob@h>{to}\r\nContent-Length: 0\r\n\r\n"
+    )
+    ends = ("192.0.2.1", "192.0.2.2") if "SIP/2.0 " not in line else ("192.0.2.2", "192.0.2.1")
+    return packets.udp(text.encode(), src=ends[0], dst=ends[1])
+
+
+def test_calls_come_a_ladder_is_followed_and_the_terminal_is_left_as_it_was(pair: Pair, screen: Screen) -> None:
+    wait(lambda: screen.shows("0 calls"), what="the screen is there")
+
+    sent = 0.0
+
+    def first_call_is_shown() -> bool:
+        nonlocal sent
+        if time.monotonic() > sent + 5:  # the screen is there before the capture has begun
+            pair.send([message(1, "INVITE sip:bob@h SIP/2.0")])
+            sent = time.monotonic()
+        return screen.shows("alice1 → bob")
+
+    wait(first_call_is_shown, what="the call is shown")
+    screen.press("\r")
+    wait(lambda: screen.shows("1@watched") and screen.shows("INVITE"), what="its ladder is shown")
+    pair.send([message(1, "SIP/2.0 486 Busy Here", to=";tag=b")])
+    wait(lambda: screen.shows("486 Busy Here"), what="the ladder goes on")
+    pair.send([message(2, "INVITE sip:bob@h SIP/2.0")])
+    screen.press("\x1b")
+    wait(lambda: screen.shows("alice2 → bob"), what="the list is back, with the next call")
+    screen.press("/")
+    wait(lambda: screen.shows("Call-ID"), what="a filter can be written")
+    screen.press("alice2\r")
+    wait(lambda: screen.shows("filter: alice2"), what="it is filtered")
+    screen.press("q")
+    assert screen.process.wait(20) == 0
+    wait(lambda: "\x1b[?1049l" in screen.written and "\x1b[?25h" in screen.written, what="the screen is given back")
+    assert termios.tcgetattr(screen.child) == screen.before
+    pids = subprocess.run(["ip", "netns", "pids", pair.near], capture_output=True, text=True, check=True).stdout
+    assert pids == ""
+
+
+def test_it_needs_a_terminal_and_an_interface(examples: Path) -> None:
+    assert "--watch: the screen needs a terminal" in otus("calls", "-i", "lo", "--watch").stderr
+    assert "--watch: needs an interface: give -i" in otus("calls", examples / "call.pcap", "--watch").stderr
+
+
+def facts(n: int, ended: str | None = "bye", **more: Any) -> dict[str, Any]:
+    end = {"ip": "192.0.2.1", "port": 5060, "agent": f"phone {n}"}
+    told = {"call_id": f"{n}", "from_tag": "t", "start": f"2026-01-01T00:00:00.{n:06}Z", "state": "completed"}
+    told |= {"from": {"user": f"user{n}"}, "to": {"user": "b"}, "caller": end, "callee": end, "code": 200}
+    return {**told, "flags": [], "q850": None, "ended": ended, "mos": 4.0, "pdd": 0.1, "talk": float(n), **more}
+
+
+def test_the_newest_calls_are_kept_and_those_under_way_before_those_that_ended() -> None:
+    store = Store(most=20_000)
+    store.put(facts(0, ended=None))
+    for n in range(1, 20_100):
+        store.put(facts(n))
+    assert (len(store), store.forgotten, store.under_way) == (20_000, 100, 1)
+    assert [one.number for one in store.chosen(View())[:2]] == [1, 102]
+
+
+def test_calls_are_sorted_filtered_and_brought_up_to_date() -> None:
+    store = Store()
+    for n in (1, 2, 3):
+        store.put(facts(n, ended=None, state="ringing"))
+    store.put(facts(2, state="failed", code=503, flags=[{"flag": "loop", "evidence": ""}], mos=1.0))
+    shown = {
+        View(sort="talk", down=True): [3, 2, 1],
+        View(sort="mos"): [2, 1, 3],
+        View(words="USER3"): [3],
+        View(words="Phone user1"): [1],
+        View(words="503"): [2],
+        View(problems=True): [2],
+    }
+    assert {view: [one.number for one in store.chosen(view)] for view in shown} == shown
