@@ -7,7 +7,7 @@ a datagram's or one that the core has cut off a stream where ``frame`` said.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport Py_TYPE
-from libc.stdint cimport uint8_t, uint16_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from libc.string cimport memchr, memcmp
 
 from otus_core import Context, DecodedPacket, ParseError, Parsed
@@ -33,6 +33,7 @@ cdef object _Packet = DecodedPacket
 cdef object _payload = DecodedPacket.payload
 cdef object _protocol = DecodedPacket.protocol
 cdef object _flow = DecodedPacket.flow
+cdef object _timestamp = DecodedPacket.timestamp
 
 
 cdef inline bytes _payload_of(object packet):
@@ -43,6 +44,10 @@ cdef inline bytes _payload_of(object packet):
 
 cdef inline int _protocol_of(object packet) except -1:
     return Py_TYPE(_protocol).tp_descr_get(_protocol, packet, _Packet) if type(packet) is _Packet else packet.protocol
+
+
+cdef inline int64_t _timestamp_of(object packet) except? -1:
+    return Py_TYPE(_timestamp).tp_descr_get(_timestamp, packet, _Packet) if type(packet) is _Packet else packet.timestamp
 
 
 cdef enum:
@@ -245,7 +250,7 @@ cdef class SipParser:
                 body, body_size = <const uint8_t *>PyBytes_AS_STRING(description), PyBytes_GET_SIZE(description)
                 media = scan_media(body, body_size)
         self.sessions.calls.fetch(event.hashed)
-        event.now = packet.timestamp
+        event.now = _timestamp_of(packet)
         event.method = method
         event.status = status
         event.hop = 0 if media is None else _hop(packet)
