@@ -139,26 +139,35 @@ class Legs:
         if before is not None:
             self._forget(before)
         self._known[key] = one
-        seen: set[int] = {id(one)}
-        for mark in self._marks(one):
-            for other in self._by.get(mark, ()):
-                if id(other) not in seen and (other.call_id, other.from_tag) != key:
-                    seen.add(id(other))
-                    score, reasons = compare(one, other, self._headers)
-                    if score >= ENOUGH:
-                        yield one, other, score, reasons
-        for mark in self._marks(one):
+        for other in self._others(one):
+            score, reasons = compare(one, other, self._headers)
+            if score >= ENOUGH:
+                yield one, other, score, reasons
+        for mark in (*self._named(one), *_ends(one.src, one.dst, one.start // APART_NS)):
             self._by.setdefault(mark, deque(maxlen=SAME_MAX)).append(one)
         if len(self._known) > CARDS_MAX:
             self._forget(self._known.popitem(last=False)[1])
 
-    def _marks(self, one: Known) -> Iterator[Any]:
-        """Give what another leg would share: one of them is enough to compare the two."""
-        yield "host", one.src
-        if one.dst != one.src:
-            yield "host", one.dst
-        for session in one.sessions if "session-id" in one.fields else ():
-            yield "session", session
+    def _others(self, one: Known) -> list[Known]:
+        """Give the calls that may be legs: those that share a name, and those at one host that began about then."""
+        found: dict[int, Known] = {}
+        for mark in self._named(one):
+            found |= {id(other): other for other in self._by.get(mark, ())}
+        period = one.start // APART_NS
+        for near in (period - 1, period, period + 1):
+            for mark in _ends(one.dst, one.src, near):  # the one calls where the other is called
+                for other in self._by.get(mark, ()):
+                    # Likeness is not enough without either.
+                    if abs(other.start - one.start) <= AT_ONCE_NS or same_user(other.users[0], one.users[0]):
+                        found[id(other)] = other
+        found.pop(id(one), None)
+        return list(found.values())
+
+    def _named(self, one: Known) -> Iterator[Any]:
+        """Give what only another leg would share."""
+        if "session-id" in one.fields:
+            for session in one.sessions:
+                yield "session", session
         for header in self._headers:
             if header in one.fields:
                 yield "named", one.fields[header]
@@ -167,13 +176,18 @@ class Legs:
             yield "offer", one.offer[one.offer.find(b"c=") :][:256]
 
     def _forget(self, one: Known) -> None:
-        for mark in self._marks(one):
+        for mark in (*self._named(one), *_ends(one.src, one.dst, one.start // APART_NS)):
             others = self._by.get(mark)
             if others is not None:
                 if one in others:
                     others.remove(one)
                 if not others:
                     del self._by[mark]
+
+
+def _ends(src: str, dst: str, period: int) -> tuple[Any, Any]:
+    """Give the marks of a call from and to these hosts that began in a period."""
+    return ("src", src, period), ("dst", dst, period)
 
 
 def leg_of(other: Known, one: Known, score: int, reasons: list[str]) -> dict[str, Any]:
