@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ ERRORS_MAX = 32
 TEXT_MAX = 256
 ADDRESSES_MAX = 16384
 LEGS_MAX = 16
+LEGS_WAIT = 1024
 SILENCE_NS = 60 * SECOND
 """An answered call whose media have all ended is given up this much later, unless a message comes."""
 MESSAGE_BYTES = 400
@@ -193,18 +195,29 @@ class Desk:
                     yield self._interim_record(call, now)
 
     def finish(self, now: int) -> Iterator[otus_core.Record]:
-        """Report all calls. Where there are other workers, those have finished or are about to: nothing is routed."""
-        for call in self._table.unshown() if self._alone else ():
-            self._show(call, now)
-        for call in self._table.calls():
-            self._table.remove(call)
-            yield self._report(call, "finish", now)
+        """Report all calls. Where there are other workers, those have finished or are about to: nothing is routed.
+
+        Legs begin one after the other, so a call is reported when many that began later have been looked at.
+        """
+        waiting: deque[Followed] = deque()
+        for call in sorted(self._table.calls(), key=lambda one: one.first):
+            if self._alone:
+                self._show(call, now)
+            waiting.append(call)
+            if len(waiting) > LEGS_WAIT:
+                yield self._last(waiting.popleft(), now)
+        for call in waiting:
+            yield self._last(call, now)
         for one in self._registrations.all():
             yield self._binding(one, now, "finish")
         if self._kpi:
             add(self._gathered.setdefault(self._begun, {}), self._counts)
             self._counts = {}
             yield from self._gathered_figures(now, end=now, part=not self._alone)
+
+    def _last(self, call: Followed, now: int) -> otus_core.Record:
+        self._table.remove(call)
+        return self._report(call, "finish", now)
 
     def _packed(self, address: str) -> bytes | None:
         """Give an address as bytes, which is quicker to take than its text."""

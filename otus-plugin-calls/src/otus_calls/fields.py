@@ -10,7 +10,7 @@ VALUE_MAX = 512
 REQUEST_URI = "request-uri"
 """Under this name the Request-URI is kept beside the header fields; no header field has it."""
 
-LONG = {"f": "from", "t": "to", "m": "contact", "r": "refer-to", "b": "referred-by", "x": "session-expires"}
+LONG = {"f": "from", "t": "to", "r": "refer-to", "x": "session-expires"}
 """Compact forms, as IANA's registry has them."""
 
 FIELDS = frozenset(
@@ -18,31 +18,31 @@ FIELDS = frozenset(
         *LONG,
         "from",
         "to",
-        "contact",
         "user-agent",
         "server",
         "p-asserted-identity",  # RFC 3325
         "diversion",  # RFC 5806
-        "history-info",  # RFC 7044
         "reason",  # RFC 3326
         "warning",  # RFC 3261 §20.43
-        "retry-after",
         "session-id",  # RFC 7989
         "session-expires",  # RFC 4028
-        "min-se",
-        "expires",
         "refer-to",  # RFC 3515
-        "referred-by",
-        "replaces",  # RFC 3891
-        "max-forwards",
         "authorization",
         "proxy-authorization",
         "www-authenticate",
         "proxy-authenticate",
-        "content-type",
     }
 )
 """By their names in lower case, as ``SipMessage.selected`` takes them."""
+
+ANSWERED = frozenset(
+    {"user-agent", "server", "reason", "warning", "session-id", "session-expires", "x", "www-authenticate",
+     "proxy-authenticate"}
+)  # fmt: skip
+"""Those of a final response."""
+
+ALIKE = frozenset({"user-agent", "server", "session-expires"})
+"""Many messages have the same value: it is kept once."""
 
 PROOFS = ("authorization", "proxy-authorization", "www-authenticate", "proxy-authenticate")
 """Of these the scheme is kept, and in challenges whether the nonce was stale: nothing that proves a password."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from otus_calls.parties import read_party, same_user
+from otus_calls.parties import read_party, same_user, user_key
 from otus_calls.sdp import endpoints, read_sdp
 
 ENOUGH = 60
@@ -143,7 +143,7 @@ class Legs:
             score, reasons = compare(one, other, self._headers)
             if score >= ENOUGH:
                 yield one, other, score, reasons
-        for mark in (*self._named(one), *_ends(one.src, one.dst, one.start // APART_NS)):
+        for mark in (*self._named(one), *_offered(one)):
             self._by.setdefault(mark, deque(maxlen=SAME_MAX)).append(one)
         if len(self._known) > CARDS_MAX:
             self._forget(self._known.popitem(last=False)[1])
@@ -153,13 +153,8 @@ class Legs:
         found: dict[int, Known] = {}
         for mark in self._named(one):
             found |= {id(other): other for other in self._by.get(mark, ())}
-        period = one.start // APART_NS
-        for near in (period - 1, period, period + 1):
-            for mark in _ends(one.dst, one.src, near):  # the one calls where the other is called
-                for other in self._by.get(mark, ()):
-                    # Likeness is not enough without either.
-                    if abs(other.start - one.start) <= AT_ONCE_NS or same_user(other.users[0], one.users[0]):
-                        found[id(other)] = other
+        for mark in _sought(one):  # likeness is not enough for calls that neither begin at once nor share a user
+            found |= {id(other): other for other in self._by.get(mark, ())}
         found.pop(id(one), None)
         return list(found.values())
 
@@ -176,7 +171,7 @@ class Legs:
             yield "offer", one.offer[one.offer.find(b"c=") :][:256]
 
     def _forget(self, one: Known) -> None:
-        for mark in (*self._named(one), *_ends(one.src, one.dst, one.start // APART_NS)):
+        for mark in (*self._named(one), *_offered(one)):
             others = self._by.get(mark)
             if others is not None:
                 if one in others:
@@ -185,9 +180,24 @@ class Legs:
                     del self._by[mark]
 
 
-def _ends(src: str, dst: str, period: int) -> tuple[Any, Any]:
-    """Give the marks of a call from and to these hosts that began in a period."""
-    return ("src", src, period), ("dst", dst, period)
+def _offered(one: Known) -> Iterator[Any]:
+    """Give the marks by which another leg finds a call: its hosts, with when it began, and with who calls."""
+    user = user_key(one.users[0])
+    for side, host in (("src", one.src), ("dst", one.dst)):
+        yield side, host, one.start // AT_ONCE_NS
+        if user:
+            yield side, host, user, one.start // APART_NS
+
+
+def _sought(one: Known) -> Iterator[Any]:
+    """Give the marks of other legs: one call comes from where the other goes to, at about the same time."""
+    user = user_key(one.users[0])
+    at_once, period = one.start // AT_ONCE_NS, one.start // APART_NS
+    for side, host in (("src", one.dst), ("dst", one.src)):
+        for near in (-1, 0, 1):
+            yield side, host, at_once + near
+            if user:
+                yield side, host, user, period + near
 
 
 def leg_of(other: Known, one: Known, score: int, reasons: list[str]) -> dict[str, Any]:

@@ -41,11 +41,14 @@ def user_of(uri: str | None) -> str | None:
     return user.partition(":")[0].partition(";")[0] or None if at else None
 
 
+def user_key(user: str | None) -> str:
+    """Give what two users that are one have in common: of a telephone number the last digits, else all of it."""
+    if not user:
+        return ""
+    digits = _DIGITS.sub("", user)
+    return digits[-TAIL:] if len(digits) >= TAIL else user
+
+
 def same_user(one: str | None, other: str | None) -> bool:
     """Whether two users are one: equal, or telephone numbers with the same last digits."""
-    if not one or not other:
-        return False
-    if one == other:
-        return True
-    digits, others = _DIGITS.sub("", one), _DIGITS.sub("", other)
-    return len(digits) >= TAIL and len(others) >= TAIL and digits[-TAIL:] == others[-TAIL:]
+    return bool(one and other) and user_key(one) == user_key(other)

@@ -13,7 +13,7 @@ from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
 from otus_core import CONSUMED
 
 from otus_calls.desk import Desk
-from otus_calls.fields import LONG, PROOFS, REQUEST_URI, VALUE_MAX, fields_with, scheme_of
+from otus_calls.fields import ALIKE, ANSWERED, LONG, PROOFS, REQUEST_URI, VALUE_MAX, fields_with, scheme_of
 
 from otus_calls.note cimport (
     ACK, BYE, CANCEL, INVITE, OTHER_METHOD, PRACK, REFER, REGISTER, UPDATE, Note, digest_of, make_note,
@@ -30,6 +30,8 @@ cdef enum:
 cdef object _CONSUMED = CONSUMED
 cdef frozenset _PROOFS = frozenset(PROOFS)
 cdef frozenset _ENDS = frozenset({"reason"})    # all that BYE and CANCEL may say (RFC 3326)
+cdef frozenset _ANSWERED = ANSWERED
+cdef frozenset _ALIKE = ALIKE
 cdef dict _LONG = LONG
 cdef Py_ssize_t _VALUE_MAX = VALUE_MAX
 cdef object _MESSAGE = "message"    # the kind of a routed message, beside those of the desk
@@ -159,10 +161,12 @@ cdef class Calls:
         cdef dict kept = {}
         if status and method != INVITE and status < 300:
             return None
-        cdef frozenset wanted = _ENDS if method == BYE or method == CANCEL else self.fields
+        cdef frozenset wanted = _ENDS if method == BYE or method == CANCEL else _ANSWERED if status else self.fields
         for name, value in (<dict>payload.selected(wanted)).items():
             if name in _PROOFS:
                 kept[name] = scheme_of(value)
+            elif name in _ALIKE:
+                kept[name] = self._shared(value)
             else:
                 kept[_LONG.get(name, name)] = value if len(<str>value) <= _VALUE_MAX else value[:_VALUE_MAX]
         if method == INVITE and status == 0:

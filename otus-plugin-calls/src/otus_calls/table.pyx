@@ -15,6 +15,7 @@ cdef enum:
     SAME_ID_MAX = 64            # calls with one Call-ID; more are messages of the newest
     SHOWN_BEGUN = 1
     SHOWN_ENDED = 2
+    SHOWN_MAX = 4096            # calls that are shown at a tick; others wait for the next
     GONE_MAX = 65536            # calls that were reported and are remembered, so that what comes late begins none
     KEPT_FIRST = 4              # of so many messages that are kept, one is among the newest
 
@@ -33,9 +34,16 @@ cdef class Call:
 
     cdef int add(self, Note note, Py_ssize_t most) except -1:
         """Keep a message; beyond ``most`` the middle gives way, because beginning and end tell what became of it."""
+        cdef Note before
         if len(self.notes) >= most:
             del self.notes[most - most // KEPT_FIRST]
             self.cut += 1
+        if self.notes:                      # most messages have the tag and the branch of the one before
+            before = <Note>self.notes[len(self.notes) - 1]
+            if before.to_tag == note.to_tag:
+                note.to_tag = before.to_tag
+            if before.branch == note.branch:
+                note.branch = before.branch
         self.notes.append(note)
         if note.time > self.last:
             self.last = note.time
@@ -223,15 +231,13 @@ cdef class Table:
         cdef Call call = self.newest
         cdef list found = []
         while call is not None:
+            if len(found) == SHOWN_MAX:
+                break
             if call.shown < SHOWN_ENDED and now - call.last > SETTLED_NS and (call.phase == OVER or not call.shown):
                 call.shown = SHOWN_ENDED if call.phase == OVER else SHOWN_BEGUN
                 found.append(call)
             call = call.older
         return found
-
-    def unshown(self):
-        """Give the calls whose end was not shown yet, the oldest first."""
-        return [call for call in self.calls() if (<Call>call).shown < SHOWN_ENDED]
 
     def calls(self):
         """Give all calls, the one that has been silent longest first."""
