@@ -225,7 +225,8 @@ class Processor(Declaration):
 
     It sees the payload types that it ``accepts``, empty for all; others pass it by. ``produces`` are those of the
     records that it emits. ``rewrites``: it may put other payloads in the place of those it sees. ``routes``: it uses
-    ``context.route``. ``call_label`` names the label that tells calls apart in what it produces.
+    ``context.route``. ``call_label`` names the label that tells calls apart in what it produces. ``labels`` are all
+    that its records can have; filters behind it are checked against them.
     """
 
     kind: ClassVar[str] = "processor"
@@ -235,6 +236,7 @@ class Processor(Declaration):
     rewrites: bool = False
     routes: bool = False
     call_label: str | None = None
+    labels: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True, eq=False)

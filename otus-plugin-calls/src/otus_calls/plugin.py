@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import otus_core
 from otus_calls.commands import GROUPS
-from otus_calls.names import COUNTERS
+from otus_calls.names import CALL_LABELS, COUNTERS, KPI_LABELS, REGISTRATION_LABELS
 
 
 @otus_core.hookimpl
@@ -26,6 +26,7 @@ def otus_components() -> Iterator[otus_core.Declaration]:
         produces=("call", "registration", "kpi"),
         routes=True,
         call_label="call.call_id",
+        labels=(*CALL_LABELS, *REGISTRATION_LABELS, *KPI_LABELS),
         counters=COUNTERS,
         summary="Calls and registrations with their outcome, times, quality and what went wrong; figures of all calls",
         stability="experimental",

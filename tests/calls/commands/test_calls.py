@@ -65,6 +65,7 @@ def test_calls_as_json_and_as_csv_say_the_same(corpora: Path) -> None:
         ([], "FILE: give capture files, or an interface with -i"),
         (["nothere.pcap"], "nothere.pcap: cannot be read: No such file or directory"),
         (["a.pcap", "--json", "--csv"], "--csv: give --json or --csv, not both"),
+        (["a.pcap", "--where", "call.flgs == 'x'"], "--where: there is no label 'call.flgs'; did you mean call.flags?"),
         (["a.pcap", "--where", "call.code = 200"], "--where: at column 11: = is not an operator"),
     ],
 )

@@ -43,22 +43,23 @@ def check_wiring(
 def check_labels(problems: Problems, parsers: Sequence[ComponentSpec], processors: Sequence[ComponentSpec]) -> None:
     """Note labels that nobody makes: a filter with one would keep nothing, or everything, without a word.
 
-    Only parsers that declare their ``labels`` are judged, each by the first part of their names. A processor's settings
-    tell with ``labels_read()`` (pairs of key and label) what it asks for, and with ``labels_added()`` what it adds for
-    those behind it.
+    Only parsers and processors that declare their ``labels`` are judged, each by the first part of their names; the
+    labels of a processor's records are there behind it. A processor's settings tell with ``labels_read()`` (pairs of
+    key and label) what it asks for, and with ``labels_added()`` what it adds for those behind it.
     """
     declared = {label for spec in parsers for label in spec.declaration.labels}
-    protocols = {label.partition(".")[0] for label in declared}
+    made = {label for spec in processors for label in spec.declaration.labels}
+    protocols = {label.partition(".")[0] for label in declared | made}
     added: set[str] = set()
     for i, spec in enumerate(processors):
         for key, label in getattr(spec.settings, "labels_read", tuple)():
             if label.partition(".")[0] in protocols and label not in declared | added:
                 close = closest(label[:LABEL_SHOWN], sorted(declared | added))
-                hint = f"; did you mean {close}?" if close else f"; there are: {', '.join(sorted(declared))}"
+                hint = f"; did you mean {close}?" if close else f"; there are: {', '.join(sorted(declared | added))}"
                 problems.add(
                     f"processors[{i}].config.{key}", f"there is no label {printable(label, LABEL_SHOWN)!r}{hint}"
                 )
-        added.update(getattr(spec.settings, "labels_added", tuple)())
+        added.update(getattr(spec.settings, "labels_added", tuple)(), spec.declaration.labels)
 
 
 def _check_payload_types(
