@@ -50,6 +50,7 @@ ROWS = (
     Row(name="whole chain", capture="sip", ratio=15.0),
     Row(name="busy: 3,000 calls up", capture="busy", ratio=13.6),
     Row(name="SIP over TCP", capture="tcp", ratio=8.0),
+    Row(name="text lines", capture="sip", ratio=9.0, format="text"),
     Row(name="JSON lines", capture="sip", ratio=6.9, format="json"),
     Row(name="fragments, a frame", capture="fragments", ratio=11.8),
     Row(name="QinQ", capture="qinq", ratio=12.0),
