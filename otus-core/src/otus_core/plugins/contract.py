@@ -32,7 +32,7 @@ from otus_core.model.text import tell
 from otus_core.plugins.check import QUICK
 from otus_core.plugins.contract_hooks import wrong_commands, wrong_hooks
 from otus_core.plugins.contract_life import Complaints, Warned, acquires, hears, lives
-from otus_core.plugins.discovery import find_plugins as found_plugins
+from otus_core.plugins.discovery import find_plugins
 from otus_core.plugins.loader import load
 from otus_core.plugins.look import LIMIT_S
 from otus_core.plugins.records import PluginRecord
@@ -85,7 +85,7 @@ def _seconds_to_import(plugin: str, distribution: str) -> float:
     """Import the plugin's module for the first time; what it raises is told when it is loaded."""
     entries = (
         entry
-        for record, entry in found_plugins()[0]
+        for record, entry in find_plugins()[0]
         if (record.plugin, normalize(record.distribution)) == (plugin, normalize(distribution))
     )
     begun = time.perf_counter()
