@@ -44,6 +44,7 @@ class Row:
     format: str = "none"
     tunnels: str = ""
     parser: str = "sip"
+    processors: tuple[str, ...] = ()
 
 
 ROWS = (
@@ -55,6 +56,7 @@ ROWS = (
     Row(name="fragments, a frame", capture="fragments", ratio=11.8),
     Row(name="QinQ", capture="qinq", ratio=12.0),
     Row(name="VXLAN", capture="vxlan", ratio=12.0, tunnels="vxlan"),
+    Row(name="calls", capture="sip", ratio=9.0, processors=("calls",)),
     Row(name="plain-Python SIP parser", capture="sip", ratio=3.0, parser="plainsip"),
 )
 
@@ -79,7 +81,7 @@ def chain(row: Row, path: Path) -> float:
         files=(str(path),), format=row.format, parsers=(row.parser,), tunnels=row.tunnels, quiet=True
     )
     data = foreground.task_data(request)
-    data["processors"] = [{"type": "filter", "config": {"drop_if": "sip.method == 'OPTIONS'"}}]
+    data["processors"] = [{"type": "filter", "config": {"drop_if": "sip.method == 'OPTIONS'"}}, *row.processors]
     registry = load()
     config = load_task(data, registry)
     shown, null = os.dup(1), os.open(os.devnull, os.O_WRONLY)

@@ -49,6 +49,8 @@ class Known:
     code: int | None
     end: int
     media: list[str]
+    marks: tuple[Any, ...] = ()
+    """By which it is found."""
 
     @cached_property
     def users(self) -> tuple[str | None, str | None]:
@@ -139,23 +141,24 @@ class Legs:
         if before is not None:
             self._forget(before)
         self._known[key] = one
-        for other in self._others(one):
+        named = tuple(self._named(one))
+        one.marks = (*named, *_offered(one))
+        for other in self._others(one, named):
             score, reasons = compare(one, other, self._headers)
             if score >= ENOUGH:
                 yield one, other, score, reasons
-        for mark in (*self._named(one), *_offered(one)):
+        for mark in one.marks:
             self._by.setdefault(mark, deque(maxlen=SAME_MAX)).append(one)
         if len(self._known) > CARDS_MAX:
             self._forget(self._known.popitem(last=False)[1])
 
-    def _others(self, one: Known) -> list[Known]:
+    def _others(self, one: Known, named: tuple[Any, ...]) -> list[Known]:
         """Give the calls that may be legs: those that share a name, and those at one host that began about then."""
         found: dict[int, Known] = {}
-        for mark in self._named(one):
-            found |= {id(other): other for other in self._by.get(mark, ())}
-        for mark in _sought(one):  # likeness is not enough for calls that neither begin at once nor share a user
-            found |= {id(other): other for other in self._by.get(mark, ())}
-        found.pop(id(one), None)
+        by = self._by
+        for mark in (*named, *_sought(one)):  # likeness is not enough where neither the moment nor a user is the same
+            if mark in by:
+                found |= {id(other): other for other in by[mark]}
         return list(found.values())
 
     def _named(self, one: Known) -> Iterator[Any]:
@@ -171,7 +174,7 @@ class Legs:
             yield "offer", one.offer[one.offer.find(b"c=") :][:256]
 
     def _forget(self, one: Known) -> None:
-        for mark in (*self._named(one), *_offered(one)):
+        for mark in one.marks:
             others = self._by.get(mark)
             if others is not None:
                 if one in others:
