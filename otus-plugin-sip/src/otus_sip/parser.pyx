@@ -47,7 +47,9 @@ cdef inline int _protocol_of(object packet) except -1:
 
 
 cdef inline int64_t _timestamp_of(object packet) except? -1:
-    return Py_TYPE(_timestamp).tp_descr_get(_timestamp, packet, _Packet) if type(packet) is _Packet else packet.timestamp
+    if type(packet) is _Packet:
+        return Py_TYPE(_timestamp).tp_descr_get(_timestamp, packet, _Packet)
+    return packet.timestamp
 
 
 cdef enum:
