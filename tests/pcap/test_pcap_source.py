@@ -89,7 +89,7 @@ def test_files_are_read_in_the_order_given(tmp_path: Path) -> None:
 
 def test_progress_goes_from_0_to_1(tmp_path: Path) -> None:
     for name in "ab":
-        (tmp_path / name).write_bytes(pcap([bytes(1000)] * 1000))
+        (tmp_path / name).write_bytes(pcap([bytes(1000)] * 3000))
     capturer = PcapCapturer(PcapConfig(files=[str(tmp_path / name) for name in "ab"]))
     capturer.open()
     seen = [capturer.progress()]

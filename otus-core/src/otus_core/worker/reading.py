@@ -16,9 +16,12 @@ from otus_core.worker.course import Course
 from otus_core.worker.sampling import Sampler
 from otus_core.worker.starting import Running
 
-SLICE_FRAMES = 512
-SLICE_NS = 2_000_000
-"""A slice of packets is this long at most, so that reporters and control are served."""
+SLICE_FRAMES, SLICE_NS = 512, 2_000_000
+"""A slice of a live source is this long at most, so that reporters and control are served."""
+WAITING_FRAMES, WAITING_NS = 2048, 5_000_000
+"""A slice of a source that waits for us: nothing is lost meanwhile, and what is between two slices costs as much as 30
+frames.
+"""
 IDLE_S = 0.02
 STATS_EVERY_S = 0.5
 DRAIN_LIVE_S = 5.0
@@ -35,6 +38,7 @@ class Reading:
         self._deliveries = running.deliveries
         self._course = course
         self._live = running.assembly.config.capture.declaration.live
+        self._slice = (SLICE_FRAMES, SLICE_NS) if self._live else (WAITING_FRAMES, WAITING_NS)
         self._rereads = self._source.rereads
         self._sampler = Sampler(running, course)
         self._resume_point = ResumePoint(running.assembly.accounts, running.assembly.roster)
@@ -139,7 +143,7 @@ class Reading:
         at = 0
         while at < batch.count:
             begun = time.monotonic()
-            at = self._pipeline.process(batch, at, SLICE_FRAMES, SLICE_NS)
+            at = self._pipeline.process(batch, at, *self._slice)
             self._sampler.figures.took(time.monotonic() - begun)
             await self._between()
             if self._course.ends and not self._live:
