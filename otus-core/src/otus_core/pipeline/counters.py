@@ -7,6 +7,7 @@ packet.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 import attrs
 
@@ -288,5 +289,11 @@ def _name_values(counters: Mapping[str, int], what: str) -> dict[str, int]:
 
 def _sum(counters: Mapping[str, int], what: str, *kinds: str) -> int:
     """Add up the counters of ``what``: all of them, or those whose labels begin with one of the ``kinds``."""
-    begins = tuple(begin_of(what, kind) for kind in kinds) or begin_of(what)
-    return sum(n for name, n in counters.items() if name.startswith(begins))
+    begins = tuple(begin_of(what, kind) for kind in kinds) or (begin_of(what),)
+    return sum(map(counters.__getitem__, _those_that_begin(tuple(counters), begins)))
+
+
+@lru_cache(maxsize=256)
+def _those_that_begin(names: tuple[str, ...], begins: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the names that begin so: a task's counters keep theirs, and are added up twice a second."""
+    return tuple(name for name in names if name.startswith(begins))
