@@ -50,6 +50,7 @@ class Desk:
         self._kpi = int(config.kpi * 1e9)
         self._counts: dict[str, int] = {}
         self._begun = 0
+        self._kinds: dict[tuple[int, bool, bool, int], tuple[Any, ...]] = {}
         self._addresses: dict[str, bytes] = {}
         self._gathered: dict[int, dict[str, int]] = {}
 
@@ -107,8 +108,17 @@ class Desk:
     ) -> None:
         """Take a message of a registration to the worker that owns the address of record."""
         seen = sighting(payload, at, ends, signalling)
-        if seen is not None:
+        if seen is None:
+            return
+        if self._alone:
+            self._take_sighting(seen)
+        else:
             self._route("aor:" + aor_of(seen[0]), ("register", seen))
+
+    def _take_sighting(self, seen: Any) -> None:
+        surplus = self._registrations.take(seen)
+        if surplus is not None:
+            self._emit(self._binding(surplus, surplus.last, "evicted"))
 
     def _see_failure(self, source: str, aor: str) -> None:
         self._route("source:" + source, ("failure", (source, aor)))
@@ -117,9 +127,7 @@ class Desk:
         """Take what belongs to a key of this worker: a call, an address of record, a source, or the figures."""
         kind, told = message
         if kind == "register":
-            surplus = self._registrations.take(told)
-            if surplus is not None:
-                self._emit(self._binding(surplus, surplus.last, "evicted"))
+            self._take_sighting(told)
         elif kind == "failure":
             for aor in self._sources.failed(*told):
                 self._route("aor:" + aor, ("scan", aor))
@@ -147,10 +155,14 @@ class Desk:
             ]
             call.legs = sorted([*legs, leg], key=lambda one: (-one["score"], one["call_id"]))[:LEGS_MAX]
 
-    def _show(self, call: Followed, now: int) -> None:
+    def _show(self, call: Followed, outcome: Any) -> None:
         """Show a call to whoever looks for legs."""
-        sides = sorted({one["by"] for one in call.streams or () if one.get("by")})
-        self._route("legs", ("card", card_of(call, call.outcome_by(now), sides)))
+        sides = sorted({one["by"] for one in call.streams if one.get("by")}) if call.streams else []
+        card = card_of(call, outcome, sides)
+        if self._alone:
+            self._take_card(card)
+        else:
+            self._route("legs", ("card", card))
 
     def _take_told(self, key: str, kind: str, told: Any) -> None:
         for call in self._table.of(key.encode("latin-1")):
@@ -173,16 +185,16 @@ class Desk:
         """Report the calls that have no room any more."""
         while (call := self._table.surplus()) is not None:
             self._evicted()
-            self._emit(self._report(call, "evicted", call.last))
+            self._emit(self._report(call, call.outcome_by(call.last), "evicted"))
 
     def tick(self, now: int) -> Iterator[otus_core.Record]:
         """Report what has ended by ``now``, and at intervals what is under way."""
         self._now = now
         for call in self._table.news(now):
-            self._show(call, now)
+            self._show(call, call.outcome_by(now))
         for call in self._table.due(now):
             self._table.remove(call)
-            yield self._report(call, "", now)
+            yield self._report(call, call.outcome_by(now), "")
         for one in self._registrations.due(now):
             yield self._binding(one, now, one.state(now))
         if self._kpi:
@@ -199,15 +211,16 @@ class Desk:
 
         Legs begin one after the other, so a call is reported when many that began later have been looked at.
         """
-        waiting: deque[Followed] = deque()
+        waiting: deque[tuple[Followed, Any]] = deque()
         for call in sorted(self._table.calls(), key=lambda one: one.first):
-            if self._alone:
-                self._show(call, now)
-            waiting.append(call)
+            outcome = call.outcome_by(now)
+            if self._alone and not (call.settled and not call.streams):
+                self._show(call, outcome)
+            waiting.append((call, outcome))
             if len(waiting) > LEGS_WAIT:
-                yield self._last(waiting.popleft(), now)
-        for call in waiting:
-            yield self._last(call, now)
+                yield self._last(*waiting.popleft())
+        for call, outcome in waiting:
+            yield self._last(call, outcome)
         for one in self._registrations.all():
             yield self._binding(one, now, "finish")
         if self._kpi:
@@ -215,9 +228,9 @@ class Desk:
             self._counts = {}
             yield from self._gathered_figures(now, end=now, part=not self._alone)
 
-    def _last(self, call: Followed, now: int) -> otus_core.Record:
+    def _last(self, call: Followed, outcome: Any) -> otus_core.Record:
         self._table.remove(call)
-        return self._report(call, "finish", now)
+        return self._report(call, outcome, "finish")
 
     def _packed(self, address: str) -> bytes | None:
         """Give an address as bytes, which is quicker to take than its text."""
@@ -232,8 +245,9 @@ class Desk:
 
     def _binding(self, one: Any, now: int, ended: str) -> otus_core.Record:
         self._registered[one.state(now)]()
-        add(self._counts, {"registrations": one.attempts, "registrations_ineffective": one.ineffective})
-        payload = Registration(tell_binding(one, now, ended))
+        if self._kpi:
+            add(self._counts, {"registrations": one.attempts, "registrations_ineffective": one.ineffective})
+        payload = Registration(lambda: tell_binding(one, now, ended))
         return otus_core.Record("registration", payload, one.last, labels=payload, key=one.aor)
 
     def _figures(self, now: int) -> Iterator[otus_core.Record]:
@@ -256,20 +270,28 @@ class Desk:
                 )
         self._gathered = {}
 
-    def _report(self, call: Followed, ended: str, now: int) -> otus_core.Record:
+    def _report(self, call: Followed, outcome: Any, ended: str) -> otus_core.Record:
         """Give the record of a call that is followed no more. Its facts are put together when they are asked for."""
-        outcome = call.outcome_by(now)
         self._counted[outcome.state]()
         if call.cut:
             self._cut(call.cut)
-        added = counts_of(outcome)
-        add(self._counts, added)
-        for name, counter in self._kpis.items():
-            if added.get(name):
-                counter()
+        for counter in self._figures_of(outcome):
+            counter()
         ended = ended or why_ended(outcome.state)
         payload = Call(lambda: tell_call(call, outcome, ended, self._config, media=self._media))
         return self._record(payload, call, outcome)
+
+    def _figures_of(self, outcome: Any) -> tuple[Any, ...]:
+        """Add a call to the figures of the interval; gives the counters of this task that it counts in."""
+        final = outcome.final
+        kind = (outcome.state_number, outcome.partial, outcome.answer > 0, 0 if final is None else final.status)
+        counters = self._kinds.get(kind)
+        if counters is None or self._kpi:
+            added = counts_of(outcome)
+            if self._kpi:
+                add(self._counts, added)
+            counters = self._kinds[kind] = tuple(counter for name, counter in self._kpis.items() if added.get(name))
+        return counters
 
     def _interim_record(self, call: Followed, now: int) -> otus_core.Record:
         outcome = call.outcome_by(now)

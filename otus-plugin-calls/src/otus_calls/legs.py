@@ -2,18 +2,20 @@
 
 Evidence is added up, each piece with its reason; from ``ENOUGH`` on two calls are linked. What is known of a call comes
 as a card, in plain values, to the worker that looks for legs: once when it has begun, and once more when it has ended.
+The first time the few calls that may be its legs are looked up in ``likely``; later only those are compared again that
+lacked no more than the same outcome.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
 import attrs
 
-from otus_calls.parties import read_party, same_user, user_key
+from otus_calls.likely import Likely
+from otus_calls.parties import read_party, same_user
 from otus_calls.sdp import endpoints, read_sdp
 
 ENOUGH = 60
@@ -26,7 +28,7 @@ APART_NS = 4_000_000_000
 ENDED_TOGETHER_NS = 500_000_000
 CARDS_MAX = 16384
 SAME_MAX = 32
-"""Calls that are compared with a new one for each piece of evidence, the newest first."""
+"""Calls that are kept in mind as those that may yet be legs of one."""
 NIL = "0" * 32
 """RFC 7989 §5: no session identifier yet."""
 
@@ -49,8 +51,6 @@ class Known:
     code: int | None
     end: int
     media: list[str]
-    marks: tuple[Any, ...] = ()
-    """By which it is found."""
 
     @cached_property
     def users(self) -> tuple[str | None, str | None]:
@@ -65,8 +65,13 @@ class Known:
     @cached_property
     def sessions(self) -> set[str]:
         """The identifiers of RFC 7989: ``local;remote=remote``."""
-        parts = self.fields.get("session-id", "").lower().replace("remote=", "").split(";")
-        return {part.strip() for part in parts if len(part.strip()) == len(NIL)} - {NIL}
+        return sessions_of(self.fields)
+
+
+def sessions_of(fields: dict[str, str]) -> set[str]:
+    """Give the session identifiers of RFC 7989 among header fields."""
+    parts = fields.get("session-id", "").lower().replace("remote=", "").split(";")
+    return {part.strip() for part in parts if len(part.strip()) == len(NIL)} - {NIL}
 
 
 def card_of(call: Any, outcome: Any, media: list[str]) -> Card:
@@ -130,77 +135,58 @@ class Legs:
 
     def __init__(self, headers: tuple[str, ...]) -> None:
         self._headers = tuple(name.lower() for name in headers)
-        self._known: OrderedDict[tuple[bytes, bytes], Known] = OrderedDict()
-        self._by: dict[Any, deque[Known]] = {}
+        self._likely = Likely()
+        self._count = 0
+        self._numbers: dict[tuple[bytes, bytes], int] = {}
+        self._cards: dict[int, Card] = {}
+        self._near: dict[int, list[int]] = {}
 
-    def take(self, card: Card) -> Iterator[tuple[Known, Known, int, list[str]]]:
+    def take(self, card: Card) -> list[tuple[Known, Known, int, list[str]]]:
         """Take a card; gives, for each other leg that it shows, both calls with score and reasons."""
-        one = Known(*card)
-        key = (one.call_id, one.from_tag)
-        before = self._known.pop(key, None)
-        if before is not None:
-            self._forget(before)
-        self._known[key] = one
-        named = tuple(self._named(one))
-        one.marks = (*named, *_offered(one))
-        for other in self._others(one, named):
+        key = card[:2]
+        number = self._numbers.get(key)
+        if number is not None and self._cards[number][2] == card[2]:
+            self._cards[number] = card
+            near = self._near.get(number)
+            return self._compare(number, near) if near else []
+        number = self._count = self._count + 1
+        self._numbers[key] = number
+        self._cards[number] = card
+        if number > CARDS_MAX:
+            self._forget(number - CARDS_MAX)
+        others = self._add(card)
+        return self._compare(number, others) if others else []
+
+    def _add(self, card: Card) -> Sequence[int]:
+        call_id, _, start, src, dst, fields, offer = card[:7]
+        named = (call_id, *[fields[header] for header in self._headers if header in fields])
+        sessions = tuple(sessions_of(fields)) if "session-id" in fields else ()
+        return self._likely.add(start, src, dst, fields.get("from"), fields.get("to"), named, sessions, offer)
+
+    def _compare(self, number: int, others: Sequence[int]) -> list[tuple[Known, Known, int, list[str]]]:
+        """Compare a call with others; those that may yet be legs, when both have ended, are kept in mind."""
+        found = []
+        one = Known(*self._cards[number])
+        for their in tuple(others):
+            card = self._cards.get(their)
+            if card is None or their == number or card[:2] == self._cards[number][:2]:
+                continue
+            other = Known(*card)
             score, reasons = compare(one, other, self._headers)
             if score >= ENOUGH:
-                yield one, other, score, reasons
-        for mark in one.marks:
-            self._by.setdefault(mark, deque(maxlen=SAME_MAX)).append(one)
-        if len(self._known) > CARDS_MAX:
-            self._forget(self._known.popitem(last=False)[1])
+                found.append((one, other, score, reasons))
+            if score >= ENOUGH - OUTCOME:
+                for this, that in ((number, their), (their, number)):
+                    near = self._near.setdefault(this, [])
+                    if that not in near and len(near) < SAME_MAX:
+                        near.append(that)
+        return found
 
-    def _others(self, one: Known, named: tuple[Any, ...]) -> list[Known]:
-        """Give the calls that may be legs: those that share a name, and those at one host that began about then."""
-        found: dict[int, Known] = {}
-        by = self._by
-        for mark in (*named, *_sought(one)):  # likeness is not enough where neither the moment nor a user is the same
-            if mark in by:
-                found |= {id(other): other for other in by[mark]}
-        return list(found.values())
-
-    def _named(self, one: Known) -> Iterator[Any]:
-        """Give what only another leg would share."""
-        if "session-id" in one.fields:
-            for session in one.sessions:
-                yield "session", session
-        for header in self._headers:
-            if header in one.fields:
-                yield "named", one.fields[header]
-        yield "named", one.call_id.decode("utf-8", "replace")
-        if one.offer is not None and b"c=" in one.offer:
-            yield "offer", one.offer[one.offer.find(b"c=") :][:256]
-
-    def _forget(self, one: Known) -> None:
-        for mark in one.marks:
-            others = self._by.get(mark)
-            if others is not None:
-                if one in others:
-                    others.remove(one)
-                if not others:
-                    del self._by[mark]
-
-
-def _offered(one: Known) -> Iterator[Any]:
-    """Give the marks by which another leg finds a call: its hosts, with when it began, and with who calls."""
-    user = user_key(one.users[0])
-    for side, host in (("src", one.src), ("dst", one.dst)):
-        yield side, host, one.start // AT_ONCE_NS
-        if user:
-            yield side, host, user, one.start // APART_NS
-
-
-def _sought(one: Known) -> Iterator[Any]:
-    """Give the marks of other legs: one call comes from where the other goes to, at about the same time."""
-    user = user_key(one.users[0])
-    at_once, period = one.start // AT_ONCE_NS, one.start // APART_NS
-    for side, host in (("src", one.dst), ("dst", one.src)):
-        for near in (-1, 0, 1):
-            yield side, host, at_once + near
-            if user:
-                yield side, host, user, period + near
+    def _forget(self, number: int) -> None:
+        card = self._cards.pop(number)
+        self._near.pop(number, None)
+        if self._numbers.get(card[:2]) == number:
+            del self._numbers[card[:2]]
 
 
 def leg_of(other: Known, one: Known, score: int, reasons: list[str]) -> dict[str, Any]:

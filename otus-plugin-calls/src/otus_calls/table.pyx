@@ -32,6 +32,11 @@ cdef class Call:
     def messages(self):
         return len(self.notes) + self.cut
 
+    @property
+    def settled(self):
+        """Whether the search for legs was shown how it ended."""
+        return self.shown == SHOWN_ENDED
+
     cdef int add(self, Note note, Py_ssize_t most) except -1:
         """Keep a message; beyond ``most`` the middle gives way, because beginning and end tell what became of it."""
         cdef Note before

@@ -1,0 +1,16 @@
+from collections.abc import Sequence
+from typing import final
+
+@final
+class Likely:
+    def add(
+        self,
+        start: int,
+        src: str,
+        dst: str,
+        caller: str | None,
+        called: str | None,
+        named: tuple[bytes | str, ...],
+        sessions: tuple[str, ...],
+        offer: bytes | None,
+    ) -> Sequence[int]: ...
