@@ -77,3 +77,12 @@ def test_an_output_that_is_full_is_no_defect_of_ours(examples: Path, node: Node)
         status, _, errors = ran(command, ">/dev/full")
         assert (status, errors.splitlines()) == (1, [full]), (command, errors)
     assert ran(f"--socket {node.folder}/none.sock status", "2>/dev/full")[0] == 3
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_lines_of_a_run_that_find_no_room_are_a_failure(workers: int, examples: Path, tmp_path: Path) -> None:
+    summary = tmp_path / "summary.json"
+    command = f"run --quiet {examples}/call.pcap --workers {workers} --summary-json {summary}"
+    status, _, errors = ran(command, ">/dev/full")
+    assert (status, errors.splitlines()) == (1, ["otus: standard output: No space left on device"])
+    assert json.loads(summary.read_text())["unaccounted"] == 0

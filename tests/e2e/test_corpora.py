@@ -31,6 +31,7 @@ class Collected:
 
     isatty = False
     columns = 0
+    ended = None
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []

@@ -18,10 +18,11 @@ from typing import Any
 
 import attrs
 
+from otus_core.cli.ending import Result, failures_of, status_of
 from otus_core.cli.hidden import as_arguments
 from otus_core.cli.progress import Progress, summary_text
 from otus_core.cli.watchdog import Watchdog
-from otus_core.errors import CaptureError, ConfigInvalid, ConfigProblem, OtusError, PluginNotFound
+from otus_core.errors import ConfigInvalid, ConfigProblem, OtusError, PluginNotFound
 from otus_core.logs.repeats import Repeats
 from otus_core.pipeline.counters import summary
 from otus_core.plugins.registry import Registry
@@ -37,7 +38,6 @@ from otus_core.worker.course import unless
 from otus_core.worker.worker import Worker
 
 FORMATS = ("text", "json", "none")
-GOOD, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 LAST_LINES_S = 10.0
 """How long a slow reader gets for the last lines of a run that was interrupted, or is live; a file waits as long as it
 takes.
@@ -64,16 +64,6 @@ class RunRequest:
     quiet: bool = False
 
 
-@attrs.define(eq=False)
-class Result:
-    """How a run ended, and its counters."""
-
-    summary: dict[str, Any]
-    faults: list[CaptureError]
-    interrupted: bool = False
-    error: str = ""
-
-
 def run_foreground(request: RunRequest, registry: Registry, defaults: TaskDefaults | None = None) -> int:
     """Run, with these plugins and a daemon's defaults, and give the exit status.
 
@@ -91,7 +81,7 @@ def run_foreground(request: RunRequest, registry: Registry, defaults: TaskDefaul
         result.summary["elapsed_s"] = round(time.monotonic() - begun, 6)
         result.summary["cpu_s"] = round(_cpu_s(), 6)
         _tell(result, request, file)
-    return _status(result, config)
+    return status_of(result, live=config.capture.declaration.live)
 
 
 def _warn_without_parser(config: TaskConfig, registry: Registry) -> None:
@@ -212,7 +202,8 @@ async def _run_here(config: TaskConfig, node: Node, request: RunRequest, *, seal
             stdout.before_write = progress.clear
             outcome = await worker.run()
     error = watchdog.error or _all_left_out(config, left_out(assembly))
-    return Result(assembly.summary(accounts.snapshot()), outcome.faults, interrupted=outcome.stopped, error=error)
+    counters = assembly.summary(accounts.snapshot())
+    return Result(counters, outcome.faults, interrupted=outcome.stopped, error=error, stdout_ended=stdout.ended)
 
 
 def _none_ran(config: TaskConfig) -> Result:
@@ -285,7 +276,7 @@ async def _run_workers(config: TaskConfig, node: Node, registry: Registry, reque
     while not (written or interrupted or config.capture.declaration.live):  # a reader of a file's lines takes its time
         written = await asyncio.to_thread(merger.close, 0.5)
     error = supervisor.error or _all_left_out(config, left)
-    return Result(dict(supervisor.summary()), supervisor.faults, interrupted, error)
+    return Result(dict(supervisor.summary()), supervisor.faults, interrupted, error, merger.ended)
 
 
 def _on_signals(stop: Any) -> None:
@@ -301,10 +292,8 @@ def _tell(result: Result, request: RunRequest, file: int | None) -> None:
     if not request.quiet:
         sys.stderr.write(summary_text(result.summary))
     faults = [str(fault) for fault in result.faults]
-    failures = [result.error, _whole_failure(result.summary), _cut_short(result.summary)]
-    for line in dict.fromkeys([*faults, *failures]):  # workers may tell the same
-        if line:
-            sys.stderr.write(f"otus: {line}\n")
+    for line in dict.fromkeys([*faults, *failures_of(result)]):  # workers may tell the same
+        sys.stderr.write(f"otus: {line}\n")
 
 
 @contextmanager
@@ -344,38 +333,6 @@ def _write_summary(summary: dict[str, Any], path: Path, file: int | None) -> Non
             writes.write(text)
     except OSError as error:
         raise OtusError(f"{path}: cannot write the summary: {error.strerror}") from error
-
-
-def _status(result: Result, config: TaskConfig) -> int:
-    if result.interrupted and not config.capture.declaration.live:
-        return INTERRUPTED
-    lost = any(_has_lost(terms["dropped"]) for terms in result.summary["reporters"].values())
-    failed = result.error or _whole_failure(result.summary) or _cut_short(result.summary)
-    return FAILED if result.faults or lost or failed else GOOD
-
-
-def _whole_failure(summary: dict[str, Any]) -> str:
-    """Say so when something was to be reported and all of it failed in parsers or processors; else empty."""
-    failed = {
-        name: n for name, n in summary["dropped"].items() if name.startswith(("parse_error:", "processor_error:"))
-    }
-    ignored = any(n for name, n in summary["dropped"].items() if name.startswith(("ignored:", "filtered:")))
-    taken = any(summary[what] for what in ("records", "consumed"))
-    if summary["kept"] or ignored or taken or not failed:
-        return ""
-    names = ", ".join(f"{name.replace('_', ' ').replace(':', ' of ', 1)}: {n:,}" for name, n in failed.items())
-    return f"everything failed, and nothing was reported ({names})"
-
-
-def _cut_short(summary: dict[str, Any]) -> str:
-    """Say so when a component could not tell all of what it was to tell by records; else empty."""
-    names = ", ".join(name.replace(":", " ", 1) for name in summary.get("cut_short", ()))
-    return f"records may be missing, because tick or finish of {names} failed" if names else ""
-
-
-def _has_lost(dropped: dict[str, int]) -> bool:
-    """Whether a reporter failed to deliver; what a closed pipe left behind is nobody's loss."""
-    return any(n for name, n in dropped.items() if name != "shutdown")
 
 
 def _cpu_s() -> float:

@@ -19,9 +19,10 @@ LINE_MAX = 8 << 20
 
 
 class StdoutWriter:
-    """Writes to this process's own standard output."""
+    """Writes to this process's own standard output. ``ended`` is why no more can be written."""
 
     def __init__(self, descriptor: int = 1) -> None:
+        self.ended: OSError | None = None
         self._descriptor = descriptor
         self.isatty = os.isatty(descriptor)
         self.before_write: Callable[[], None] = lambda: None
@@ -32,11 +33,12 @@ class StdoutWriter:
         return terminal_columns(self._descriptor)
 
     async def write(self, lines: bytes) -> None:
-        """Write whole lines. Raises StdoutClosed when nobody reads any more."""
+        """Write whole lines. Raises StdoutClosed when nobody reads any more, or there is no room for more."""
         self.before_write()
         try:
             _write_all(self._descriptor, lines)
-        except BrokenPipeError as error:
+        except OSError as error:  # part of it may be written: to try again would write that twice
+            self.ended = error
             raise StdoutClosed(*error.args) from None
 
 
@@ -72,10 +74,11 @@ class PipeWriter:
 
 class LineMerger:
     """Copies whole lines from the workers' pipes to standard output, in a thread: a slow reader holds up neither parent
-    nor capture.
+    nor capture. ``ended`` is why no more can be written.
     """
 
     def __init__(self, descriptor: int = 1, on_closed: Callable[[], object] = lambda: None) -> None:
+        self.ended: OSError | None = None
         self._out = descriptor
         self._on_closed = on_closed
         self.before_write: Callable[[], None] = lambda: None
@@ -129,7 +132,8 @@ class LineMerger:
             if end:
                 self.before_write()
             _write_all(self._out, bytes(tail[:end]))
-        except OSError:
+        except OSError as error:
+            self.ended = error
             self._forget_all()
             self._on_closed()
             return
