@@ -131,7 +131,7 @@ def test_too_many_registrations_are_evicted_each_with_a_record() -> None:
 def test_figures_of_an_interval(workers: int) -> None:
     bench = Bench(workers, kpi=60.0, linger=1.0)
     bench.tick()
-    for n, code in enumerate((200, 200, 486, 503, 302)):
+    for n, code in enumerate((200, 200, 486, 503, 302, 401)):
         about: dict[str, Any] = {"call": f"k{n}"}
         bench.invite(**about)
         bench.answer(code, body=sdp(CALLEE[0]) if code == 200 else "", **about)
@@ -141,7 +141,7 @@ def test_figures_of_an_interval(workers: int) -> None:
     bench.tick(60)
     bench.tick(1)
     (figures,) = bench.of("kpi")
-    assert (figures["attempts"], figures["ser"], figures["asr"]) == (5, 50.0, 40.0)
-    assert (figures["seer"], figures["isa"], figures["scr"], figures["ner"]) == (75.0, 20.0, 40.0, 60.0)
+    assert (figures["attempts"], figures["ser"], figures["asr"]) == (6, 40.0, 33.333)
+    assert (figures["seer"], figures["isa"], figures["scr"], figures["ner"]) == (60.0, 16.667, 33.333, 50.0)
     assert (figures["acd"], figures["srd"], figures["sdd"]) == (10.0, 0.1, 0.1)
-    assert bench.counted["attempts"] == 5
+    assert bench.counted["attempts"] == 6

@@ -93,7 +93,7 @@ def tell_kpi(total: Mapping[str, int], begin: int, end: int, *, part: bool) -> d
         "part": part,
         "attempts": tried,
         "ser": _share(n["established"], tried - n["redirected"]),  # RFC 6076 §4.6
-        "seer": _share(n["effective"], tried - n["redirected"] - n["challenged"]),  # §4.7
+        "seer": _share(n["effective"], tried - n["redirected"]),  # §4.7: 401 and 407 are not taken out
         "isa": _share(n["ineffective"], tried),  # §4.8
         "scr": _share(n["completed"], tried),  # §4.9
         "asr": _share(n["established"], tried),  # ITU-T E.411
