@@ -82,3 +82,22 @@ def test_a_batch_is_one_write() -> None:
 def test_without_standard_output_it_says_so() -> None:
     with pytest.raises(PluginInitFailed, match="no standard output"):
         ConsoleReporter(ConsoleConfig()).wire(Context(task_id="t", agent_id="a"))
+
+
+def test_others_have_their_turn_between_pieces_of_a_slow_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otus_console.reporter.TURN_S", -1)
+    turns: list[int] = []
+
+    class Elsewhere:
+        isatty, columns = False, 0
+
+        async def write(self, lines: bytes) -> None:
+            asyncio.get_running_loop().call_soon(turns.append, lines.count(b"\n"))
+
+    async def seen_within() -> list[int]:
+        reporter = ConsoleReporter(ConsoleConfig(format="json"))
+        reporter.wire(Context(task_id="t", agent_id="a", stdout=Elsewhere()))
+        await reporter.report([request()] * 100)
+        return list(turns)
+
+    assert asyncio.run(seen_within()) == [40, 40, 20]
