@@ -6,14 +6,14 @@ cdef class Note:
     cdef readonly int64_t time          # ns since 1970
     cdef readonly object src            # address as text, shared by the notes of a flow
     cdef readonly object dst
-    cdef readonly uint16_t sport
+    cdef readonly uint16_t sport        # these in an order that leaves no gaps: 128 bytes a note
     cdef readonly uint16_t dport
     cdef readonly uint8_t protocol
+    cdef readonly uint8_t method_id     # a Method
+    cdef uint8_t by_caller              # the request, or the request that this answers, is the caller's
+    cdef readonly uint8_t repeat        # a Repeat
     cdef readonly int16_t vlan          # the outermost, -1 where there is none
     cdef readonly int16_t status        # 0 for a request
-    cdef readonly uint8_t method_id     # a Method
-    cdef readonly bint from_caller      # the request, or the request that this answers, is the caller's
-    cdef readonly uint8_t repeat        # a Repeat
     cdef readonly int32_t cseq
     cdef readonly uint32_t size
     cdef readonly object method         # text; of a response, that of its CSeq

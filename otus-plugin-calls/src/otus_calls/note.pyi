@@ -11,7 +11,6 @@ class Note:
     vlan: int
     status: int
     method_id: int
-    from_caller: bool
     repeat: int
     cseq: int
     size: int
@@ -21,3 +20,5 @@ class Note:
     branch: bytes
     fields: dict[str, str] | None
     body: bytes | None
+    @property
+    def from_caller(self) -> bool: ...

@@ -37,6 +37,11 @@ cdef int method_number(bytes method) except -1:
 cdef class Note:
     """One message. ``make_note`` makes it; nothing changes it but ``repeat``, when its call is looked at."""
 
+    @property
+    def from_caller(self):
+        """Whether the request, or the request that this answers, is the caller's."""
+        return self.by_caller != 0
+
     def __repr__(self):
         return f"<Note {self.method} {self.status or ''} {self.src} to {self.dst}>"
 

@@ -15,6 +15,7 @@ from otus_core import CONSUMED
 from otus_calls.desk import Desk
 from otus_calls.fields import ALIKE, ANSWERED, LONG, PROOFS, REQUEST_URI, VALUE_MAX, fields_with, scheme_of
 
+from otus_calls.brief cimport brief_of
 from otus_calls.note cimport (
     ACK, BYE, CANCEL, INVITE, OTHER_METHOD, PRACK, REFER, REGISTER, UPDATE, Note, digest_of, make_note,
     method_number,
@@ -24,7 +25,6 @@ from otus_calls.table cimport Table
 cdef enum:
     SHARED_MAX = 65536          # texts, addresses and reason phrases, that messages share
     REASON_MAX = 128            # characters
-    BODY_MAX = 4096             # bytes of a session description that are kept
     TAG_MAX = 256               # bytes of a Call-ID, a tag, a branch
 
 cdef object _CONSUMED = CONSUMED
@@ -112,8 +112,8 @@ cdef class Calls:
             signalling = tuple([one[:TAG_MAX] if type(one) is bytes else one for one in signalling])
         if method == INVITE or method == UPDATE or method == ACK or method == PRACK:
             body = payload.description
-            if body is not None and PyBytes_GET_SIZE(body) > BODY_MAX:
-                body = body[:BODY_MAX]
+            if body is not None:
+                body = brief_of(body)
         if status >= 200 if status else method == INVITE or method == BYE or method == CANCEL or method == REFER:
             fields = self._fields_of(payload, method, status)
         vlans = output.vlans
@@ -171,7 +171,21 @@ cdef class Calls:
                 kept[_LONG.get(name, name)] = value if len(<str>value) <= _VALUE_MAX else value[:_VALUE_MAX]
         if method == INVITE and status == 0:
             kept[REQUEST_URI] = (payload.request_uri or "")[:_VALUE_MAX]
-        return kept or None
+        return self._shared_fields(kept) if kept else None
+
+    cdef dict _shared_fields(self, dict kept):
+        """Give fields that many messages have alike, as most responses do, once for all."""
+        if len(kept) > 1:
+            return kept
+        for name, value in kept.items():
+            if name not in _ALIKE:
+                return kept
+            key = (name, value)
+            found = self.shared.get(key)
+            if found is None:
+                self.shared[key] = kept
+                return kept
+            return <dict>found
 
     cdef tuple _ends_of(self, tuple parts):
         """Give addresses as text, and ports."""
@@ -182,7 +196,10 @@ cdef class Calls:
         if found is None:
             if len(self.shared) >= SHARED_MAX:
                 self.shared.clear()
-            found = str(ip_address(packed)) if packed else ""
+            if PyBytes_GET_SIZE(packed) == 4:
+                found = "%d.%d.%d.%d" % tuple(packed)
+            else:
+                found = str(ip_address(packed)) if packed else ""
             self.shared[packed] = found
         return found
 

@@ -90,13 +90,13 @@ cdef class Outcome:
         """Find who began: who sent the first INVITE, or else the party that the other messages are from or to."""
         cdef Note note
         for note in self.notes:
-            if note.method_id == INVITE and note.status == 0 and not note.to_tag and note.from_caller:
+            if note.method_id == INVITE and note.status == 0 and not note.to_tag and note.by_caller:
                 self.invite = note
                 self.caller = (note.src, note.sport)
                 return 0
         self.partial = True
         note = self.first
-        self.caller = (note.src, note.sport) if note.from_caller == (note.status == 0) else (note.dst, note.dport)
+        self.caller = (note.src, note.sport) if note.by_caller == (note.status == 0) else (note.dst, note.dport)
         return 0
 
     cdef bint _is_first_hop(self, Note note, list branches) except -1:
@@ -173,7 +173,7 @@ cdef Outcome replay(list notes, int64_t now, bint silent):
             if note.method_id == INVITE and 200 <= note.status < 300 and note.repeat == RETRANSMISSION:
                 made.invite_ok_repeated = note.time
             continue
-        if note.method_id == INVITE and note.from_caller and (note.status or not note.to_tag or made.invite is None):
+        if note.method_id == INVITE and note.by_caller and (note.status or not note.to_tag or made.invite is None):
             if note.status and invite_cseq >= 0 and note.cseq > invite_cseq:
                 continue                    # the answer to a re-INVITE
             if made._is_first_hop(note, branches) or made.invite is None:
@@ -212,7 +212,7 @@ cdef int _take_bye(Outcome made, Note note) except -1:
                 made.state_number = _IN_CALL            # it was answered before the capture
             made.bye = note.time
             made.bye_note = note
-            made.bye_by_caller = note.from_caller
+            made.bye_by_caller = note.by_caller
             made.end = note.time
             made._event(_BYE)
     elif 200 <= note.status < 300 and not made.bye_answered:

@@ -117,7 +117,7 @@ cdef class Table:
                 if note.method_id != INVITE and (note.status or note.method_id != BYE) or call_id in self.gone:
                     return None
             call = self._begin(call_id, from_tag, note)
-        note.from_caller = call.from_tag == from_tag
+        note.by_caller = call.from_tag == from_tag
         call.add(note, self.notes_most)
         self._advance(call, note)
         if call is not self.newest:
@@ -149,7 +149,7 @@ cdef class Table:
         cdef int64_t wait
         if note.method_id == BYE:
             call.phase = OVER
-        elif note.method_id == INVITE and call.phase != TALKING and note.from_caller:
+        elif note.method_id == INVITE and call.phase != TALKING and note.by_caller:
             if note.status == 0 and not note.to_tag:
                 call.phase = CALLING
             elif 100 < note.status < 200 and call.phase == CALLING:

@@ -1,0 +1,1 @@
+cdef bytes brief_of(bytes body)

@@ -1,0 +1,68 @@
+"""What is kept of a session description: the lines that ``sdp.read_sdp`` reads, because two of each call are kept."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memchr, memcmp, memcpy
+
+cdef enum:
+    BRIEF_MAX = 4096            # bytes that are kept
+
+
+def brief(bytes body not None):
+    """Give a description without the lines that nothing here is told of: ``read_sdp`` reads the same in both."""
+    return brief_of(body)
+
+
+cdef bytes brief_of(bytes body):
+    cdef const char *at = PyBytes_AS_STRING(body)
+    cdef const char *end = at + min(PyBytes_GET_SIZE(body), BRIEF_MAX)
+    cdef const char *line_end
+    cdef const char *after
+    cdef char kept[BRIEF_MAX + 1]
+    cdef Py_ssize_t used = 0
+    cdef Py_ssize_t size
+    if _is_odd(at, end - at):
+        return body[:BRIEF_MAX]
+    while at < end:
+        line_end = <const char *>memchr(at, c"\n", end - at)
+        if line_end == NULL:
+            line_end = end
+        after = line_end + 1
+        if line_end > at and (line_end - 1)[0] == c"\r":
+            line_end -= 1
+        size = line_end - at
+        if size >= 2 and at[1] == c"=":
+            size = _worth(at, size)
+            if size:
+                memcpy(kept + used, at, size)
+                used += size
+                kept[used] = c"\n"
+                used += 1
+        at = after
+    return PyBytes_FromStringAndSize(kept, used)
+
+
+cdef Py_ssize_t _worth(const char *line, Py_ssize_t size) noexcept:
+    """Give how many bytes of a line are worth keeping."""
+    cdef const char *space
+    cdef const char *slash
+    if line[0] == c"m" or line[0] == c"c":
+        return size
+    if line[0] != c"a":
+        return 0
+    if size >= 8 and memcmp(line + 2, b"rtpmap", 6) == 0:       # RFC 8866 §6.6: the clock rate is not told
+        space = <const char *>memchr(line, c" ", size)
+        slash = NULL if space == NULL else <const char *>memchr(space, c"/", size - (space - line))
+        return size if slash == NULL else slash - line
+    if size >= 10 and (line[2] == c"s" or line[2] == c"r" or line[2] == c"i"):      # of the directions, §6.7
+        return size
+    return 0
+
+
+cdef bint _is_odd(const char *text, Py_ssize_t size) noexcept:
+    """Whether there are control characters, or bytes beyond ASCII, with some of which Python ends a line."""
+    cdef Py_ssize_t i
+    for i in range(size):
+        if (<signed char>text[i] < 32 and text[i] != c"\n" and text[i] != c"\t" and
+                not (text[i] == c"\r" and i + 1 < size and text[i + 1] == c"\n")):
+            return True
+    return False
