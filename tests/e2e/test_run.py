@@ -174,7 +174,7 @@ def test_a_task_may_name_one_file_as_it_is(examples: Path, tmp_path: Path, spell
         (["x.pcap", "--task", "t.yaml", "--format", "json"], "--task"),
         (["x.pcap", "--parser", "spi"], "sip"),
         (["x.pcap", "--filter", "sip.method =="], "column"),
-        (["x.pcap", "--filter", ""], "column 1"),
+        (["x.pcap", "--filter", ""], "--filter: at column 1"),
         (["x.pcap", "--task", "t.yaml", "--filter", ""], "--task"),
         (["-", "--workers", "2"], "standard input"),
         (["x.pcap", "--bpf", "udp prot 5060"], "udp prot 5060"),

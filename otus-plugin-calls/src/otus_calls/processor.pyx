@@ -102,13 +102,17 @@ cdef class Calls:
         cdef bytes body = None
         cdef tuple ends
         cdef int16_t vlan = -1
+        cdef int64_t at = output.timestamp
+        if at <= 0:                         # 0 stands for a time that nothing was seen at; captures may begin then
+            at = 1
         if method == OTHER_METHOD or not signalling[0]:
             return 0
         ends = self._ends_of(<tuple>output.flow.parts())
         if method == REGISTER:
-            self.desk.take_register(payload, output.timestamp, ends, signalling)
+            self.desk.take_register(payload, at, ends, signalling)
             return 0
-        if PyBytes_GET_SIZE(<bytes>signalling[0]) > TAG_MAX:
+        if (PyBytes_GET_SIZE(<bytes>signalling[0]) > TAG_MAX or PyBytes_GET_SIZE(<bytes>signalling[1]) > TAG_MAX
+                or PyBytes_GET_SIZE(<bytes>signalling[2]) > TAG_MAX or PyBytes_GET_SIZE(<bytes>signalling[3]) > TAG_MAX):
             signalling = tuple([one[:TAG_MAX] if type(one) is bytes else one for one in signalling])
         if method == INVITE or method == UPDATE or method == ACK or method == PRACK:
             body = payload.description
@@ -122,11 +126,11 @@ cdef class Calls:
         reason = None if status == 0 else self._shared(payload.reason)
         raw = output.raw_payload
         if self.alone:
-            self._take(output.timestamp, ends, output.protocol, vlan, signalling, reason, digest_of(raw),
+            self._take(at, ends, output.protocol, vlan, signalling, reason, digest_of(raw),
                        <uint32_t>PyBytes_GET_SIZE(raw), fields, body)
         else:
             self.route((<bytes>signalling[0]).decode("latin-1"),
-                       (_MESSAGE, output.timestamp, ends, output.protocol, vlan, signalling, reason, digest_of(raw),
+                       (_MESSAGE, at, ends, output.protocol, vlan, signalling, reason, digest_of(raw),
                         PyBytes_GET_SIZE(raw), fields, body))
         return 0
 

@@ -110,7 +110,8 @@ def media(
     config: dict[str, Any] = {"guess": guess} | ({"interval": interval} if interval else {})
     task = {"id": "media", "parsers": [{"type": "rtp", "config": config}, "sip"]}  # most packets are RTP
     options = [*(["--bpf", bpf] if bpf else []), *(["--tunnels", tunnels] if tunnels else [])]
-    told = run_task(task, files=files or (), interface=interface, options=options)
+    names = {"parsers[0].config.interval": "--interval"}
+    told = run_task(task, files=files or (), interface=interface, options=options, names=names)
     streams = (one for one in told if one["payload_type"] == "stream")
     if as_json:
         _print(json.dumps(_flat(one) | one["payload"]) for one in streams)

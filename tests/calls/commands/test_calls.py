@@ -66,6 +66,9 @@ def test_calls_as_json_and_as_csv_say_the_same(corpora: Path) -> None:
         (["nothere.pcap"], "nothere.pcap: cannot be read: No such file or directory"),
         (["a.pcap", "--json", "--csv"], "--csv: give --json or --csv, not both"),
         (["a.pcap", "--where", "call.flgs == 'x'"], "--where: there is no label 'call.flgs'; did you mean call.flags?"),
+        (["a.pcap", "--where", ""], "--where: at column 1: empty"),
+        (["a.pcap", "--where", "sip.method == 'BYE'"], "--where: sip.method is no label of a call"),
+        (["a.pcap", "--tunnels", "moon"], "--tunnels: must be one of vxlan, "),
         (["a.pcap", "--where", "call.code = 200"], "--where: at column 11: = is not an operator"),
     ],
 )

@@ -188,10 +188,11 @@ def test_an_input_is_never_written_over(examples: Path, tmp_path: Path) -> None:
     [
         (["--call", "1"], "-o: name the capture file to make"),
         (["-o", "{}/x.pcapng"], "--where: say which calls"),
+        (["-o", "-", "--call", "1"], "-o: it is written to a file, not to standard output"),
         (["-o", "{}", "--call", "1"], "-o: {} is a folder: name a file"),
         (["-o", "{}/no/x.pcapng", "--call", "1"], "-o: {}/no/x.pcapng cannot be written: No such file or directory"),
         (["-o", "{}/x.pcapng", "--call", "9"], "--call: there is no call 9"),
-        (["-o", "{}/x.pcapng", "--where", "call.code == 9"], "--where: none of the 1 calls matches"),
+        (["-o", "{}/x.pcapng", "--where", "call.code == 9"], "--where: the only call does not match"),
     ],
 )
 def test_what_cannot_be_is_told_and_leaves_no_file(

@@ -71,7 +71,10 @@ def run_foreground(request: RunRequest, registry: Registry, defaults: TaskDefaul
     """
     begun = time.monotonic()
     registry.log_failures()
-    config = load_task(task_data(request), registry, defaults)
+    try:
+        config = load_task(task_data(request), registry, defaults)
+    except ConfigInvalid as error:
+        raise ConfigInvalid([_by_option(one, request) for one in error.problems], error.source) from None
     _warn_without_parser(config, registry)
     for warning in (*sharing_warnings(config), *deprecated_in(config)):
         sys.stderr.write(f"otus: warning: {warning}\n")
@@ -121,6 +124,17 @@ def task_data(request: RunRequest) -> dict[str, Any]:
         tunnels = [name.strip() for name in request.tunnels.split(",") if name.strip()]
         data["decoder"] = {**(data.get("decoder") or {}), "tunnels": tunnels}
     return data
+
+
+def _by_option(problem: ConfigProblem, request: RunRequest) -> ConfigProblem:
+    """Name a fault in what an option gave by the option, where the task's key would mean nothing to the user."""
+    keys = {"decoder.tunnels": "--tunnels"} if request.tunnels is not None else {}
+    if request.task is None:
+        keys |= {f"parsers[{n}]": "--parser" for n in range(len(request.parsers))}
+        keys |= {f"processors[{n}]": "--processor" for n in range(len(request.processors))}
+        keys[f"processors[{len(request.processors)}]"] = "--filter"
+    option = next((option for key, option in keys.items() if problem.path.startswith(key)), problem.path)
+    return ConfigProblem(option, problem.message)
 
 
 def _set_capture(data: dict[str, Any], request: RunRequest) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from otus_calls.commands import terminal, words
-from otus_calls.commands.finding import Numbered, find_calls
+from otus_calls.commands.finding import Numbered, find_calls, none_matches
 from otus_calls.commands.listing import AsCsv, AsJson, check_formats, widths_of, write_csv, write_json
 from otus_calls.commands.rows import COLUMNS, LIVE_WIDTHS, cells
 from otus_calls.commands.source import CHOSEN, Bpf, Files, Interface, Source, Tunnels, Where, refused, source_of
@@ -129,11 +129,7 @@ def _flat(one: Numbered) -> dict[str, Any]:
 def _table(shown: Sequence[Numbered], count: int, problems: bool, legs: bool) -> Iterator[str]:
     """Give the lines of the table, with each date before its calls."""
     if not shown:
-        yield (
-            "no calls in it (otus run shows what else there is)"
-            if not count
-            else f"none of the {count:,} calls matches"
-        )
+        yield ("no calls in it (otus run shows what else there is)" if not count else none_matches(count))
         return
     order = _with_legs(shown) if legs else [(one, False) for one in shown]
     rows = [_leg_cells(one, leg) for one, leg in order]

@@ -12,7 +12,7 @@ import typer
 
 from otus_calls.commands.finding import Numbered, choose, find_calls
 from otus_calls.commands.newfile import new_file
-from otus_calls.commands.reading import CALL_LABELS, filters_for
+from otus_calls.commands.reading import CALL_LABELS, filters_for, shown_id
 from otus_calls.commands.source import Bpf, Call, Files, Source, Tunnels, Where, files_to_read_twice, refused
 from otus_calls.extract.choice import Choice
 from otus_calls.extract.copying import copy_frames
@@ -88,5 +88,5 @@ def _choice(source: Source, wanted: Wanted, media: bool) -> Choice:
 def _calls_of(one: Mapping[str, Any]) -> Iterable[str]:
     """Give the Call-IDs of a message or stream. Media that two legs share belong to both."""
     if one["payload_type"] == "stream":
-        return one["payload"].get("calls") or [one["payload"]["call_id"] or ""]
-    return [one["labels"][name] for name in CALL_LABELS if name in one["labels"]]
+        return map(shown_id, one["payload"].get("calls") or [one["payload"]["call_id"] or ""])
+    return [shown_id(one["labels"][name]) for name in CALL_LABELS if name in one["labels"]]

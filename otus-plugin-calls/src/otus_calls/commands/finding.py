@@ -61,7 +61,7 @@ def choose(found: Found, call: str | None) -> list[Numbered]:
     if call is None:
         chosen = [one for one in found.calls if one.chosen]
         if not chosen:
-            raise OtusError(f"--where: none of the {len(found.calls):,} calls matches")
+            raise OtusError(f"--where: {none_matches(len(found.calls))}")
         return chosen
     chosen = [one for one in found.calls if one.facts["call_id"] == call]
     if not chosen and call.isdecimal():
@@ -69,6 +69,11 @@ def choose(found: Found, call: str | None) -> list[Numbered]:
     if not chosen:
         raise refused("--call", _no_such(call, len(found.calls)))
     return chosen
+
+
+def none_matches(count: int) -> str:
+    """Say that none of the calls is wanted."""
+    return "the only call does not match" if count == 1 else f"none of the {count:,} calls matches"
 
 
 def _no_such(call: str, count: int) -> str:

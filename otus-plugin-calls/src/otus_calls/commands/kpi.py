@@ -99,7 +99,8 @@ def _rows(found: Found, by: str | None, step: int | None) -> list[dict[str, Any]
             continue
         at = nanoseconds(one.facts["start"])
         value = None if by is None else GROUPS[by](one.facts)
-        key = (at // step * step if step else 0, "" if by is None else words.NOTHING if value is None else str(value))
+        begin = max(at // step * step, 1) if step else 0  # 0 is no time
+        key = (begin, "" if by is None else words.NOTHING if value is None else str(value))
         if key not in held and len(held) >= ROWS_MAX:
             raise refused("--every", f"more than {ROWS_MAX:,} lines: choose a longer time")
         held.setdefault(key, []).append(one.facts)
@@ -123,7 +124,7 @@ def _row(begin: int, group: str, calls: Sequence[words.Facts]) -> dict[str, Any]
 
 def _outcome(facts: words.Facts) -> SimpleNamespace:
     """Give what ``counts_of`` asks for, from a record: times whose differences are those of the record."""
-    answer = nanoseconds(facts["answer"]) if facts["answer"] else 0
+    answer = max(nanoseconds(facts["answer"]), 1) if facts["answer"] else 0
     bye = answer + _ns(facts["talk"]) if facts["talk"] is not None else 0
     return SimpleNamespace(
         state=facts["state"],

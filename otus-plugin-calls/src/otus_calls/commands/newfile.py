@@ -39,6 +39,8 @@ def new_file(path: Path, inputs: Sequence[str], option: str) -> Iterator[IO[byte
 
 def _check(path: Path, inputs: Sequence[str], option: str) -> None:
     name = printable(str(path))
+    if str(path) == "-":
+        raise _refused(option, "it is written to a file, not to standard output: name one (./- is a file, too)")
     if path.is_dir():
         raise _refused(option, f"{name} is a folder: name a file")
     if path.exists() and not path.is_file():

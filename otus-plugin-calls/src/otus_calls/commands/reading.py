@@ -17,6 +17,9 @@ CALLS_MAX = 20_000
 """Beyond so many Call-IDs the filter has no room for them, and all messages are looked at here."""
 CALL_LABELS = ("sip.call_id", "icmp.call_id", "rtp.call_id")
 
+ID_MAX = 256
+"""Bytes of a Call-ID that records have: of the processor ``calls``, and of the parsers."""
+
 Key = tuple[int, str, int, str, int]
 """Time in ns, source address and port, destination address and port."""
 
@@ -26,15 +29,27 @@ def read_raw(source: Source, wanted: Set[str]) -> dict[Key, bytes]:
     found: dict[Key, bytes] = {}
     with suppress(RunFailed):  # it ends as the first run did, which has told why
         for one in source.run(["sip"], filters_for(wanted), quiet=True):
-            if one["labels"].get("sip.call_id") in wanted:
-                key = (nanoseconds(one["timestamp"]), one["src_ip"], one["src_port"], one["dst_ip"], one["dst_port"])
+            if shown_id(one["labels"].get("sip.call_id", "")) in wanted:
+                # A record has 1 for a time of 0, which would be none.
+                key = (
+                    max(nanoseconds(one["timestamp"]), 1),
+                    one["src_ip"],
+                    one["src_port"],
+                    one["dst_ip"],
+                    one["dst_port"],
+                )
                 found[key] = base64.b64decode(one["raw_payload"] or "")
     return found
 
 
+def shown_id(call_id: str) -> str:
+    """Give a message's Call-ID as the records of its call have it."""
+    return call_id if len(call_id) < ID_MAX // 4 else call_id.encode()[:ID_MAX].decode("utf-8", "replace")
+
+
 def filters_for(wanted: Set[str]) -> list[dict[str, Any]]:
     """Have the run report as little else as a filter can say."""
-    if len(wanted) > CALLS_MAX:
+    if len(wanted) > CALLS_MAX or any(len(one.encode()) >= ID_MAX for one in wanted):
         return []
     values = sorted(wanted)
     rules = [

@@ -5,6 +5,7 @@ In: options as the user gave them. Out: the records of a run.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -16,6 +17,8 @@ from otus_core import ConfigInvalid, ConfigProblem, run_task
 STDIN = "-"
 CHOSEN = "calls.chosen"
 """The label that calls get which match ``--where``: all are reported, so that their numbers stay the same."""
+_LABELS = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\b(?:(sip|icmp|rtp|call|registration|kpi)\.[\w-]+)""")
+"""Quoted texts, and labels outside them."""
 
 Files = Annotated[
     list[str] | None,
@@ -30,7 +33,7 @@ Bpf = Annotated[
 ]
 Tunnels = Annotated[
     str | None,
-    typer.Option("--tunnels", metavar="LIST", help="Tunnels to look into: vxlan,gre,geneve,ipip,gtpu."),
+    typer.Option("--tunnels", metavar="LIST", help="Tunnels to look into: vxlan,gre,geneve,ipip,gtpu,hep."),
 ]
 Where = Annotated[
     str | None,
@@ -76,14 +79,25 @@ class Source:
             more["on_fault"] = _hear_nothing
         return run_task(task, **source, names=names, **more)
 
-    def records(self, config: Mapping[str, Any], where: str | None = None, **more: Any) -> Iterator[dict[str, Any]]:
+    def records(
+        self, config: Mapping[str, Any], where: str | None = None, kind: str = "call", **more: Any
+    ) -> Iterator[dict[str, Any]]:
         """Give the records of calls, registrations and figures, as ``config`` has the processor ``calls`` make them.
 
-        Those that match ``where`` have the label ``CHOSEN``. Raises RunFailed.
+        Those that match ``where``, which asks for records of one ``kind``, have the label ``CHOSEN``. Raises RunFailed,
+        and ConfigInvalid for a ``where`` that no such record can match.
         """
+        _check_labels(where or "", kind)
         marks = {"type": "label", "config": {"labels": {CHOSEN: "yes"}, "when": where}}
-        processors = [{"type": "calls", "config": {"consume": True, **config}}, *([marks] if where else [])]
+        processors = [{"type": "calls", "config": {"consume": True, **config}}, *([] if where is None else [marks])]
         return self.run(["sip", "icmp", "rtp"], processors, {"processors[1].config.when": "--where"}, **more)
+
+
+def _check_labels(where: str, kind: str) -> None:
+    """Refuse labels of other messages and records: what compares them would be false of all, without a word."""
+    for found in _LABELS.finditer(where):
+        if found[1] not in (None, kind):
+            raise refused("--where", f"{found[0]} is no label of a {kind}: theirs begin with {kind}., as {kind}.state")
 
 
 def _hear_nothing(line: str) -> None:
