@@ -13,7 +13,7 @@ import otus_sip
 from otus_calls.names import CALL_LABELS, KPI_LABELS, REGISTRATION_LABELS
 from otus_core import OutputPacket
 from otus_core.testing.contract import ProcessorContract
-from tests.calls.bench import CALLEE, Bench, sdp
+from tests.calls.bench import BEGUN, CALLEE, Bench, sdp
 from tests.calls.test_registrations import answered, register
 
 
@@ -92,3 +92,16 @@ def test_messages_are_taken_in_if_that_is_asked_for() -> None:
     bench = Bench(consume=True)
     raw = b"OPTIONS sip:a SIP/2.0\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\n\r\n"
     assert repr(bench.give(OutputPacket(payload_type="sip", payload=otus_sip.parse(raw)))) == "CONSUMED"
+
+
+def test_the_end_is_told_a_few_calls_at_a_time() -> None:
+    """A worker whose loop stands still for long is taken for one that hangs."""
+    bench = Bench()
+    for n in range(2000):
+        bench.invite(call=f"c{n}", after=0.0001)
+    (one,) = bench.team
+    told = iter(one.finish(BEGUN))
+    next(told)
+    assert one.calls == 1999
+    assert len(list(told)) == 1999
+    assert one.calls == 0
