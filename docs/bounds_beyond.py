@@ -305,6 +305,7 @@ BEYOND = {
     "otus_calls/brief.pyx:BRIEF_MAX": CUT,
     "otus_calls/commands/reading.py:VALUES_MAX": "in further rules",
     "otus_calls/commands/reading.py:CALLS_MAX": "all messages are looked at",
+    "otus_calls/commands/reading.py:ID_MAX": "compared up to there",
     "otus_calls/commands/lifelines.py:MEDIA_HOSTS_MAX": "lines name their hosts",
     "otus_calls/commands/kpi.py:ROWS_MAX": "refused with what to do",
     "otus_calls/commands/registrations.py:CELL_MAX": CUT,

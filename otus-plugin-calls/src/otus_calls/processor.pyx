@@ -112,7 +112,8 @@ cdef class Calls:
             self.desk.take_register(payload, at, ends, signalling)
             return 0
         if (PyBytes_GET_SIZE(<bytes>signalling[0]) > TAG_MAX or PyBytes_GET_SIZE(<bytes>signalling[1]) > TAG_MAX
-                or PyBytes_GET_SIZE(<bytes>signalling[2]) > TAG_MAX or PyBytes_GET_SIZE(<bytes>signalling[3]) > TAG_MAX):
+                or PyBytes_GET_SIZE(<bytes>signalling[2]) > TAG_MAX
+                or PyBytes_GET_SIZE(<bytes>signalling[3]) > TAG_MAX):
             signalling = tuple([one[:TAG_MAX] if type(one) is bytes else one for one in signalling])
         if method == INVITE or method == UPDATE or method == ACK or method == PRACK:
             body = payload.description
