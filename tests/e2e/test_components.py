@@ -134,7 +134,7 @@ def test_a_run_heeds_the_plugins_of_the_configuration(tmp_path: Path, examples: 
     for plugins in PREFERENCES:
         config.write_text(f"otus: {{plugins: {{{plugins}}}}}")
         done = site.otus("-c", str(config), "run", call, "-q")
-        assert (done.returncode, len(done.stdout.splitlines())) == (0, 7)
+        assert (done.returncode, len(done.stdout.splitlines())) == (0, 8)  # the date, and seven messages
 
 
 @pytest.mark.parametrize(

@@ -126,8 +126,10 @@ def test_or_is_tried_again_before_anything_is_captured(started: Node, tmp_path: 
     )
     asking.start()
     wait(lambda: "component_start_failed" in [entry["event"] for entry in started.log()], what="it has failed once")
-    assert started.state("t")["state"] == "starting"
-    assert started.state("t")["counters"]["frames_read"] == 0
+    wait(lambda: started.state("t")["degraded"], what="the task says what it waits for")
+    state = started.state("t")
+    assert "the destination is not there" in state["waiting_for"]
+    assert state["counters"]["frames_read"] == 0
     needed.write_text("here")
     asking.join(PATIENCE_S)
     assert "result" in answers[0]
