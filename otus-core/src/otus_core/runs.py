@@ -49,7 +49,7 @@ def run_task(
     ``otus run``, such as ``--bpf``. Where the run tells of a fault in a key of the task, ``names`` says what the user
     knows it by: ``{"processors[1].config.keep_if": "--where"}``. ``on_fault`` gets each line, in a thread, that would
     go to standard error. Ctrl-C ends a live run, and not the caller; so does ``stopping``, set in another thread.
-    Raises RunFailed.
+    Raises RunFailed, with exit status 130 when Ctrl-C ended a run before the end of its files.
     """
     whole = {**task, "capture": {}, "reporters": [{"type": "console", "config": {"format": "json"}}]}
     with tempfile.TemporaryDirectory(prefix="otus-") as folder:
@@ -72,7 +72,7 @@ def run_task(
                 process.terminate()
                 raise
             telling.join(LAST_WORDS_S)
-        if process.returncode not in (0, INTERRUPTED):
+        if process.returncode and (process.returncode != INTERRUPTED or interface is None):
             raise RunFailed(process.returncode)
 
 

@@ -28,7 +28,7 @@ WRITE_AT_ONCE = 40
 """Messages of JSON in one write: some 100 kB, which malloc has at hand; more is fetched from the kernel page by page,
 every time.
 """
-TURN_S = 0.01
+TURN_S = 0.002
 """After so long others get the thread: records may be put together only when they are written, each in 0.2 ms."""
 
 Failures = list[tuple[int, Exception]]

@@ -28,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     gc.set_threshold(*COLLECT_AFTER)
     _hold_standard_files()
+    with suppress(AttributeError):  # what a test has put in its place
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # in encodings that know no arrows
     from otus_core.cli.app import run_app
     from otus_core.errors import OtusError
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,11 +11,11 @@ import typer
 
 from otus_calls.commands.finding import Numbered, choose, find_calls
 from otus_calls.commands.newfile import new_file
-from otus_calls.commands.reading import CALL_LABELS, filters_for, shown_id
+from otus_calls.commands.reading import CALL_LABELS, ending_as_before, filters_for, shown_id
 from otus_calls.commands.source import Bpf, Call, Files, Source, Tunnels, Where, files_to_read_twice, refused
 from otus_calls.extract.choice import Choice
 from otus_calls.extract.copying import copy_frames
-from otus_core import OtusError, RunFailed, printable
+from otus_core import OtusError, printable
 
 
 def extract(
@@ -77,7 +76,7 @@ def _choice(source: Source, wanted: Wanted, media: bool) -> Choice:
     """Find the messages and streams of calls."""
     choice = Choice()
     parsers = ["sip", "icmp", *(["rtp"] if media else [])]
-    with suppress(RunFailed):  # it ends as the first run did, which has told why
+    with ending_as_before():
         for one in source.run(parsers, filters_for(wanted.ids), quiet=True):
             if wanted.holds(one):
                 add = choice.add_stream if one["payload_type"] == "stream" else choice.add_message

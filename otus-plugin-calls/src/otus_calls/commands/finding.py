@@ -9,6 +9,9 @@ import attrs
 from otus_calls.commands.source import CHOSEN, Source, refused
 from otus_core import OtusError, RunFailed, printable
 
+INTERRUPTED = 130
+"""The exit status of a run that Ctrl-C ended."""
+
 
 @attrs.frozen
 class Numbered:
@@ -54,8 +57,10 @@ def find_calls(source: Source, where: str | None = None) -> Found:
 def choose(found: Found, call: str | None) -> list[Numbered]:
     """Give the calls that match ``--where`` and ``--call``: a number of the table, or a Call-ID.
 
-    Raises OtusError where there are none.
+    Raises OtusError where there are none, and RunFailed where Ctrl-C was pressed before all were there.
     """
+    if found.failure is not None and found.failure.exit_status == INTERRUPTED:
+        raise found.failure
     if not found.calls:
         raise OtusError("there is no call in it")
     if call is None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Set
-from contextlib import suppress
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from typing import Any
 
+from otus_calls.commands.finding import INTERRUPTED
 from otus_calls.commands.source import Source
 from otus_calls.times import nanoseconds
 from otus_core import RunFailed
@@ -27,7 +28,7 @@ Key = tuple[int, str, int, str, int]
 def read_raw(source: Source, wanted: Set[str]) -> dict[Key, bytes]:
     """Give the SIP messages with these Call-IDs."""
     found: dict[Key, bytes] = {}
-    with suppress(RunFailed):  # it ends as the first run did, which has told why
+    with ending_as_before():
         for one in source.run(["sip"], filters_for(wanted), quiet=True):
             if shown_id(one["labels"].get("sip.call_id", "")) in wanted:
                 # A record has 1 for a time of 0, which would be none.
@@ -40,6 +41,16 @@ def read_raw(source: Source, wanted: Set[str]) -> dict[Key, bytes]:
                 )
                 found[key] = base64.b64decode(one["raw_payload"] or "")
     return found
+
+
+@contextmanager
+def ending_as_before() -> Iterator[None]:
+    """Take the end of a second run for that of the first, which has told why; but for Ctrl-C. Raises RunFailed."""
+    try:
+        yield
+    except RunFailed as failure:
+        if failure.exit_status == INTERRUPTED:
+            raise
 
 
 def shown_id(call_id: str) -> str:
