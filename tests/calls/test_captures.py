@@ -131,6 +131,13 @@ def test_hops_of_a_proxy_are_one_call_and_the_media_of_its_relay_are_told(tmp_pa
     assert call["retransmissions"] == 0
 
 
+def test_copies_with_other_link_headers_are_no_retransmissions(tmp_path: Path) -> None:
+    """A mirror's copies come 20 ms later, without the VLAN tag: RFC 3261 §17.1.1.2 has T1 at 500 ms."""
+    (call,) = calls_in(needs.field() / "47-duplicates-any.pcap", tmp_path)
+    assert (call["retransmissions"], call["duplicates"]) == (0, 2)
+    assert {flag["flag"] for flag in call["flags"]} == {"captured_twice"}
+
+
 def test_a_mirrored_capture_gives_the_same_calls(tmp_path: Path) -> None:
     """Everything twice, as a mirror port gives it."""
     capture = needs.corpora() / "pkts__sipp_sll.pcap"

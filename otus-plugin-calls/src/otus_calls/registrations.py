@@ -201,7 +201,7 @@ class Registrations:
         before = self._pending.get((call_id, cseq))
         if before is not None:
             if before[2] == ends:  # a second hop has other ends, and is neither
-                if at - before[1] < DUPLICATE_NS:
+                if at - before[1] <= DUPLICATE_NS:
                     before[0].duplicates += 1
                 else:
                     before[0].retransmissions += 1

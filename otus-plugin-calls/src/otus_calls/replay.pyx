@@ -77,7 +77,7 @@ cdef class Outcome:
                 other = <Note>self.notes[j]
                 if other.ident == note.ident:
                     note.repeat = RETRANSMISSION
-                    if other.digest == note.digest and note.time - other.time < DUPLICATE_NS:
+                    if other.digest == note.digest and note.time - other.time <= DUPLICATE_NS:
                         note.repeat = DUPLICATE
                     break
             if note.repeat == DUPLICATE:
