@@ -344,6 +344,7 @@ BEYOND = {
     "otus_calls/session.py:HOLDS_MAX": "not told",
     "otus_calls/table.pyx:SAME_ID_MAX": "their messages are those of the newest call",
     "otus_calls/table.pyx:SHOWN_MAX": "legs are looked for a tick later",
+    "otus_calls/table.pyx:PAST_MAX": "those behind were looked at before",
     "otus_calls/table.pyx:GONE_MAX": "the oldest is forgotten: a late message may begin another record",
     "otus_calls/desk.py:ADDRESSES_MAX": "all are forgotten, and made again",
     "otus_calls/registrations.py:PENDING_MAX": "the oldest is forgotten: its response changes nothing",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from otus_calls.brief import brief
@@ -31,6 +31,8 @@ LINES = (
     b"a=recvonly ",
     b"a=sendrecv",
     b"a",
+    b"m",
+    b"c",
     b"=",
     b"",
     b"a=send\x0brecv",
@@ -46,6 +48,7 @@ def test_nothing_is_told_otherwise(lines: list[tuple[bytes, bytes]]) -> None:
     assert read_sdp(brief(body)) == read_sdp(body)
 
 
+@example(b"m")
 @given(st.binary(max_size=200))
 def test_no_bytes_are_too_odd(body: bytes) -> None:
     assert read_sdp(brief(body)) == read_sdp(body)

@@ -30,7 +30,7 @@ cdef bytes brief_of(bytes body):
         if line_end > at and (line_end - 1)[0] == c"\r":
             line_end -= 1
         size = line_end - at
-        if size >= 2 and at[1] == c"=":
+        if size == 1 or (size >= 2 and at[1] == c"="):      # ``m`` alone is a line of that kind, without a value
             size = _worth(at, size)
             if size:
                 memcpy(kept + used, at, size)

@@ -19,6 +19,7 @@ from otus_calls.parties import read_party
 SECOND = 1_000_000_000
 SETTLE_NS = 32 * SECOND
 """64 * T1: so long after the last word nothing more is to be expected (RFC 3261 §17.1.2.2, Timer F)."""
+NEVER = 1 << 63
 PENDING_MAX = 65536
 SOURCES_MAX = 4096
 TEXT_MAX = 512
@@ -186,6 +187,7 @@ class Registrations:
     def __init__(self, most: int, failed: Callable[[str, str], None]) -> None:
         self._most = most
         self._failed = failed
+        self._soonest = NEVER
         self._bindings: OrderedDict[tuple[str, str, tuple[str, int]], Binding] = OrderedDict()
         self._pending: OrderedDict[tuple[bytes, int], tuple[Binding, int, tuple[Any, ...]]] = OrderedDict()
 
@@ -224,6 +226,7 @@ class Registrations:
             one.attempt = at
         one.had_proof, one.challenged = proof, False
         one.due = max(one.due, at + SETTLE_NS)
+        self._soonest = min(self._soonest, one.due)
         self._pending[call_id, cseq] = (one, at, ends)
         if len(self._pending) > PENDING_MAX:
             self._pending.popitem(last=False)
@@ -252,6 +255,7 @@ class Registrations:
                 one.refused_proofs += 1
             self._refused(one, status)
             one.due = max(one.due, at + SETTLE_NS)
+        self._soonest = min(self._soonest, one.due)
 
     def _refused(self, one: Binding, status: int) -> None:
         one.failures += 1
@@ -290,9 +294,12 @@ class Registrations:
 
     def due(self, now: int) -> list[Binding]:
         """Take out and give those of which nothing more is to be expected by ``now``."""
+        if now < self._soonest:
+            return []
         found = [(key, one) for key, one in self._bindings.items() if one.due <= now]
         for key, _ in found:
             del self._bindings[key]
+        self._soonest = min((one.due for one in self._bindings.values()), default=NEVER)
         return [one for _, one in found]
 
     def all(self) -> list[Binding]:

@@ -42,6 +42,8 @@ cdef class Table:
     cdef readonly Py_ssize_t count
     cdef Py_ssize_t most
     cdef Py_ssize_t notes_most
+    cdef int64_t soonest                    # no call is due earlier
+    cdef int64_t looked                     # calls that were used last before this have been looked at for news
     cdef int64_t linger, ring_timeout, talk_timeout
 
     cdef Call find(self, bytes call_id, bytes from_tag, bytes to_tag)

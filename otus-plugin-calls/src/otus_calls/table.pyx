@@ -16,11 +16,13 @@ cdef enum:
     SHOWN_BEGUN = 1
     SHOWN_ENDED = 2
     SHOWN_MAX = 4096            # calls that are shown at a tick; others wait for the next
+    PAST_MAX = 256              # calls in a row that were looked at before: so are those behind them
     GONE_MAX = 65536            # calls that were reported and are remembered, so that what comes late begins none
     KEPT_FIRST = 4              # of so many messages that are kept, one is among the newest
 
 cdef int64_t SETTLED_NS = 2_000_000_000     # messages of other workers have arrived by then
 cdef int64_t _TIMER_B = TIMER_B_NS
+cdef int64_t _NEVER = <int64_t>0x7FFFFFFFFFFFFFFF
 
 
 @cython.final
@@ -74,6 +76,7 @@ cdef class Table:
         self.gone = {}
         self.most = most
         self.notes_most = notes_most
+        self.soonest = _NEVER
         self.linger = linger
         self.ring_timeout = ring_timeout
         self.talk_timeout = talk_timeout
@@ -167,6 +170,8 @@ cdef class Table:
         else:
             wait = self.ring_timeout if call.phase == RINGING or note.status else _TIMER_B
         call.due = note.time + wait
+        if call.due < self.soonest:
+            self.soonest = call.due
         return 0
 
     cdef int _link(self, Call call) except -1:
@@ -195,6 +200,8 @@ cdef class Table:
         """Report a call that talks at ``until`` if nothing more comes: its media have ended, and no BYE was seen."""
         if call.phase == TALKING:
             call.due = until
+            if call.due < self.soonest:
+                self.soonest = call.due
 
     def surplus(self):
         """Take out and give the call that has been silent longest, if there are more than there may be."""
@@ -225,22 +232,36 @@ cdef class Table:
         """Give the calls that are to be reported by ``now``."""
         cdef Call call = self.oldest
         cdef list found = []
+        if now < self.soonest:
+            return found
+        self.soonest = _NEVER
         while call is not None:
             if call.due <= now:
                 found.append(call)
+            elif call.due < self.soonest:
+                self.soonest = call.due
             call = call.newer
+        if found:
+            self.soonest = now              # until they are taken out
         return found
 
     def news(self, int64_t now):
         """Give the calls of which there is something new to be shown: they have begun, or have ended, a while ago."""
         cdef Call call = self.newest
         cdef list found = []
-        while call is not None:
+        cdef int64_t until = self.looked - SETTLED_NS
+        cdef int past = 0
+        self.looked = now - SETTLED_NS
+        while call is not None and past < PAST_MAX:
             if len(found) == SHOWN_MAX:
+                self.looked = 0             # there are more: all are looked at the next time
                 break
             if call.shown < SHOWN_ENDED and now - call.last > SETTLED_NS and (call.phase == OVER or not call.shown):
                 call.shown = SHOWN_ENDED if call.phase == OVER else SHOWN_BEGUN
                 found.append(call)
+                past = 0
+            elif call.last < until:
+                past += 1
             call = call.older
         return found
 

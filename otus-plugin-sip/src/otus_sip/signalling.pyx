@@ -13,9 +13,10 @@ from otus_sip.scan cimport CALL_ID, FROM, REQUEST, TO, VIA
 cdef enum:
     SELECTED_MAX = 32           # values of header fields that are given
     LENGTHS = 64                # names that are longer are not looked for
+    SPREAD = 23                 # so that the header fields that most messages have seldom look like those asked for
     ASKED_MAX = 64              # sets of names that are remembered
 
-# How long the names of a set are, as bits: few callers ask, each for the same names.
+# What the names of a set look like, by length and first letter, as bits: few callers ask, each for the same names.
 cdef dict _asked = {}
 
 
@@ -72,9 +73,11 @@ cdef dict message_selected(SipMessage message, frozenset names):
     cdef Py_ssize_t i
     cdef Py_ssize_t left = SELECTED_MAX
     cdef str its_name
-    cdef uint64_t lengths = _lengths_of(names)
+    cdef uint64_t looks = _looks_of(names)
+    cdef Py_ssize_t length
     for i in range(message.count):
-        if message.fields[i].name_len >= LENGTHS or not (lengths >> message.fields[i].name_len) & 1:
+        length = message.fields[i].name_len
+        if length >= LENGTHS or not length or not (looks >> _look(length, message.data[message.fields[i].name])) & 1:
             continue
         its_name = message.text(message.data + message.fields[i].name, message.fields[i].name_len).lower()
         if its_name not in names:
@@ -87,15 +90,22 @@ cdef dict message_selected(SipMessage message, frozenset names):
     return found
 
 
-cdef uint64_t _lengths_of(frozenset names) except? 0:
-    cdef uint64_t lengths = 0
+cdef inline int _look(Py_ssize_t length, uint8_t first) noexcept:
+    """Give the bit for names of this length and first letter, whatever its case."""
+    return (length + SPREAD * (first | 32)) & 63
+
+
+cdef uint64_t _looks_of(frozenset names) except? 0:
+    cdef uint64_t looks = 0
+    cdef bytes written
     known = _asked.get(names)
     if known is not None:
         return known
     for name in names:
-        if 0 < len(<str>name) < LENGTHS:
-            lengths |= <uint64_t>1 << len(<str>name)
+        written = (<str>name).encode("utf-8", "surrogatepass")
+        if 0 < len(written) < LENGTHS:
+            looks |= <uint64_t>1 << _look(len(written), written[0])
     if len(_asked) >= ASKED_MAX:
         _asked.clear()
-    _asked[names] = lengths
-    return lengths
+    _asked[names] = looks
+    return looks
