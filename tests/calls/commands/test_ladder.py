@@ -72,7 +72,7 @@ def test_calls_are_chosen_by_number_by_id_and_by_expression(corpora: Path) -> No
     [
         (["--call", "7"], "--call: there is no call 7: otus calls numbers them 1 to 1"),
         (["--call", "x\x1b[2J"], "--call: no call has the Call-ID x\\x1b[2J; otus calls lists them"),
-        (["--where", "call.code == 486"], "--where: none of the 1 calls matches"),
+        (["--where", "call.code == 486"], "--where: the only call does not match"),
         (["--where", "call.code =="], "--where: at column 13"),
     ],
 )
