@@ -6,12 +6,15 @@ import csv
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import dpkt
 import pytest
 
+from otus_core.testing import packets
 from otus_rtp.media import _note
 
 CAPTURE = "sibilant__SIP_CALL_RTP_G711.pcap"
@@ -92,3 +95,22 @@ def test_what_cannot_be_done_is_said_once(arguments: list[str], said: str) -> No
 def test_a_capture_without_streams_says_so() -> None:
     done = media("examples/register.pcap")
     assert (done.returncode, done.stdout.startswith("no streams: ")) == (0, True)
+
+
+def test_a_damaged_capture_shows_what_there_is_and_nothing_that_controls_a_terminal(tmp_path: Path) -> None:
+    heads = ["INVITE sip:2@b SIP/2.0", "Via: SIP/2.0/UDP h;branch=z9hG4bK1", "From: <sip:1@a>;tag=f", "To: <sip:2@b>"]
+    heads += ["Call-ID: \x1b[31m", "CSeq: 1 INVITE", "Content-Type: application/sdp"]
+    sdp = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 96\r\na=rtpmap:96 \x1b[32m/8000\r\n"
+    invite = "\r\n".join([*heads, f"Content-Length: {len(sdp)}", "", sdp]).encode()
+    media_of = [struct.pack("!BBHII", 0x80, 96, n, n * 160, 7) + bytes(160) for n in range(60)]
+    sent = [packets.udp(one, src=packets.DST, dst=packets.SRC, src_port=5000, dst_port=4000) for one in media_of]
+    capture = tmp_path / "cut.pcap"
+    with capture.open("wb") as file:
+        writer = dpkt.pcap.Writer(file)
+        for n, frame in enumerate([packets.udp(invite), *sent]):
+            writer.writepkt(frame, ts=1e9 + n / 50)
+    capture.write_bytes(capture.read_bytes()[:-9])
+    for form in ([], ["--csv"], ["--json"]):
+        done = media(str(capture), *form, columns=200)
+        assert (done.returncode, "the file ends inside" in done.stderr) == (1, True)
+        assert "192.0.2.1" in done.stdout and "\x1b" not in done.stdout

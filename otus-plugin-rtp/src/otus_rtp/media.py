@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from otus_core import Column, ConfigInvalid, ConfigProblem, TableLayout, printable, run_task, table_lines
+from otus_core import Column, ConfigInvalid, ConfigProblem, RunFailed, TableLayout, printable, run_task, table_lines
 
 COLUMNS = (
     Column("START", leaves=2),
@@ -142,8 +142,10 @@ def _print_csv(streams: Iterable[dict[str, Any]]) -> None:
 
 
 def _harmless(value: Any) -> Any:
-    """Give a cell that a spreadsheet takes for text, if packets chose how it begins (CWE-1236)."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t") else value
+    """Give a cell that can be shown. A spreadsheet takes it for text, if packets chose how it begins (CWE-1236)."""
+    if not isinstance(value, str):
+        return value
+    return printable(f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value)
 
 
 def _flat(one: dict[str, Any]) -> dict[str, Any]:
@@ -199,12 +201,22 @@ def _width() -> int:
 
 def _table(streams: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Give the lines of a table of all streams, by the time they began."""
-    rows = [_cells(one) for one in sorted(streams, key=lambda one: str(one["payload"]["first"]))]
+    found: list[dict[str, Any]] = []
+    failure = None
+    try:
+        found += streams
+    except RunFailed as error:  # what there is of a damaged capture is shown all the same
+        if not found:
+            raise
+        failure = error
+    rows = [_cells(one) for one in sorted(found, key=lambda one: str(one["payload"]["first"]))]
     if not rows:
         yield "no streams: no call in it announces RTP that is there too (--guess follows RTP without calls)"
         return
     shown = [n for n, column in enumerate(COLUMNS) if column.name != "NOTE" or any(row[n] for row in rows)]
     yield from table_lines([COLUMNS[n] for n in shown], [[row[n] for n in shown] for row in rows], _width())
+    if failure is not None:
+        raise failure
 
 
 def _live_lines(streams: Iterable[dict[str, Any]]) -> Iterator[str]:
