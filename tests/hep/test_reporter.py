@@ -13,6 +13,7 @@ import pytest
 
 from otus_core import ConfigInvalid, OutputPacket, PluginInitFailed, ReportResult
 from otus_core.testing.contract import ReporterContract
+from otus_hep.server import log
 from tests.e2e.test_run import otus, outputs
 from tests.hep.servers import Server, make_certificates, server_context
 from tests.patience import wait
@@ -108,7 +109,11 @@ def test_what_is_too_large_is_counted(examples: Path, tmp_path: Path) -> None:
     assert counted["dropped"] == {"report_error:too_large": counted["offered"] - counted["reported"]}
 
 
-def test_the_next_server_takes_over_and_the_first_comes_back() -> None:
+def test_the_next_server_takes_over_and_the_first_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, str]] = []
+    for level in ("info", "warning"):
+        monkeypatch.setattr(log, level, lambda event, **fields: told.append((event, fields["server"])))
+
     async def run(reporter: Any) -> None:
         assert (await reporter.report(messages(0))).reported == 10
         first.close()
@@ -123,6 +128,7 @@ def test_the_next_server_takes_over_and_the_first_comes_back() -> None:
     with Server() as first, Server() as second:
         report_to(first, second, transport="tcp")(run)
         assert (numbers(first), numbers(second)) == (list(range(10)), list(range(10, 20)))
+    assert told == [("server_unavailable", first.address), ("server_available", first.address)]
 
 
 def test_calls_are_shared_and_stay_whole() -> None:

@@ -10,11 +10,15 @@ from typing import Any
 
 import attrs
 
+from otus_core import Logger
 from otus_hep.config import HepReporterConfig, split_address
 from otus_hep.encoding import Packets
 
+log = Logger("otus.hep")
 BUFFER_PAUSE_S = 0.001
 SEND_BUFFER = 4 << 20
+TELL_AGAIN_S = 30.0
+"""A server that comes and goes, as UDP sees it, is told of once in so long."""
 
 
 @attrs.define
@@ -37,6 +41,8 @@ class Server:
         self.reason = ""
         self._config = config
         self._down_until = 0.0
+        self._told_at = -TELL_AGAIN_S
+        self._told = False
 
     def is_down(self) -> bool:
         """Whether it was not there lately."""
@@ -50,9 +56,16 @@ class Server:
         """Note how sending ended."""
         if error is None:
             self.reason, self._down_until = "", 0.0
+            if self._told:
+                self._told = False
+                log.info("server_available", server=self.address)
             return
         self.reason = f"{self.address}: {in_words(error)}"
-        self._down_until = asyncio.get_running_loop().time() + self._config.retry_after
+        now = asyncio.get_running_loop().time()
+        self._down_until = now + self._config.retry_after
+        if not self._told and now - self._told_at >= TELL_AGAIN_S:
+            self._told, self._told_at = True, now
+            log.warning("server_unavailable", server=self.address, error=in_words(error))
 
     async def open(self) -> None:
         """Get ready to send. Raises OSError and TimeoutError."""
