@@ -322,6 +322,7 @@ BEYOND = {
     "otus_calls/desk.py:TEXT_MAX": CUT,
     "otus_calls/fields.py:VALUE_MAX": CUT,
     "otus_calls/flags.py:PAYLOAD_MAX": "counts as a message in fragments",
+    "otus_calls/desk.py:EARLY_MAX": "those of calls that are not known yet are not told",
     "otus_calls/desk.py:LEGS_MAX": "those with the least evidence are not told",
     "otus_calls/legs.py:CARDS_MAX": "the oldest is no leg of a later call",
     "otus_calls/legs.py:SAME_MAX": "further ones are compared when they are looked at themselves",

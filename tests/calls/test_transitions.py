@@ -279,3 +279,13 @@ def test_interim_records() -> None:
     assert [(call["ended"], call["state"]) for call in bench.calls()] == [(None, "in_call")]
     bench.bye()
     assert len(bench.finish()) == 2
+
+
+def test_an_icmp_error_may_come_before_the_message_that_it_is_about() -> None:
+    """Another worker has it: RFC 792 sends the error back, so its flow is another one than the message's."""
+    bench = Bench(2)
+    owner = bench.team[sum(b"c1") % 2]
+    owner.on_route("c1", ("icmp", {"error": "port unreachable", "at": None}))
+    bench.invite()
+    bench.tick()
+    assert "icmp_unreachable" in flags(bench.call())

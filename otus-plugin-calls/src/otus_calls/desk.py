@@ -26,6 +26,9 @@ STREAMS_MAX = 64
 """Streams of a call that are told of."""
 ERRORS_MAX = 32
 TEXT_MAX = 256
+EARLY_TICKS = 2
+EARLY_MAX = 1024
+"""Streams and errors that are kept, and for how many ticks, because nothing is known of their calls yet."""
 ADDRESSES_MAX = 16384
 LEGS_MAX = 16
 LEGS_WAIT = 1024
@@ -50,6 +53,7 @@ class Desk:
         self._kpi = int(config.kpi * 1e9)
         self._counts: dict[str, int] = {}
         self._begun = 0
+        self._early: list[tuple[str, str, Any, int]] = []
         self._kinds: dict[tuple[int, bool, bool, int], tuple[Any, ...]] = {}
         self._addresses: dict[str, bytes] = {}
         self._gathered: dict[int, dict[str, int]] = {}
@@ -164,8 +168,12 @@ class Desk:
         else:
             self._route("legs", ("card", card))
 
-    def _take_told(self, key: str, kind: str, told: Any) -> None:
-        for call in self._table.of(key.encode("latin-1")):
+    def _take_told(self, key: str, kind: str, told: Any, *, ticks: int = 0) -> None:
+        """Take what is told of a call; its first message may still be on its way here from another worker."""
+        calls = self._table.of(key.encode("latin-1"))
+        if not calls and ticks < EARLY_TICKS and len(self._early) < EARLY_MAX:
+            self._early.append((key, kind, told, ticks))
+        for call in calls:
             if kind == "icmp":
                 call.errors = call.errors or []
                 if len(call.errors) < ERRORS_MAX:
@@ -174,6 +182,11 @@ class Desk:
                 call.streams = call.streams or []
                 add_stream(call.streams, told, STREAMS_MAX)
                 self._see_silence(call)
+
+    def _take_early(self) -> None:
+        early, self._early = self._early, []
+        for key, kind, told, ticks in early:
+            self._take_told(key, kind, told, ticks=ticks + 1)
 
     def _see_silence(self, call: Followed) -> None:
         """Give a call up whose media have all ended; a BYE, or another message, may still come."""
@@ -190,6 +203,7 @@ class Desk:
     def tick(self, now: int) -> Iterator[otus_core.Record]:
         """Report what has ended by ``now``, and at intervals what is under way."""
         self._now = now
+        self._take_early()
         for call in self._table.news(now):
             self._show(call, call.outcome_by(now))
         for call in self._table.due(now):
@@ -211,6 +225,7 @@ class Desk:
 
         Legs begin one after the other, so a call is reported when many that began later have been looked at.
         """
+        self._take_early()
         waiting: deque[tuple[Followed, Any]] = deque()
         for call in sorted(self._table.calls(), key=lambda one: one.first):
             outcome = call.outcome_by(now)
