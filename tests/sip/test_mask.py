@@ -100,6 +100,17 @@ def test_one_name_has_one_pseudonym_however_it_is_written(otus_run: Any, key_fil
     assert login is not None and f"sip:{login[1]}@" in headers["Contact"]
 
 
+@pytest.mark.parametrize("user", ['alice"bob', 'a"b"ce', 'alice\\"', '+49"30', '"alice"'])
+def test_users_that_no_uri_may_have_are_masked_too(user: str, key_file: Path) -> None:
+    ends = f'From: "X" <sip:{user}@a>;tag=1\r\nTo: sip:{user}@b\r\n'
+    raw = f"OPTIONS sip:b SIP/2.0\r\nVia: SIP/2.0/UDP h\r\n{ends}Call-ID: 1\r\nCSeq: 1 OPTIONS\r\n\r\n".encode()
+    output = message(raw)
+    _process(key_file, output)
+    told = everything(json.loads(encode_json(output)))
+    assert not any(part in told for part in re.findall(r"[a-z0-9]{2,}", user))
+    assert "<sip:" in told and ">;tag=1" in told
+
+
 def test_the_key_decides_and_the_end_of_a_number_stays() -> None:
     one, other = Pseudonyms(b"a" * 16, 3), Pseudonyms(b"b" * 16, 3)
     assert one.name(b"+49 30 5551212") == one.name(b"+49 30 5551212") != other.name(b"+49 30 5551212")

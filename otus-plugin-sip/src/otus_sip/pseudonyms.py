@@ -23,7 +23,9 @@ Span = tuple[int, int]
 
 # RFC 3261 §25.1: userinfo ends at the last @ before the host. More is masked than needed rather than less. Every
 # pattern takes linear time, or looks no further than a bound.
-_USER = re.compile(rb"(?i)(?<![A-Za-z0-9])" + SCHEMES + rb":([^@\s<>\"]{1,512})@")
+# Quotes and angle brackets have no place in a user, but some write them: they belong to it where an @ follows before
+# anything that separates.
+_USER = re.compile(rb"(?i)(?<![A-Za-z0-9])" + SCHEMES + rb":((?:[^@\s<>\"]|[<>\"](?=[^@\s,;:]{0,64}@)){1,512})@")
 _TELEPHONE = re.compile(rb"(?i)(?<![A-Za-z0-9])tel:([^;,>\s\"?]+)")
 _CONTEXT = re.compile(rb"(?i);phone-context=([^;,>\s\"]+)")
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"[ \t]*<')
