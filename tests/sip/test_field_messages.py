@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import subprocess
 import sys
@@ -29,7 +30,9 @@ SNAPPED = "cut by the capture within its header fields"
 @lru_cache
 def run(name: str, *options: str) -> tuple[str, str]:
     """Run ``otus run`` over a capture; gives what it writes to its two outputs."""
-    done = subprocess.run([OTUS, "run", str(field() / name), *options], capture_output=True, text=True, timeout=60)
+    command = [OTUS, "run", str(field() / name), *options]
+    whole = {name: text for name, text in os.environ.items() if name != "COLUMNS"}  # lines that nothing is cut off
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=whole)
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
 
