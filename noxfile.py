@@ -119,7 +119,8 @@ def wheels(session: nox.Session) -> None:
 
     Everything else is shown by ``tests``, which installs the same wheels.
     """
-    install(session, DISTRIBUTIONS, "pytest", "pytest-timeout", "hypothesis", "dpkt", "setuptools", "wheel")
+    tools = ("pytest", "pytest-timeout", "hypothesis", "dpkt", "setuptools", "wheel")
+    install(session, DISTRIBUTIONS, *tools, "textual")  # which the extra otus-plugin-calls[screen] asks for
     session.run("pip", "check")
     session.run("otus", "plugins", "list")
     # With no other program on the path than those of the environment, there is no compiler, as where Otus is used.
