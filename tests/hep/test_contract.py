@@ -12,6 +12,9 @@ from otus_core.testing.contract import ReporterContract
 from tests.hep.servers import Server, make_certificates, server_context
 from tests.patience import wait
 
+STILL = 5
+"""So many looks at the server's packets find nothing new when all have arrived."""
+
 
 class HepContract(ReporterContract):
     component = "hep"
@@ -20,12 +23,13 @@ class HepContract(ReporterContract):
 
     def arrived(self) -> int:
         """Give what came; what is under way on this machine arrives within a moment."""
-        seen = -1
+        seen, still = -1, 0
 
         def is_still() -> bool:
-            nonlocal seen
+            nonlocal seen, still
             before, seen = seen, len(self.server.packets)
-            return before == seen
+            still = still + 1 if before == seen else 0
+            return still == STILL
 
         wait(is_still, what="nothing more comes")
         return seen

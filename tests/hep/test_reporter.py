@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import re
+import socket
+import struct
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 
 from otus_core import ConfigInvalid, OutputPacket, PluginInitFailed, ReportResult
 from otus_core.testing.contract import ReporterContract
+from otus_hep.connection import Connection
 from otus_hep.server import log
 from tests.e2e.test_run import otus, outputs
 from tests.hep.servers import Server, make_certificates, server_context
@@ -243,3 +247,14 @@ def test_a_wrong_option_is_refused() -> None:
     ):
         with pytest.raises(ConfigInvalid, match=said):
             Alone().settings({"servers": [server], **config})
+
+
+def test_what_is_acknowledged_while_it_is_asked_about_is_not_waited_for_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes on their way and bytes acknowledged are two questions to the kernel, and answers may come in between."""
+    acknowledged, under_way = iter((100, 150, 150)), iter((50, 0))
+    asked = object.__new__(Connection)
+    asked._socket = socket.socket()
+    monkeypatch.setattr(asked, "acknowledged", lambda: next(acknowledged))
+    monkeypatch.setattr(fcntl, "ioctl", lambda *_: struct.pack("i", next(under_way)))
+    with asked._socket:
+        assert asked._mark() == 150

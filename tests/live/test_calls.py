@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.live, pytest.mark.slow]
 CALLS = int(os.environ.get("OTUS_CALLS_EACH", "3"))
 """Of each scenario; 167 of each are 2,000 in all."""
 SAME_S = 0.005
-EARLY_S = 0.002
+EARLY_S = 0.01
 FIRST_PORT = 6000
 
 
