@@ -205,7 +205,7 @@ def fill(folder: Path) -> Path:
 
 def settled(path: Path) -> bytes:
     """Give a task's file once it says that the task runs: a thread of its own writes it, after the answer."""
-    wait(lambda: b'"running"' in path.read_bytes(), what="the task's file says that it runs")
+    wait(lambda: b'"state": "running"' in path.read_bytes(), what="the task's file says that it runs")
     return path.read_bytes()
 
 

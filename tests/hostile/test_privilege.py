@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 
 from otus_core.process.seccomp import CLONE, CLONE3, REFUSED, X86_ONLY
+from otus_core.testing.packets import udp
 from tests import needs
 from tests.e2e.node import Node, task
 from tests.live.net import OTUS, at_rest, children_of, has_ring
 from tests.patience import PATIENCE_S, wait
+from tests.pcap.files import pcap
 
 NET_RAW = 1 << 13
 LIVE = {
@@ -66,8 +68,11 @@ def call(examples: Path) -> Path:
     return (examples / "call.pcap").resolve()
 
 
-def test_workers_of_files_have_no_privilege(call: Path) -> None:
-    with running(call, "--workers", 2, "--speed", 0.01) as process:
+def test_workers_of_files_have_no_privilege(tmp_path: Path) -> None:
+    """Of many pairs of addresses each worker has some, and so goes on reading at this speed."""
+    frames = [udp(b"SIP/2.0 200 OK", src=f"192.0.2.{n}") for n in range(1, 17)]
+    (tmp_path / "pairs").write_bytes(pcap(2 * frames))
+    with running(tmp_path / "pairs", "--workers", 2, "--speed", 0.01) as process:
         wait(
             lambda: len([pid for pid in helpers(process.pid, "child") if is_sealed(pid)]) == 2,
             what="two workers",
