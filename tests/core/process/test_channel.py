@@ -16,6 +16,7 @@ from otus_core.process.messages import (
     FROM_WORKER,
     TO_WORKER,
     Acquired,
+    Ended,
     Failed,
     Fault,
     FromWorker,
@@ -58,6 +59,21 @@ def test_messages_of_any_size_arrive_in_order() -> None:
         assert [message for message, _ in heard] == sent
         left.close()
         right.close()
+
+    asyncio.run(scenario())
+
+
+def test_last_words_are_heard_by_one_who_speaks_to_a_peer_that_has_ended() -> None:
+    async def scenario() -> None:
+        left, right, heard = await pair()
+        ends: list[str] = []
+        right.on_closed = ends.append
+        left.send(Publish(1, b"almost"))
+        left.send(Ended())
+        left.close()
+        right.send(Stop())  # before the loop has read what is there
+        assert [message for message, _ in heard] == [Publish(1, b"almost"), Ended()]
+        assert ends == [""]
 
     asyncio.run(scenario())
 

@@ -109,6 +109,9 @@ class Channel(Generic[M]):
                     asyncio.get_running_loop().add_writer(self._sock.fileno(), self._writable)
                 return
             except OSError:
+                # The peer has ended; its last words are still here to be read (unix(7)), and say how it ended.
+                self._queue.clear()
+                self.receive_rest()
                 self._gone()
                 return
             self._queue.popleft()
