@@ -44,6 +44,7 @@ def one_input(data: bytes) -> None:
     made = ENCODER.encode([OutputPacket(payload_type="sip", labels={"sip.call_id": text}, raw_payload=data)])
     assert len(made) == 0 or read(made[0]).payload == data
     homer_json(data)
+    homer_json(data, encrypted=True)
 
 
 def seeds() -> list[bytes]:

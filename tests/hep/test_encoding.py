@@ -150,9 +150,16 @@ def test_rtcp_is_what_homer_reads() -> None:
     }  # fmt: skip
 
 
+def test_of_encrypted_rtcp_only_what_is_in_clear_is_sent() -> None:
+    labels = {"rtp.call_id": "a@b", "rtp.encrypted": "true"}
+    found = read(encoded(output(RTCP, payload_type="rtcp", labels=labels))[0])
+    assert json.loads(found.payload) == {"type": 200, "report_count": 2, "ssrc": 1, "encrypted": True}
+
+
 @given(st.one_of(st.binary(max_size=200), st.integers(0, len(RTCP)).map(lambda n: RTCP[:n])))
 def test_rtcp_of_any_bytes_is_json(data: bytes) -> None:
     json.loads(homer_json(data))
+    json.loads(homer_json(data, encrypted=True))
 
 
 def test_a_number_outside_is_refused() -> None:

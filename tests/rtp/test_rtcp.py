@@ -102,7 +102,20 @@ def test_of_encrypted_rtcp_only_what_is_in_clear_is_told() -> None:
         "encrypted": True,
         "packets": [{"type": "RR", "ssrc": "00009999"}],
     }
+    assert parsed.labels["rtp.encrypted"] == "true"
     assert bench.one()["remote"] is None
+
+
+def test_rtcp_is_encrypted_where_keys_were_agreed_on_for_its_rtp() -> None:
+    """By DTLS on the port of RTP, without a word in SDP: RTCP on a port of its own is then encrypted as well."""
+    bench = Bench()
+    bench.call()
+    assert bench.feed(bytes((22, 254, 253)) + bytes(20), 0) is None
+    bench.take(rtp(1, 0), MS)
+    bench.take(rtp(1, 0, ssrc=0x9999), MS, CALLED, CALLER)
+    for src, dst in ((CALLED_RTCP, CALLER_RTCP), (CALLED, CALLER)):
+        parsed = bench.feed(receiver_report(block()) + bytes(14), SECOND, src, dst)
+        assert parsed.payload.facts["encrypted"] and parsed.labels["rtp.encrypted"] == "true"
 
 
 def test_voip_metrics_go_to_their_stream() -> None:

@@ -256,7 +256,7 @@ cdef class Encoder:
         if self.kind == KIND_SIP:
             return output.raw_payload
         if self.kind == KIND_RTCP:
-            return homer_json(output.raw_payload)
+            return homer_json(output.raw_payload, encrypted=output.label("rtp.encrypted") == "true")
         return encode_json(output)
 
     cdef bytes correlation(self, object output):

@@ -24,12 +24,15 @@ XR_NUMBERS = (
 """Of RFC 3611 §4.7, with their places behind the four bytes of the packet's own header."""
 
 
-def homer_json(data: bytes) -> bytes:
+def homer_json(data: bytes, *, encrypted: bool = False) -> bytes:
     """Give the JSON of a compound packet; what does not fit its lengths ends it.
 
     ``ntp_timestamp_usec`` is the lower half of the NTP time as it is in the packet, and ``packets_lost`` has no sign:
-    Homer reads both like this.
+    Homer reads both like this. Of what is ``encrypted``, only what is in clear is there (RFC 3711 §3.4).
     """
+    if encrypted:
+        clear = {"type": data[1], "report_count": data[0] & 31, "ssrc": _number(data, 4)} if len(data) >= 8 else {}
+        return json.dumps({**clear, "encrypted": True}, separators=(",", ":")).encode()
     told: dict[str, Any] = {
         "sender_information": dict.fromkeys(SENDER, 0),
         "ssrc": 0,

@@ -17,5 +17,6 @@ LABELS = (
     "rtp.payload_type",
     "rtp.sequence",
     "rtp.rtcp",
+    "rtp.encrypted",
 )
 """All labels. ``rtp.jitter_ms`` is the mean; one that nobody can know is missing."""

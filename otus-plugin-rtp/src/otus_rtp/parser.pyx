@@ -286,7 +286,7 @@ cdef class RtpParser:
                 return None
             matches = stream.matches
         call = matches[0].context.get("call_id") if matches else None
-        if is_encrypted(matches):
+        if self._secures(key, matches, payload):
             report = RtcpReport(call, True, read_encrypted(payload))
         else:
             packets = read_compound(payload)
@@ -298,6 +298,17 @@ cdef class RtpParser:
                     self.byes.append((at, stream))
             report = RtcpReport(call, False, packets)
         return Parsed(report, report.labels(), payload, "rtcp")
+
+    cdef bint _secures(self, object key, object matches, bytes payload) except -1:
+        """Whether RTCP is encrypted: SDP says so, or keys were agreed on for this 5-tuple or for the sender's RTP."""
+        cdef Stream stream
+        if is_encrypted(matches) or key in self.secured:
+            return True
+        flow = self.streams.flows.get(key)
+        if flow is None:
+            stream = self._between(key, payload[4:8].hex(), True)
+            flow = None if stream is None else stream.flow
+        return flow is not None and (<Flow>flow).encrypted
 
     def _between(self, key, ssrc, forwards):
         """Give the stream of an SSRC between the two hosts of a 5-tuple, in its direction or against it."""

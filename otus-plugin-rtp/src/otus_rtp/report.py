@@ -53,6 +53,7 @@ class StreamReport:
             "rtp.codec": facts["codec"],
             "rtp.match": facts["match"],
             "rtp.nat": "true" if facts["nat"] else None,
+            "rtp.encrypted": "true" if facts["encrypted"] else None,
             "rtp.packets": str(facts["packets"]),
             "rtp.lost": str(facts["lost"]),
             "rtp.loss_pct": f"{facts['loss_pct']:.2f}",
@@ -271,6 +272,8 @@ class RtcpReport:
             told["rtp.call_id"] = facts["call_id"]
         if packets and packets[0].get("ssrc"):
             told["rtp.ssrc"] = packets[0]["ssrc"]
+        if facts["encrypted"]:
+            told["rtp.encrypted"] = "true"
         return told
 
     def to_text(self) -> str:
