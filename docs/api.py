@@ -10,8 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 import otus_core
 from docs.api_fields import FIELDS
+from otus_core.config.fields import OPTION
 from otus_core.model.packet import IP, Ethernet, Transport
 
 HEAD = """# What a plugin may import
@@ -61,12 +64,18 @@ def _class(name: str, cls: type) -> Iterator[str]:
     if fields:
         yield "\n| field | type | meaning |\n|---|---|---|\n"
     for member, node, text in fields:
-        meaning = text.replace("\n", " ") or FIELDS.get(f"{name}.{member}") or FIELDS[member]
+        meaning = text.replace("\n", " ") or _help(cls, member) or FIELDS.get(f"{name}.{member}") or FIELDS[member]
         yield f"| `{member}` | `{_hint(node).replace('|', BAR)}` | {meaning} |\n"
     for member, node, text in found:
         if member != "__init__" and isinstance(node, FUNCTIONS):
             waits = "async " if isinstance(node, ast.AsyncFunctionDef) else ""
             yield f"\n`{waits}{member}{_signature(node)}`\n\n{text or FIELDS[f'{name}.{member}']}\n"
+
+
+def _help(cls: type, member: str) -> str:
+    """Give the help of an option of a configuration class."""
+    found = attrs.fields_dict(cls).get(member) if attrs.has(cls) else None
+    return str(found.metadata[OPTION].help) if found is not None and OPTION in found.metadata else ""
 
 
 def _members(cls: type) -> Iterator[tuple[str, Any, str]]:

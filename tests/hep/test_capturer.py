@@ -22,13 +22,13 @@ from typing import Any, ClassVar
 import dpkt
 import pytest
 
-from otus_core import Context
+from otus_core import Context, TlsConfig
 from otus_core.model.frames import RawPacket
 from otus_core.testing import packets
 from otus_core.testing.contract import CapturerContract
 from otus_hep.capturer import HepCapturer
 from otus_hep.collecting import REASONS, Collector
-from otus_hep.config import HepCapturerConfig, TlsConfig
+from otus_hep.config import HepCapturerConfig
 from otus_hep.plugin import CONNECTIONS, PACKETS
 from tests.e2e.test_hep_in_captures import hep2
 from tests.hep.servers import make_certificates

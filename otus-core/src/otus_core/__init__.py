@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from otus_core.config.load import load_file
     from otus_core.config.message import MessageForm
     from otus_core.config.own_types import register_type
+    from otus_core.config.tls import TlsConfig, TlsOptions, client_tls, server_tls
     from otus_core.context import Context, Counter, LineWriter
     from otus_core.declarations import (
         Capturer,
@@ -96,6 +97,7 @@ _EXPORTS = {
     "config.load": ("load_file",),
     "config.message": ("MessageForm",),
     "config.own_types": ("register_type",),
+    "config.tls": ("TlsConfig", "TlsOptions", "client_tls", "server_tls"),
     "declarations": (
         "Capturer",
         "CommandChannel",
@@ -196,8 +198,11 @@ __all__ = [
     "SharedConfig",
     "TableLayout",
     "TextLines",
+    "TlsConfig",
+    "TlsOptions",
     "__version__",
     "calling",
+    "client_tls",
     "columns_of",
     "compile_bpf",
     "configuration",
@@ -216,6 +221,7 @@ __all__ = [
     "require_regular",
     "run_task",
     "say_duration",
+    "server_tls",
     "table_lines",
 ]
 

@@ -11,12 +11,11 @@ from collections import deque
 from collections.abc import Sequence
 from ipaddress import ip_address, ip_network
 
-from otus_core import BaseCapturer, CaptureError, CaptureStats, Context, Counter, FrameBatch, read_secret
+from otus_core import BaseCapturer, CaptureError, CaptureStats, Context, Counter, FrameBatch, read_secret, server_tls
 from otus_hep.clients import Clients
 from otus_hep.collecting import REASONS, Collector
 from otus_hep.config import HepCapturerConfig, split_address
 from otus_hep.plugin import CONNECTIONS
-from otus_hep.security import server_context
 
 EMPTY = FrameBatch(b"", b"")
 DATAGRAMS = 512
@@ -57,7 +56,7 @@ class HepCapturer(BaseCapturer):
         config = self._config
         try:
             key = read_secret(config.key_file).encode() if config.key_file else b""
-            context = server_context(config.security) if config.tls else None
+            context = server_tls(config.security) if config.tls else None
         except (OSError, ValueError) as error:
             raise CaptureError("hep", str(error)) from None
         self._collector = Collector(self._allows, config.max_rate, key)

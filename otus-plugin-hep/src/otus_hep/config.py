@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import Literal
 
-from otus_core import ConfigInvalid, ConfigProblem, Duration, configuration, option
+from otus_core import ConfigInvalid, ConfigProblem, Duration, TlsConfig, TlsOptions, configuration, option
 
 ADDRESS = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}"
 DATAGRAM_MAX = 65_507
@@ -30,28 +30,6 @@ def check_addresses(key: str, addresses: list[str]) -> None:
             split_address(address)
         except ValueError as error:
             raise ConfigInvalid([ConfigProblem(f"{key}[{number}]", str(error))]) from None
-
-
-@configuration
-class TlsOptions:
-    """How connections are secured, where transport is tls; not yet whole."""
-
-    ca_file: str = option(default="", help="PEM file with the authorities to trust. Empty: the system's.")
-    cert_file: str = option(default="", help="PEM file with this side's certificate.")
-    key_file: str = option(
-        default="", secret_file=True, help="PEM file with this side's key. Empty: it is in cert_file."
-    )
-    password_file: str = option(default="", secret_file=True, help="File that holds the key's password.")
-    verify_hostname: bool = option(default=True, help="Whether the server's certificate must name its host.")
-
-
-@configuration
-class TlsConfig(TlsOptions):
-    """How connections are secured, where transport is tls."""
-
-    def __attrs_post_init__(self) -> None:
-        if self.key_file and not self.cert_file:
-            raise ConfigInvalid([ConfigProblem("cert_file", "is required where there is a key_file")])
 
 
 @configuration

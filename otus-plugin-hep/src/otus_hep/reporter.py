@@ -11,11 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from otus_core import BaseReporter, Context, OutputPacket, PluginInitFailed, ReportResult, read_secret
+from otus_core import (
+    BaseReporter,
+    Context,
+    OutputPacket,
+    PluginInitFailed,
+    ReportResult,
+    client_tls,
+    read_secret,
+)
 from otus_hep.config import HepReporterConfig
 from otus_hep.connection import StreamServer
 from otus_hep.encoding import Encoder, Packets
-from otus_hep.security import client_context
 from otus_hep.server import DatagramServer, Server
 
 Failures = dict[str, list[int]]
@@ -49,7 +56,10 @@ class HepReporter(BaseReporter):
             except (OSError, ValueError) as error:
                 raise PluginInitFailed(f"hep: key_file: {error}") from None
         self._encoder = Encoder(config, self._node.encode(), key.encode(), self._call_labels)
-        context = client_context(config.tls) if config.transport == "tls" else None
+        try:
+            context = client_tls(config.tls) if config.transport == "tls" else None
+        except ValueError as error:
+            raise PluginInitFailed(f"hep: tls: {error}") from None
         for address in config.servers:
             udp = config.transport == "udp"
             self._servers.append(DatagramServer(address, config) if udp else StreamServer(address, config, context))

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from otus_core import PluginInitFailed, read_secret, require_regular
+from otus_core import PluginInitFailed, client_tls, read_secret
 from otus_kafka.settings import ClientConfig, SaslConfig, TlsConfig
 
 REFUSED = re.compile(r"\[Errno (\d{1,5})\] Connect call failed \('([^']*)', (\d+)[\d, ]*\)")
@@ -108,15 +108,7 @@ def _read_secret(path: str, option: str) -> str:
 
 
 def _ssl_context(tls: TlsConfig) -> ssl.SSLContext:
-    named = [name for name in (tls.ca_file, tls.cert_file, tls.key_file) if name]
     try:
-        require_regular(*named)
-        context = ssl.create_default_context(cafile=tls.ca_file or None)
-        context.check_hostname = tls.verify_hostname
-        if tls.cert_file:
-            password = _read_secret(tls.password_file, "tls.password_file") if tls.password_file else None
-            # Never asks on the terminal: an unprotected key needs no password, and a wrong one is an error.
-            context.load_cert_chain(tls.cert_file, tls.key_file or None, password or "")
-    except (OSError, ValueError) as error:
-        raise PluginInitFailed(f"kafka: tls: {', '.join(named)} cannot be used: {error}") from None
-    return context
+        return client_tls(tls)
+    except ValueError as error:
+        raise PluginInitFailed(f"kafka: tls: {error}") from None

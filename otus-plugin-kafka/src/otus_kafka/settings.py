@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
+import otus_core
 from otus_core import ConfigInvalid, ConfigProblem, Duration, configuration, option
 
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
 TOPIC = r"[A-Za-z0-9._-]{1,249}"  # Kafka's own rule for topic names
 ADDRESS = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
+USE_TLS = "Use TLS."
 LEVELS = {"none": (), "snappy": (), "gzip": (1, 9), "lz4": (1, 12), "zstd": (1, 19)}
 """Lowest and highest level of each compression."""
 
@@ -39,26 +41,17 @@ class SaslConfig(SaslOptions):
 
 
 @configuration
-class TlsOptions:
+class TlsOptions(otus_core.TlsOptions):
     """How the connection is secured; not yet whole."""
 
-    enabled: bool = option(default=False, help="Use TLS.")
-    ca_file: str = option(default="", help="PEM file with the authorities to trust. Empty: the system's.")
-    cert_file: str = option(default="", help="PEM file with this client's certificate.")
-    key_file: str = option(
-        default="", secret_file=True, help="PEM file with this client's key. Empty: it is in cert_file."
-    )
-    password_file: str = option(default="", secret_file=True, help="File that holds the key's password.")
-    verify_hostname: bool = option(default=True, help="Whether the broker's certificate must name its host.")
+    enabled: bool = option(default=False, help=USE_TLS)
 
 
 @configuration
-class TlsConfig(TlsOptions):
+class TlsConfig(otus_core.TlsConfig):
     """How the connection is secured."""
 
-    def __attrs_post_init__(self) -> None:
-        if self.key_file and not self.cert_file:
-            raise ConfigInvalid([ConfigProblem("cert_file", "is required where there is a key_file")])
+    enabled: bool = option(default=False, help=USE_TLS)
 
 
 @configuration

@@ -12,8 +12,9 @@ import hmac
 import ssl
 
 from otus_core.config.daemon import LoginConfig, ServerTlsConfig
+from otus_core.config.tls import TlsOptions, server_tls
 from otus_core.errors import OtusError
-from otus_core.folders import read_secret, require_regular
+from otus_core.folders import read_secret
 
 
 class Access:
@@ -45,18 +46,10 @@ class Access:
 
 
 def _context(tls: ServerTlsConfig) -> ssl.SSLContext:
-    named = [name for name in (tls.cert_file, tls.key_file, tls.client_ca_file) if name]
     try:
-        require_regular(*named)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        # Never asks on the terminal: an unprotected key needs no password.
-        context.load_cert_chain(tls.cert_file, tls.key_file or None, "")
-        if tls.client_ca_file:
-            context.load_verify_locations(tls.client_ca_file)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ValueError) as error:
-        raise OtusError(f"metrics.tls: {', '.join(named)} cannot be used: {error}") from None
-    return context
+        return server_tls(TlsOptions(cert_file=tls.cert_file, key_file=tls.key_file, ca_file=tls.client_ca_file))
+    except ValueError as error:
+        raise OtusError(f"metrics.tls: {error}") from None
 
 
 def _password(login: LoginConfig) -> str:
