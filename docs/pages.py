@@ -93,7 +93,8 @@ MEANINGS = {
     "REPORTER.queued": "outputs in the send buffer; a level",
     "REPORTER.in_flight": "outputs that are being sent; a level",
     "REPORTER.spooled": "outputs on disk, in the reporter's spool; a level",
-    "REPORTER.spool_found": "outputs that an earlier run had left in the spool",
+    "REPORTER.spool_found": "outputs that an earlier run had left in the spool, and those of which a worker that died "
+    "had not noted there that they were acknowledged: with these, more may be reported than was offered",
     "REPORTER.spool_written": "outputs that were written to the spool",
     "REPORTER.spool_sent": "outputs that the destination acknowledged and that came from the spool",
     "REPORTER.spool_resent": "outputs that were being sent from the spool when the worker died: they are sent again, "

@@ -55,7 +55,7 @@ class Odd:
     def _do(self, what):
         self._calls += 1
         where, _, how = self._where.partition(":")
-        if where != what or self._calls < 3 and what not in ("construct", "finish", "tick", "report"):
+        if where != what or self._calls < 3 and what not in ("construct", "finish", "tick", "report", "stop"):
             return
         if how == "wait":
             time.sleep(3600)
@@ -127,6 +127,9 @@ class Reporter(Odd, otus_core.BaseReporter):
     async def report(self, batch):
         self._do("report")
         return otus_core.ReportResult(reported=len(batch))
+
+    async def stop(self):
+        self._do("stop")
 """
 SOONER = "import otus_core.cli.watchdog as w; w.HUNG_AFTER_S = w.START_WITHIN_S = 0.3; w.AGAIN_S = 0.1"
 PRINTS = {"type": "console", "config": {"format": "json"}}
@@ -216,13 +219,13 @@ def test_a_component_that_hangs_always_ends_the_run_with_its_name(run: Callable[
         ("processor", "oddproc", "process:wait"),
         ("processor", "oddproc", "finish:wait"),
         ("reporter", "oddrep", "report:wait"),
+        ("reporter", "oddrep", "stop:wait"),
     ],
 )
 def test_components_of_every_kind_are_interrupted(run: Callable[..., Ended], kind: str, name: str, where: str) -> None:
     done = run(kind, name, where)
     assert done.status == 1 and done.summary["unaccounted"] == 0
-    who = "a component" if kind == "reporter" else f"{kind} {name}"
-    assert f"otus: {who} did not come back for 0.4 s (odd_parts.py:" in done.errors
+    assert f"otus: {kind} {name} did not come back for 0.4 s (odd_parts.py:" in done.errors
 
 
 def test_one_that_hangs_once_costs_one_packet(run: Callable[..., Ended]) -> None:

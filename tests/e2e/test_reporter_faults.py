@@ -165,6 +165,16 @@ def test_a_reporter_that_blocks_is_measured_and_named(started: Node) -> None:
     wait(lambda: blocked("discard") < blocked("difficult") / 4, what="the other one is not")
 
 
+def test_a_reporter_that_holds_the_thread_is_blamed_for_the_end_of_its_worker(started: Node) -> None:
+    create(started, {"block_s": HUNG_AFTER_S * 100})
+
+    def deaths() -> list[dict[str, Any]]:
+        return [entry for entry in started.log() if entry["event"] == "worker_died"]
+
+    wait(deaths, what="the worker is ended")
+    assert deaths()[0]["blamed"] == "reporter:difficult"
+
+
 def test_a_broken_pipe_of_its_own_is_an_error_of_that_reporter_and_ends_nothing(started: Node) -> None:
     assert "result" in create(started, {"pipe_breaks": 3}, batch_size=5, batch_timeout="10ms", max_retries=0)
     wait(lambda: reported(started, "difficult") > 50 and reported(started, "discard") > 50, what="both go on")

@@ -76,6 +76,7 @@ class Bench:
             DeliveryLimits(**chosen),
             on_error=lambda kind, who, error: self.errors.append(str(error)),
             on_closed=self.closed.append,
+            mark=7,
         )
         delivery.begin()
         return delivery

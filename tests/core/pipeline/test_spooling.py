@@ -76,7 +76,15 @@ class Bench:
         limits = DeliveryLimits(**({"max_in_flight": 1, "own_retries": False} | chosen))
         buffer = SendBuffer(self.accounts, name, 100, 1 << 30, not live, spooler is not None)
         delivery = Delivery(
-            name, reporter, buffer, self.accounts, limits, on_error=self._complain, on_closed=print, spooler=spooler
+            name,
+            reporter,
+            buffer,
+            self.accounts,
+            limits,
+            on_error=self._complain,
+            on_closed=print,
+            mark=1,
+            spooler=spooler,
         )
         delivery.begin()
         return delivery

@@ -14,7 +14,7 @@ import sys
 from types import FrameType
 
 from otus_core.logs.repeats import CORE
-from otus_core.worker.assembly import Assembly
+from otus_core.worker.assembly import Assembly, marks_of
 from otus_core.worker.course import Parent
 from otus_core.worker.worker import Worker
 
@@ -102,8 +102,8 @@ class Watchdog(Parent):
     def _running(self) -> str:
         if self._assembly is None:
             return ""
-        mark, names = self._assembly.accounts["running"], self._assembly.roster.components
-        return names[mark - 1] if 0 < mark <= len(names) else ""
+        mark = self._assembly.accounts["running"]
+        return next((name for name, its_own in marks_of(self._assembly.config).items() if its_own == mark), "")
 
 
 def _place(frame: FrameType | None) -> str | None:

@@ -78,7 +78,9 @@ ROUTED = ("routed", "routed_lost")
 """Messages that a component routed to another worker, and those of them that found no room on their way."""
 SPOOL_DROPS = ("spool_full", "spool_expired", "spool_damaged", "spool_error")
 FOUND = "spool_found"
-"""Messages that an earlier run left on disk: beside ``offered`` on the left side of the identity."""
+"""Messages found on disk beyond those that are known: an earlier run left them, or a worker died before it had noted on
+disk that a part of a batch was acknowledged. Beside ``offered`` on the left side of the identity.
+"""
 
 
 @attrs.frozen(eq=False)

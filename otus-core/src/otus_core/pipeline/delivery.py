@@ -45,6 +45,7 @@ class Delivery:
         *,
         on_error: Callable[[str, str, BaseException], None],
         on_closed: Callable[[str], None],
+        mark: int,
         spooler: Spooler | None = None,
     ) -> None:
         self.name = name
@@ -57,7 +58,8 @@ class Delivery:
         self._on_closed = on_closed
         self._spooler = spooler
         self._circuit = Circuit()
-        self._guard = Guard(name, reporter, None if limits.own_retries else limits.send_timeout, accounts, on_error)
+        send_timeout = None if limits.own_retries else limits.send_timeout
+        self._guard = Guard(name, reporter, send_timeout, accounts, on_error, mark)
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._slot = asyncio.Event()

@@ -23,7 +23,8 @@ BLOCKED_WARN_NS = 50_000_000
 class Guard:
     """Stands between delivery and one reporter.
 
-    A call takes ``limit`` seconds at most, unless it does not heed cancellation.
+    A call takes ``limit`` seconds at most, unless it does not heed cancellation. ``mark`` names the reporter, while one
+    of its steps runs, for whoever looks when the thread does not come back.
     """
 
     def __init__(
@@ -33,18 +34,20 @@ class Guard:
         limit: float | None,
         accounts: Accounts,
         on_error: Callable[[str, str, BaseException], None],
+        mark: int,
     ) -> None:
         self._name = name
         self._reporter = reporter
         self._limit = limit
         self._accounts = accounts
         self._on_error = on_error
+        self._mark = mark
 
     async def ask(self, batch: Sequence[OutputPacket]) -> Fates:
         """Call ``report`` once."""
         size = len(batch)
         try:
-            result = await timed(self._reporter.report(list(batch)), self._limit, self._blocked)
+            result = await timed(self._reporter.report(list(batch)), self._limit, self._begin, self._note_time)
         except StdoutClosed:
             raise
         except TimeoutError as error:
@@ -59,7 +62,7 @@ class Guard:
     async def flush(self) -> None:
         """Call ``flush``; what it raises is told."""
         try:
-            await self._reporter.flush()
+            await timed(self._reporter.flush(), None, self._begin, self._note_time)
         except BaseException as error:
             raise_cancellation(error)
             self._on_error("reporter", self._name, error)
@@ -68,7 +71,11 @@ class Guard:
         self._on_error("reporter", self._name, error)
         return all_again(size, reason, waits=waits)
 
-    def _blocked(self, ns: int) -> None:
+    def _begin(self) -> None:
+        self._accounts.set("running", self._mark)
+
+    def _note_time(self, ns: int) -> None:
+        self._accounts.set("running", 0)
         self._accounts.add(of_reporter(self._name, "blocked_ns"), ns)
         if ns > BLOCKED_WARN_NS:
             error = RuntimeError(f"held the thread for {ns // 1_000_000} ms in one step")

@@ -11,11 +11,15 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def timed(call: Coroutine[Any, Any, T], limit: float | None, spent: Callable[[int], None]) -> T:
-    """Run a coroutine for ``limit`` seconds at most, and tell how long each of its steps kept the thread (ns).
+async def timed(
+    call: Coroutine[Any, Any, T], limit: float | None, begins: Callable[[], None], spent: Callable[[int], None]
+) -> T:
+    """Run a coroutine for ``limit`` seconds at most; tell when each of its steps begins, and how long it kept the
+    thread (ns).
 
     One that never waits needs no timer.
     """
+    begins()
     begun = time.monotonic_ns()
     try:
         waits_for = call.send(None)
@@ -25,11 +29,13 @@ async def timed(call: Coroutine[Any, Any, T], limit: float | None, spent: Callab
     finally:
         spent(time.monotonic_ns() - begun)
     async with asyncio.timeout(limit):
-        return await _rest(call, waits_for, spent)
+        return await _rest(call, waits_for, begins, spent)
 
 
 @coroutine
-def _rest(call: Coroutine[Any, Any, T], waits_for: Any, spent: Callable[[int], None]) -> Generator[Any, Any, T]:
+def _rest(
+    call: Coroutine[Any, Any, T], waits_for: Any, begins: Callable[[], None], spent: Callable[[int], None]
+) -> Generator[Any, Any, T]:
     """Run a coroutine on that waits for something."""
     while True:
         try:
@@ -38,6 +44,7 @@ def _rest(call: Coroutine[Any, Any, T], waits_for: Any, spent: Callable[[int], N
             thrown: BaseException | None = None
         except BaseException as error:
             step, thrown = call.throw, error
+        begins()
         begun = time.monotonic_ns()
         try:
             waits_for = step(thrown)

@@ -6,7 +6,6 @@ capturer. Stopping goes the other way, from the capturer forward; what was const
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -25,6 +24,7 @@ from otus_core.model.packet import DecodedPacket
 from otus_core.model.text import tell
 from otus_core.pipeline.counters import Roster, counter_names, summary
 from otus_core.pipeline.slots import Outbox
+from otus_core.pipeline.steps import timed
 from otus_core.stream.streams import COUNTERS as STREAM_COUNTERS
 from otus_core.task.spec import ComponentSpec, TaskConfig
 from otus_core.worker.routes import Routes
@@ -117,8 +117,15 @@ class Assembly:
             self.accounts,
             place.on_error,
             live=self.roster.live,
-            mark=self.roster.components.index(f"capturer:{self.capturer.spec.id}") + 1,
+            mark=marks_of(self.config)[self.capturer.name],
         )
+
+
+def marks_of(config: TaskConfig) -> dict[str, int]:
+    """Give the number by which the counter ``running`` names each component: its place in the roster of all, whichever
+    of them are left out.
+    """
+    return {name: mark for mark, name in enumerate(roster_of(config).components, 1)}
 
 
 def roster_of(config: TaskConfig) -> Roster:
@@ -187,7 +194,7 @@ async def assemble(config: TaskConfig, node: Node, place: Place) -> Assembly:
         for parts in (assembly.reporters, assembly.processors, assembly.parsers, [assembly.capturer]):
             for part in list(parts):
                 if not await _wire(part, _context(part, assembly, node, place), place):
-                    await stop_part(part)
+                    await stop_part(part, assembly)
                     parts.remove(part)
     except BaseException:
         await stop(assembly)
@@ -224,7 +231,7 @@ async def stop(assembly: Assembly) -> None:
     """Stop every component, from the parsers forward; the capturer has been closed before. Errors are logged."""
     for parts in (assembly.parsers, assembly.processors, assembly.reporters):
         for part in parts:
-            await stop_part(part)
+            await stop_part(part, assembly)
 
 
 async def _construct(spec: ComponentSpec, place: Place) -> Part | None:
@@ -258,16 +265,26 @@ async def _wire(part: Part, context: Context, place: Place) -> bool:
     return await attempt(part.spec, "be wired", wire, place.on_waiting, skips=skips) is not SKIPPED
 
 
-async def stop_part(part: Part) -> None:
+async def stop_part(part: Part, assembly: Assembly) -> None:
     """Stop one component, once; one that does not come to an end is left to itself. Errors are logged."""
     if part.stopped:
         return
     part.stopped = True
-    try:
+    accounts, mark = assembly.accounts, marks_of(assembly.config)[part.name]
+
+    def begin() -> None:
+        accounts.set("running", mark)
+
+    def end(_ns: int) -> None:
+        accounts.set("running", 0)
+
+    async def stop() -> None:
         waiting = part.component.stop()
         if inspect.isawaitable(waiting):
-            async with asyncio.timeout(STOP_WITHIN_S):
-                await waiting
+            await waiting
+
+    try:
+        await timed(stop(), STOP_WITHIN_S, begin, end)
     except BaseException as error:
         raise_cancellation(error)
         log.warning("component_stop_failed", kind=part.spec.declaration.kind, component=part.spec.id, error=tell(error))

@@ -24,7 +24,7 @@ from otus_core.worker.assembly import (
     Part,
     Place,
     fallbacks_of,
-    roster_of,
+    marks_of,
     stop_part,
 )
 from otus_core.worker.trying import SKIPPED, attempt, start_failure
@@ -48,7 +48,7 @@ async def start(assembly: Assembly, node: Node, place: Place, on_closed: Callabl
     for parts in (assembly.reporters, assembly.processors, assembly.parsers):
         for part in list(parts):
             if await attempt(part.spec, "start", part.component.start, place.on_waiting) is SKIPPED:
-                await stop_part(part)
+                await stop_part(part, assembly)
                 parts.remove(part)
     started = {part.spec.id for part in assembly.reporters}
     kept = {name: reasons for name, reasons in assembly.roster.reporters.items() if name in started}
@@ -67,6 +67,7 @@ def _deliveries(assembly: Assembly, place: Place, on_closed: Callable[[str], Non
     live = assembly.config.capture.declaration.live
     deliveries = {}
     specs = {spec.id: spec for spec in assembly.config.reporters}
+    marks = marks_of(assembly.config)
     for part in assembly.reporters:
         spec = specs[part.spec.id]
         spooled = spec.spool is not None
@@ -79,6 +80,7 @@ def _deliveries(assembly: Assembly, place: Place, on_closed: Callable[[str], Non
             _limits(spec),
             on_error=place.on_error,
             on_closed=on_closed,
+            mark=marks[part.name],
             spooler=_spooler(spec, assembly, place),
         )
     for name, delivery in deliveries.items():
@@ -116,7 +118,7 @@ def _limits(spec: ReporterSpec) -> DeliveryLimits:
 def _pipeline(assembly: Assembly, node: Node, place: Place, deliveries: Sequence[Delivery]) -> Pipeline:
     """Join the started components to the compiled loop."""
     config, accounts = assembly.config, assembly.accounts
-    marks = {name: i for i, name in enumerate(roster_of(config).components, 1)}
+    marks = marks_of(config)
     parsers = [
         ParserSlot(
             accounts,
