@@ -174,6 +174,8 @@ cdef class Pipeline(Turns):
         if self.live and self.clock and now - self.clock > JUMP_MAX:
             return True
         self._tick(now)
+        # What ended in a gap before this packet is told first: a tick that follows the gap may act on it.
+        self._tell_flows(self.flows, monotonic())
         return self._begin_ticks(now)
 
     cdef inline int _tick(self, int64_t timestamp) except -1:
