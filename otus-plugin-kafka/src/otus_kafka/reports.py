@@ -111,6 +111,7 @@ class Reports:
             instance=speaker.instance,
             node_ip=self._node_ip,
             otus_version=status.get("version", ""),
+            versions=status.get("versions") or {},
             uptime_sec=status.get("uptime_sec", 0),
             tasks=status.get("tasks") or {},
             drops={task_id: _drops(task.get("counters") or {}) for task_id, task in tasks.items()},

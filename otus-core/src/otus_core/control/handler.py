@@ -141,6 +141,7 @@ class CommandHandler:
                 "tasks": tasks,
                 "count": len(tasks),
                 "ended": [_describe_ended(stored) for stored in self._manager.ended()],
+                "versions": self._versions(),
             }
         if task_id not in self._manager.tasks and (history := self._manager.ended(task_id)):
             return _describe_ended(history[0])
@@ -154,6 +155,7 @@ class CommandHandler:
         channels = self._owner.channels()
         return {
             "version": otus_core.__version__,
+            "versions": self._versions(),
             "uptime_sec": round(time.monotonic() - self._begun, 3),
             "tasks": {task_id: task.state for task_id, task in tasks.items()},
             "task_count": len(tasks),
@@ -188,6 +190,11 @@ class CommandHandler:
 
     def _plugins(self) -> list[dict[str, Any]]:
         return [row for record in self._registry.records for row in record.rows()]
+
+    def _versions(self) -> dict[str, str]:
+        """Give the version of each distribution: the core, and whatever brings plugins, also one that fails."""
+        installed = {record.distribution: record.version for record in self._registry.records}
+        return dict(sorted({**installed, "otus-core": otus_core.__version__}.items()))
 
     def _stats(self, task: Task) -> dict[str, Any]:
         status = _status(task)
