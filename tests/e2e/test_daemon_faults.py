@@ -37,8 +37,8 @@ HONEST_P99_S = 0.2
 GROWTH_MAX_KIB = 32 * 1024
 HOSTILE = 5
 CROWD_MAX_KIB = (HOSTILE * (2 * REQUEST_MAX + WRITE_BUFFER_MAX) >> 10) + SLOW_CALLERS * 16
-"""What the bounds grant to those who are connected at a time (asyncio reads twice its limit ahead): they send a
-gigabyte.
+"""What the bounds grant to those who are connected at a time: they send a gigabyte. A request is there twice while it
+is cut out.
 """
 
 

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
+from otus_core.control import incoming
 from otus_core.control import server as module
 from otus_core.control.client import call
-from otus_core.control.protocol import INVALID_PARAMS, METHOD_NOT_FOUND, Request, RpcError
+from otus_core.control.protocol import BUSY, INVALID_PARAMS, METHOD_NOT_FOUND, Request, RpcError
 from otus_core.control.server import ControlServer
 from otus_core.errors import DaemonNotRunning, OtusError, TaskNotFound
 from tests.patience import PATIENCE_S, keeps, nearly_all
@@ -187,7 +188,7 @@ def test_what_is_not_our_socket_is_not_removed(path: Path, kind: str, tmp_path: 
 
 
 def test_a_request_that_is_too_long_ends_the_connection(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REQUEST_MAX", 1 << 16)
+    monkeypatch.setattr(incoming, "REQUEST_MAX", 1 << 16)
 
     async def scenario(_server: ControlServer) -> None:
         reader, writer = await asyncio.open_unix_connection(str(path))
@@ -201,8 +202,36 @@ def test_a_request_that_is_too_long_ends_the_connection(path: Path, monkeypatch:
     run(path, scenario)
 
 
+def test_all_requests_together_are_bounded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what arrives the largest gives way; whoever sends less is answered, however many there are."""
+    monkeypatch.setattr(incoming, "REQUESTS_MAX", 1 << 20)
+
+    async def scenario(server: ControlServer) -> None:
+        large = [await asyncio.open_unix_connection(str(path), limit=1 << 20) for _ in range(8)]
+        small = [await asyncio.open_unix_connection(str(path), limit=1 << 20) for _ in range(8)]
+        for n, (_, writer) in enumerate((*large, *small)):
+            writer.write(json.dumps({**REQUEST, "params": {"a": "x" * (10_000 if n >= 8 else 250_000 + n)}}).encode())
+        callers = (*large, *small)
+        reading = [asyncio.create_task(reader.readline()) for reader, _ in callers]
+        while sum(one.done() for one in reading) < 5:
+            await asyncio.sleep(0.01)
+        for one, (_, writer) in zip(reading, callers, strict=True):
+            if not one.done():
+                writer.write(b"\n")
+        replies = [json.loads(await asyncio.wait_for(one, PATIENCE_S)) for one in reading]
+        refused = [reply["error"]["code"] for reply in replies[:8] if "error" in reply]
+        assert refused == [BUSY] * 5 and all("result" in reply for reply in replies[8:])
+        for _, writer in (*large, *small):
+            writer.close()
+        while server._open:
+            await asyncio.sleep(0.01)
+        assert server._room._held == 0
+
+    run(path, scenario)
+
+
 def test_a_request_that_does_not_end_is_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "REQUEST_WITHIN_S", 0.2)
+    monkeypatch.setattr(incoming, "REQUEST_WITHIN_S", 0.2)
 
     async def scenario(_server: ControlServer) -> None:
         reader, writer = await asyncio.open_unix_connection(str(path))

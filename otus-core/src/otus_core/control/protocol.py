@@ -24,6 +24,8 @@ INVALID_PARAMS = -32602
 INTERNAL_ERROR = -32603
 NOT_ALLOWED = -32001
 """Of the range that JSON-RPC leaves to servers: this caller may command nothing here."""
+BUSY = -32002
+"""Of the same range: there is no room for this request now."""
 
 REQUEST_MAX = 4 << 20
 """Bytes of one request: a task file of 1 MiB, escaped, and its envelope."""

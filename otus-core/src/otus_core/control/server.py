@@ -7,6 +7,7 @@ Peers are checked by the kernel's word (SO_PEERCRED).
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import resource
 import socket
@@ -16,12 +17,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from otus_core.chores import report_failure
 from otus_core.control.audit import record
+from otus_core.control.incoming import PIECE, Lines, Room
 from otus_core.control.protocol import (
     INTERNAL_ERROR,
     NOT_ALLOWED,
-    PARSE_ERROR,
-    REQUEST_MAX,
     Request,
     RpcError,
     answer,
@@ -40,9 +41,6 @@ CONNECTIONS_MAX = 1024
 """Open at a time, or half of what descriptors there are, whichever is less; beyond, the one that has been silent for
 longest goes.
 """
-REQUEST_WITHIN_S = 10.0
-"""From the first byte of a request to its end."""
-IDLE_MAX_S = 300.0
 WRITE_WITHIN_S = 10.0
 WRITE_BUFFER_MAX = 1 << 20
 BACKLOG = 1024
@@ -65,7 +63,9 @@ class ControlServer:
         self._after_answer = after_answer
         self._server: asyncio.Server | None = None
         self._lock: int | None = None
-        self._open: dict[asyncio.Task[None], float] = {}
+        self._open: dict[asyncio.StreamWriter, float] = {}
+        self._serving: set[asyncio.Task[None]] = set()
+        self._room = Room()
         self._most = CONNECTIONS_MAX
         self.refused_peers = 0
         self._refusal_told_at = float("-inf")
@@ -93,7 +93,7 @@ class ControlServer:
         finally:
             os.umask(before)
         self._server = await asyncio.start_unix_server(
-            self._accept, sock=listener, limit=REQUEST_MAX, backlog=ACCEPTED_AT_ONCE
+            self._accept, sock=listener, limit=PIECE, backlog=ACCEPTED_AT_ONCE
         )
         # asyncio accepts as many at once as its backlog says, and listens with that; the kernel may keep more waiting.
         listener.listen(BACKLOG)
@@ -104,33 +104,44 @@ class ControlServer:
             self._server.close()
             self._path.unlink(missing_ok=True)
             self._server = None
-        for task in list(self._open):
+        for task in self._serving:
             task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        await asyncio.gather(*self._serving, return_exceptions=True)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open[task] = asyncio.get_running_loop().time()
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve a caller in a task of its own; where there are too many, the one that was silent for longest goes."""
+        self._open[writer] = asyncio.get_running_loop().time()
         if len(self._open) > self._most:
             silent = min(self._open, key=self._open.__getitem__)
             del self._open[silent]  # at once: the next in a crowd is to cost another one
-            silent.cancel()
+            silent.transport.abort()
+        task = asyncio.create_task(self._meet(reader, writer), name="control:connection")
+        self._serving.add(task)
+        task.add_done_callback(functools.partial(self._part, writer))
+
+    def _part(self, writer: asyncio.StreamWriter, task: asyncio.Task[None]) -> None:
+        self._serving.discard(task)
+        self._open.pop(writer, None)
+        # close() would wait until the caller has taken what is still to be written, which it may never do.
+        writer.transport.abort()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            report_failure("control:connection", error)
+
+    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines = Lines(reader, self._room)
         try:
             refused = self._refusal(writer)
             if refused is None:
-                await self._serve(reader, writer, task)
+                await self._serve(lines, writer)
             else:
                 await _send(writer, refusal(refused))
-        except (OSError, TimeoutError, asyncio.CancelledError):
+        except (OSError, TimeoutError):
             pass
         finally:
-            self._open.pop(task, None)
-            # close() would wait until the caller has taken what is still to be written, which it may never do.
-            writer.transport.abort()
+            lines.close()
 
     def _refusal(self, writer: asyncio.StreamWriter) -> RpcError | None:
         """Ask the kernel who is calling: root and the daemon's own user may. Gives what others are told."""
@@ -146,20 +157,18 @@ class ControlServer:
         also = f" and the daemon's own user (uid {own})" if own else ""
         return RpcError(NOT_ALLOWED, f"uid {uid} is not allowed to command this daemon: it answers to root{also} only")
 
-    async def _serve(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, task: asyncio.Task[None]
-    ) -> None:
+    async def _serve(self, lines: Lines, writer: asyncio.StreamWriter) -> None:
         """Answer one caller's requests, one after the other, until it goes or does something wrong."""
         writer.transport.set_write_buffer_limits(high=WRITE_BUFFER_MAX)
         while True:
             try:
-                line = await _read_line(reader)
+                line = await lines.read()
             except RpcError as error:
                 await _send(writer, refusal(error))
                 return
             if not line:
                 return
-            self._open[task] = asyncio.get_running_loop().time()
+            self._open[writer] = asyncio.get_running_loop().time()
             uid = _peer(writer)
             request, reply = await self._answer(line, uid)
             if reply is not None:
@@ -202,27 +211,6 @@ def _peer(writer: asyncio.StreamWriter) -> int:
     sock = writer.get_extra_info("socket")
     _pid, uid, _gid = UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))
     return int(uid)
-
-
-async def _read_line(reader: asyncio.StreamReader) -> bytes:
-    """Read one request; empty when the caller has gone. Raises RpcError, TimeoutError."""
-    first = b"\n"
-    while first == b"\n":
-        async with asyncio.timeout(IDLE_MAX_S):
-            first = await reader.read(1)
-        if first == b"\n":
-            await asyncio.sleep(0)
-    if not first:
-        return first
-    try:
-        async with asyncio.timeout(REQUEST_WITHIN_S):
-            return first + await reader.readuntil(b"\n")
-    except asyncio.LimitOverrunError:
-        raise RpcError(PARSE_ERROR, f"a request is at most {REQUEST_MAX} bytes") from None
-    except asyncio.IncompleteReadError:
-        return b""
-    except TimeoutError:
-        raise RpcError(PARSE_ERROR, f"the request did not end within {REQUEST_WITHIN_S:.0f} s") from None
 
 
 async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:
