@@ -272,6 +272,7 @@ BEYOND = {
     "otus_kafka/fleet_versions.py:TEXT_MAX": "cut",
     "otus_hep/capturer.py:DRAIN_MOST": "not taken in: the task has ended",
     "otus_hep/collecting.pyx:CACHED_MAX": "the memory begins anew",
+    "otus_core/decode/hep.py:PAYLOAD_MAX": "not looked into, and said to be hidden",
     "otus_hep/collecting.pyx:PAYLOAD_MAX": "counted as `too_large`",
     "otus_hep/collecting.pyx:SETS_MAX": "the next batch has them",
     "otus_hep/collecting.pyx:SOURCES_MAX": "the memory begins anew",

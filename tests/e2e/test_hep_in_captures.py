@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import struct
+import zlib
+from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from otus_core.testing import packets
@@ -77,6 +82,75 @@ def test_messages_of_one_connection_are_no_segments(tmp_path: Path) -> None:
     for capture in (hep, pdus):
         found = [one["labels"]["sip.method"] for one in outputs(capture, "--tunnels", "hep")]
         assert found == ["INVITE", "INVITE", "BYE", "BYE"]
+
+
+def over_tcp(data: bytes, *cuts: int) -> list[bytes]:
+    """Segments of one connection, cut at these places."""
+    places = [0, *cuts, len(data)]
+    parts = [(at, data[at:end]) for at, end in pairwise(places)]
+    about = {"src": "10.9.9.1", "dst": "10.9.9.2", "src_port": 40000, "dst_port": 9060}
+    return [packets.tcp(part, seq=1 + at, **about) for at, part in parts]
+
+
+def test_hep_over_tcp_is_read(tmp_path: Path) -> None:
+    """Several packets in one segment, one in several, out of order, and each with the time that it carries."""
+    about: dict[str, Any] = {"src": "192.0.2.8", "dst": "192.0.2.9", "src_port": 5070}
+    rtp = packets.hep3(b"\x80 no SIP", timestamp=NOON, kind=34)
+    sent = [packets.hep3(one, timestamp=NOON + n * 1000, protocol=6 if n else 17, **about)
+            for n, one in enumerate((*CALL, CALL[1]))]  # fmt: skip
+    squeezed = packets.hep3(b"", (16, gzip.compress(CALL[1])), timestamp=NOON + 3000, **about)
+    data = b"".join((*sent, rtp, squeezed))
+    a, b, c = len(sent[0]) - 500, len(sent[0]) - 100, len(sent[0]) + 5
+    first, second, third, last = over_tcp(data, a, b, c)
+    expected = [
+        (
+            f"2026-01-01T10:00:00.12345{6 + n}000Z",
+            "192.0.2.8",
+            5070,
+            "192.0.2.9",
+            5060,
+            protocol,
+            "hep",
+            "10.9.9.1",
+            what,
+        )
+        for n, (protocol, what) in enumerate([(17, "INVITE"), (6, "BYE"), (6, "BYE"), (17, "BYE")])
+    ]
+    for name, frames in (("plain", over_tcp(data)), ("cut", [first, third, second, last])):
+        capture, summed = write(tmp_path / f"{name}.pcap", *frames), tmp_path / "summary.json"
+        found = outputs(capture, "--tunnels", "hep", "--summary-json", summed)
+        assert [told(one) for one in found] == expected
+        summary = json.loads(summed.read_text())
+        assert (summary["unaccounted"], summary["dropped"], summary["not_looked_into"]) == (0, {"unmatched": 1}, [])
+    plain = json.loads(otus("run", capture, "--format", "none", "--summary-json", "-", "-q").stdout)
+    assert [one["what"] for one in plain["not_looked_into"]] == ["hep_tcp"]
+
+
+def test_hep_over_tcp_may_be_cut_anywhere(tmp_path: Path) -> None:
+    data = packets.hep3(CALL[1], timestamp=NOON) + packets.hep3(CALL[1], timestamp=NOON, protocol=6)
+    frames = []
+    for at in range(1, len(data)):
+        about = {"src": "10.9.9.1", "dst": "10.9.9.2", "src_port": 1024 + at, "dst_port": 9060}
+        frames += [packets.tcp(data[:at], **about), packets.tcp(data[at:], seq=1 + at, **about)]
+    capture = write(tmp_path / "cuts.pcap", *frames)
+    assert len(outputs(capture, "--tunnels", "hep")) == 2 * (len(data) - 1)
+
+
+def test_compressed_payloads_are_inflated(tmp_path: Path) -> None:
+    """Also of what came in fragments, and never more than a datagram holds."""
+    made = [packets.hep3(b"", (16, squeeze(CALL[0])), timestamp=NOON) for squeeze in (gzip.compress, zlib.compress)]
+    bomb = packets.hep3(b"", (16, gzip.compress(bytes(10_000_000))))
+    random = packets.hep3(b"", (16, zlib.compress(CALL[0] + Random(1).randbytes(3000))), timestamp=NOON)
+    frames = [*map(inside, made), *packets.fragments(inside(random), 1000), *over_tcp(bomb), inside(bomb)]
+    capture = write(tmp_path / "squeezed.pcap", *frames)
+    summed = tmp_path / "summary.json"
+    found = outputs(capture, "--tunnels", "hep", "--summary-json", summed)
+    assert [one["labels"]["sip.method"] for one in found] == ["INVITE"] * 3
+    assert [base64.b64decode(one["raw_payload"])[: len(CALL[0])] for one in found] == [CALL[0]] * 3
+    summary = json.loads(summed.read_text())
+    assert summary["unaccounted"] == 0
+    hidden = {one["what"]: one["count"] for one in summary["not_looked_into"]}
+    assert hidden == {"hep": 1, "hep_tcp": 1}
 
 
 def test_what_is_damaged_is_said_to_be_hidden(tmp_path: Path) -> None:

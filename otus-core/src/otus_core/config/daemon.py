@@ -164,7 +164,7 @@ class TunnelConfig:
     geneve: bool = option(default=False, help="Look into Geneve (UDP port 6081).")
     ipip: bool = option(default=False, help="Look into IP in IP.")
     gtpu: bool = option(default=False, help="Look into GTP-U (UDP port 2152).")
-    hep: bool = option(default=False, help="Look into HEP over UDP, in which Homer's agents send.")
+    hep: bool = option(default=False, help="Look into HEP over UDP and TCP, in which Homer's agents send.")
 
 
 @configuration

@@ -18,7 +18,7 @@ are no unit here, or that ``overlook`` is told of.
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -32,8 +32,9 @@ from otus_core.decode.tunnel cimport *
 from otus_core.decode.walk cimport *
 from otus_core.decode.wrapped cimport begin_step
 from otus_core.model.accounts cimport Accounts
-from otus_core.model.packet cimport DecodedPacket, Layers
+from otus_core.model.packet cimport OWN_MEMORY, DecodedPacket, Layers
 
+from otus_core.decode.hep import inflated
 from otus_core.decode.hidden import KINDS, LINKS, hidden_counters, hidden_name
 from otus_core.decode.options import DecoderConfig
 from otus_core.decode.reassembly import OUTCOMES
@@ -184,7 +185,7 @@ cdef class Decoder:
         packet.at.link_type = <uint16_t>link_type
         if not self.decode(start, &packet.at):
             return None
-        packet.renew(frame, start, self.datagram if packet.at.reassembled & 1 else None)
+        packet.renew(frame, start, self.datagram if packet.at.reassembled & OWN_MEMORY else None)
         return packet
 
     cdef inline int _upper(self, Walk *w, Layers *at) noexcept:
@@ -204,7 +205,7 @@ cdef class Decoder:
                 if step != STEP_UNIT:
                     return step
             if self.tunnels.hep and at.transport:
-                step = hep(w, at)
+                step = self._hep(w, at)
                 if step != STEP_UNIT:
                     return step
         elif w.protocol == IP_TCP:
@@ -218,6 +219,50 @@ cdef class Decoder:
         elif w.protocol == IP_IPV6 and self.tunnels.ipip:
             return enter(w, at, TUNNEL_IPIP, 0, 0, STEP_IPV6)
         return unit(w, at)
+
+    cdef int _hep(self, Walk *w, Layers *at) noexcept:
+        """Read a packet of HEP over UDP. What cannot be read, or inflated, is a unit as it is."""
+        cdef HepPacket found
+        if not begins_hep(w, at) or read_hep(w.p, w.end - w.p, &found) != HEP_WHOLE:
+            return STEP_UNIT
+        if found.compressed:
+            try:
+                if not self._inflate(&found):
+                    return STEP_UNIT
+            except Exception:
+                return STEP_UNIT
+        return hep(w, at, &found)
+
+    cdef int _inflate(self, HepPacket *found) except -1:
+        """Have the payload inflated in ``datagram``; whether it could be."""
+        payload = inflated(PyBytes_FromStringAndSize(<const char *>found.payload.start, found.payload.size))
+        if payload is None:
+            return False
+        self.datagram = payload
+        found.payload.start = <const uint8_t *>PyBytes_AS_STRING(payload)
+        found.payload.size = <uint32_t>len(payload)
+        return True
+
+    cdef bint unwrap(self, DecodedPacket packet) except -1:
+        """Turn a message from a stream that is a packet of HEP into the message that it carries; false where that
+        cannot be read, and nothing has changed.
+        """
+        cdef Walk w
+        cdef HepPacket found
+        cdef bytes data = packet.payload
+        cdef const uint8_t *start = <const uint8_t *>PyBytes_AS_STRING(data)
+        if read_hep(start, len(data), &found) != HEP_WHOLE or found.compressed and not self._inflate(&found):
+            return False
+        memset(&w, 0, sizeof(Walk))
+        packet.at.reassembled = 0
+        packet.at.tcp_flags = 0
+        hep(&w, &packet.at, &found)
+        data = PyBytes_FromStringAndSize(<const char *>found.payload.start, found.payload.size)
+        packet.at.payload = <const uint8_t *>PyBytes_AS_STRING(data)
+        packet.at.payload_len = found.payload.size
+        packet.datagram = packet._payload = data
+        packet._flow = None
+        return True
 
     cdef int _fragment(self, Walk *w, Layers *at) except -2:
         """Put a fragment with its siblings: the next step when that makes a datagram, -1 when not, and it

@@ -43,7 +43,7 @@ KINDS: dict[str, Hidden] = {
     "etherip": Hidden("packets in EtherIP", UNSUPPORTED),
     "tzsp": Hidden("packets in TZSP", UNSUPPORTED),
     "hep": _tunnel("HEP", "hep"),
-    "hep_tcp": Hidden("packets in HEP over TCP", "the capturer hep, which receives it"),
+    "hep_tcp": _tunnel("HEP over TCP", "hep"),
     "esp": Hidden("packets in IPsec ESP", "encrypted, not supported"),
     "sctp": Hidden("packets in SCTP", UNSUPPORTED),
     "fragments_without_first": Hidden(

@@ -36,7 +36,7 @@ class DecoderConfig:
     tunnels: tuple[str, ...] = option(
         default=(),
         choices=TUNNELS,
-        help="tunnels to look into; gre includes ERSPAN, and hep is HEP over UDP",
+        help="tunnels to look into; gre includes ERSPAN, and hep is HEP over UDP and TCP",
         max_length=len(TUNNELS),
     )
     vxlan_ports: tuple[int, ...] = option(

@@ -192,19 +192,19 @@ cdef inline int erspan3(Walk *w) noexcept nogil:
     return STEP_IP if kind == 2 else DROP_NOT_IP
 
 
-cdef inline int hep(Walk *w, Layers *at) noexcept nogil:
-    """Read a packet of HEP over UDP: versions 1 and 2, which have no magic, on their port alone.
+cdef inline bint begins_hep(const Walk *w, const Layers *at) noexcept nogil:
+    """Whether a datagram may be HEP: versions 1 and 2, which have no magic, on their port alone."""
+    return is_hep3(w.p, w.end - w.p) or (
+        (at.dst_port == HEP_PORT or at.src_port == HEP_PORT) and is_hep2(w.p, w.end - w.p)
+    )
+
+
+cdef inline int hep(Walk *w, Layers *at, const HepPacket *found) noexcept nogil:
+    """Step into a packet of HEP that has been read.
 
     It holds no packet but a message, with the addresses and the time of its capture; both take the place of the
     packet's own.
     """
-    cdef HepPacket found
-    if not is_hep3(w.p, w.end - w.p) and not (
-        (at.dst_port == HEP_PORT or at.src_port == HEP_PORT) and is_hep2(w.p, w.end - w.p)
-    ):
-        return STEP_UNIT
-    if read_hep(w.p, w.end - w.p, &found) != HEP_WHOLE or found.compressed:
-        return STEP_UNIT
     if enter(w, at, TUNNEL_HEP, 0, 0, STEP_UNIT) != STEP_UNIT:
         return DROP_TOO_DEEP
     at.ip_version = found.ip_version
@@ -213,6 +213,8 @@ cdef inline int hep(Walk *w, Layers *at) noexcept nogil:
     at.src_port = found.src_port
     at.dst_port = found.dst_port
     at.ttl = 0
+    if found.compressed:
+        at.reassembled |= 4
     whole_message(at, found.protocol)
     if found.timestamp >= 0:
         at.timestamp = at.end_timestamp = found.timestamp

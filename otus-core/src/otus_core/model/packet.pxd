@@ -3,6 +3,10 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from otus_core.model.metadata cimport FrameMetadata
 
 
+cdef enum:
+    OWN_MEMORY = 1 | 4          # bits of Layers.reassembled
+
+
 cdef enum Tunnel:
     TUNNEL_NONE = 0
     TUNNEL_VXLAN = 1
@@ -36,7 +40,7 @@ cdef struct Layers:
     uint8_t traffic_class       # DSCP and ECN (RFC 2474 §3)
     uint8_t transport           # 17, 6, or 0 when the packet has neither header whole
     uint8_t tcp_flags
-    uint8_t reassembled         # bits: 1 from IP fragments; 2 a whole message of a stream
+    uint8_t reassembled         # bits: 1 from IP fragments; 2 a whole message of a stream; 4 inflated
     uint8_t truncated           # the capture cut the packet short
     uint8_t tunnel              # innermost tunnel, a Tunnel
     uint8_t has_vni
@@ -52,14 +56,14 @@ cdef struct Layers:
     uint16_t src_port
     uint16_t dst_port
     uint32_t payload_len
-    const uint8_t *payload      # inside the frame, or inside the reassembled datagram
+    const uint8_t *payload      # inside the frame, or inside ``datagram``
 
 
 cdef class DecodedPacket:
     cdef Layers at
     cdef const uint8_t *frame_start
     cdef object owner           # keeps the memory of frame and payload: a FrameBatch, or bytes
-    cdef object datagram        # bytes of the reassembled datagram that payload points into, or None
+    cdef object datagram        # bytes that payload points into where the frame has none such, or None
     cdef object _payload
     cdef object _flow
     cdef int claimed            # of what waits in stream.Streams: whose message it is

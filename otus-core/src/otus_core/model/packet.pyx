@@ -173,7 +173,7 @@ cdef class DecodedPacket:
 
     @property
     def reassembled(self):
-        return self.at.reassembled != 0
+        return self.at.reassembled & 3 != 0
 
     @property
     def truncated(self):

@@ -16,14 +16,14 @@ from otus_core.decode.decoder cimport Decoder
 from otus_core.model.flows cimport FlowRegistry
 from otus_core.model.frames cimport FrameBatch, FrameRecord
 from otus_core.model.output cimport Parsed, make_output
-from otus_core.model.packet cimport DecodedPacket
+from otus_core.model.packet cimport OWN_MEMORY, DecodedPacket
 from otus_core.pipeline.breaker cimport is_open, monotonic
 from otus_core.pipeline.slots cimport (
     TRANSPORT_ICMP, TRANSPORT_OTHER, TRANSPORT_STREAM, TRANSPORT_TCP, TRANSPORT_UDP, ParserSlot, call, call_in_two,
     take_error,
 )
 from otus_core.pipeline.turns cimport Turns
-from otus_core.stream.streams cimport MESSAGE, PASSED, Streams
+from otus_core.stream.streams cimport MESSAGE, TAKEN, Streams
 
 from otus_core.components import CONSUMED
 from otus_core.errors import ParseError
@@ -58,6 +58,7 @@ cdef class Pipeline(Turns):
     cdef FlowRegistry flows
     cdef Streams streams            # None where no parser has any
     cdef tuple framed               # the parsers that have streams
+    cdef int wrappers               # framers before theirs: of packets that hold messages, which are HEP's
     cdef bint forward_unmatched
     cdef bint live
     cdef int64_t clock_seen
@@ -128,7 +129,7 @@ cdef class Pipeline(Turns):
                 if not self.decoder.decode(batch.data + record.offset, &packet.at):
                     continue
                 packet.renew(batch, batch.data + record.offset,
-                             self.decoder.datagram if packet.at.reassembled & 1 else None)
+                             self.decoder.datagram if packet.at.reassembled & OWN_MEMORY else None)
                 self._unit(packet, now)
                 if Py_REFCNT(packet) > 1:
                     packet.detach()
@@ -213,6 +214,7 @@ cdef class Pipeline(Turns):
         """Note which parsers have streams, and who else is asked about their messages."""
         cdef ParserSlot slot
         self.framed = tuple([slot for slot in self.parsers if slot.framer is not None])
+        self.wrappers = 0 if self.streams is None else len(self.streams.framers) - len(self.framed)
         others = tuple([slot for slot in self.parsers if slot.framer is None])
         for slot in self.framed:
             slot.asked = (slot, *others)
@@ -227,12 +229,19 @@ cdef class Pipeline(Turns):
             slot = <ParserSlot>self.framed[i]
             slot.framer.off = is_open(slot.breaker, now)
         verdict = self.streams.add(packet)
-        if verdict == MESSAGE:
-            slot = <ParserSlot>self.framed[self.streams.owner]
-            self._ask(packet, TRANSPORT_TCP | TRANSPORT_STREAM, slot.asked, now)
-        elif verdict == PASSED:
-            self._ask(packet, TRANSPORT_TCP, self.parsers, now)
+        if verdict != TAKEN:
+            self._whose(packet, self.streams.owner if verdict == MESSAGE else -1, now)
         return self._waiting(now)
+
+    cdef int _whose(self, DecodedPacket packet, int owner, int64_t now) except -1:
+        """Carry on a message of a stream, or the message that is in it; without an owner it is a segment."""
+        cdef ParserSlot slot
+        if owner >= self.wrappers:
+            slot = <ParserSlot>self.framed[owner - self.wrappers]
+            return self._ask(packet, TRANSPORT_TCP | TRANSPORT_STREAM, slot.asked, now)
+        if owner >= 0 and self.decoder.unwrap(packet):
+            return self._unit(packet, now)
+        return self._ask(packet, TRANSPORT_TCP, self.parsers, now)
 
     cdef int _waiting(self, int64_t now) except -1:
         """Carry on what streams have ready, and book what their framers raised."""
@@ -251,11 +260,7 @@ cdef class Pipeline(Turns):
         for i in range(len(ready)):
             packet = <DecodedPacket>ready[i]
             ready[i] = None
-            if packet.claimed < 0:
-                self._ask(packet, TRANSPORT_TCP, self.parsers, now)
-            else:
-                slot = <ParserSlot>self.framed[packet.claimed]
-                self._ask(packet, TRANSPORT_TCP | TRANSPORT_STREAM, slot.asked, now)
+            self._whose(packet, packet.claimed, now)
             if Py_REFCNT(packet) > 1:
                 packet.detach()
         return 0

@@ -8,6 +8,8 @@ from pathlib import Path
 import attrs
 
 from otus_core.decode.decoder import Decoder
+from otus_core.decode.hep import PORT as HEP_PORT
+from otus_core.decode.hep import HepFrames
 from otus_core.pipeline.buffer import SendBuffer
 from otus_core.pipeline.call import DeliveryLimits
 from otus_core.pipeline.delivery import Delivery
@@ -134,6 +136,8 @@ def _pipeline(assembly: Assembly, node: Node, place: Place, deliveries: Sequence
         for part in assembly.parsers
     ]
     framers = [slot.framer for slot in parsers if slot.framer is not None]
+    if "hep" in config.decoder.tunnels:  # before those of parsers, as the loop expects
+        framers.insert(0, Framer("hep", HepFrames(), (), (HEP_PORT,), 0))
     processors = [
         ProcessorSlot(
             accounts,
