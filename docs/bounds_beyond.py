@@ -141,6 +141,7 @@ BEYOND = {
     "otus_core/decode/walk.pxd:LABELS_MAX": "`decode:too_deep`",
     "otus_core/decode/walk.pxd:EXTENSIONS_MAX": "`decode:too_deep`",
     "otus_core/declarations.py:AGE_MAX": "the plugin is refused",
+    "otus_core/declarations.py:VERSION_MAX": "the plugin is refused",
     "otus_core/declarations.py:PAYLOAD_TYPES_MAX": "the plugin is refused",
     "otus_core/declarations.py:COUNTERS_MAX": "the plugin is refused",
     "otus_core/logs/repeats.py:REASON_MAX": CUT,

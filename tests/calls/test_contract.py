@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
 from typing import Any
 
 import jsonschema
@@ -11,7 +9,9 @@ import pytest
 
 import otus_sip
 from otus_calls.names import CALL_LABELS, KPI_LABELS, REGISTRATION_LABELS
+from otus_calls.records import CallPayload, KpiPayload, RegistrationPayload
 from otus_core import OutputPacket
+from otus_core.model.described import describe
 from otus_core.testing.contract import ProcessorContract
 from tests.calls.bench import BEGUN, CALLEE, Bench, sdp
 from tests.calls.test_registrations import answered, register
@@ -67,7 +67,7 @@ def every_kind() -> Bench:
 
 @pytest.mark.parametrize("kind", ["call", "registration", "kpi"])
 def test_records_are_as_the_schema_says(kind: str) -> None:
-    schema = json.loads(files("otus_calls").joinpath(f"schemas/{kind}.json").read_text())
+    schema = describe({"call": CallPayload, "registration": RegistrationPayload, "kpi": KpiPayload}[kind])
     found = every_kind().of(kind)
     assert found
     for one in found:

@@ -16,6 +16,7 @@ from otus_kafka.reporter import KafkaReporter
 from otus_kafka.settings import KafkaReporterConfig
 
 T0_MS = 1_771_668_600_123
+SCHEMA = "urn:otus:schema:sip:1"
 CALLER, CALLEE = "192.0.2.10", "198.51.100.20"
 
 
@@ -45,7 +46,7 @@ async def reporter(brokers: str, **options: Any) -> AsyncIterator[KafkaReporter]
     """A started reporter that sends soon and gives a busy broker its time; always stopped."""
     times = {"flush_interval": 0.02, "request_timeout": 30.0, "delivery_timeout": 60.0}
     made = KafkaReporter(KafkaReporterConfig(brokers=[brokers], **(times | options)))
-    made.wire(Context(task_id="sip-1", agent_id="edge-1", call_labels={"sip": "sip.call_id"}))
+    made.wire(Context(task_id="sip-1", agent_id="edge-1", call_labels={"sip": "sip.call_id"}, schemas={"sip": SCHEMA}))
     await made.start()
     try:
         yield made
@@ -73,7 +74,7 @@ def place(outputs: Sequence[OutputPacket], partitions: int = 3, **options: Any) 
         limit = Limit(config.max_message_bytes)
         lanes = Lanes([Lane(road, "t", n, limit) for n in range(partitions)])
         ticket = Ticket(len(outputs))
-        Encoder(config, {"sip": "sip.call_id"}).place(outputs, lanes, ticket, range(len(outputs)))
+        Encoder(config, {"sip": "sip.call_id"}, {"sip": SCHEMA}).place(outputs, lanes, ticket, range(len(outputs)))
         batches = []
         for lane in lanes.lanes:
             if lane.writer is not None:

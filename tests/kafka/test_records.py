@@ -41,7 +41,18 @@ HOSTILE = {
     "huge": "y" * 70_000,
 }
 TEXTS = st.text(st.characters(codec="utf-8") | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF), max_size=200)
-HEADERS = ["task_id", "agent_id", "payload_type", "src_ip", "dst_ip", "src_port", "dst_port", "timestamp"]
+HEADERS = [
+    "task_id",
+    "agent_id",
+    "payload_type",
+    "schema",
+    "src_ip",
+    "dst_ip",
+    "src_port",
+    "dst_port",
+    "timestamp",
+    "timestamp_ns",
+]
 
 
 def records(batch: bytes) -> list[Any]:
@@ -63,8 +74,8 @@ def one(output: OutputPacket, **options: Any) -> Any:
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_a_labels_text_arrives_as_it_was(text: str) -> None:
     record = one(sip(0, labels={"x.y": text}))
-    assert record.headers[8:] == [("l.x.y", encode_text(text))]
-    assert [name for name, _ in record.headers[:8]] == HEADERS
+    assert record.headers[10:] == [("l.x.y", encode_text(text))]
+    assert [name for name, _ in record.headers[:10]] == HEADERS
     assert record.key == b"192.0.2.10:5060-198.51.100.20:5062"
 
 
@@ -75,7 +86,7 @@ def test_bytes_that_were_no_utf_8_are_the_same_bytes_again() -> None:
 
 def test_a_labels_name_is_always_one_that_readers_can_decode() -> None:
     record = one(sip(0, labels={"é\udcff": "v", "n" * 300: "w"}))
-    assert [name for name, _ in record.headers[8:]] == ["l.é?", "l." + "n" * 300]
+    assert [name for name, _ in record.headers[10:]] == ["l.é?", "l." + "n" * 300]
 
 
 @settings(max_examples=200)
@@ -86,12 +97,12 @@ def test_any_output_comes_back(pairs: list[tuple[str, str]], raw: bytes, address
     labels = {f"k.{n}": text for n, (_, text) in enumerate(pairs)}
     reply = "192.0.2.1" if address.version == 4 else "2001:db8::1"
     output = sip(0, labels=labels, raw_payload=raw, src_ip=address, dst_ip=reply, src_port=port)
-    record = one(output, compression="none")
+    record = one(output, compression="none", key="endpoints")
     assert record.value == encode_json(output)
     assert record.key == f"{address}:{port}-{reply}:5062".encode()
     headers = dict(record.headers)
     assert (headers["src_ip"], headers["src_port"]) == (str(address).encode(), str(port).encode())
-    assert {name[2:]: text for name, text in record.headers[8:]} == {k: encode_text(v) for k, v in labels.items()}
+    assert {name[2:]: text for name, text in record.headers[10:]} == {k: encode_text(v) for k, v in labels.items()}
 
 
 def test_labels_of_a_source_are_those_of_the_dict() -> None:
@@ -123,7 +134,7 @@ def test_packed_labels_that_are_cut_short_cost_that_message_alone(packed: bytes)
     outputs = [output_of(Packed(labels)) for labels in (SOUND, packed, SOUND)]
     batches, failed = place(outputs, partitions=1, serialization="binary")
     assert failed == {"encode": 1}
-    assert [record.headers[8:] for record in records(batches[0])] == [[("l.x.a", b"1")]] * 2
+    assert [record.headers[-1:] for record in records(batches[0])] == [[("l.x.a", b"1")]] * 2
 
 
 def test_the_flow_key_is_the_same_for_both_directions_whichever_end_is_the_lesser_text() -> None:

@@ -16,34 +16,38 @@ from tests.patience import PATIENCE_S, keeps
 
 from .broker import PASSWORD, USER, Broker
 from .client import consume, consume_raw, make_topic, produce
-from .outputs import T0_MS, reporter, send_all, sip
+from .outputs import SCHEMA, T0_MS, reporter, send_all, sip
 
 
 def test_a_message_has_the_documented_key_headers_and_value(broker: Broker, topic: str) -> None:
     assert send_all(broker.bootstrap, [sip(0)], topic=topic) == (1, {})
     (record,) = consume(broker, topic)
-    assert record.key == "192.0.2.10:5060-198.51.100.20:5062"
+    assert record.key == "call-1@example"
     assert record.headers == {
         "task_id": "sip-1",
         "agent_id": "edge-1",
         "payload_type": "sip",
+        "schema": SCHEMA,
         "src_ip": "192.0.2.10",
         "dst_ip": "198.51.100.20",
         "src_port": "5060",
         "dst_port": "5062",
         "timestamp": str(T0_MS),
+        "timestamp_ns": f"{T0_MS}000789",
         "l.sip.method": "INVITE",
         "l.sip.call_id": "call-1@example",
     }
-    assert list(record.headers)[:8] == [
+    assert list(record.headers)[:10] == [
         "task_id",
         "agent_id",
         "payload_type",
+        "schema",
         "src_ip",
         "dst_ip",
         "src_port",
         "dst_port",
         "timestamp",
+        "timestamp_ns",
     ]
     assert record.json == {
         "task_id": "sip-1",
@@ -63,7 +67,7 @@ def test_a_message_has_the_documented_key_headers_and_value(broker: Broker, topi
 
 
 def test_ipv6_endpoints_stand_in_the_key_as_they_print(broker: Broker, topic: str) -> None:
-    send_all(broker.bootstrap, [sip(0, src_ip="2001:db8::1", dst_ip="2001:db8::2")], topic=topic)
+    send_all(broker.bootstrap, [sip(0, src_ip="2001:db8::1", dst_ip="2001:db8::2")], topic=topic, key="endpoints")
     (record,) = consume(broker, topic)
     assert record.key == "2001:db8::1:5060-2001:db8::2:5062"
     assert record.headers["src_ip"] == "2001:db8::1"
@@ -91,7 +95,15 @@ def test_a_record_is_keyed_by_its_own_key_and_has_the_headers_that_it_can_have(b
     for record in records:
         placed = record.json["timestamp"] == T0_MS + 2
         names = ["src_ip", "dst_ip", "src_port", "dst_port"] if placed else []
-        assert list(record.headers) == ["task_id", "agent_id", "payload_type", *names, "timestamp", "l.a.b"]
+        assert list(record.headers) == [
+            "task_id",
+            "agent_id",
+            "payload_type",
+            *names,
+            "timestamp",
+            "timestamp_ns",
+            "l.a.b",
+        ]
         assert ("src_ip" in record.json) is placed
 
 

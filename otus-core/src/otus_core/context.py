@@ -61,6 +61,8 @@ class Context:
       one worker.
     - ``alone``: whether this is the task's only worker, so that whatever would be routed comes back here.
     - ``call_labels``: by payload type, the label that tells calls apart, where the parser declares one.
+    - ``schemas``: by payload type, the name of its messages' schema (``urn:otus:schema:call:1``), where their maker
+      declares one.
     - ``data_dir``: a folder for what must survive a restart, for command channels.
     - ``instance``: names this run of the daemon, and tells it apart from another one with the same ``hostname``; for
       command channels.
@@ -91,6 +93,7 @@ class Context:
     peers: Callable[[Any], None] | None = None
     alone: bool = False
     call_labels: Mapping[str, str] = attrs.field(factory=dict)
+    schemas: dict[str, str] = attrs.field(factory=dict)
     data_dir: str = ""
     instance: str = ""
     emit: Callable[[Record], None] = _refuse_record

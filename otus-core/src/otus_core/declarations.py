@@ -108,6 +108,56 @@ def _import_named(target: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
+VERSION_MAX = 9999
+
+
+def _describes(_instance: object, _attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, type) and not (isinstance(value, str) and value.count(":") == 1):
+        raise ValueError(f"describes {repr(value)[:SHOWN]}: give a class or 'package.module:Class'")
+
+
+@attrs.frozen(eq=False)
+class PayloadSchema:
+    """What the payload of one type holds: for consumers, who get it as JSON Schema from ``otus schema``.
+
+    ``describes`` is a ``TypedDict`` or a class made with attrs, or names it (``"otus_dns.records:Query"``); its
+    annotations are the description. ``version`` grows when a member changes its meaning or goes away, not when one is
+    added.
+    """
+
+    describes: str | type = attrs.field(validator=_describes)
+    version: int = attrs.field(
+        default=1,
+        validator=[attrs.validators.instance_of(int), attrs.validators.ge(1), attrs.validators.le(VERSION_MAX)],
+    )
+
+    def load(self) -> type:
+        """Import and give the class. Raises whatever the import raises, and TypeError for what is no class."""
+        found: Any = _import_named(self.describes) if isinstance(self.describes, str) else self.describes
+        if not isinstance(found, type):
+            raise TypeError(f"{self.describes!r} is no class")
+        return found
+
+
+def schema_id(name: str, version: int) -> str:
+    """Give the name of a schema: its ``$id``, and what messages carry as ``schema``."""
+    return f"urn:otus:schema:{name}:{version}"
+
+
+def _schemas(instance: Declaration, _attribute: attrs.Attribute[Any], value: Any) -> None:
+    about = f"{instance.kind} {instance.name!r}: schemas"
+    if not isinstance(value, Mapping) or not all(isinstance(one, PayloadSchema) for one in value.values()):
+        raise ValueError(f"{about}: give a PayloadSchema for each payload type")
+    if len(value) > PAYLOAD_TYPES_MAX or not all(isinstance(one, str) and PAYLOAD_TYPE.match(one) for one in value):
+        raise ValueError(f"{about}: give at most {PAYLOAD_TYPES_MAX}, named like payload types")
+    made = (
+        getattr(instance, "payload_types", None) if instance.kind == "parser" else getattr(instance, "produces", None)
+    )
+    for one in value:
+        if made is not None and one not in made:
+            raise ValueError(f"{about}: {one!r} is no payload type that is declared here")
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Declaration:
     """What all kinds have in common. ``factory`` is called with the configuration and returns the component.
@@ -119,6 +169,9 @@ class Declaration:
 
     A component whose ``stability`` is ``deprecated`` may say ``since`` which version of its distribution it is, in
     which one it will be gone (``removed_in``), and what to use in its place (``use_instead``). Whoever uses it is told.
+
+    ``schemas`` says for payload types that the component makes what their payloads hold; a command channel describes
+    what it sends of its own accord.
     """
 
     kind: ClassVar[str] = ""
@@ -133,6 +186,7 @@ class Declaration:
     since: str = attrs.field(default="", validator=_age)
     removed_in: str = attrs.field(default="", validator=_age)
     use_instead: str = attrs.field(default="", validator=_age)
+    schemas: Mapping[str, PayloadSchema] = attrs.field(factory=dict, validator=_schemas)
 
     def load_factory(self) -> Callable[..., Any]:
         """Import and return the factory. Raises whatever the import raises."""

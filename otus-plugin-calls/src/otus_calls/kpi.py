@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from otus_calls.model import VERSION, moment
+from otus_calls.model import moment
+from otus_calls.names import VERSION
 
 INEFFECTIVE = (408, 500, 503, 504)
 """RFC 6076 §4.8: the network could not set the session up; a timeout counts too."""

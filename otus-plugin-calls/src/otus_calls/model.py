@@ -1,7 +1,7 @@
 """What the records hold: payloads of the types ``call``, ``registration`` and ``kpi``.
 
-``facts`` is what their JSON holds, with every field of the schemas in ``otus_calls/schemas``; what is not known is
-``None``. The facts of a call are put together when somebody asks for them first.
+``facts`` is what their JSON holds, with every field that ``records`` describes; what is not known is ``None``. The
+facts of a call are put together when somebody asks for them first.
 """
 
 from __future__ import annotations
@@ -10,9 +10,6 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
-
-VERSION = 1
-"""Of the schemas: it grows when a field changes its meaning or goes away, not when one is added."""
 
 
 def moment(at: int) -> str | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+VERSION = 1
+"""Of the records' schemas: it grows when a field changes its meaning or goes away, not when one is added."""
+
 STATES = (
     "trying",
     "ringing",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import otus_core
 from otus_calls.commands import GROUPS
-from otus_calls.names import CALL_LABELS, COUNTERS, KPI_LABELS, REGISTRATION_LABELS
+from otus_calls.names import CALL_LABELS, COUNTERS, KPI_LABELS, REGISTRATION_LABELS, VERSION
 
 
 @otus_core.hookimpl
@@ -28,6 +28,11 @@ def otus_components() -> Iterator[otus_core.Declaration]:
         call_label="call.call_id",
         labels=(*CALL_LABELS, *REGISTRATION_LABELS, *KPI_LABELS),
         counters=COUNTERS,
+        schemas={
+            "call": otus_core.PayloadSchema("otus_calls.records:CallPayload", VERSION),
+            "registration": otus_core.PayloadSchema("otus_calls.records:RegistrationPayload", VERSION),
+            "kpi": otus_core.PayloadSchema("otus_calls.records:KpiPayload", VERSION),
+        },
         summary="Calls and registrations with their outcome, times, quality and what went wrong; figures of all calls",
         stability="experimental",
     )

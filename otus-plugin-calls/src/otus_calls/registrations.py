@@ -13,7 +13,8 @@ from typing import Any
 
 import attrs
 
-from otus_calls.model import VERSION, moment
+from otus_calls.model import moment
+from otus_calls.names import VERSION
 from otus_calls.parties import read_party
 
 SECOND = 1_000_000_000

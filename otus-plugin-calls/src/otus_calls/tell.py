@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from otus_calls.fields import REQUEST_URI
 from otus_calls.flags import find_flags
 from otus_calls.media import join_media, lower_mos
-from otus_calls.model import VERSION, moment
+from otus_calls.model import moment
+from otus_calls.names import VERSION
 from otus_calls.parties import read_party
 from otus_calls.sdp import read_sdp
 from otus_calls.session import CALLEE, CALLER, read_session

@@ -42,6 +42,7 @@ class ConsoleReporter(BaseReporter):
         self._config = config
         self._stdout: LineWriter | None = None
         self._text: TextLines | None = None
+        self._schemas: dict[str, str] = {}
         self._told = False
 
     def wire(self, context: Context) -> None:
@@ -49,6 +50,7 @@ class ConsoleReporter(BaseReporter):
         if context.stdout is None:
             raise PluginInitFailed("console: there is no standard output here; use a file or network reporter")
         self._stdout = context.stdout
+        self._schemas = context.schemas
         if self._config.format == "text":
             self._text = TextLines(
                 columns=context.stdout.columns,
@@ -68,7 +70,7 @@ class ConsoleReporter(BaseReporter):
         else:
             turn = time.monotonic()
             for start in range(0, len(batch), WRITE_AT_ONCE):
-                await self._write(_objects(batch, start, failures))
+                await self._write(_objects(batch, start, self._schemas, failures))
                 if time.monotonic() - turn > TURN_S:
                     await asyncio.sleep(0)
                     turn = time.monotonic()
@@ -91,16 +93,16 @@ def wants_colour(setting: str, isatty: bool) -> bool:
     return isatty and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _objects(batch: Sequence[OutputPacket], start: int, failures: Failures) -> bytes:
+def _objects(batch: Sequence[OutputPacket], start: int, schemas: dict[str, str], failures: Failures) -> bytes:
     """Encode some messages as JSON; one by one only where one of them fails."""
     part = batch[start : start + WRITE_AT_ONCE]
     try:
-        return encode_json_lines(part, "rfc3339")
+        return encode_json_lines(part, "rfc3339", schemas)
     except Exception:  # noqa: BLE001 - a payload is a parser's own and raises what it likes
         lines = []
         for place, output in enumerate(part, start):
             try:
-                lines.append(encode_json_lines((output,), "rfc3339"))
+                lines.append(encode_json_lines((output,), "rfc3339", schemas))
             except Exception as error:  # noqa: BLE001 - the same, of one message
                 failures.append((place, error))
         return b"".join(lines)

@@ -40,9 +40,10 @@ class Speaker:
     instance: str
     key: bytes | None = None
 
-    def headers(self, value: bytes) -> list[tuple[str, bytes]]:
-        """Give the signature's header; none without a key."""
-        return [] if self.key is None else [(envelope.SIGNATURE_HEADER, envelope.sign(self.key, value))]
+    def headers(self, value: bytes, kind: str) -> list[tuple[str, bytes]]:
+        """Name the schema, and sign where there is a key."""
+        signature = [] if self.key is None else [(envelope.SIGNATURE_HEADER, envelope.sign(self.key, value))]
+        return [(envelope.SCHEMA_HEADER, envelope.SCHEMAS[kind]), *signature]
 
 
 class Answers:
@@ -86,13 +87,15 @@ class Answers:
     async def _write(self, command: str, request_id: str, answer: Mapping[str, Any]) -> None:
         speaker = self.speaker
         value = envelope.make_answer(speaker.hostname, command, request_id, answer, time.time(), speaker.instance)
-        sent = await self.send(self._topic, value)
+        sent = await self.send(self._topic, value, "answer")
         about = {"channel": "kafka", "topic": self._topic, "request_id": request_id, "command": command}
         log.debug("answer_written" if sent else "answer_not_written", **about, bytes=len(value))
         self._counts["answers_sent" if sent else "answers_lost"] += 1
 
-    async def send(self, topic: str, value: bytes) -> bool:
-        """Send one record, with our name as its key; says whether a broker has it."""
+    async def send(self, topic: str, value: bytes, kind: str) -> bool:
+        """Send one record (an ``answer``, ``heartbeat`` or ``event``), with our name as its key; says whether a broker
+        has it.
+        """
         link = self._link
         if link is None:
             return False
@@ -100,7 +103,7 @@ class Answers:
             async with asyncio.timeout(WITHIN_S):
                 if not await link.wait_up(asyncio.get_running_loop().time() + WITHIN_S) or link.producer is None:
                     return False
-                key, headers = self.speaker.hostname.encode(), self.speaker.headers(value)
+                key, headers = self.speaker.hostname.encode(), self.speaker.headers(value, kind)
                 await link.producer.send_and_wait(topic, value, key=key, headers=headers)
                 return True
         except (KafkaError, TimeoutError, OSError) as error:

@@ -33,7 +33,7 @@ cdef enum:
     RECORDS_IN_BATCH = 16384
     CACHED_KINDS = 64           # a cache is emptied when it is full
     END_MAX = ADDRESS_MAX + 1 + DECIMAL_MAX     # an address, a colon and a port
-    NAMED_HEADERS = 4           # task, agent, payload type, timestamp
+    NAMED_HEADERS = 5           # task, agent, payload type, timestamp twice; and the schema, where there is one
     ADDRESS_HEADERS = 4
 
 
@@ -180,18 +180,25 @@ cdef int _text_header(Writer *body, const char *name, Py_ssize_t name_len, const
     return raw(body, text, n)
 
 
+cdef int _nanoseconds(Writer *body, int64_t at) except -1:
+    cdef char text[DECIMAL_MAX]
+    return _text_header(body, b"timestamp_ns", 12, text, print_decimal(text, at if at > 0 else 0) - text)
+
+
 @cython.final
 cdef class Encoder:
     """Puts outputs into the lanes of their topic."""
 
     cdef object call_labels
+    cdef object schemas         # by payload type, the name of its schema
+    cdef bint described         # whether the last payload type has one
     cdef bint keyed             # partitions by call, or by a record's own key
     cdef bint by_flow
     cdef Py_ssize_t beyond      # the lane of the last record that had neither key nor addresses
     cdef bint key_is_partition
     cdef bint binary
     cdef Py_ssize_t largest
-    cdef dict kinds             # (task, agent, payload type) → the headers that name them
+    cdef dict kinds             # (task, agent, payload type) → the headers that name them and the schema
     cdef object task            # of the last output, and what belongs to these three
     cdef object agent
     cdef object payload_type
@@ -201,7 +208,8 @@ cdef class Encoder:
     cdef bytes stamp
     cdef Writer body
 
-    def __init__(self, config, call_labels):
+    def __init__(self, config, call_labels, schemas):
+        self.schemas = {} if config.serialization == "binary" else schemas
         self.keyed = config.partition_by == "call_id"
         self.call_labels = call_labels if self.keyed else {}
         self.by_flow = config.partition_by != "none"
@@ -300,12 +308,13 @@ cdef class Encoder:
         else:
             put_field(body, call)
         put_field(body, value)
-        put_varint(body, NAMED_HEADERS + ADDRESS_HEADERS * ends.given
+        put_varint(body, NAMED_HEADERS + self.described + ADDRESS_HEADERS * ends.given
                    + (len(labels) if packed is None else _count_packed(packed)))
         raw_bytes(body, self.named)
         if ends.given:
             _address_headers(body, &ends)
         raw_bytes(body, self.stamp)
+        _nanoseconds(body, output.timestamp)
         if packed is not None:
             _packed(body, packed)
             return lane
@@ -321,6 +330,7 @@ cdef class Encoder:
         if payload_type is self.payload_type and task is self.task and agent is self.agent:
             return 0
         named = self.kinds.get((task, agent, payload_type))
+        schema = self.schemas.get(payload_type)
         if named is None:
             if len(self.kinds) >= CACHED_KINDS:
                 self.kinds.clear()
@@ -328,8 +338,10 @@ cdef class Encoder:
                 _header("task_id", encode_text(task)),
                 _header("agent_id", encode_text(agent)),
                 _header("payload_type", encode_text(payload_type)),
+                b"" if schema is None else _header("schema", encode_text(schema)),
             ))
         self.named = named
+        self.described = schema is not None
         self.call_label = self.call_labels.get(payload_type)
         self.payload_type, self.task, self.agent = payload_type, task, agent
         return 0

@@ -23,6 +23,9 @@ VERSION = "v1"
 EVERYBODY = "*"
 SIGNATURE_HEADER = "otus-signature"
 SIGNATURE_PREFIX = "v1="
+SCHEMA_HEADER = "schema"
+SCHEMAS = {kind: b"urn:otus:schema:%s:1" % kind.encode() for kind in ("answer", "heartbeat", "event")}
+"""What `otus schema` calls them (``documents``, ``plugin``)."""
 NAME_MAX = 253
 REQUEST_ID_MAX = 256
 KEY_BYTES_MIN = 16

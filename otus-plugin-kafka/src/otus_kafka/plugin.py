@@ -42,6 +42,11 @@ def otus_components() -> Iterator[otus_core.Declaration | otus_core.SharedConfig
         config="otus_kafka.settings:KafkaChannelConfig",
         summary="Commands from a Kafka topic, answers to another",
         stability="beta",
+        schemas={
+            "answer": otus_core.PayloadSchema("otus_kafka.documents:Answer"),
+            "heartbeat": otus_core.PayloadSchema("otus_kafka.documents:Heartbeat"),
+            "event": otus_core.PayloadSchema("otus_kafka.documents:Event"),
+        },
     )
 
 

@@ -35,7 +35,7 @@ class KafkaReporter(BaseReporter):
 
     def __init__(self, config: KafkaReporterConfig) -> None:
         self._config = config
-        self._encoder = Encoder(config, {})
+        self._encoder = Encoder(config, {}, {})
         self._lanes: dict[str, Lanes] = {}
         self._open = 0
         self._link: ProducerLink | None = None
@@ -45,7 +45,7 @@ class KafkaReporter(BaseReporter):
 
     def wire(self, context: Context) -> None:
         """Learn which label tells calls apart, and whether somebody else takes what is given up here."""
-        self._encoder = Encoder(self._config, context.call_labels)
+        self._encoder = Encoder(self._config, context.call_labels, context.schemas)
         self._has_spool = context.has_spool
         if self._config.delivery_timeout is None and context.has_fallback and not context.has_spool:
             self._patience = FALLBACK_AFTER_S

@@ -87,7 +87,7 @@ class Reports:
         event = envelope.make_report(
             speaker.hostname, time.time(), instance=speaker.instance, event="task_state", **attrs.asdict(change)
         )
-        if not await self._answers.send(self._config.events_topic, event):
+        if not await self._answers.send(self._config.events_topic, event, "event"):
             return False
         self._states[change.task_id] = change.new
         if change.new == GONE:
@@ -116,7 +116,7 @@ class Reports:
             tasks=status.get("tasks") or {},
             drops={task_id: _drops(task.get("counters") or {}) for task_id, task in tasks.items()},
         )
-        await self._answers.send(self._config.topic, report)
+        await self._answers.send(self._config.topic, report, "heartbeat")
 
     async def _ask(self, command: str) -> Mapping[str, Any]:
         with calling({"principal": "heartbeat"}, routine=True):

@@ -97,9 +97,10 @@ class KafkaReporterConfig(ClientConfig):
         "flow, or nothing.",
     )
     key: str = option(
-        default="endpoints",
-        choices=("endpoints", "partition"),
-        help="The message's key: src_ip:src_port-dst_ip:dst_port, or what partition_by goes by.",
+        default="partition",
+        choices=("partition", "endpoints"),
+        help="The message's key: what partition_by goes by, so that equal keys lie in one partition, or "
+        "src_ip:src_port-dst_ip:dst_port.",
     )
     serialization: str = option(
         default="json", choices=("json", "binary"), help="The value: all fields as JSON, or the raw payload alone."

@@ -28,6 +28,11 @@ def otus_components() -> Iterator[otus_core.Declaration]:
         call_label="rtp.call_id",
         labels=LABELS,
         on_request=True,
+        schemas={
+            "stream": otus_core.PayloadSchema("otus_rtp.records:StreamPayload"),
+            "rtcp": otus_core.PayloadSchema("otus_rtp.records:RtcpPayload"),
+            "rtp": otus_core.PayloadSchema("otus_rtp.records:RtpPayload"),
+        },
         summary="RTP streams of calls (RFC 3550) with their quality, and RTCP",
         stability="experimental",
     )

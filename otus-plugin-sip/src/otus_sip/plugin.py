@@ -26,6 +26,7 @@ def otus_components() -> Iterator[otus_core.Declaration]:
         counters=("malformed",),
         failure_reasons=("malformed start line",),
         hidden=HIDDEN,
+        schemas={"sip": otus_core.PayloadSchema("otus_sip.records:SipPayload")},
         summary="SIP (RFC 3261) with SDP, and the media flows of calls",
         stability="beta",
     )
@@ -39,6 +40,7 @@ def otus_components() -> Iterator[otus_core.Declaration]:
         call_label="icmp.call_id",
         labels=ICMP_LABELS,
         failure_reasons=("not an ICMP error about SIP",),
+        schemas={"icmp": otus_core.PayloadSchema("otus_sip.icmp:IcmpError")},
         summary="ICMP and ICMPv6 errors that quote SIP (RFC 792, RFC 4443, RFC 4884)",
         stability="beta",
     )

@@ -43,7 +43,9 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
     },
     "Files": {
         "validate": Entry("otus_core.cli.validate:validate", "Check a task file or the daemon's configuration file"),
-        "schema": Entry("otus_core.cli.schema:app", "Print the JSON Schema of these files, for editors"),
+        "schema": Entry(
+            "otus_core.cli.schema:schema", "Print JSON Schemas: of these files, and of all that Otus reports"
+        ),
         "config": Entry("otus_core.cli.config:app", "Print a sample configuration, or the one that is in force"),
     },
 }

@@ -20,8 +20,8 @@ from otus_core.config.shape import (
     Shape,
     fields_of,
 )
+from otus_core.model.described import DRAFT
 
-DRAFT = "https://json-schema.org/draft/2020-12/schema"
 DURATION = r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h|d)$"
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 

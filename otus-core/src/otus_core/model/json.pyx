@@ -204,7 +204,15 @@ cdef bint _wants_rfc3339(object timestamp) except -1:
     return False
 
 
-cdef int _object(Writer *out, OutputPacket output, bint rfc3339) except -1:
+cdef int _schema(Writer *out, object name) except -1:
+    """Write which schema describes a message, where that is known."""
+    if name is None:
+        return 0
+    raw(out, b',"schema":', 10)
+    return _text(out, name)
+
+
+cdef int _object(Writer *out, OutputPacket output, bint rfc3339, dict schemas) except -1:
     """Write one object. All that may be foreign code is called before anything is written."""
     cdef Layers *at = &output.at
     cdef bytes payload = _payload(output.payload)
@@ -240,6 +248,8 @@ cdef int _object(Writer *out, OutputPacket output, bint rfc3339) except -1:
         _packed(out, packed)
     raw(out, b'},"payload_type":', 17)
     _text(out, output.payload_type)
+    if schemas is not None:
+        _schema(out, schemas.get(output.payload_type))
     if output.key is not None:
         raw(out, b',"key":', 7)
         _text(out, output.key)
@@ -265,22 +275,22 @@ def encode_json(OutputPacket output not None, timestamp="ms"):
     cdef bint rfc3339 = _wants_rfc3339(timestamp)
     take(&_writer, &out)
     try:
-        _object(&out, output, rfc3339)
+        _object(&out, output, rfc3339, None)
         return PyBytes_FromStringAndSize(out.start, out.at - out.start)
     finally:
         keep(&_writer, &out)
 
 
-def encode_json_lines(outputs, timestamp="ms"):
+def encode_json_lines(outputs, timestamp="ms", dict schemas=None):
     """Give outputs as JSON, one object a line, each line ended; raises what ``encode_json`` raises for the first that
-    cannot be encoded.
+    cannot be encoded. ``schemas``, such as ``context.schemas``, names by payload type what each says as its ``schema``.
     """
     cdef Writer out
     cdef bint rfc3339 = _wants_rfc3339(timestamp)
     take(&_writer, &out)
     try:
         for output in outputs:
-            _object(&out, <OutputPacket?>output, rfc3339)
+            _object(&out, <OutputPacket?>output, rfc3339, schemas)
             raw(&out, b"\n", 1)
         return PyBytes_FromStringAndSize(out.start, out.at - out.start)
     finally:

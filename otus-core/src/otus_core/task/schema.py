@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from otus_core.config.schema import DRAFT, object_schema
+from otus_core.config.schema import object_schema
+from otus_core.model.described import DRAFT
 from otus_core.plugins.registry import Registered, Registry
 from otus_core.task.config import CAPTURE_KEYS, FANOUT
 from otus_core.task.options import CaptureOptions, ParserOptions, ProcessorOptions, ReporterOptions, TaskOptions

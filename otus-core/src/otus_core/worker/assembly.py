@@ -14,6 +14,7 @@ import attrs
 
 from otus_core.chores import raise_cancellation
 from otus_core.context import Context, LineWriter
+from otus_core.declarations import schema_id
 from otus_core.decode.decoder import COUNTERS as DECODER_COUNTERS
 from otus_core.errors import ParseError, PluginInitFailed
 from otus_core.log import Logger, settle
@@ -315,6 +316,7 @@ def _context(part: Part, assembly: Assembly, node: Node, place: Place) -> Contex
         peers=None if publish is None else (lambda message: publish((name, message))),
         alone=place.shards == 1,
         call_labels=_call_labels(assembly.config),
+        schemas=_schemas(assembly.config),
         has_fallback=getattr(part.spec, "fallback", None) is not None,
         has_spool=getattr(part.spec, "spool", None) is not None,
     )
@@ -328,4 +330,13 @@ def _call_labels(config: TaskConfig) -> dict[str, str]:
         for declaration, payload_types in makers
         if declaration.call_label
         for payload_type in payload_types
+    }
+
+
+def _schemas(config: TaskConfig) -> dict[str, str]:
+    """Name the schemas of what a task's parsers and processors make."""
+    return {
+        payload_type: schema_id(payload_type, schema.version)
+        for spec in (*config.parsers, *config.processors)
+        for payload_type, schema in spec.declaration.schemas.items()
     }
