@@ -27,12 +27,12 @@ def logged() -> Iterator[list[Any]]:
 def test_the_first_is_told_and_then_their_number(logged: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     told = Repeats({"parser:sip": ("otus-plugin-sip", "0.1.0")})
     for _ in range(1000):
-        told.component_error("parser", "sip", ValueError("bad"))
+        told.note_error("parser", "sip", ValueError("bad"))
     (event,) = logged
     assert (event["component"], event["plugin"], event["version"]) == ("sip", "otus-plugin-sip", "0.1.0")
     assert event["error"] == "ValueError: bad"
     monkeypatch.setattr(repeats, "QUIET_S", 0.0)
-    told.component_error("parser", "sip", ValueError("bad"))
+    told.note_error("parser", "sip", ValueError("bad"))
     assert [entry.get("repeated") for entry in logged] == [None, 999]
 
 
@@ -41,8 +41,8 @@ def test_an_error_is_told_with_the_last_place_outside_the_core(logged: list[Any]
     try:
         printable(5)  # type: ignore[arg-type]
     except AttributeError as error:
-        told.component_error("parser", "sip", error)
-    told.component_error("parser", "sip", KeyError("never raised"))
+        told.note_error("parser", "sip", error)
+    told.note_error("parser", "sip", KeyError("never raised"))
     assert logged[0]["at"].startswith("test_repeats.py:")
     assert "at" not in logged[1]
 
@@ -50,7 +50,7 @@ def test_an_error_is_told_with_the_last_place_outside_the_core(logged: list[Any]
 def test_errors_are_told_apart_up_to_a_bound(logged: list[Any]) -> None:
     told = Repeats({})
     for n in range(10 * KINDS_MAX):
-        told.component_error("parser", "sip", type(f"Error{n}", (Exception,), {})())
+        told.note_error("parser", "sip", type(f"Error{n}", (Exception,), {})())
     assert len(logged) == KINDS_MAX + 1
 
 
@@ -65,7 +65,7 @@ def test_components_and_kinds_of_errors_are_counted_apart(logged: list[Any], mon
         ("processor", "sip", ValueError("a")),
         ("parser", "sip", ValueError("c")),
     ):
-        told.component_error(kind, name, error)
+        told.note_error(kind, name, error)
     assert [(entry["kind"], entry["component"], entry["error"]) for entry in logged] == [
         ("parser", "sip", "ValueError: a"),
         ("parser", "sip", "KeyError: 'a'"),
@@ -74,8 +74,8 @@ def test_components_and_kinds_of_errors_are_counted_apart(logged: list[Any], mon
     ]
     monkeypatch.setattr(repeats, "QUIET_S", 0.0)
     for name in ("sip", "dns"):
-        told.component_error("parser", name, ValueError("d"))
-    told.component_error("parser", "sip", ValueError("e"))
+        told.note_error("parser", name, ValueError("d"))
+    told.note_error("parser", "sip", ValueError("e"))
     assert [entry.get("repeated") for entry in logged[4:]] == [2, None, None]
 
 
@@ -84,7 +84,7 @@ def test_the_first_is_told_right_after_the_machine_has_started_too(
 ) -> None:
     """The clock counts from there: a second after it nothing has been told a short while ago."""
     monkeypatch.setattr(repeats, "time", SimpleNamespace(monotonic=lambda: 1.0))
-    Repeats({}).component_error("parser", "sip", ValueError("bad"))
+    Repeats({}).note_error("parser", "sip", ValueError("bad"))
     assert len(logged) == 1
 
 

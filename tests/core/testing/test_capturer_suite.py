@@ -271,7 +271,7 @@ class LiveSuite(CapturerContract):
         """As the suite does it, with a part of the frames taken in at the end alone."""
         self.stir()
         found = self.read(capturer, len(FRAMES) // 2)
-        return found + self.halted(capturer)
+        return found + self.halt(capturer)
 
 
 LIVE = {"config": {"path": "wire0"}, "missing": {"path": "wire9"}, "frames": len(FRAMES)}

@@ -36,8 +36,8 @@ def status_of(result: Result, *, live: bool) -> int:
 
 def failures_of(result: Result) -> list[str]:
     """Say what failed, besides the faults of the source."""
-    failures = (result.error, _full(result), _undelivered(result))
-    return [one for one in (*failures, _whole_failure(result.summary), _cut_short(result.summary)) if one]
+    failures = (result.error, _full(result), _name_undelivered(result))
+    return [one for one in (*failures, _whole_failure(result.summary), _name_cut_short(result.summary)) if one]
 
 
 def _full(result: Result) -> str:
@@ -46,7 +46,7 @@ def _full(result: Result) -> str:
     return "" if error is None or isinstance(error, BrokenPipeError) else f"standard output: {error.strerror}"
 
 
-def _undelivered(result: Result) -> str:
+def _name_undelivered(result: Result) -> str:
     """Say so when reporters could not deliver in time what was left at the end of the source; else empty.
 
     What an interrupted run, or one that nobody reads any more, leaves behind is nobody's loss.
@@ -72,12 +72,12 @@ def _whole_failure(summary: dict[str, Any]) -> str:
     return f"everything failed, and nothing was reported ({names})"
 
 
-def _cut_short(summary: dict[str, Any]) -> str:
+def _name_cut_short(summary: dict[str, Any]) -> str:
     """Say so when a component could not tell all of what it was to tell by records; else empty."""
     names = ", ".join(name.replace(":", " ", 1) for name in summary.get("cut_short", ()))
     return f"records may be missing, because tick or finish of {names} failed" if names else ""
 
 
 def _has_lost(dropped: dict[str, int]) -> bool:
-    """Whether a reporter failed to deliver; ``_undelivered`` judges what was left at the end."""
+    """Whether a reporter failed to deliver; ``_name_undelivered`` judges what was left at the end."""
     return any(n for name, n in dropped.items() if name != "shutdown")

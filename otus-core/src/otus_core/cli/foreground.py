@@ -197,9 +197,7 @@ async def _run_here(config: TaskConfig, node: Node, request: RunRequest, *, seal
         _seal(ids_of(request.user))
     repeats = Repeats(origins(config))
     stdout = StdoutWriter()
-    place = Place(
-        descriptors=opened, stdout=stdout, on_error=repeats.component_error, on_refused=repeats.packet_refused
-    )
+    place = Place(descriptors=opened, stdout=stdout, on_error=repeats.note_error, on_refused=repeats.note_refusal)
     ending = asyncio.Event()
     _on_signals(ending.set)
     with Watchdog() as watchdog:

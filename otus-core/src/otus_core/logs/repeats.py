@@ -70,13 +70,13 @@ class Repeats:
         self._about = about
         self._seen: dict[tuple[str, str, str], tuple[float, int]] = {}
 
-    def component_error(self, kind: str, name: str, error: BaseException) -> None:
+    def note_error(self, kind: str, name: str, error: BaseException) -> None:
         """Log one error of a component, or count it towards the next line."""
         suppressed = self._due(kind, name, tell(error).partition(":")[0])
         if suppressed is not None:
             log.warning("component_error", **self._event(kind, name, error, suppressed))
 
-    def packet_refused(self, parser: str, error: ParseError, packet: DecodedPacket) -> None:
+    def note_refusal(self, parser: str, error: ParseError, packet: DecodedPacket) -> None:
         """Log at debug level that a parser could not read a packet, and how the packet begins."""
         if not is_wanted("debug"):
             return

@@ -37,7 +37,7 @@ cdef class Record:
         if flow is not None:
             if src_ip is not None or dst_ip is not None or src_port or dst_port or protocol:
                 raise ValueError("give a flow, or addresses, ports and protocol, but not both")
-            src_ip, src_port, dst_ip, dst_port, protocol = _taken_apart(flow)
+            src_ip, src_port, dst_ip, dst_port, protocol = _take_apart(flow)
         memset(&self.at, 0, sizeof(Layers))
         self.at.timestamp = timestamp  # OverflowError for what does not fit 64 bits
         self.payload_type = payload_type
@@ -80,7 +80,7 @@ cdef class Record:
         return f"Record({self.payload_type!r}, {self.payload!r}, {self.at.timestamp}, key={self.key!r})"
 
 
-cdef tuple _taken_apart(object flow):
+cdef tuple _take_apart(object flow):
     """Give addresses, ports and protocol of a flow, ``None`` for addresses that it does not have."""
     if not isinstance(flow, FlowKey):
         raise TypeError(f"flow is {type(flow).__name__}, not a FlowKey")

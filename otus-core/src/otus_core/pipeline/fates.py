@@ -76,14 +76,14 @@ def sort_out(result: Any, size: int) -> Fates:
         fates.fault = f"report() gave {type(result).__name__}, not a ReportResult"
         return fates
     try:
-        return _sorted_out(result, size)
+        return _sort_fates(result, size)
     except Exception as error:  # mappings, keys and numbers are the reporter's own
         fates = fail_all(size, INVALID)
         fates.fault = f"report() gave a ReportResult that cannot be read: {type(error).__name__}"
         return fates
 
 
-def _sorted_out(result: ReportResult, size: int) -> Fates:
+def _sort_fates(result: ReportResult, size: int) -> Fates:
     if result.reported == size and not (result.failed or result.retry or result.final):
         return Fates(reported=size)
     fates = Fates(waits=True)

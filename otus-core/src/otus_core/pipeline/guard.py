@@ -14,7 +14,7 @@ from otus_core.model.accounts import Accounts
 from otus_core.model.counter_names import of_reporter
 from otus_core.model.output import OutputPacket
 from otus_core.pipeline.fates import Fates, all_again, sort_out
-from otus_core.pipeline.steps import timed
+from otus_core.pipeline.steps import run_timed
 
 BLOCKED_WARN_NS = 50_000_000
 """A reporter that keeps the thread for longer than this in one step is named in the log."""
@@ -47,7 +47,7 @@ class Guard:
         """Call ``report`` once."""
         size = len(batch)
         try:
-            result = await timed(self._reporter.report(list(batch)), self._limit, self._begin, self._note_time)
+            result = await run_timed(self._reporter.report(list(batch)), self._limit, self._begin, self._note_time)
         except StdoutClosed:
             raise
         except TimeoutError as error:
@@ -62,7 +62,7 @@ class Guard:
     async def flush(self) -> None:
         """Call ``flush``; what it raises is told."""
         try:
-            await timed(self._reporter.flush(), None, self._begin, self._note_time)
+            await run_timed(self._reporter.flush(), None, self._begin, self._note_time)
         except BaseException as error:
             raise_cancellation(error)
             self._on_error("reporter", self._name, error)

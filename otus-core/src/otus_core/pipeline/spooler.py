@@ -47,7 +47,7 @@ class Spooler:
         self._accounts = accounts
         self._on_error = on_error
         self._calls: dict[int, Call] = {}
-        self._spool = Spool(path, worker, workers, limits, on_lost=self._lost, on_gone=self._gone)
+        self._spool = Spool(path, worker, workers, limits, on_lost=self._book_loss, on_gone=self._keep_in_memory)
         self._expire_at = self._write_at = self._sync_at = 0.0
         self._syncing: asyncio.Future[None] | None = None
 
@@ -130,9 +130,9 @@ class Spooler:
             return
         if descriptors:
             self._syncing = asyncio.get_running_loop().run_in_executor(None, sync, descriptors)
-            self._syncing.add_done_callback(self._synced)
+            self._syncing.add_done_callback(self._end_sync)
 
-    def _synced(self, done: asyncio.Future[None]) -> None:
+    def _end_sync(self, done: asyncio.Future[None]) -> None:
         self._syncing = None
         error = None if done.cancelled() else done.exception()
         if error is not None:
@@ -163,7 +163,7 @@ class Spooler:
                 except ValueError as error:
                     self._on_error("reporter", self._name, error)
                     given.segment.is_damaged = True
-                    self._lost("spool_damaged", 1)
+                    self._book_loss("spool_damaged", 1)
             given.records = []
             call = Call(batch, time.monotonic_ns(), range=given)
             self._calls[id(given)] = call
@@ -215,11 +215,11 @@ class Spooler:
             self._on_error("reporter", self._name, error)
             return None
 
-    def _lost(self, reason: str, n: int) -> None:
+    def _book_loss(self, reason: str, n: int) -> None:
         self._count("spooled", -n)
         self._count(name_of("dropped", reason), n)
 
-    def _gone(self, given: Range) -> None:
+    def _keep_in_memory(self, given: Range) -> None:
         """What is being sent is only in memory from now on."""
         call = self._calls.pop(id(given), None)
         if call is not None:

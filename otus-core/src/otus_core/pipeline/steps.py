@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def timed(
+async def run_timed(
     call: Coroutine[Any, Any, T], limit: float | None, begins: Callable[[], None], spent: Callable[[int], None]
 ) -> T:
     """Run a coroutine for ``limit`` seconds at most; tell when each of its steps begins, and how long it kept the

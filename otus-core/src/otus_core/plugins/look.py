@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import IO, Any
 
 from otus_core.interpreter import command, environment
 
@@ -42,15 +42,8 @@ def _look_once(plugins: Sequence[Names]) -> list[dict[str, Any]]:
     """Look at plugins until one of them ends the process; gives at least one answer."""
     reader, writer = os.pipe()
     try:
-        probing = subprocess.Popen(
-            command("otus_core.plugins.probe", str(writer)),
-            env=environment(os.environ),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            pass_fds=(writer,),
-            start_new_session=True,  # what it starts ends with it
-        )
+        with _ask(plugins) as question:
+            probing = _start(question, writer)
     except BaseException:
         os.close(reader)
         raise
@@ -59,7 +52,6 @@ def _look_once(plugins: Sequence[Names]) -> list[dict[str, Any]]:
     told: list[dict[str, Any]] = []
     reason = ""
     try:
-        _ask(probing, plugins)
         for line in _lines(reader, LIMIT_S):
             if isinstance(line, dict):
                 told.append(line)
@@ -74,10 +66,26 @@ def _look_once(plugins: Sequence[Names]) -> list[dict[str, Any]]:
     return [*told, _dead(reason or _how_it_ended(probing.returncode))]
 
 
-def _ask(probing: subprocess.Popen[bytes], plugins: Sequence[Names]) -> None:
-    assert probing.stdin is not None
-    with contextlib.suppress(OSError), probing.stdin:
-        probing.stdin.write(json.dumps({"path": sys.path, "plugins": list(plugins)}).encode())
+def _ask(plugins: Sequence[Names]) -> IO[bytes]:
+    """Give a file that holds the question. A pipe would have to be written to while the process may already have ended
+    or wait, and a file on disk needs room there; this one is memory (memfd_create(2)).
+    """
+    question = os.fdopen(os.memfd_create("plugins"), "w+b")
+    question.write(json.dumps({"path": sys.path, "plugins": list(plugins)}).encode())
+    question.seek(0)
+    return question
+
+
+def _start(question: IO[bytes], writer: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command("otus_core.plugins.probe", str(writer)),
+        env=environment(os.environ),
+        stdin=question,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(writer,),
+        start_new_session=True,  # what it starts ends with it
+    )
 
 
 def _lines(descriptor: int, within: float) -> Iterator[Any]:

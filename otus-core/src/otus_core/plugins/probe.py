@@ -32,7 +32,7 @@ def main() -> None:
     there, _ = find_plugins()
     for n, (plugin, distribution) in enumerate(request["plugins"]):
         _say(out, n)
-        _say(out, _looked_at(plugin, distribution, there))
+        _say(out, _look_at(plugin, distribution, there))
     os._exit(0)
 
 
@@ -42,9 +42,9 @@ def _say(out: int, what: Any) -> None:
         data = data[os.write(out, data) :]
 
 
-def _looked_at(plugin: str, distribution: str, there: list[Found]) -> dict[str, Any]:
+def _look_at(plugin: str, distribution: str, there: list[Found]) -> dict[str, Any]:
     before = set(sys.modules)
-    loaded = _taken_through(plugin, distribution, there)
+    loaded = _take_named(plugin, distribution, there)
     record = loaded.record
     commands, complaints = _commands(loaded)
     return {
@@ -58,7 +58,7 @@ def _looked_at(plugin: str, distribution: str, there: list[Found]) -> dict[str, 
     }
 
 
-def _taken_through(plugin: str, distribution: str, there: list[Found]) -> Loaded:
+def _take_named(plugin: str, distribution: str, there: list[Found]) -> Loaded:
     if (plugin, distribution) == (CORE_RECORD.plugin, CORE_RECORD.distribution):
         return take_through(CORE_RECORD, None)
     for record, entry in there:

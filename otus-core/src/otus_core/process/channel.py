@@ -112,7 +112,7 @@ class Channel(Generic[M]):
                 # The peer has ended; its last words are still here to be read (unix(7)), and say how it ended.
                 self._queue.clear()
                 self.receive_rest()
-                self._gone()
+                self._part()
                 return
             self._queue.popleft()
             self._queued -= min(self._queued, sent)
@@ -132,11 +132,11 @@ class Channel(Generic[M]):
         except BlockingIOError:
             return False
         except OSError:
-            self._gone()
+            self._part()
             return False
         # End of file on a stream socket: the other end is closed, which a process's end does too.
         if not data:
-            self._gone()
+            self._part()
             return False
         self._received += data
         self._descriptors += descriptors
@@ -148,7 +148,7 @@ class Channel(Generic[M]):
             size, count = HEADER.unpack_from(self._received)
             # The length comes from a process that has read hostile packets: no more than the bound is gathered for it.
             if size > MESSAGE_MAX:
-                self._gone(f"sent a message of {size} bytes")
+                self._part(f"sent a message of {size} bytes")
                 return
             if len(self._received) < HEADER.size + size:
                 return
@@ -171,9 +171,9 @@ class Channel(Generic[M]):
         """Take nothing more from a peer that is not to be trusted, or whose later messages cannot be told apart."""
         for descriptor in descriptors:
             os.close(descriptor)
-        self._gone(why)
+        self._part(why)
 
-    def _gone(self, why: str = "") -> None:
+    def _part(self, why: str = "") -> None:
         if not self._closed:
             self.close()
             self.on_closed(why)

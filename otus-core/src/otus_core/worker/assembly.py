@@ -25,7 +25,7 @@ from otus_core.model.packet import DecodedPacket
 from otus_core.model.text import tell
 from otus_core.pipeline.counters import Roster, counter_names, summary
 from otus_core.pipeline.slots import Outbox
-from otus_core.pipeline.steps import timed
+from otus_core.pipeline.steps import run_timed
 from otus_core.stream.streams import COUNTERS as STREAM_COUNTERS
 from otus_core.task.spec import ComponentSpec, TaskConfig
 from otus_core.worker.routes import Routes
@@ -285,7 +285,7 @@ async def stop_part(part: Part, assembly: Assembly) -> None:
             await waiting
 
     try:
-        await timed(stop(), STOP_WITHIN_S, begin, end)
+        await run_timed(stop(), STOP_WITHIN_S, begin, end)
     except BaseException as error:
         raise_cancellation(error)
         log.warning("component_stop_failed", kind=part.spec.declaration.kind, component=part.spec.id, error=tell(error))

@@ -205,8 +205,8 @@ class Child:
             publish=self._published.append if init.shards > 1 else None,
             secret=init.secret,
             meet=self._meet if init.shards > 1 else None,
-            on_error=repeats.component_error,
-            on_refused=repeats.packet_refused,
+            on_error=repeats.note_error,
+            on_refused=repeats.note_refusal,
             on_waiting=Telling(self._channel).tell_trouble,
         )
         assembly = await assemble(config, node, place)

@@ -47,7 +47,7 @@ class CapturerContract(Contract, FaultsContract):
         opened: list[int] = factory.acquire(self.settings(), shard, shards, state)
         return opened
 
-    def opened(self, shard: int = 0, shards: int = 1, state: dict[str, Any] | None = None) -> BaseCapturer:
+    def open_source(self, shard: int = 0, shards: int = 1, state: dict[str, Any] | None = None) -> BaseCapturer:
         """Make and open a capturer, or a worker's share of it."""
         capturer: BaseCapturer = self.make()
         capturer.open(shard, shards, self.acquire(shard, shards, {} if state is None else state))
@@ -83,14 +83,14 @@ class CapturerContract(Contract, FaultsContract):
             return self.read(capturer)
         self.stir()
         found = self.read(capturer, self.frames)
-        return found + self.halted(capturer)
+        return found + self.halt(capturer)
 
-    def halted(self, capturer: BaseCapturer) -> list[RawPacket]:
+    def halt(self, capturer: BaseCapturer) -> list[RawPacket]:
         """Halt a live capturer, and read what it had taken in."""
         capturer.halt()
-        return self.drained(capturer)
+        return self.drain(capturer)
 
-    def drained(self, capturer: BaseCapturer) -> list[RawPacket]:
+    def drain(self, capturer: BaseCapturer) -> list[RawPacket]:
         """Read what is left after ``halt``: until ``None`` or an empty batch, as a worker does."""
         found: list[RawPacket] = []
         until = time.monotonic() + WITHIN_S
@@ -101,7 +101,7 @@ class CapturerContract(Contract, FaultsContract):
 
     def test_every_frame_is_given_once_and_counted(self) -> None:
         """What ``read`` gives is sound, and ``stats`` counts it."""
-        with closing(self.opened()) as capturer:
+        with closing(self.open_source()) as capturer:
             found = self.everything(capturer)
             stats = capturer.stats()
         assert len(found) == self.frames
@@ -114,14 +114,14 @@ class CapturerContract(Contract, FaultsContract):
 
     def test_the_same_source_gives_the_same_frames(self) -> None:
         """A capturer holds nothing over from another."""
-        with closing(self.opened()) as one:
+        with closing(self.open_source()) as one:
             first = [frame.data for frame in self.everything(one)]
-        with closing(self.opened()) as other:
+        with closing(self.open_source()) as other:
             assert [frame.data for frame in self.everything(other)] == first
 
     def test_after_the_end_comes_nothing(self) -> None:
         """``None`` is the end, and stays so."""
-        with closing(self.opened()) as capturer:
+        with closing(self.open_source()) as capturer:
             self.everything(capturer)
             if not self.declaration.live:
                 assert [capturer.read() for _ in range(3)] == [None] * 3
@@ -131,17 +131,17 @@ class CapturerContract(Contract, FaultsContract):
         """``halt`` takes in nothing more; what comes after it is never given."""
         if not self.declaration.live:
             pytest.skip("it is not live")
-        with closing(self.opened()) as capturer:
-            self.halted(capturer)
+        with closing(self.open_source()) as capturer:
+            self.halt(capturer)
             self.stir()
-            assert self.drained(capturer) == [], "frames that came after halt() are given"
+            assert self.drain(capturer) == [], "frames that came after halt() are given"
 
     def test_workers_share_a_source(self) -> None:
         """Where it can be shared, each frame goes to one of two; those of a file as ``otus_core.Shard`` says."""
         if not self.declaration.shardable:
             pytest.skip("it cannot be shared")
         state: dict[str, Any] = {}
-        with closing(self.opened(0, 2, state)) as one, closing(self.opened(1, 2, state)) as other:
+        with closing(self.open_source(0, 2, state)) as one, closing(self.open_source(1, 2, state)) as other:
             if not self.declaration.live:
                 for n, capturer in enumerate((one, other)):
                     self.check_share(Shard(n, 2), self.read(capturer))
@@ -152,14 +152,14 @@ class CapturerContract(Contract, FaultsContract):
             while len(shares) < self.frames and time.monotonic() < until:
                 shares += [frame for capturer in (one, other) for frame in self.batch(capturer) or ()]
             for capturer in (one, other):
-                shares += self.halted(capturer)
+                shares += self.halt(capturer)
             assert len(shares) == self.frames
 
     def check_share(self, shard: Shard, given: list[RawPacket]) -> None:
         """A file's frames are shared as the core shares them, so that both directions of a conversation, and fragments,
         meet in one worker.
         """
-        with closing(self.opened()) as alone:
+        with closing(self.open_source()) as alone:
             frames = self.read(alone)
         assert len(frames) == self.frames
         due = [frame.data for frame in frames if shard.owns(frame.data, frame.link_type, frame.orig_len)]
@@ -169,7 +169,7 @@ class CapturerContract(Contract, FaultsContract):
 
     def test_what_is_to_be_waited_for_can_be(self) -> None:
         """``fileno`` is ``None`` or an open descriptor, ``trouble`` a text, ``progress`` a share."""
-        with closing(self.opened()) as capturer:
+        with closing(self.open_source()) as capturer:
             descriptor = capturer.fileno()
             assert descriptor is None or os.fstat(descriptor).st_ino  # an epoll has no type
             assert not self.declaration.live or descriptor is not None or capturer.wait_hint() is not None
@@ -180,9 +180,9 @@ class CapturerContract(Contract, FaultsContract):
 
     def test_closing_gives_everything_back(self) -> None:
         """No descriptor is left; one that never read can be closed too."""
-        self.opened().close()
+        self.open_source().close()
         before = _descriptors()
-        capturer = self.opened()
+        capturer = self.open_source()
         self.batch(capturer)
         capturer.close()
         assert _descriptors() == before

@@ -39,7 +39,7 @@ class FaultsContract:
 
     def leading_to(self, path: Path) -> dict[str, Any]:
         """Give ``config`` with another file in the place of ``file``, wherever that stands in it."""
-        found: dict[str, Any] = _replaced(self.config, str(self.file), str(path))
+        found: dict[str, Any] = _replace(self.config, str(self.file), str(path))
         assert found != self.config, f"config names no {self.file}: write leading_to()"
         return found
 
@@ -47,7 +47,7 @@ class FaultsContract:
         """Break a live source that is open, as when its interface goes away."""
         pytest.skip("the test does not break its source")
 
-    def survived(self, capturer: BaseCapturer) -> list[CaptureError]:
+    def read_over_faults(self, capturer: BaseCapturer) -> list[CaptureError]:
         """Read to the end, over all faults that are not fatal; gives the faults.
 
         Nothing but CaptureError is raised, and the end comes.
@@ -78,7 +78,7 @@ class FaultsContract:
         with closing(capturer):
             try:
                 capturer.open(0, 1, ())
-                faults = self.survived(capturer)
+                faults = self.read_over_faults(capturer)
             except CaptureError as error:
                 faults = [error]
             assert faults, "the source broke, and nothing was said"
@@ -88,15 +88,15 @@ class FaultsContract:
         """By ``trouble``, by asking for new descriptors, or by CaptureError; reading waits for nothing."""
         if not self.declaration.live:
             pytest.skip("it is not live")
-        capturer: BaseCapturer = self.opened()
+        capturer: BaseCapturer = self.open_source()
         with closing(capturer):
-            self.survived(capturer)
+            self.read_over_faults(capturer)
             self.broken_off()
-            faults = self.survived(capturer)
+            faults = self.read_over_faults(capturer)
             told = faults or capturer.trouble() or capturer.wants_descriptors()
             assert told, "the source broke, and nothing was said"
 
-    def opened(self) -> BaseCapturer:
+    def open_source(self) -> BaseCapturer:
         """Make and open a capturer."""
         raise NotImplementedError
 
@@ -104,14 +104,14 @@ class FaultsContract:
         """Files are hostile: cut anywhere, with any byte another, each comes to an end with CaptureError at most."""
         if self.file is None:
             pytest.skip("the test names no file")
-        for n, data in enumerate(_damaged(self.file.read_bytes())):
+        for n, data in enumerate(_damage(self.file.read_bytes())):
             path = tmp_path / f"damaged{self.file.suffix}"
             path.write_bytes(data)
             capturer: BaseCapturer = self.make(self.leading_to(path))
             with closing(capturer):
                 try:
                     capturer.open(0, 1, ())
-                    self.survived(capturer)
+                    self.read_over_faults(capturer)
                 except (CaptureError, OSError):
                     pass
                 except Exception as error:
@@ -125,7 +125,7 @@ def _read(capturer: BaseCapturer) -> tuple[Any, CaptureError | None]:
         return None, error
 
 
-def _damaged(data: bytes) -> Iterator[bytes]:
+def _damage(data: bytes) -> Iterator[bytes]:
     """Give a file cut off, and with bytes changed; the same ones each time."""
     yield b""
     for length in range(1, len(data), max(1, len(data) // PREFIXES)):
@@ -139,9 +139,9 @@ def _damaged(data: bytes) -> Iterator[bytes]:
         yield bytes(changed)
 
 
-def _replaced(value: Any, old: str, new: str) -> Any:
+def _replace(value: Any, old: str, new: str) -> Any:
     if isinstance(value, Mapping):
-        return {key: _replaced(one, old, new) for key, one in value.items()}
+        return {key: _replace(one, old, new) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_replaced(one, old, new) for one in value]
+        return [_replace(one, old, new) for one in value]
     return new if value == old else value

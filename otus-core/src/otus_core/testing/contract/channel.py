@@ -59,14 +59,14 @@ class CommandChannelContract(Contract):
     async def running(self, handler: Commands) -> AsyncIterator[BaseCommandChannel]:
         """Make, start and stop a channel, as the daemon does."""
         channel: BaseCommandChannel = self.make()
-        self.told(channel)
+        self.check_status(channel)
         try:
             await self._soon("start()", channel.start(handler), START_MAX_S)
-            self.told(channel)
+            self.check_status(channel)
             yield channel
         finally:
             await self._soon("stop()", channel.stop(), STOP_MAX_S)
-        self.told(channel)
+        self.check_status(channel)
 
     async def _soon(self, what: str, step: Awaitable[None], within: float) -> None:
         begun = time.monotonic()
@@ -75,7 +75,7 @@ class CommandChannelContract(Contract):
         if time.monotonic() - begun > within:
             self._late = f"{what} took {time.monotonic() - begun:.1f} s; it has {within:.0f}"
 
-    def _tried(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def _try(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do something until nothing in it was late, a few times."""
         for _ in range(TRIES):
             self._late = ""
@@ -84,7 +84,7 @@ class CommandChannelContract(Contract):
                 return
         raise AssertionError(self._late)
 
-    def told(self, channel: BaseCommandChannel) -> Mapping[str, Any]:
+    def check_status(self, channel: BaseCommandChannel) -> Mapping[str, Any]:
         """See to it that ``status`` is something that ``daemon_status`` can show, at any time."""
         status = channel.status()
         assert isinstance(status, Mapping), f"status() gave {status!r}"
@@ -103,7 +103,7 @@ class CommandChannelContract(Contract):
                 assert handler.taken == [("task_delete", {"task_id": "x"})]
                 assert {key: told[key] for key in answer} == answer
 
-        self._tried(main)
+        self._try(main)
 
     def test_a_command_under_way_does_not_hold_up_the_end(self) -> None:
         """``stop`` is bounded, whatever is being executed."""
@@ -111,13 +111,13 @@ class CommandChannelContract(Contract):
         async def main() -> None:
             handler = Commands(RESULT, waits=True)
             async with self.running(handler):
-                sending = asyncio.create_task(self._sent())
+                sending = asyncio.create_task(self._send_one())
                 async with asyncio.timeout(ANSWER_MAX_S):
                     await handler.began.wait()
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
 
-        self._tried(main)
+        self._try(main)
 
     def test_an_answer_goes_out_before_the_end(self) -> None:
         """``stop`` sends the answer that the daemon has just given: it may be the one to ``daemon_shutdown``."""
@@ -132,7 +132,7 @@ class CommandChannelContract(Contract):
                 told = await sending
             assert {key: told[key] for key in RESULT} == RESULT
 
-        self._tried(main)
+        self._try(main)
 
     def test_nothing_goes_on_after_the_end(self) -> None:
         """Every asyncio task that the channel made has ended with it."""
@@ -143,7 +143,7 @@ class CommandChannelContract(Contract):
             left = asyncio.all_tasks() - {asyncio.current_task()}
             assert not left, f"still there: {left}"
 
-        self._tried(main)
+        self._try(main)
 
     def test_one_that_was_never_started_can_be_stopped(self) -> None:
         """``stop`` is called once, also after a start that failed."""
@@ -151,9 +151,9 @@ class CommandChannelContract(Contract):
         async def main() -> None:
             await self._soon("stop()", self.make().stop(), STOP_MAX_S)
 
-        self._tried(main)
+        self._try(main)
 
-    async def _sent(self) -> None:
+    async def _send_one(self) -> None:
         await self.send("task_list", {})
 
     def test_hooks_are_taken_quickly(self) -> None:
@@ -179,4 +179,4 @@ class CommandChannelContract(Contract):
         hooks = hooks_of(one)
         if hooks is not None:
             hooks.hook.otus_task_state_changed(task_id="t", old="created", new="starting", reason="")
-        self._tried(main)
+        self._try(main)

@@ -54,7 +54,7 @@ class Contract:
         made.wire(self.context(flows=flows, emit=spoken.emit, route=spoken.route))
         return made, spoken
 
-    def said(self, status: str, why: str = "") -> None:
+    def take_status(self, status: str, why: str = "") -> None:
         """Take what the component says of itself. Raises ValueError for a status that there is not."""
         checked_status(f"{self.kind} {self.component}", status)
         assert isinstance(why, str), f"context.status(): why is {why!r}, not text"
@@ -63,5 +63,11 @@ class Contract:
         """Give what the component is wired to."""
         about = {"task_id": "test", "agent_id": "test", "component_id": self.component, "hostname": "test"}
         counter = counting_alone(self.kind, self.component, self.declaration)
-        given: dict[str, Any] = {**about, "data_dir": self.data_dir, "counter": counter, "status": self.said, **more}
+        given: dict[str, Any] = {
+            **about,
+            "data_dir": self.data_dir,
+            "counter": counter,
+            "status": self.take_status,
+            **more,
+        }
         return Context(**given)

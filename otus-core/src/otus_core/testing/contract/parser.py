@@ -21,7 +21,7 @@ from otus_core.model.packet import DecodedPacket
 from otus_core.model.text import columns_of
 from otus_core.testing import packets
 from otus_core.testing.contract.messages import BEGUN_NS
-from otus_core.testing.contract.speaking import Spoken, own
+from otus_core.testing.contract.speaking import Spoken, find_own
 from otus_core.testing.contract.streaming import StreamContract, messages_of
 from otus_core.testing.contract.timely import SECOND
 
@@ -56,12 +56,12 @@ class ParserContract(StreamContract):
         for n, file in enumerate(self.files() * 2):
             now = BEGUN_NS + n * SECOND
             try:
-                result = spoken.called(_take, component, self.packet(file.read_bytes(), now))
+                result = spoken.call(_take, component, self.packet(file.read_bytes(), now))
             except ParseError:
                 result = None
             if result is not None:
-                self.checked(result)
-            self.ticked(component, spoken, now)
+                self.check_result(result)
+            self.tick(component, spoken, now)
 
     def packet(self, payload: bytes, timestamp: int = 0) -> DecodedPacket:
         """Put a payload into a packet to the parser's port, captured at this time (ns since 1970)."""
@@ -112,11 +112,11 @@ class ParserContract(StreamContract):
         except ParseError as error:
             refused = error
         if refused is None:
-            return None if result is None else self.checked(result)
+            return None if result is None else self.check_result(result)
         assert str(refused), "a ParseError says what is wrong"
         return None
 
-    def checked(self, result: Parsed | Sequence[Parsed | ParseError] | Consumed) -> list[Parsed]:
+    def check_result(self, result: Parsed | Sequence[Parsed | ParseError] | Consumed) -> list[Parsed]:
         """See to it that a result is sound; gives the messages that could be read."""
         if isinstance(result, Consumed):
             return []
@@ -140,7 +140,7 @@ class ParserContract(StreamContract):
         """Every sample is parsed; its labels are those of the ``.json`` beside it, where there is one."""
         parser = self.make_parser()
         for file in self.files():
-            found = self.told(parser, file.read_bytes())
+            found = self.parse_as_file_says(parser, file.read_bytes())
             assert found is not None, f"{file.name}: the parser does not take it"
             expected = file.with_suffix(".json")
             if expected.exists():
@@ -148,7 +148,7 @@ class ParserContract(StreamContract):
             else:
                 assert isinstance(found, list), f"{file.name}: {found}; if that is right, say so in {expected.name}"
 
-    def told(self, parser: BaseParser, payload: bytes) -> Any:
+    def parse_as_file_says(self, parser: BaseParser, payload: bytes) -> Any:
         """Parse, and give the result as the ``.json`` beside a sample has it."""
         try:
             result = _take(parser, self.packet(payload))
@@ -156,7 +156,7 @@ class ParserContract(StreamContract):
             return {"refused": str(error)}
         if result is None:
             return None
-        self.checked(result)
+        self.check_result(result)
         if isinstance(result, Consumed):
             return []
         given = [result] if isinstance(result, Parsed) else result
@@ -215,22 +215,22 @@ class ParserContract(StreamContract):
 
     def test_flows_may_end_that_it_does_not_know(self) -> None:
         """The registry is shared, and ends come late."""
-        parser, spoken = self.begun()
-        if own(parser, "on_flow_end") is not None:
+        parser, spoken = self.begin()
+        if find_own(parser, "on_flow_end") is not None:
             for key in (FlowKey("192.0.2.1", 4000, "198.51.100.2", 4002, 17), FlowKey.endpoint("2001:db8::1", 9, 6)):
                 for context in (None, {}, {"call_id": "x"}, b"x"):
-                    spoken.called(parser.on_flow_end, key, context)
-        self.finished(parser, spoken, BEGUN_NS)
+                    spoken.call(parser.on_flow_end, key, context)
+        self.finish(parser, spoken, BEGUN_NS)
 
     def test_anything_may_be_announced(self) -> None:
         """By parsers that it does not know, and without endpoints."""
-        parser, spoken = self.begun()
-        if own(parser, "on_announce") is not None:
+        parser, spoken = self.begin()
+        if find_own(parser, "on_announce") is not None:
             keys = tuple(FlowKey.endpoint(address, 4000, 17) for address in ("192.0.2.1", "2001:db8::1"))
             for context in (None, {}, {"call_id": "x", "signalling": 5, "reported": []}, b"x"):
                 for some in (keys, ()):
-                    spoken.called(parser.on_announce, b"owner", some, context)
-        self.finished(parser, spoken, BEGUN_NS)
+                    spoken.call(parser.on_announce, b"owner", some, context)
+        self.finish(parser, spoken, BEGUN_NS)
 
     def test_what_is_not_the_parsers_is_left_to_others(self) -> None:
         """``take`` gives ``None`` for what ``can_handle`` refuses, and for nothing else."""

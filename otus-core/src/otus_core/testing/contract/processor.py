@@ -38,14 +38,14 @@ class ProcessorContract(TimelyContract):
     def feed(self, component: Any, spoken: Spoken) -> None:
         """Give it all messages, a second apart, and a tick after each."""
         for n, output in enumerate(self.messages()):
-            self.processed(component, spoken, output)
-            self.ticked(component, spoken, output.timestamp + n * SECOND)
+            self.process(component, spoken, output)
+            self.tick(component, spoken, output.timestamp + n * SECOND)
 
-    def processed(self, component: Any, spoken: Spoken, output: OutputPacket) -> Any:
+    def process(self, component: Any, spoken: Spoken, output: OutputPacket) -> Any:
         """Give it one message, and see that it does with it what it may."""
         payload, raw = output.payload, output.raw_payload
         let_replace(output, self.declaration.rewrites)
-        answer = spoken.called(component.process, output)
+        answer = spoken.call(component.process, output)
         let_replace(output, False)
         assert isinstance(answer, (bool, Consumed)), f"process() gave {answer!r}, not True, False or CONSUMED"
         if not self.declaration.rewrites:
@@ -56,27 +56,27 @@ class ProcessorContract(TimelyContract):
 
     def test_it_decides_and_leaves_payloads_alone(self) -> None:
         """``process`` says what becomes of a message; labels stay text, and payloads as they are."""
-        processor, spoken = self.begun()
+        processor, spoken = self.begin()
         for output in self.messages():
-            self.processed(processor, spoken, output)
+            self.process(processor, spoken, output)
         processor.stop()
 
     def test_labels_may_be_missing(self) -> None:
         """Not every protocol has every label."""
-        processor, spoken = self.begun()
-        self.processed(processor, spoken, OutputPacket(labels={}, payload_type=self._type()))
+        processor, spoken = self.begin()
+        self.process(processor, spoken, OutputPacket(labels={}, payload_type=self._type()))
         processor.stop()
 
     def test_odd_messages_do_no_harm(self) -> None:
         """Packets bring about any text in labels, and any time; nothing is raised."""
-        processor, spoken = self.begun()
+        processor, spoken = self.begin()
         for what, output in odd_outputs(self._type()).items():
             try:
-                self.processed(processor, spoken, output)
-                self.ticked(processor, spoken, output.timestamp)
+                self.process(processor, spoken, output)
+                self.tick(processor, spoken, output.timestamp)
             except Exception as error:
                 raise AssertionError(f"a message with {what}: {type(error).__name__}: {error}") from error
-        self.finished(processor, spoken, BEGUN_NS)
+        self.finish(processor, spoken, BEGUN_NS)
 
     def test_the_number_of_workers_changes_nothing(self) -> None:
         """What it routes goes to the worker that owns the key; together they say what one alone says."""
@@ -87,15 +87,15 @@ class ProcessorContract(TimelyContract):
     def _together(self, workers: int) -> list[str]:
         """Give what a number of workers say who share the messages."""
         messages = self.messages()
-        team = [self.begun() for _ in range(workers)]
+        team = [self.begin() for _ in range(workers)]
         for _, spoken in team:
             spoken.deliver = lambda key, message: _owner(team, key).on_route(key, message)
         for n, output in enumerate(messages):
-            self.processed(*team[n % workers], output)
+            self.process(*team[n % workers], output)
         now = max((output.timestamp for output in messages), default=0)
         for component, spoken in team:
-            self.finished(component, spoken, now)
-        return sorted(record for _, spoken in team for record in spoken.told())
+            self.finish(component, spoken, now)
+        return sorted(record for _, spoken in team for record in spoken.tell_all())
 
     def _type(self) -> str:
         return self.declaration.accepts[0] if self.declaration.accepts else "sip"

@@ -97,36 +97,36 @@ class ReporterContract(Contract):
         async def main() -> Any:
             others = asyncio.all_tasks()
             reporter: BaseReporter = self.make(data)
-            self.told(reporter)
+            self.check_status(reporter)
             try:
                 await reporter.start()
-                self.told(reporter)
+                self.check_status(reporter)
                 async with asyncio.timeout(END_MAX_S):
                     return await run(reporter)
             finally:
-                await self.ended(reporter.stop(), STOP_MAX_S, "stop()")
-                self.told(reporter)
+                await self.end(reporter.stop(), STOP_MAX_S, "stop()")
+                self.check_status(reporter)
                 await asyncio.sleep(0)
                 left = [task.get_name() for task in asyncio.all_tasks() - others if not task.done()]
                 assert not left, f"after stop() these tasks still run: {left}"
 
         return run_bounded(main())
 
-    async def ended(self, step: Coroutine[Any, Any, Any], within: float, what: str) -> None:
+    async def end(self, step: Coroutine[Any, Any, Any], within: float, what: str) -> None:
         """See to it that something ends in time, twice that on a machine that stands still."""
         done, _ = await asyncio.wait([asyncio.ensure_future(step)], timeout=2 * within)
         assert done, f"{what} takes more than {within:g} s"
         for one in done:
             one.result()
 
-    def told(self, reporter: BaseReporter) -> None:
+    def check_status(self, reporter: BaseReporter) -> None:
         """See to it that ``status`` is something that can be shown, at any time."""
         ask = getattr(reporter, "status", None)
         status = {} if ask is None else ask()
         assert isinstance(status, Mapping), f"status() gave {status!r}"
         json.dumps(dict(status))
 
-    def checked(self, result: Any, batch: Sequence[OutputPacket]) -> ReportResult:
+    def check_result(self, result: Any, batch: Sequence[OutputPacket]) -> ReportResult:
         """See to it that every message of a batch has its fate, for a reason that is declared."""
         assert isinstance(result, ReportResult), f"report() gave {result!r}, not a ReportResult"
         fates = sort_out(result, len(batch))
@@ -137,7 +137,7 @@ class ReporterContract(Contract):
         assert not undeclared, f"the declaration's failure_reasons lack {sorted(undeclared)}"
         return result
 
-    def reported(self, results: Sequence[ReportResult], before: int | None) -> None:
+    def compare_with_arrived(self, results: Sequence[ReportResult], before: int | None) -> None:
         """Compare what was reported with what has arrived, where that is known."""
         after = self.arrived()
         if before is not None and after is not None:
@@ -147,7 +147,7 @@ class ReporterContract(Contract):
     def test_every_message_of_a_batch_has_its_fate(self) -> None:
         """What is reported, failed, to be retried and final adds up to the batch, and is what has arrived."""
         batch, before = outputs(), self.arrived()
-        self.reported([self.checked(self.report(batch), batch)], before)
+        self.compare_with_arrived([self.check_result(self.report(batch), batch)], before)
 
     def test_an_empty_batch_does_no_harm(self) -> None:
         """Nothing to report is nothing reported."""
@@ -166,8 +166,8 @@ class ReporterContract(Contract):
 
         results = self.running(run)
         for result, batch in zip(results, batches, strict=True):
-            self.checked(result, batch)
-        self.reported(results, before)
+            self.check_result(result, batch)
+        self.compare_with_arrived(results, before)
 
     def test_as_many_calls_are_open_as_it_declares(self) -> None:
         """``max_in_flight`` calls at once do not wait for each other for ever, or mix up their batches."""
@@ -187,8 +187,8 @@ class ReporterContract(Contract):
 
         results = self.running(run)
         for result, batch in zip(results, batches, strict=True):
-            self.checked(result, batch)
-        self.reported(results, before)
+            self.check_result(result, batch)
+        self.compare_with_arrived(results, before)
 
     def test_odd_messages_have_their_fate(self) -> None:
         """Packets bring about any text in labels, and any time; nothing is raised, and the others get through."""
@@ -201,14 +201,14 @@ class ReporterContract(Contract):
                     result = await reporter.report(batch)
                 except Exception as error:
                     raise AssertionError(f"a message with {what}: {type(error).__name__}: {error}") from error
-                self.checked(result, batch)
+                self.check_result(result, batch)
 
         self.running(run)
 
     def test_messages_from_a_spool_are_as_good_as_others(self) -> None:
         """Of their payload only the JSON is left."""
         batch, before = from_spool(outputs()), self.arrived()
-        self.reported([self.checked(self.report(batch), batch)], before)
+        self.compare_with_arrived([self.check_result(self.report(batch), batch)], before)
 
     def test_a_call_may_be_cancelled_anywhere(self) -> None:
         """As the core does after ``send_timeout``; the reporter goes on with the next batch."""
@@ -220,10 +220,10 @@ class ReporterContract(Contract):
                 for _ in range(steps):
                     await asyncio.sleep(0)
                 call.cancel()
-                await self.ended(asyncio.wait([call]), LEAVES_MAX_S, "a cancelled report()")
+                await self.end(asyncio.wait([call]), LEAVES_MAX_S, "a cancelled report()")
                 if not call.cancelled():
-                    self.checked(call.result(), batch)
-            self.checked(await reporter.report(batch), batch)
+                    self.check_result(call.result(), batch)
+            self.check_result(await reporter.report(batch), batch)
 
         self.running(run)
 
@@ -231,7 +231,7 @@ class ReporterContract(Contract):
         """``stop`` is called once, also where ``start`` failed or was never called."""
 
         async def main() -> None:
-            await self.ended(self.make().stop(), STOP_MAX_S, "stop()")
+            await self.end(self.make().stop(), STOP_MAX_S, "stop()")
 
         run_bounded(main())
 
@@ -252,9 +252,9 @@ class ReporterContract(Contract):
         batch = outputs()
 
         async def run(reporter: BaseReporter) -> None:
-            result = await self._tried(reporter, batch)
+            result = await self._try(reporter, batch)
             if result is not None:
-                assert not self.checked(result, batch).reported, "messages are reported that cannot have arrived"
+                assert not self.check_result(result, batch).reported, "messages are reported that cannot have arrived"
 
         with suppress(OSError, OtusError):  # of start(), which may say so too
             self.running(run, self.unreachable)
@@ -265,9 +265,11 @@ class ReporterContract(Contract):
 
         async def run(reporter: BaseReporter) -> None:
             for _ in range(2):
-                result = await self._tried(reporter, batch)
+                result = await self._try(reporter, batch)
                 if result is not None:
-                    assert not self.checked(result, batch).reported, "messages are reported that nobody acknowledged"
+                    assert not self.check_result(result, batch).reported, (
+                        "messages are reported that nobody acknowledged"
+                    )
 
         with self.hanging() as config:
             self.running(run, config)
@@ -282,8 +284,8 @@ class ReporterContract(Contract):
 
         with self.refusing() as config:
             before = self.arrived()
-            result = self.checked(self.running(run, config), batch)
-            self.reported([result], before)
+            result = self.check_result(self.running(run, config), batch)
+            self.compare_with_arrived([result], before)
         assert 0 < result.reported < len(batch), f"{result.reported} of {len(batch)} are reported"
         for where in (result.failed, result.retry):
             assert not [some for some in where.values() if isinstance(some, int)], "give places, not numbers"
@@ -300,12 +302,12 @@ class ReporterContract(Contract):
         took = min(self.running(run) for _ in range(TRIES))
         assert took <= CALLS_MAX_S, f"{CALLS} hooks took {took:.1f} s or more"
 
-    async def _tried(self, reporter: BaseReporter, batch: Sequence[OutputPacket]) -> ReportResult | None:
+    async def _try(self, reporter: BaseReporter, batch: Sequence[OutputPacket]) -> ReportResult | None:
         """Call ``report`` where no good can come of it, and cancel it if it does not end; ``None`` for no result."""
         call = asyncio.ensure_future(reporter.report(batch))
         await asyncio.wait([call], timeout=ANSWER_MAX_S)
         call.cancel()
-        await self.ended(asyncio.wait([call]), LEAVES_MAX_S, "a cancelled report()")
+        await self.end(asyncio.wait([call]), LEAVES_MAX_S, "a cancelled report()")
         if call.cancelled():
             return None
         error = call.exception()

@@ -55,7 +55,7 @@ class Spoken:
             raise
         self.deliver(key, marshal.loads(packed))
 
-    def called(self, call: Callable[..., Any], *arguments: Any) -> Any:
+    def call(self, call: Callable[..., Any], *arguments: Any) -> Any:
         """Call a method of the component, and take the records that it gives."""
         self._in_call = 0
         answer = call(*arguments)
@@ -68,7 +68,7 @@ class Spoken:
         assert not self.faults, self.faults
         return answer
 
-    def told(self) -> list[str]:
+    def tell_all(self) -> list[str]:
         """Give the records in a form that can be compared, sorted."""
         return sorted(_plain(record) for record in self.records)
 
@@ -80,7 +80,7 @@ def _plain(record: Any) -> str:
     return f"{record.key} {encode_json(output)!r}"
 
 
-def own(component: Any, method: str) -> Any:
+def find_own(component: Any, method: str) -> Any:
     """Give a method that the component itself has, ``None`` where it is the base class's, which does nothing."""
     bases = (BaseParser, BaseProcessor)
     given = getattr(type(component), method, None)

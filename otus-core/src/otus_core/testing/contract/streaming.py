@@ -113,12 +113,12 @@ class StreamContract(TimelyContract):
         """Give a parser with streams, and those of the samples that are whole messages of one."""
         if not self.declaration.streams:
             pytest.skip("it has no streams")
-        parser, _ = self.begun()
-        found = [data for data in self.payloads() if self.given(parser, [data]) == [data]]
+        parser, _ = self.begin()
+        found = [data for data in self.payloads() if self.cut_apart(parser, [data]) == [data]]
         assert found, "it declares streams, and no sample is a whole message of one"
         return parser, found
 
-    def given(self, parser: Any, segments: Sequence[bytes]) -> list[bytes]:
+    def cut_apart(self, parser: Any, segments: Sequence[bytes]) -> list[bytes]:
         """Give the messages of one connection."""
         made = messages_of(parser, self.declaration, self.port_of(), segments)
         return [packet.payload for packet in made]
@@ -130,9 +130,11 @@ class StreamContract(TimelyContract):
         stream = b"".join(messages)
         for place in range(0, len(stream), max(1, len(stream) // CUTS_MAX)):
             segments = [piece for piece in (stream[:place], stream[place:]) if piece]
-            assert self.given(parser, segments) == messages, f"cut at {place}"
+            assert self.cut_apart(parser, segments) == messages, f"cut at {place}"
         pieces = [stream[n : n + 1] for n in range(min(len(stream), 2000))]
-        assert self.given(parser, [*pieces, *([stream[2000:]] if stream[2000:] else [])]) == messages, "byte by byte"
+        assert self.cut_apart(parser, [*pieces, *([stream[2000:]] if stream[2000:] else [])]) == messages, (
+            "byte by byte"
+        )
 
     def test_a_message_behind_others_bytes_is_found(self) -> None:
         """What is no message costs only itself: the next one is found. What may be a message is not tried."""
@@ -140,7 +142,7 @@ class StreamContract(TimelyContract):
         for rubbish in (b"\0" * 40 + b"\r\n", b"?" * 300 + b"\r\n", b"\xff\r\n" * 20):
             if parser.frame(rubbish, 0) != -1:
                 continue
-            found = self.given(parser, [messages[0] + rubbish + messages[-1], messages[0]])
+            found = self.cut_apart(parser, [messages[0] + rubbish + messages[-1], messages[0]])
             is_found = found[:1] == messages[:1] and found[1:][-2:] == [messages[-1], messages[0]]
             assert is_found, f"behind {rubbish[:8]!r}… no message is found again"
 

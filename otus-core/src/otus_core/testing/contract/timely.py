@@ -12,7 +12,7 @@ import pytest
 from otus_core.pipeline.slots import TICK_LEAST_S, TICK_MOST_S
 from otus_core.testing.contract.component import Contract
 from otus_core.testing.contract.messages import BEGUN_NS
-from otus_core.testing.contract.speaking import Spoken, own
+from otus_core.testing.contract.speaking import Spoken, find_own
 
 SECOND = 10**9
 LATER_NS = BEGUN_NS + 86_400 * SECOND
@@ -23,7 +23,7 @@ TIMES = (0, BEGUN_NS, BEGUN_NS - SECOND, LATER_NS, 2**62)
 class TimelyContract(Contract):
     """What parsers and processors must do alike; a suite says how a component is fed."""
 
-    def begun(self) -> tuple[Any, Spoken]:
+    def begin(self) -> tuple[Any, Spoken]:
         """Construct, wire and start a new component; gives also what it says."""
         made, spoken = self.make_speaking()
         made.start()
@@ -33,28 +33,28 @@ class TimelyContract(Contract):
         """Give it everything that it is tried with, and ticks between."""
         raise NotImplementedError
 
-    def ticked(self, component: Any, spoken: Spoken, now: int) -> None:
+    def tick(self, component: Any, spoken: Spoken, now: int) -> None:
         """Tell it the time, if it wants to know."""
-        if own(component, "tick") is not None:
-            spoken.called(component.tick, now)
+        if find_own(component, "tick") is not None:
+            spoken.call(component.tick, now)
 
-    def finished(self, component: Any, spoken: Spoken, now: int) -> None:
+    def finish(self, component: Any, spoken: Spoken, now: int) -> None:
         """Tell it that the source has ended, and stop it."""
-        if own(component, "finish") is not None:
-            spoken.called(component.finish, now)
+        if find_own(component, "finish") is not None:
+            spoken.call(component.finish, now)
         component.stop()
         assert not spoken.faults, spoken.faults
 
-    def _said(self) -> list[str]:
-        component, spoken = self.begun()
+    def _tell_all(self) -> list[str]:
+        component, spoken = self.begin()
         self.feed(component, spoken)
-        self.finished(component, spoken, LATER_NS)
-        return spoken.told()
+        self.finish(component, spoken, LATER_NS)
+        return spoken.tell_all()
 
     def test_it_says_when_it_wants_to_tick(self) -> None:
         """A component with a ``tick`` has an interval; the core starts no other."""
-        component, _ = self.begun()
-        if own(component, "tick") is not None:
+        component, _ = self.begin()
+        if find_own(component, "tick") is not None:
             interval: Any = getattr(component, "tick_interval", None)
             assert type(interval) in (int, float), f"tick_interval is {interval!r}, not seconds"
             assert TICK_LEAST_S <= interval <= TICK_MOST_S, f"tick_interval is {interval} s"
@@ -62,35 +62,35 @@ class TimelyContract(Contract):
 
     def test_records_are_as_declared(self) -> None:
         """What it emits, by call or as an iterator, has the payload types that it declares; what it routes is plain."""
-        self._said()
+        self._tell_all()
 
     def test_it_begins_anew_when_it_is_made_anew(self) -> None:
         """A worker may be replaced: nothing is held over from one component to the next, and the same input gives the
         same records.
         """
-        assert self._said() == self._said()
+        assert self._tell_all() == self._tell_all()
 
     def test_the_clock_may_say_anything(self) -> None:
         """Neither a tick nor the end raises, whatever the time, and also before the first packet."""
         for end in TIMES:
-            component, spoken = self.begun()
+            component, spoken = self.begin()
             for now in TIMES:
-                self.ticked(component, spoken, now)
+                self.tick(component, spoken, now)
             self.feed(component, spoken)
             for now in TIMES:
-                self.ticked(component, spoken, now)
-            self.finished(component, spoken, end)
+                self.tick(component, spoken, now)
+            self.finish(component, spoken, end)
 
     def test_any_message_of_its_own_is_taken(self) -> None:
         """What it routed may arrive late, after all that it belongs to."""
-        component, spoken = self.begun()
+        component, spoken = self.begin()
         sent: list[tuple[str, Any]] = []
         spoken.deliver = lambda key, message: sent.append((key, message))
         self.feed(component, spoken)
-        self.finished(component, spoken, LATER_NS)
+        self.finish(component, spoken, LATER_NS)
         if not sent:
             pytest.skip("it routes nothing")
-        late, heard = self.begun()
+        late, heard = self.begin()
         for key, message in sent:
-            heard.called(late.on_route, key, message)
-        self.finished(late, heard, LATER_NS)
+            heard.call(late.on_route, key, message)
+        self.finish(late, heard, LATER_NS)
