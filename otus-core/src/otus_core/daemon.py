@@ -219,6 +219,8 @@ class Daemon:
         return load_effective(self._path, self._environment, self._sections)
 
     async def _serve(self, request: Request) -> Any:
+        if request.method == "task_tap":
+            return self._handler.tap(request.params)
         return await self._handler.handle(request.method, request.params)
 
     async def _command(self, command: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,23 @@ def call(path: Path, method: str, params: Mapping[str, Any] | None = None, timeo
 
     Raises DaemonNotRunning when nothing answers, OtusError with the daemon's own words when it refuses.
     """
+    with contextlib.closing(_lines(path, method, params, timeout)) as lines:
+        return _result(next(lines), method)
+
+
+def follow(path: Path, method: str, params: Mapping[str, Any], timeout: float = TIMEOUT_S) -> Iterator[dict[str, Any]]:
+    """Call the daemon for something that goes on: gives the result, then the params of each notification.
+
+    Raises what ``call`` raises; DaemonNotRunning too where the daemon goes away.
+    """
+    with contextlib.closing(_lines(path, method, params, timeout)) as lines:
+        yield _result(next(lines), method)
+        for line in lines:
+            yield json.loads(line)["params"]
+
+
+def _lines(path: Path, method: str, params: Mapping[str, Any] | None, timeout: float) -> Generator[bytes, None, None]:
+    """Send a request, and give each line that comes back."""
     request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": dict(params or {})})
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(timeout)
@@ -33,28 +50,31 @@ def call(path: Path, method: str, params: Mapping[str, Any] | None = None, timeo
                 f"no daemon answers at {path} ({error.strerror or error}); start it with `otus daemon` or `systemctl "
                 "start otus`"
             ) from None
+        received = bytearray()
         try:
             # Why it was hung up on may still be there to read
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 sock.sendall(request.encode() + b"\n")
-            line = _read_line(sock)
+            while True:
+                yield _read_line(sock, received)
         except TimeoutError:
             raise OtusError(f"the daemon at {path} did not answer within {timeout:.0f} s") from None
         except OSError as error:
             raise DaemonNotRunning(f"the daemon at {path} went away: {error.strerror or error}") from None
-    return _result(line, method)
 
 
-def _read_line(sock: socket.socket) -> bytes:
-    parts = bytearray()
-    while not parts.endswith(b"\n"):
+def _read_line(sock: socket.socket, parts: bytearray) -> bytes:
+    """Read one line; what comes behind it stays in ``parts``."""
+    while (end := parts.find(b"\n")) < 0:
         data = sock.recv(1 << 16)
         if not data:
             raise ConnectionResetError(104, "the connection ended before the answer")
         parts += data
         if len(parts) > ANSWER_MAX:
             raise OtusError(f"the daemon's answer is larger than {ANSWER_MAX} bytes")
-    return bytes(parts)
+    line = bytes(parts[: end + 1])
+    del parts[: end + 1]
+    return line
 
 
 def _result(line: bytes, method: str) -> Any:

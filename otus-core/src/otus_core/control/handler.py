@@ -16,7 +16,8 @@ import otus_core
 from otus_core.config.converter import structure
 from otus_core.config.problems import unknown_key
 from otus_core.control.params import Deletion, NoParams, OneOrAll, OneTask, Pruning
-from otus_core.control.protocol import INVALID_PARAMS, METHOD_NOT_FOUND, RpcError
+from otus_core.control.protocol import INVALID_PARAMS, METHOD_NOT_FOUND, Follow, RpcError
+from otus_core.control.tapping import tap_task
 from otus_core.errors import ConfigProblem
 from otus_core.plugins.registry import Registry
 from otus_core.supervise.declared import apply_task, delete_others
@@ -96,6 +97,10 @@ class CommandHandler:
             raise RpcError(METHOD_NOT_FOUND, said)
         function, cls = found
         return await function(params if cls is None else structure(cls, params, "params"))
+
+    def tap(self, params: Mapping[str, Any]) -> Follow:
+        """Let a local caller look in on a task: no channel has this command. Raises OtusError."""
+        return tap_task(self._manager, self._registry, params)
 
     def note_answer(self, method: str) -> None:
         """An answer has gone out; a shutdown begins now."""

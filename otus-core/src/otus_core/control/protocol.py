@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -57,6 +57,17 @@ class Frame:
 
 
 FRAME = MessageForm(Frame)
+
+
+@attrs.frozen(eq=False)
+class Follow:
+    """An answer with more behind it: ``opening`` is the result; each of the ``events`` goes out as a notification
+    ``method``, until there are no more or the caller goes.
+    """
+
+    opening: Mapping[str, Any]
+    method: str
+    events: AsyncGenerator[Mapping[str, Any], None]
 
 
 class RpcError(Exception):
@@ -120,6 +131,11 @@ def _is_too_deep(data: bytes) -> bool:
 def answer(request_id: str | int | None, result: Any) -> bytes:
     """Give the line that answers a request."""
     return _line({"jsonrpc": "2.0", "id": request_id, "result": result})
+
+
+def notification(method: str, params: Mapping[str, Any]) -> bytes:
+    """Give the line that tells a caller something that it did not ask for by itself."""
+    return _line({"jsonrpc": "2.0", "method": method, "params": dict(params)})
 
 
 def refusal(error: RpcError, request_id: str | int | None = None) -> bytes:

@@ -23,9 +23,11 @@ from otus_core.control.incoming import PIECE, Lines, Room
 from otus_core.control.protocol import (
     INTERNAL_ERROR,
     NOT_ALLOWED,
+    Follow,
     Request,
     RpcError,
     answer,
+    notification,
     parse,
     refusal,
     rpc_error,
@@ -170,17 +172,29 @@ class ControlServer:
                 return
             self._open[writer] = asyncio.get_running_loop().time()
             uid = _peer(writer)
-            request, reply = await self._answer(line, uid)
+            request, reply, follow = await self._answer(line, uid)
             if reply is not None:
                 await _send(writer, reply)
                 method = request.method if request is not None else ""
                 log.debug("answer_written", channel="control", uid=uid, command=method, bytes=len(reply))
+            if follow is not None:
+                await self._follow(follow, writer)
+                return
             if request is not None:
                 self._after_answer(request)
             await asyncio.sleep(0)  # a caller that has sent a thousand requests waits for its turn before each
 
-    async def _answer(self, line: bytes, uid: int) -> tuple[Request | None, bytes | None]:
-        """Give the request and its answer.
+    async def _follow(self, follow: Follow, writer: asyncio.StreamWriter) -> None:
+        """Send what comes behind an answer, until there is no more or the caller goes, or does not read."""
+        try:
+            async for event in follow.events:
+                self._open[writer] = asyncio.get_running_loop().time()
+                await _send(writer, notification(follow.method, event))
+        finally:
+            await follow.events.aclose()
+
+    async def _answer(self, line: bytes, uid: int) -> tuple[Request | None, bytes | None, Follow | None]:
+        """Give the request and its answer, and what comes behind it.
 
         This is the fault boundary: a caller never sees a traceback, the daemon never dies of a request.
         """
@@ -188,10 +202,13 @@ class ControlServer:
             request = parse(line)
         except RpcError as error:
             log.debug("request_refused", channel="control", uid=uid, error=error.message)
-            return None, refusal(error)
+            return None, refusal(error), None
         failure: RpcError | None = None
+        follow: Follow | None = None
         try:
-            reply = answer(request.id, await self._handle(request))
+            result = await self._handle(request)
+            follow = result if isinstance(result, Follow) else None
+            reply = answer(request.id, result if follow is None else follow.opening)
         except RpcError as error:
             failure = error
         except OtusError as error:
@@ -203,7 +220,7 @@ class ControlServer:
         record("control", {"uid": uid}, request.method, request.params, said, quietly=True)
         if failure is not None:
             reply = refusal(failure, request.id)
-        return request, None if request.is_notification else reply
+        return request, None if request.is_notification else reply, follow
 
 
 def _peer(writer: asyncio.StreamWriter) -> int:

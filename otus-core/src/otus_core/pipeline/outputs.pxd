@@ -16,6 +16,7 @@ cdef class Outputs:
     cdef object pipeline_id
     cdef object on_error
     cdef bint waits
+    cdef public object tap
     cdef int units, matched, kept, running
 
     cdef inline bint _full(self) noexcept:
@@ -39,6 +40,7 @@ cdef class Outputs:
         self.accounts.at[outcome] += 1
         return 0
     cdef bint _has_failed(self, ProcessorSlot slot, int64_t now, int source) except *
+    cdef int _show(self, OutputPacket output) except -1
     cdef int _carry(self, Slot slot, int64_t now) except -1
     cdef int _record(self, Slot slot, Record record, int64_t now) except -1
     cdef int _slot_failed(self, Slot slot, object error) except -1

@@ -3,12 +3,14 @@ from collections.abc import Callable, Iterable
 from typing_extensions import disjoint_base
 
 from otus_core.model.accounts import Accounts
+from otus_core.model.output import OutputPacket
 from otus_core.pipeline.buffer import SendBuffer
 from otus_core.pipeline.slots import ProcessorSlot
 
 @disjoint_base
 class Outputs:
     processors: tuple[ProcessorSlot, ...]
+    tap: Callable[[OutputPacket], object] | None
     def __init__(
         self,
         *,

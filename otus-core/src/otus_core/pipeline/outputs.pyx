@@ -26,6 +26,7 @@ cdef object _CONSUMED = CONSUMED
 cdef class Outputs:
     """Processors and buffers of one worker.
 
+    ``tap`` is called with each output that goes to the reporters, ``None`` while nobody looks in.
     ``on_error(kind, name, exception)`` hears of what components raise; it limits the rate itself. ``waits``: the source
     can wait for full buffers.
     """
@@ -40,6 +41,7 @@ cdef class Outputs:
         self.pipeline_id = pipeline_id
         self.on_error = on_error
         self.waits = waits
+        self.tap = None
         self.units = accounts.slot("units")
         self.matched = accounts.slot("matched")
         self.kept = accounts.slot("kept")
@@ -90,6 +92,14 @@ cdef class Outputs:
         self._settle(self.kept, source)
         for i in range(len(self.buffers)):
             (<SendBuffer>self.buffers[i]).put(output)
+        return 0 if self.tap is None else self._show(output)
+
+    cdef int _show(self, OutputPacket output) except -1:
+        """Show somebody who looks in what goes to the reporters; whatever goes wrong with that concerns nobody else."""
+        try:
+            self.tap(output)
+        except Exception:
+            self.tap = None
         return 0
 
     cdef bint _has_failed(self, ProcessorSlot slot, int64_t now, int source) except *:

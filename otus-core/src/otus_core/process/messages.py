@@ -87,6 +87,39 @@ class TaskState:
 
 
 @attrs.frozen
+class Tap:
+    """To a worker: show up to ``rate`` messages a second that match ``expression``, as ``text`` or ``json``."""
+
+    number: int
+    expression: str
+    format: str
+    columns: int
+    colour: bool
+    rate: int
+
+
+@attrs.frozen
+class Untap:
+    """To a worker: nobody looks any more."""
+
+    number: int
+
+
+@attrs.frozen
+class Tapped:
+    """From a worker: whole lines for who looks in. ``seen`` messages went to the reporters since it last told; of these
+    ``shown`` are in ``lines``, and ``skipped`` are not because they were too many. ``refusal``: why there is nothing.
+    """
+
+    number: int
+    lines: bytes
+    seen: int
+    shown: int
+    skipped: int
+    refusal: str
+
+
+@attrs.frozen
 class Publish:
     """From a worker, and on to its siblings: what components tell those in other workers, packed once more.
 
@@ -264,11 +297,11 @@ class Refused:
 
 ToWorker = (
     InitWorker | Stop | LogLevel | Columns | Descriptors | Exclude | TaskState | Publish | PublishLost | Routed
-    | RouteLost | Met
+    | RouteLost | Met | Tap | Untap
 )  # fmt: skip
 FromWorker = (
     Publish | Route | Arrived | Log | Started | Fault | Trouble | WantDescriptors | Reporters | Components
-    | Connections | Chore | Failed | Ended
+    | Connections | Chore | Failed | Ended | Tapped
 )  # fmt: skip
 ToOpener = InitOpener | Acquire
 FromOpener = Ready | Acquired | Refused | Log

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from otus_core.process.messages import Arrived, Met, Publish, PublishLost, Route, Routed, RouteLost
 from otus_core.supervise.slot import WorkerSlot
+from otus_core.supervise.taps import Taps
 
 STAGES_MAX = 1000
 """A worker has a stage for each processor that routes; one under an attacker's control could make up others."""
@@ -15,12 +16,13 @@ STAGES_MAX = 1000
 class Exchange:
     """Carries what workers publish and route, and lets them wait for each other at the stages of their end.
 
-    ``secret`` decides which worker owns a key; it is the same as long as the task runs.
+    ``taps`` are those who look in. ``secret`` decides which worker owns a key; it is the same as long as the task runs.
     """
 
     def __init__(self, slots: Sequence[WorkerSlot]) -> None:
         self._slots = slots
         self.secret = os.urandom(16)
+        self.taps = Taps(slots)
         self._arrived: dict[str, set[int]] = {}
         self._passed: set[str] = set()
 

@@ -22,6 +22,7 @@ from otus_core.process.messages import (
     Reporters,
     Route,
     Started,
+    Tapped,
     Trouble,
     WantDescriptors,
 )
@@ -63,7 +64,10 @@ class Hearing:
                 relay(log, level, event, task=self._task)
             case Started(reporters, left_out):
                 slot.start(reporters, left_out)
+                self._exchange.taps.join(slot)
                 self._on_change()
+            case Tapped():
+                self._exchange.taps.hear(message)
             case Fault():
                 self._note_fault(slot, message)
             case WantDescriptors():

@@ -75,6 +75,7 @@ class TaskSupervisor:
         self._acquirer = Acquirer(config, around) if config.capture.declaration.privileged else None
         self._exchange = Exchange(self.slots)
         self._hearing = Hearing(config, around, self._exchange, self._note_change)
+        self.faults, self.taps = self._hearing.faults, self._exchange.taps
         self._chores = Chores()
         self._changed = asyncio.Event()
         self._ended = asyncio.Event()
@@ -84,11 +85,6 @@ class TaskSupervisor:
     def _slot(self, shard: int) -> WorkerSlot:
         view = memoryview(self._memory)[shard * self._size : (shard + 1) * self._size]
         return WorkerSlot(task=self.config.id, shard=shard, accounts=Accounts(self._names, view), roster=self.roster)
-
-    @property
-    def faults(self) -> list[CaptureError]:
-        """What the workers' sources have reported."""
-        return self._hearing.faults
 
     @property
     def restarts(self) -> int:
@@ -388,6 +384,7 @@ class TaskSupervisor:
         if self._ended.is_set():
             return
         self._ended.set()
+        self.taps.end(f"task {self.config.id} has ended" + (f": {self.error}" if self.error else ""))
         if self._acquirer is not None:
             self._acquirer.end()
         for slot in self.slots:

@@ -316,7 +316,7 @@ def _context(part: Part, assembly: Assembly, node: Node, place: Place) -> Contex
         peers=None if publish is None else (lambda message: publish((name, message))),
         alone=place.shards == 1,
         call_labels=_call_labels(assembly.config),
-        schemas=_schemas(assembly.config),
+        schemas=schemas_of(assembly.config),
         has_fallback=getattr(part.spec, "fallback", None) is not None,
         has_spool=getattr(part.spec, "spool", None) is not None,
     )
@@ -333,7 +333,7 @@ def _call_labels(config: TaskConfig) -> dict[str, str]:
     }
 
 
-def _schemas(config: TaskConfig) -> dict[str, str]:
+def schemas_of(config: TaskConfig) -> dict[str, str]:
     """Name the schemas of what a task's parsers and processors make."""
     return {
         payload_type: schema_id(payload_type, schema.version)

@@ -55,9 +55,12 @@ from otus_core.process.messages import (
     RouteLost,
     Started,
     Stop,
+    Tap,
+    Tapped,
     TaskState,
     ToWorker,
     Trouble,
+    Untap,
     WantDescriptors,
 )
 from otus_core.process.output import PipeWriter
@@ -121,6 +124,10 @@ class Telling(Parent):
     def tell_connections(self, connections: Sequence[Connection]) -> None:
         """See ``Parent``."""
         self._channel.send(Connections(list(connections)))
+
+    def tell_tapped(self, tapped: Tapped) -> None:
+        """See ``Parent``."""
+        self._channel.send(tapped)
 
 
 class Child:
@@ -295,6 +302,10 @@ class Child:
                 worker.take_descriptors(descriptors)
             case Exclude(connections):
                 worker.exclude(connections)
+            case Tap() if worker.taps is not None and self._registry is not None:
+                worker.taps.begin(message, self._registry)
+            case Untap(number) if worker.taps is not None:
+                worker.taps.end(number)
             case Stop():
                 worker.stop()
 

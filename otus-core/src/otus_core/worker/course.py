@@ -10,6 +10,7 @@ import attrs
 
 from otus_core.errors import CaptureError
 from otus_core.process.connections import Connection
+from otus_core.process.messages import Tapped
 from otus_core.worker.assembly import Assembly, Place
 from otus_core.worker.status import Status, Told
 
@@ -42,6 +43,9 @@ class Parent:
 
     def tell_connections(self, connections: Sequence[Connection]) -> None:
         """This process's own connections have changed: all of them."""
+
+    def tell_tapped(self, tapped: Tapped) -> None:
+        """There is something to show to somebody who looks in."""
 
 
 @attrs.define(eq=False)

@@ -22,6 +22,7 @@ from otus_core.worker.assembly import Assembly, Node, Place
 from otus_core.worker.course import Course, Outcome, Parent
 from otus_core.worker.reading import DRAIN_LIVE_S, Reading
 from otus_core.worker.starting import Running, start
+from otus_core.worker.taps import Taps
 
 BEAT_EVERY_S = 0.2
 COLLECT_AFTER = (100_000, 20, 50)
@@ -55,6 +56,7 @@ class Worker:
         self._breakers: Sequence[Breaker] = ()
         self._reading: Reading | None = None
         self._chores = Chores()
+        self.taps: Taps | None = None
 
     def stop(self) -> None:
         """End the run well, soon."""
@@ -120,6 +122,8 @@ class Worker:
         self._deliveries = running.deliveries
         self._breakers = running.pipeline.breakers
         reading = self._reading = Reading(running, self._course)
+        accounts, schemas = self.assembly.accounts, phases.schemas_of(self.assembly.config)
+        taps = self.taps = Taps(running.pipeline, lambda: accounts["kept"], schemas, self._course.parent.tell_tapped)
         try:
             self._cut_off(self._open_circuits)
             self._chores.start("worker:heartbeat", self._beat)
@@ -128,6 +132,7 @@ class Worker:
             await reading.read_all()
         finally:
             await reading.close()
+            await taps.stop()
 
     def _cut_off(self, components: Collection[str]) -> None:
         for breaker in self._breakers:
