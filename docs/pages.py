@@ -9,11 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-import typer
-
-from otus_core.cli.app import OtusGroup, app
 from otus_core.cli.help import EXIT_STATUS, OPTIONS
 from otus_core.cli.plugins import abilities
 from otus_core.config.effective import variables
@@ -239,33 +235,15 @@ def commands() -> Iterator[str]:
     yield f"# Commands\n\nExit status: {statuses}. The following options may stand before or after any command:\n\n"
     yield "| option | meaning |\n|---|---|\n"
     yield from (_row(f"`{option}`", meaning) for option, meaning in OPTIONS)
-    root = typer.main.get_command(app)
-    assert isinstance(root, OtusGroup)
-    context = typer.Context(root, info_name="otus")
-    for name in root.list_commands(context):
-        yield from _command(root.get_command(context, name), context, f"otus {name}")
+    from docs.man import each_command, option_of, usage_of
 
-
-def _command(command: Any, parent: Any, path: str) -> Iterator[str]:
-    context = typer.Context(command, info_name=path.rpartition(" ")[2], parent=parent)
-    if hasattr(command, "list_commands"):
-        for name in command.list_commands(context):
-            yield from _command(command.get_command(context, name), context, f"{path} {name}")
-        return
-    arguments = [one.human_readable_name for one in command.params if one.param_type_name == "argument"]
-    usage = " ".join([path, *arguments, "[OPTIONS]"])
-    yield f"\n## {path}\n\n`{usage}`\n\n{_unwrapped(command.help or '')}\n"
-    rows = [_row(*_option(one)) for one in command.params if one.name != "help" and one.help]
-    if rows:
-        yield "\n| option | meaning |\n|---|---|\n"
-        yield from rows
-
-
-def _option(one: Any) -> tuple[str, str]:
-    if one.param_type_name == "argument":
-        return f"`{one.human_readable_name}`", one.help or ""
-    takes = "" if one.is_flag else f" {(one.metavar or one.type.name.removesuffix(' range')).upper()}"
-    return f"`{', '.join([*one.opts, *one.secondary_opts])}{takes}`", one.help or ""
+    for path, command in each_command():
+        yield f"\n## {path}\n\n`{usage_of(path, command)}`\n\n{_unwrapped(command.help or '')}\n"
+        options = [option_of(one) for one in command.params if one.name != "help" and one.help]
+        rows = [_row(f"`{written}`", meaning) for written, meaning in options]
+        if rows:
+            yield "\n| option | meaning |\n|---|---|\n"
+            yield from rows
 
 
 def _unwrapped(text: str) -> str:
@@ -355,11 +333,14 @@ def _row(*cells: str) -> str:
 
 
 def main() -> None:
-    """Write the pages."""
+    """Write the pages, and the manual page."""
     FOLDER.mkdir(exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text)
         sys.stdout.write(f"{FOLDER / name}\n")
+    from docs.man import main as write_manual
+
+    write_manual()
 
 
 if __name__ == "__main__":

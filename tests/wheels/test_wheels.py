@@ -147,3 +147,9 @@ def test_a_new_plugin_is_installed_and_keeps_the_rules(alone: Alone) -> None:
     alone.environment["PYTHONPATH"] = str(alone.folder / "site")
     assert "!" not in alone.run("otus", "plugins", "check", "box")
     alone.run("python", "-m", "pytest", "-q", "otus-plugin-box/tests")
+
+
+def test_man_finds_the_manual() -> None:
+    """man(1) looks in ``share/man`` beside the folders of the path."""
+    manual = Path(sys.prefix) / "share" / "man" / "man1" / "otus.1"
+    assert manual.read_text() == (needs.ROOT / "otus-core" / "man" / "otus.1").read_text()
