@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import threading
-import tomllib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 
 from docs.pictures import FOLDER, PICTURES, picture, text_of
 from docs.site import build, lay_out, page_names
-from tests.needs import ROOT, tool
+from tests.needs import tool
 
 WIDTHS = (1280, 390)
 PAGES = (
@@ -77,21 +76,6 @@ def address(site: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
-
-
-def named(entries: object) -> Iterator[str]:
-    """Give the pages that the navigation names."""
-    if isinstance(entries, str):
-        yield entries
-    elif isinstance(entries, dict):
-        yield from (page for value in entries.values() for page in named(value))
-    elif isinstance(entries, list):
-        yield from (page for value in entries for page in named(value))
-
-
-def test_every_document_is_in_the_navigation_once() -> None:
-    config = tomllib.loads((ROOT / "docs" / "zensical.toml").read_text())
-    assert sorted(named(config["project"]["nav"])) == sorted(set(page_names().values()))
 
 
 def test_pages_take_nothing_from_other_hosts(site: Path) -> None:

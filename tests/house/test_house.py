@@ -8,11 +8,13 @@ import inspect
 import re
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import otus_core
+from docs.site import page_names
 from otus_calls.commands import GROUPS
 from otus_core import hookspecs
 from otus_core.cli.commands import COMMANDS
@@ -122,6 +124,21 @@ def test_links_lead_somewhere(path: Path) -> None:
     text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
     targets = [target for target in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in target]
     assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def named(entries: object) -> Iterator[str]:
+    """Give the pages that the navigation names."""
+    if isinstance(entries, str):
+        yield entries
+    elif isinstance(entries, dict):
+        yield from (page for value in entries.values() for page in named(value))
+    elif isinstance(entries, list):
+        yield from (page for value in entries for page in named(value))
+
+
+def test_every_document_is_in_the_navigation_once() -> None:
+    config = tomllib.loads((ROOT / "docs" / "zensical.toml").read_text())
+    assert sorted(named(config["project"]["nav"])) == sorted(set(page_names().values()))
 
 
 def test_the_documents_name_commands_that_exist() -> None:

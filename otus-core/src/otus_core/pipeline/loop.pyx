@@ -59,8 +59,7 @@ cdef class Pipeline(Turns):
     cdef Streams streams            # None where no parser has any
     cdef tuple framed               # the parsers that have streams
     cdef int wrappers               # framers before theirs: of packets that hold messages, which are HEP's
-    cdef bint forward_unmatched
-    cdef bint live
+    cdef bint forward_unmatched, live
     cdef int64_t clock_seen
     cdef DecodedPacket spare
     cdef object on_refused
@@ -175,8 +174,7 @@ cdef class Pipeline(Turns):
         if self.live and self.clock and now - self.clock > JUMP_MAX:
             return True
         self._tick(now)
-        # What ended in a gap before this packet is told first: a tick that follows the gap may act on it.
-        self._tell_flows(self.flows, monotonic())
+        self._tell_flows(self.flows, monotonic())   # what ended in the gap before: a tick may act on it
         return self._begin_ticks(now)
 
     cdef inline int _tick(self, int64_t timestamp) except -1:
