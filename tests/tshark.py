@@ -40,6 +40,27 @@ def rtp_streams(capture: Path, *options: str) -> list[RtpStream]:
     return found
 
 
+RTP_BY_SIP = (
+    "goffinet__RTP-Protocol.pcap",
+    "goffinet__SIP-Call-Flow-Over-TCP.pcap",
+    "goffinet__private-test-sip-2.pcapng",
+    "goffinet__sip-2phones-B2BUA-Asterisk.pcapng",
+    "goffinet__voip-extension.pcap",
+    "goffinet__voip1b.pcapng",
+    "michalcab__sip.pcap",
+    "ndpi__sip.pcap",
+    "ptavi__sip.cap",
+    "sibilant__SIP_CALL_RTP_G711.pcap",
+    "suricata__sip-method__sip.pcap",
+    "wireshark-wiki__adsl-cpe__nb6-telephone.pcap",
+    "wireshark-wiki__sip-and-rtp__SIP_DTMF2.cap",
+    "wireshark-wiki__sip-and-rtp__h223-over-rtp.pcap.gz",
+    "wireshark-wiki__sip-and-rtp__sip-rtp-dvi4.pcap",
+    "wireshark-wiki__sip-and-rtp__sip-rtp-g711.pcap",
+    "wireshark-wiki__sip-and-rtp__sip-rtp-g729a.pcap",
+    "wireshark-wiki__sip-and-rtp__sip-rtp-ilbc.pcap",
+)
+"""Captures with RTP that calls by SIP announce."""
 SIP_FIELDS = (
     "frame.time_epoch",
     "ip.src",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
 from .broker import Broker, missing_tools
 from .client import make_topic
+from .node import Daemon
 
 
 @pytest.fixture(scope="package")
@@ -35,6 +37,16 @@ def own_broker(broker: Broker) -> Broker:
     if broker.external:
         pytest.skip("needs a broker of its own: unset OTUS_TEST_KAFKA")
     return broker
+
+
+@pytest.fixture
+def daemon(own_broker: Broker, tmp_path: Path) -> Iterator[Daemon]:
+    """A node of this broker, which a test may stop and start."""
+    made = Daemon(own_broker, tmp_path)
+    yield made
+    if not own_broker.running:
+        own_broker.start()
+    made.end()
 
 
 @pytest.fixture

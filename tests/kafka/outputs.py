@@ -17,6 +17,19 @@ from otus_kafka.settings import KafkaReporterConfig
 
 T0_MS = 1_771_668_600_123
 SCHEMA = "urn:otus:schema:sip:1"
+HEADERS = [
+    "task_id",
+    "agent_id",
+    "payload_type",
+    "schema",
+    "src_ip",
+    "dst_ip",
+    "src_port",
+    "dst_port",
+    "timestamp",
+    "timestamp_ns",
+]
+"""Of a record, those that each message has."""
 CALLER, CALLEE = "192.0.2.10", "198.51.100.20"
 
 

@@ -13,7 +13,6 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from tests.live.net import Pair, control
 from tests.live.test_live import message
 from tests.patience import wait
 
-from .broker import Broker
 from .node import Daemon
 from .test_daemon_by_kafka import wire  # noqa: F401 (a fixture)
 from .test_outage import counters, settled, transmitted
@@ -39,15 +37,6 @@ IN_FLIGHT_MAX = 3 * 500
 """A batch for each partition may have been on its way when the broker went, and is sent again: nobody knows whether it
 arrived.
 """
-
-
-@pytest.fixture
-def daemon(own_broker: Broker, tmp_path: Path) -> Iterator[Daemon]:
-    made = Daemon(own_broker, tmp_path)
-    yield made
-    if not own_broker.running:
-        own_broker.start()
-    made.end()
 
 
 class Outage:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +35,6 @@ GROWTH_MAX = 64 << 20
 def counters(daemon: Daemon) -> dict[str, Any]:
     (task,) = daemon.call("task", "status")["tasks"]
     return dict(daemon.call("task", "status", task["task_id"]))
-
-
-@pytest.fixture
-def daemon(own_broker: Broker, tmp_path: Path) -> Iterator[Daemon]:
-    made = Daemon(own_broker, tmp_path)
-    yield made
-    if not own_broker.running:
-        own_broker.start()
-    made.end()
 
 
 @pytest.mark.timeout(900)

@@ -28,7 +28,7 @@ from otus_sip import parse
 from tests.core.model.test_labels import CUT, SOUND, Packed, output_of
 
 from .broker import Broker
-from .outputs import place, send_all, sip
+from .outputs import HEADERS, place, send_all, sip
 
 HOSTILE = {
     "empty": "",
@@ -41,18 +41,6 @@ HOSTILE = {
     "huge": "y" * 70_000,
 }
 TEXTS = st.text(st.characters(codec="utf-8") | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF), max_size=200)
-HEADERS = [
-    "task_id",
-    "agent_id",
-    "payload_type",
-    "schema",
-    "src_ip",
-    "dst_ip",
-    "src_port",
-    "dst_port",
-    "timestamp",
-    "timestamp_ns",
-]
 
 
 def records(batch: bytes) -> list[Any]:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.needs import corpora
 from tests.plugins.installed import WHEELS, FromWheels, Installed
-from tests.tshark import rtp_streams
+from tests.tshark import RTP_BY_SIP, rtp_streams
 
 SOURCE = Path(__file__).parent / "otus-plugin-rtpwatch"
 ONLY = ("--parser", "sip", "--parser", "rtpwatch")
@@ -30,26 +30,9 @@ class Figures(NamedTuple):
 Streams = dict[tuple[str, str, str], Figures]  # by source, destination and SSRC
 
 CAPTURES = (
-    "goffinet__RTP-Protocol.pcap",
-    "goffinet__SIP-Call-Flow-Over-TCP.pcap",
-    "goffinet__private-test-sip-2.pcapng",
-    "goffinet__sip-2phones-B2BUA-Asterisk.pcapng",
-    "goffinet__voip-extension.pcap",
-    "goffinet__voip1b.pcapng",
-    "michalcab__sip.pcap",
+    *RTP_BY_SIP,
     "michalcab__sip.pcap.pcapng",
-    "ndpi__sip.pcap",
     "ndpi__skinny.pcap",
-    "ptavi__sip.cap",
-    "sibilant__SIP_CALL_RTP_G711.pcap",
-    "suricata__sip-method__sip.pcap",
-    "wireshark-wiki__adsl-cpe__nb6-telephone.pcap",
-    "wireshark-wiki__sip-and-rtp__SIP_DTMF2.cap",
-    "wireshark-wiki__sip-and-rtp__h223-over-rtp.pcap.gz",
-    "wireshark-wiki__sip-and-rtp__sip-rtp-dvi4.pcap",
-    "wireshark-wiki__sip-and-rtp__sip-rtp-g711.pcap",
-    "wireshark-wiki__sip-and-rtp__sip-rtp-g729a.pcap",
-    "wireshark-wiki__sip-and-rtp__sip-rtp-ilbc.pcap",
     "wireshark-wiki__umts__Mobile-Terminating-Call_AMR_ee10a9.pcap",
 )
 

@@ -10,31 +10,10 @@ import pytest
 
 from otus_core.testing.host import Host
 from tests.needs import tool
-from tests.tshark import RtpStream, rtp_streams
+from tests.tshark import RTP_BY_SIP, RtpStream, rtp_streams
 
 SAME_MS = 0.006
 """Two decimals are printed, and ours are rounded as well."""
-
-FILES = (
-    "goffinet__RTP-Protocol.pcap",
-    "goffinet__SIP-Call-Flow-Over-TCP.pcap",
-    "goffinet__private-test-sip-2.pcapng",
-    "goffinet__sip-2phones-B2BUA-Asterisk.pcapng",
-    "goffinet__voip-extension.pcap",
-    "goffinet__voip1b.pcapng",
-    "michalcab__sip.pcap",
-    "ndpi__sip.pcap",
-    "ptavi__sip.cap",
-    "sibilant__SIP_CALL_RTP_G711.pcap",
-    "suricata__sip-method__sip.pcap",
-    "wireshark-wiki__adsl-cpe__nb6-telephone.pcap",
-    "wireshark-wiki__sip-and-rtp__SIP_DTMF2.cap",
-    "wireshark-wiki__sip-and-rtp__h223-over-rtp.pcap.gz",
-    "wireshark-wiki__sip-and-rtp__sip-rtp-dvi4.pcap",
-    "wireshark-wiki__sip-and-rtp__sip-rtp-g711.pcap",
-    "wireshark-wiki__sip-and-rtp__sip-rtp-g729a.pcap",
-    "wireshark-wiki__sip-and-rtp__sip-rtp-ilbc.pcap",
-)
 
 OTHERWISE = {
     # Comfort noise is mixed in: tshark's mean weighs each sample by the number of all packets so far, and its jitter
@@ -103,7 +82,7 @@ def tied_to_sdp(capture: Path) -> dict[tuple[str, int, str, int, str], int]:
 @pytest.mark.slow
 def test_rtp_that_tshark_ties_to_sdp_finds_its_call(corpora: Path, otus_run: Host) -> None:
     tied = matched = 0
-    for name in FILES:
+    for name in RTP_BY_SIP:
         ours: dict[tuple[str, int, str, int, str], int] = {}
         for one in streams(otus_run, corpora / name, "--workers", "2"):
             facts = one["payload"]
@@ -117,7 +96,7 @@ def test_rtp_that_tshark_ties_to_sdp_finds_its_call(corpora: Path, otus_run: Hos
     assert matched >= 0.995 * tied
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", RTP_BY_SIP)
 def test_streams_are_those_of_tshark(corpora: Path, otus_run: Host, name: str) -> None:
     ours = {}
     for one in streams(otus_run, corpora / name):

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import structlog
-from structlog.testing import LogCapture
 
 from otus_core.logs import repeats
 from otus_core.logs.repeats import KINDS_MAX, Repeats
 from otus_core.model.text import printable
-
-
-@pytest.fixture
-def logged() -> Iterator[list[Any]]:
-    capture = LogCapture()
-    before = structlog.get_config()
-    structlog.configure(processors=[capture], cache_logger_on_first_use=False)
-    yield capture.entries
-    structlog.configure(**before)
 
 
 def test_the_first_is_told_and_then_their_number(logged: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
-from structlog.testing import LogCapture
 
 from otus_core.worker.sampling import tell_circuit
-
-
-@pytest.fixture
-def logged() -> Iterator[list[Any]]:
-    capture = LogCapture()
-    before = structlog.get_config()
-    structlog.configure(processors=[capture], cache_logger_on_first_use=False)
-    yield capture.entries
-    structlog.configure(**before)
 
 
 @pytest.mark.parametrize(

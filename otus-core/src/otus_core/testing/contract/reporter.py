@@ -156,22 +156,15 @@ class ReporterContract(Contract):
 
     def test_one_batch_follows_the_other(self) -> None:
         """A reporter lives for many batches; each message of each has its fate."""
-        before = self.arrived()
         batches = [outputs(n + 1) for n in range(BATCHES)]
 
         async def run(reporter: BaseReporter) -> list[ReportResult]:
-            results = [await reporter.report(batch) for batch in batches]
-            await reporter.flush()
-            return results
+            return [await reporter.report(batch) for batch in batches]
 
-        results = self.running(run)
-        for result, batch in zip(results, batches, strict=True):
-            self.check_result(result, batch)
-        self.compare_with_arrived(results, before)
+        self._check_all(run, batches)
 
     def test_as_many_calls_are_open_as_it_declares(self) -> None:
         """``max_in_flight`` calls at once do not wait for each other for ever, or mix up their batches."""
-        before = self.arrived()
         batches = [outputs(n % 5 + 1) for n in range(self.declaration.max_in_flight * 2)]
 
         async def run(reporter: BaseReporter) -> list[ReportResult]:
@@ -181,10 +174,21 @@ class ReporterContract(Contract):
                 async with room:
                     return await reporter.report(batch)
 
-            results = await asyncio.gather(*map(one, batches))
+            return await asyncio.gather(*map(one, batches))
+
+        self._check_all(run, batches)
+
+    def _check_all(
+        self,
+        report_all: Callable[[BaseReporter], Coroutine[Any, Any, list[ReportResult]]],
+        batches: Sequence[list[OutputPacket]],
+    ) -> None:
+        async def run(reporter: BaseReporter) -> list[ReportResult]:
+            results = await report_all(reporter)
             await reporter.flush()
             return results
 
+        before = self.arrived()
         results = self.running(run)
         for result, batch in zip(results, batches, strict=True):
             self.check_result(result, batch)
