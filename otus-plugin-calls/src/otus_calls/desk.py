@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from otus_calls.kpi import add, counts_of, tell_kpi
 from otus_calls.legs import Legs, card_of, leg_of
 from otus_calls.media import add_stream, stream_of
 from otus_calls.model import Call, Kpi, Registration, moment
-from otus_calls.names import REGISTRATION_STATES, STATES
+from otus_calls.names import REGISTRATION_STATES, STATES, STREAM_COUNTERS
 from otus_calls.registrations import Registrations, Sources, aor_of, sighting, tell_binding
 from otus_calls.tell import tell_call
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from otus_calls.table import Table
 
 SECOND = 1_000_000_000
+LOSSY_PCT, POOR_MOS = 1.0, 3.6
+"""Beyond these, listeners complain (ITU-T G.109 calls what lies below 3.6 low quality)."""
 STREAMS_MAX = 64
 """Streams of a call that are told of."""
 ERRORS_MAX = 32
@@ -67,6 +69,7 @@ class Desk:
         self._registered = {state: context.counter(f"registrations_{state}") for state in REGISTRATION_STATES}
         self._alone = context.alone
         self._kpis = {name: context.counter(name) for name in ("attempts", "established", "effective", "ineffective")}
+        self._streams = {name: context.counter(name) for name in STREAM_COUNTERS}
         self._evicted = context.counter("evicted")
         self._cut = context.counter("messages_cut")
 
@@ -83,9 +86,18 @@ class Desk:
             return
         src, sport, dst, dport, _ = output.flow.parts() if output.flow else ("", 0, "", 0, 0)
         ends = (str(ip_address(src)), sport, str(ip_address(dst)), dport) if src else ("", 0, "", 0)
+        if facts.get("ended"):
+            self._count_stream(facts)
         kept = stream_of(facts, ends)
         for call_id in facts.get("calls") or (facts["call_id"],):
             self._route(as_key(call_id.encode()), ("stream", kept))
+
+    def _count_stream(self, facts: Mapping[str, Any]) -> None:
+        self._streams["streams"]()
+        if facts["loss_pct"] > LOSSY_PCT:
+            self._streams["streams_lossy"]()
+        if facts["mos"] is not None and facts["mos"] < POOR_MOS:
+            self._streams["streams_poor"]()
 
     def _take_error(self, output: Any) -> None:
         error = output.payload

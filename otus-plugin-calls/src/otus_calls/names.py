@@ -64,6 +64,8 @@ CALL_COUNTERS = tuple(f"calls_{state}" for state in STATES)
 """Calls that were reported, by their state in the end."""
 REGISTRATION_STATES = ("registered", "unregistered", "expired", "rejected", "challenged", "wrong_password", "no_reply")
 REGISTRATION_COUNTERS = tuple(f"registrations_{state}" for state in REGISTRATION_STATES)
+STREAM_COUNTERS = ("streams", "streams_lossy", "streams_poor")
+"""Streams of calls that have ended; those that lost more than 1 % of their packets; those with a MOS below 3.6."""
 OTHER_COUNTERS = (
     "attempts",
     "established",
@@ -73,4 +75,4 @@ OTHER_COUNTERS = (
     "messages_cut",
     "not_followed",
 )
-COUNTERS = (*CALL_COUNTERS, *REGISTRATION_COUNTERS, *OTHER_COUNTERS)
+COUNTERS = (*CALL_COUNTERS, *REGISTRATION_COUNTERS, *STREAM_COUNTERS, *OTHER_COUNTERS)

@@ -47,6 +47,26 @@ HIDDEN = {
 }
 """What the parser meets and does not look into, and what would."""
 
+METHODS = (
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "OPTIONS",
+    "REGISTER",
+    "PRACK",
+    "SUBSCRIBE",
+    "NOTIFY",
+    "PUBLISH",
+    "INFO",
+    "REFER",
+    "MESSAGE",
+    "UPDATE",
+)
+"""The methods that are known by name, in the order of ``scan.METHODS``, where another one comes before them all."""
+SEEN = ("seen_other", *(f"seen_{method.lower()}" for method in METHODS), *(f"seen_{n}xx" for n in range(1, 7)))
+"""Counters of messages: requests by method, then responses by the first digit of their status."""
+
 ICMP_LABELS = (
     "icmp.type",
     "icmp.code",

@@ -12,7 +12,7 @@ from libc.string cimport memchr, memcmp
 
 from otus_core import Context, DecodedPacket, ParseError, Parsed
 
-from otus_sip.names import HIDDEN
+from otus_sip.names import HIDDEN, SEEN
 
 from otus_sip.address cimport Address, find_parameter, value_end
 from otus_sip.announced cimport Announced
@@ -58,6 +58,9 @@ cdef enum:
 
 # Its own counters, and what it meets and does not look into.
 COUNTED = ("malformed", *HIDDEN)
+cdef enum:
+    RESPONSES = 14              # where SEEN has those to requests: 1xx is the next
+    SEEN_COUNTERS = 21
 cdef object _not_counted = Context(task_id="", agent_id="").counter     # until it is wired
 
 # Where the first message of a packet begins, and its start line.
@@ -94,6 +97,10 @@ cdef class SipParser:
     cdef bint hides             # proofs of passwords
     cdef dict counters
     cdef object malformed       # one of them
+    cdef long seen[SEEN_COUNTERS]   # messages since they were last counted, in the order of SEEN
+    cdef tuple count_seen
+
+    tick_interval = 1.0
 
     def __init__(self, config):
         table = bytearray(65536)
@@ -115,6 +122,7 @@ cdef class SipParser:
     cdef int _count_with(self, object counter) except -1:
         self.counters = {name: counter(name) for name in COUNTED}
         self.malformed = self.counters["malformed"]
+        self.count_seen = tuple(counter(name) for name in SEEN)
         return 0
 
     def start(self):
@@ -122,6 +130,18 @@ cdef class SipParser:
 
     def stop(self):
         pass
+
+    def tick(self, now):
+        """Count what has come by since the last time: for each message this would take longer than all of its labels."""
+        cdef int i
+        for i in range(SEEN_COUNTERS):
+            if self.seen[i]:
+                self.count_seen[i](self.seen[i])
+                self.seen[i] = 0
+
+    def finish(self, now):
+        """Count the rest."""
+        self.tick(now)
 
     def on_peer_message(self, message):
         self.sessions.take(message)
@@ -219,6 +239,10 @@ cdef class SipParser:
         message.count_fault = self.malformed
         cdef int method = message.line.known if request else method_id(message.cseq_method, message.cseq_method_len)
         cdef int status = 0 if request else <int>message.line.status
+        if request:
+            self.seen[message.line.known] += 1
+        elif 100 <= status < 700:
+            self.seen[RESPONSES + status // 100] += 1
         if method in (INVITE_ID, BYE_ID, CANCEL_ID, ACK_ID, PRACK_ID, UPDATE_ID) and message.cseq_number >= 0:
             if _changes_a_call(message, request, method, status):
                 self._tell(packet, message, method, status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import otus_core
-from otus_sip.names import HIDDEN, ICMP_LABELS, LABELS
+from otus_sip.names import HIDDEN, ICMP_LABELS, LABELS, SEEN
 
 
 @otus_core.hookimpl
@@ -23,7 +23,7 @@ def otus_components() -> Iterator[otus_core.Declaration]:
         wants_flows=True,
         call_label="sip.call_id",
         labels=LABELS,
-        counters=("malformed",),
+        counters=("malformed", *SEEN),
         failure_reasons=("malformed start line",),
         hidden=HIDDEN,
         schemas={"sip": otus_core.PayloadSchema("otus_sip.records:SipPayload")},

@@ -103,7 +103,8 @@ def summary_text(summary: dict[str, Any]) -> str:
     rows += [
         (f"{name.replace(':', ' ', 1)}: tick or finish failed", n) for name, n in summary.get("cut_short", {}).items()
     ]
-    rows += [(_counter(name), n) for name, n in summary.get("counted", {}).items()]
+    counted = summary.get("counted", {}).items()
+    rows += [(_counter(name), n) for name, n in counted if ":seen_" not in name]  # statistics, no account
     for reporter, terms in summary["reporters"].items():
         rows.append((f"{reporter}: reported", terms["reported"]))
         rows += [(f"{reporter}: dropped {reason}", n) for reason, n in terms["dropped"].items()]
