@@ -19,9 +19,10 @@ from otus_core.model.packet import IP, Ethernet, Transport
 
 HEAD = """# What a plugin may import
 
-These are the names that `otus_core` exports, in alphabetical order, and behind them the classes of which a packet has
-objects. [Writing a plugin](../plugins.md) explains how they are used, with examples. Everything else in the core is
-private. Of a class that plugins do not make themselves, such as `DecodedPacket`, no signature is given.
+For authors of plugins who look up a name, field or method. These are the names that `otus_core` exports, in
+alphabetical order, and behind them the classes of which a packet has objects. [Writing a plugin](../plugins.md)
+explains how they are used, with examples. Everything else in the core is private. Of a class that plugins do not make
+themselves, such as `DecodedPacket`, no signature is given.
 
 `otus_core.testing`, `otus_core.build` and `otus_core.inline` are described in [Writing a plugin](../plugins.md).
 """

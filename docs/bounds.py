@@ -56,7 +56,8 @@ def bounds_page() -> str:
     rows = [f"| `{key}` | {_shown(_default(cls, field))} | {beyond} |\n" for key, cls, field, beyond in SETTABLE]
     fixed = [f"| `{one.name}` | `{one.value}` | `{one.where}` | {BEYOND.get(one.key, '')} |\n" for one in bounds()]
     return (
-        "# Bounds\n\nPackets, peers, files and plugins may be hostile, so everything that they can make grow has a "
+        "# Bounds\n\nFor operators who plan memory and disk, and for whoever wants to know what an attacker can "
+        "make Otus do. Packets, peers, files and plugins may be hostile, so everything that they can make grow has a "
         "bound. "
         "Names ending in `_S` are seconds, in `_NS` nanoseconds.\n\n"
         "## Bounds that can be set\n\n| key | default | beyond it |\n|---|---|---|\n"

@@ -178,6 +178,7 @@ def configuration(registry: Registry) -> str:
     example = names["log.level"]
     return (
         "# The daemon's configuration\n\n"
+        "For operators who look up a key of the daemon's configuration: its type, its default, and what it does. "
         "These keys stand below `otus:` in the file that `otus daemon -c FILE` reads. "
         "[deploy/config.yml](../../deploy/config.yml) has all of them with their defaults, and "
         "`otus validate -f FILE` checks a file.\n\n"
@@ -192,7 +193,7 @@ def configuration(registry: Registry) -> str:
 def task() -> str:
     """The keys of a task file."""
     parts = [
-        "# Task files\n\n",
+        "# Task files\n\nFor people who write tasks: every key that a task may have, whatever its plugins are. "
         "`otus task create -f`, `otus run --task` and the command `task_create` accept these keys, in YAML or JSON. A "
         "component is given as its name, or as a mapping with `type` and the keys below. Its own options stand under "
         "`config` (for `capture`, beside `type`); [components](components.md) lists them.\n\n"
@@ -211,7 +212,8 @@ def task() -> str:
 def components(registry: Registry) -> str:
     """Every first-party component with its options."""
     parts = [
-        "# Components\n\nThe components of the first-party plugins. `otus plugins list` shows what is installed.\n"
+        "# Components\n\nFor people who write tasks: the options of each capturer, parser, processor, reporter and "
+        "command channel of the first-party plugins. `otus plugins list` shows what is installed.\n"
     ]
     for kind in KINDS:
         found = sorted(registry.components(kind), key=lambda one: one.declaration.name)
@@ -232,7 +234,9 @@ def _component(one: Registered) -> str:
 def commands() -> Iterator[str]:
     """Every command with its options."""
     statuses = "; ".join(f"{number} {meaning}" for number, meaning in EXIT_STATUS)
-    yield f"# Commands\n\nExit status: {statuses}. The following options may stand before or after any command:\n\n"
+    yield "# Commands\n\nFor everybody who types commands or calls them from scripts: each one with its options. "
+    yield "`man otus` has the same.\n\n"
+    yield f"Exit status: {statuses}. The following options may stand before or after any command:\n\n"
     yield "| option | meaning |\n|---|---|\n"
     yield from (_row(f"`{option}`", meaning) for option, meaning in OPTIONS)
     from docs.man import each_command, option_of, usage_of
@@ -290,9 +294,10 @@ def metrics() -> str:
         name = f"{family.name}_total" if family.type == "counter" else family.name
         rows.append(_row(f"`{name}`", family.type, ", ".join(f"`{label}`" for label in labels), family.documentation))
     return (
-        "# Metrics\n\nServed on `metrics.listen` at `metrics.path`. Label values come from closed sets: tasks, "
-        "components, plugins and reasons; never from a packet. "
-        "[Counters](counters.md) explains stages and reasons.\n\n| metric | type | labels | meaning "
+        "# Metrics\n\nFor operators who write alerts and dashboards: every metric with its labels. They are served "
+        "on `metrics.listen` at `metrics.path`. Label values come from closed sets: tasks, "
+        "components, plugins and reasons; never from a packet. [Counters](counters.md) explains stages and "
+        "reasons.\n\n| metric | type | labels | meaning "
         "|\n|---|---|---|---|\n" + "".join(rows)
     )
 
@@ -303,7 +308,8 @@ def counters() -> str:
     rows = [_row(f"`{name}`", MEANINGS[name]) for name in names if not name.startswith("hidden{")]
     hidden = [_row(f"`{name}`", *words) for name, words in {**hidden_kinds.KINDS, **hidden_kinds.STREAMS}.items()]
     return (
-        "# Counters\n\nThese counters say what became of every frame. `otus run --summary-json`, `otus task status` "
+        "# Counters\n\nFor readers who want to know what became of their packets: what each number in a summary means. "
+        "These counters say what became of every frame. `otus run --summary-json`, `otus task status` "
         "and `otus stats` show them. PARSER, PROCESSOR and REPORTER stand for a component's id. A *unit* is a packet "
         "that came out of the decoder. An *output* is a message that a parser made of it, or a *record*: what a "
         "component tells that no single packet gave.\n\n"

@@ -6,6 +6,7 @@ In: Markdown anywhere in the repository, and ``docs/zensical.toml``. Out: a proj
 
 from __future__ import annotations
 
+import html
 import os
 import posixpath
 import re
@@ -25,6 +26,8 @@ LINK = re.compile(
     r"|(?P<image>!?)\[(?P<shown>(?:[^\]`]|`[^`\n]*`)*)\]\((?P<link>[^)#\s]*)(?P<anchor>#[^)\s]*)?\)",
     re.DOTALL,
 )
+PIPED = re.compile(r"`([^`\n]*\\\|[^`\n]*)`")
+"""Code in a table with an escaped ``|``: code hosts take the backslash away, Python-Markdown shows it."""
 FILES = "files"
 """The folder of the site with files of the repository that pages link to."""
 
@@ -83,7 +86,11 @@ def relinked(text: str, source: str, pages: Mapping[str, str], files: set[str], 
             name = f"{FILES}/{path}"
         return f"{image}[{shown}]({os.path.relpath(name, PurePosixPath(own).parent)}{anchor})"
 
-    return LINK.sub(changed, text)
+    return PIPED.sub(_unescaped, LINK.sub(changed, text))
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return f"<code>{html.escape(found[1].replace(chr(92) + '|', '|')).replace('|', '&#124;')}</code>"
 
 
 def build(project: Path = PROJECT) -> None:
