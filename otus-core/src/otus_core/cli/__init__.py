@@ -14,6 +14,7 @@ from contextlib import suppress
 from otus_core.cli.output import OutputClosed, wants_json
 
 DEBUG = "OTUS_DEBUG"
+# 130 is 128 + SIGINT, as shells tell it of a command that Ctrl-C ended.
 FAILED, INTERRUPTED = 1, 130
 COLLECT_AFTER = (50_000, 10, 10)
 """Containers made and not given back before cycles are looked for: looking through what imports leave takes a tenth of
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = run_app(given)
         sys.stdout.flush()
         return status
+    # `otus run … | head` has what it wanted: no error, and no word.
     except (BrokenPipeError, OutputClosed):
         _let_go_of_output()
         return 0
@@ -88,6 +90,7 @@ def _let_go_of_output() -> None:
     """
     with suppress(OSError):
         sys.stdout.flush()
+    # Python flushes sys.stdout once more at exit, and would complain then.
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)

@@ -129,6 +129,7 @@ def hoist(arguments: Sequence[str]) -> list[str]:
     left = list(arguments)
     while left:
         argument = left.pop(0)
+        # What follows belongs to the command, also where it looks like an option (POSIX, Utility Syntax Guideline 10).
         if argument == "--":
             return [*front, *rest, argument, *left]
         if argument in VALUED and left:

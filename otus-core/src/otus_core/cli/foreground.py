@@ -172,6 +172,7 @@ def _check(request: RunRequest) -> None:
         )
         told = "is the task file's matter when --task is given"
         problems += [ConfigProblem(name, told) for name, value in given if value is not None]
+    # Workers read a file each for itself; standard input can be read once.
     if "-" in request.files and (request.workers or 1) > 1:
         problems.append(
             ConfigProblem("--workers", f"is {request.workers}, but one worker alone can read standard input")
@@ -192,6 +193,7 @@ def run_task(config: TaskConfig, registry: Registry, request: RunRequest, *, sea
 
 
 async def _run_here(config: TaskConfig, node: Node, request: RunRequest, *, seals: bool) -> Result:
+    # Files are opened with the rights of whoever started us, and read without them.
     opened = acquire(config.capture)
     if seals:
         _seal(ids_of(request.user))
@@ -199,6 +201,7 @@ async def _run_here(config: TaskConfig, node: Node, request: RunRequest, *, seal
     stdout = StdoutWriter()
     place = Place(descriptors=opened, stdout=stdout, on_error=repeats.note_error, on_refused=repeats.note_refusal)
     ending = asyncio.Event()
+    # Ctrl-C counts from here on, while components are made, which may take long.
     _on_signals(ending.set)
     with Watchdog() as watchdog:
         assembly = await unless(ending, assemble(config, node, place))
@@ -207,6 +210,7 @@ async def _run_here(config: TaskConfig, node: Node, request: RunRequest, *, seal
         worker = Worker(assembly, node, place, watchdog)
         watchdog.guard(worker)
         _on_signals(worker.stop)
+        # A signal may have come before its handler was exchanged.
         if ending.is_set():
             worker.stop()
         accounts = worker.assembly.accounts
@@ -269,6 +273,7 @@ async def _run_workers(config: TaskConfig, node: Node, registry: Registry, reque
         for slot in supervisor.slots:
             slot.send(Columns(terminal_columns(1)))
 
+    # The terminal has another width now; workers have none of their own to ask.
     loop.add_signal_handler(signal.SIGWINCH, fit)
     with Progress(config, request.quiet, supervisor.counters, supervisor.progress) as progress:
         merger.before_write = progress.clear
@@ -317,6 +322,8 @@ def _summary_file(path: Path | None) -> Iterator[int | None]:
     if path is None or str(path) == "-":
         yield None
         return
+    # Opened before rights are given up, written after the run. Not emptied yet: a run that cannot start leaves the old
+    # one.
     is_new = not path.exists()
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -339,6 +346,7 @@ def _write_summary(summary: dict[str, Any], path: Path, file: int | None) -> Non
         sys.stdout.write(text)
         return
     try:
+        # A pipe or /dev/stdout cannot be cut to length (ftruncate(2): EINVAL).
         if stat.S_ISREG(os.fstat(file).st_mode):
             os.ftruncate(file, 0)
         with open(file, "w", encoding="utf-8", closefd=False) as writes:
@@ -348,5 +356,6 @@ def _write_summary(summary: dict[str, Any], path: Path, file: int | None) -> Non
 
 
 def _cpu_s() -> float:
+    # RUSAGE_CHILDREN has those that were waited for (getrusage(2)): all workers, by now.
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)

@@ -15,6 +15,7 @@ from otus_core.pipeline.counters import CRASHED, OVERFLOW
 from otus_core.task.spec import TaskConfig
 
 FIRST_AFTER_S = 1.0
+"""A short run ends before: its line would only flicker."""
 EVERY_S = 0.25
 BAR_WIDTH = 30
 
@@ -32,6 +33,7 @@ class Progress:
         progress: Callable[[], float | None],
     ) -> None:
         self._live = config.capture.declaration.live
+        # In a file or a journal, a line that is drawn again and again is noise.
         self._shown = not quiet and sys.stderr.isatty()
         self._counters = counters
         self._progress = progress

@@ -20,6 +20,7 @@ from otus_core.model.text import printable
 from otus_core.worker.status import checked_status, plain_status, words
 
 STOP_WITHIN_S = 5.0
+"""systemd kills a service that stops for more than its TimeoutStopSec; a broker that is away must not cost that."""
 
 log = Logger("otus.daemon")
 
@@ -53,6 +54,7 @@ class Channels:
 
     async def stop(self) -> None:
         """Stop all, each within ``STOP_WITHIN_S``."""
+        # Before those that run: a start that is under way would add one more.
         await self._chores.stop()
         running, self._running = self._running, {}
         for name, channel in running.items():

@@ -13,7 +13,9 @@ from otus_core.control.protocol import METHOD_NOT_FOUND
 from otus_core.errors import ConfigProblem, DaemonNotRunning, OtusError, RequestRefused
 
 ANSWER_MAX = 64 << 20
+"""The status of thousands of tasks; what answers at the path may not be Otus at all."""
 TIMEOUT_S = 30.0
+"""Creating a task waits until its workers run."""
 
 
 def call(path: Path, method: str, params: Mapping[str, Any] | None = None, timeout: float = TIMEOUT_S) -> Any:

@@ -30,6 +30,7 @@ DEPTH_MAX = 16  # a task nests some five deep; the functions that look through i
 
 def check_remote(allow: AllowConfig, registry: Registry, command: str, params: Mapping[str, Any]) -> None:
     """Raise RpcError for a command that may not come from afar, ConfigInvalid or RpcError for a task that is none."""
+    # None and an empty list differ: what is not set allows all, and an empty list nothing.
     if allow.commands is not None and command not in allow.commands:
         raise _refusal(
             f"{printable(command, 64)} is not allowed from afar on this node (otus.command_channel.allow.commands)"
@@ -105,6 +106,7 @@ def _names_a_file(key: str) -> bool:
 def _is_within(path: str, folders: Sequence[str]) -> bool:
     """Whether a path, without its links, is one of the allowed or lies below one."""
     try:
+        # A link below an allowed folder may lead anywhere.
         real = os.path.realpath(path)
     except (OSError, ValueError):
         return False

@@ -87,6 +87,7 @@ class MetricsServer:
         """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
+        # A scrape that is being answered ends by itself; its thread does not keep the process (daemon_threads).
         self._thread.join(5)
 
 

@@ -91,6 +91,7 @@ class Places:
         """
         live = {request: held for request, held in self._held.items() if not held.is_cut}
         shares = Counter(held.peer for held in live.values())
+        # The newcomer counts: else an address could take the place of another one that holds no more than it would.
         shares[newcomer] += 1
         most = max(shares.values())
         greedy = sorted(

@@ -80,6 +80,7 @@ class Spooler:
 
     def begin(self, calls: Sequence[Call]) -> None:
         """Take what is being sent to disk first: it is older than all else, and nobody knows whether it arrives."""
+        # The disk was full a moment ago.
         if time.monotonic() < self._write_at:
             return
         for call in calls:
@@ -90,6 +91,8 @@ class Spooler:
             written = self._write(whole)
             if written is None:
                 return
+            # They are with the reporter now. Should this process die, the next one sends them again: twice is better
+            # than never.
             self._spool.give_out(written)
             self._count("in_flight", -len(whole))
             call.range = written
@@ -111,6 +114,7 @@ class Spooler:
         while self.is_active and buffer.count and now >= self._write_at:
             outputs = buffer.peek(AT_ONCE)
             records = [record for record in map(self._record, outputs) if record is not None]
+            # Where the source cannot wait and nobody else takes them, the oldest on disk give way (``append``).
             if not self._spool.fits(records) and (buffer.waits or give_up is not None):
                 if give_up is None or buffer.waits:
                     return  # the source waits until there is room

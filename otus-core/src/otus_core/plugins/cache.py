@@ -103,12 +103,14 @@ def _replace(folder: int, data: bytes) -> None:
     try:
         descriptor = os.open(NEW, flags, 0o600, dir_fd=folder)
     except FileExistsError:
+        # Another process writes it now, or was killed while it did.
         if time.time() - os.stat(NEW, dir_fd=folder, follow_symlinks=False).st_mtime > ABANDONED_S:
             os.unlink(NEW, dir_fd=folder)
         return
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
+        # rename(2) is atomic: a reader has the old file or the new one.
         os.rename(NEW, NAME, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -34,6 +34,7 @@ from otus_core.plugins.registry import Loaded, Registry
 from otus_core.plugins.selection import Selection, normalize
 
 COMPONENTS_MAX = 64
+"""A plugin has a handful; a generator without end would keep the daemon from starting."""
 COMPARE = {">=": operator.ge, "<=": operator.le, "<": operator.lt, ">": operator.gt}
 HOOKS = tuple(name for name in vars(hookspecs) if name.startswith("otus_"))
 
@@ -88,6 +89,7 @@ def take_through(record: PluginRecord, entry: importlib_metadata.EntryPoint | No
         declared = _declarations(manager)
     except _Refused as refused:
         return Loaded(record=fail(record, stage, str(refused), refused.remedy))
+    # Ctrl-C is the user's, and no fault of the plugin that happens to be imported.
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -170,6 +172,7 @@ def _bounds(text: str) -> list[tuple[str, list[int]]] | None:
 def _release(version: str) -> list[int] | None:
     """Give a plain version's numbers, ``None`` for another version; trailing zeros mean nothing."""
     parts = version.split(".")
+    # isdigit() alone takes ² and Arabic digits, which int() reads or refuses.
     if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
         return None
     numbers = [int(part) for part in parts]

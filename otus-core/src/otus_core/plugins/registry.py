@@ -73,6 +73,7 @@ class Registry:
     def components(self, kind: str) -> list[Registered]:
         """Give the components of one kind that can be used, by name; parsers by priority first."""
         found = [registered for (its_kind, _), registered in self._ready.items() if its_kind == kind]
+        # By name as well: the order must not depend on how entry points lie on the disk.
         return sorted(found, key=lambda r: (getattr(r.declaration, "priority", 0), r.declaration.name))
 
     def config_sections(self) -> Sections:
@@ -85,6 +86,7 @@ class Registry:
         classes: dict[str, type] = {}
         for key, kind in HEIRS.items():
             for one in self.components(key):
+                # A module may call sys.exit() when it is imported; the daemon does not end for that.
                 with contextlib.suppress(Exception, SystemExit):
                     classes[f"{kind}.{one.declaration.name}"] = one.declaration.load_config()
         blocks: dict[str, Shared] = {}

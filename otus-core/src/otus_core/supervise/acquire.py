@@ -26,6 +26,7 @@ from otus_core.task.spec import TaskConfig
 log = Logger("otus.opener")
 
 ACQUIRE_WITHIN_S = 10.0
+"""Opening a socket takes milliseconds; a third party's capturer may have to reach a machine far away."""
 EXIT_WITHIN_S = 1.0
 """An opener's channel is closed by its end, so that waiting for it takes no time, but for one that is being traced."""
 
@@ -101,6 +102,7 @@ class Acquirer:
     async def acquire(self, shard: int, shards: int) -> Answer:
         """Give one worker's descriptors, which the caller closes, or why there are none. Raises OSError."""
         opener = self._opener or self._begin()
+        # An answer that comes after its time must not be taken for the next question's.
         self._number += 1
         number = self._number
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

@@ -34,6 +34,8 @@ class Exchange:
         match message:
             case Publish():
                 there = [one for one in self._slots if one is not slot and one.process is not None]
+                # A worker that does not read loses what it is told, and whoever told it counts that: waiting for it
+                # would hold up all.
                 if missed := sum(not other.send(message) for other in there):
                     slot.send(PublishLost(missed * message.count))
             case Route(owner, counts, packed):
@@ -51,6 +53,7 @@ class Exchange:
 
     def let_go_on(self) -> None:
         """Let the workers go on from each stage at which all that are still there have arrived."""
+        # Not those that died: they have nothing more to send.
         present = {slot.shard for slot in self._slots if slot.alive}
         for stage, shards in self._arrived.items():
             if present <= shards and stage not in self._passed:

@@ -223,6 +223,7 @@ class TaskKeeping:
         self._set(task, "running", started_ns=time.time_ns())
         task.conclude("")
         log.info("task_renewed", task=task.stored.id, gap=False)
+        # The new run has its sockets by now, so that no packet falls between the two.
         await predecessor.stop()
         return successor
 
@@ -240,10 +241,12 @@ class TaskKeeping:
 
     async def _end(self, task: Task, state: State, reason: str) -> None:
         """Make a task history. Returns when the disk has it."""
+        # History is only for reading: what is secret in a task goes when nothing starts it any more.
         told = mask_task(task.stored.config, self._registry)
         self._set(task, state, reason=reason, ended_ns=time.time_ns(), wanted="stopped", config=told, save=False)
         if self._is_there(task):
             del self._tasks[task.stored.id]
+        # Newest first, as it is shown, and the oldest are the ones that go.
         self._ended.insert(0, task.stored)
         if self._store is not None:
             try:

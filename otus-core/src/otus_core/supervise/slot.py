@@ -24,6 +24,9 @@ from otus_core.worker.status import STATUS_TEXT_MAX, Status, complaint
 log = Logger("otus.supervisor")
 
 RESTART_PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""At first none: frames that come meanwhile wait in the ring, which is full soon. Who dies again and again gets less of
+the machine.
+"""
 STABLE_AFTER_S = 60.0
 BLAME_OPENS_AFTER = 3
 """Crashes in a row blamed on one component that open its circuit."""
@@ -100,6 +103,7 @@ class WorkerSlot:
         """A process has been started for this worker."""
         self.process, self.channel = process, channel
         self.state, self.reason, self.kill_reason = "starting", "", ""
+        # Once a worker has run, a start that fails is one more crash, after which it is tried again, and ends no task.
         self.said_end, self.said_error, self.was_running = False, "", self.restarts > 0
         self.trouble, self.told = "", -1
         self.reporters, self.components = {}, {}
@@ -135,6 +139,8 @@ class WorkerSlot:
 
     def take_components(self, said: Mapping[str, tuple[str, str]]) -> None:
         """Take what components of the worker say of themselves. Raises ValueError for a status that there is not."""
+        # Names and states from closed sets alone: they become label values of metrics, and a worker may be under the
+        # control of whoever sent it a packet.
         names = set(self._all.components)
         self.components = {
             name: {"status": STATUSES[STATUSES.index(status)], "reason": str(why)[:STATUS_TEXT_MAX]}
@@ -144,6 +150,7 @@ class WorkerSlot:
 
     def silent_for(self, now: float) -> float:
         """Seconds since the worker's loop last turned."""
+        # The worker writes its CLOCK_MONOTONIC, which is the same for all processes of a machine (clock_gettime(2)).
         return now - max(self.accounts["heartbeat_ns"] / 1e9, self._begun)
 
     def rss(self) -> int:
@@ -162,6 +169,7 @@ class WorkerSlot:
         if self.process is not None:
             self.kill_reason = reason
             self.process.kill()
+            # SIGKILL cannot be caught (signal(7)); the process keeps its number until somebody has waited for it.
             self.process.wait()
 
     def forget_process(self) -> None:

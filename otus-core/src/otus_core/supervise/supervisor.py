@@ -19,15 +19,7 @@ from otus_core.log import Logger
 from otus_core.model.accounts import Accounts
 from otus_core.pipeline.counters import book_crash, summary
 from otus_core.process.channel import NONSENSE
-from otus_core.process.messages import (
-    FROM_WORKER,
-    Descriptors,
-    Exclude,
-    FromWorker,
-    InitWorker,
-    LogLevel,
-    Stop,
-)
+from otus_core.process.messages import FROM_WORKER, Descriptors, Exclude, FromWorker, InitWorker, LogLevel, Stop
 from otus_core.process.spawn import spawn
 from otus_core.supervise.acquire import Acquirer
 from otus_core.supervise.exchange import Exchange
@@ -40,17 +32,21 @@ from otus_core.worker.assembly import names_of, roster_of
 log = Logger("otus.supervisor")
 
 WATCH_EVERY_S = 0.1
+"""A dead worker is to be back within a second, and most of that is what a new process takes."""
 STUCK_AFTER_S = 1.5
 HUNG_AFTER_S = 3.0
 """A worker is silent for so long before it is replaced; before that it counts as stuck."""
 LATE_S = 1.0
 """A pause so much too long tells that this process stood still, its workers too: their silence counts from there."""
 START_WITHIN_S = 60.0
+"""Plugins are imported, from a disk that may be cold, and capture files opened."""
 STOP_WITHIN_S = 15.0
+"""A worker itself has five seconds to read what its source still holds, and five for its reporters."""
 EXIT_WITHIN_S = 0.1
 """A worker's channel is closed by its end (exit(2) closes descriptors), so that waiting for it takes no time."""
 RSS_EVERY_S = 1.0
 ACQUIRE_AGAIN_S = 0.5
+"""An interface that comes back is to be captured within two seconds."""
 
 
 class TaskSupervisor:
@@ -68,6 +64,7 @@ class TaskSupervisor:
         self._names = names_of(config)
         # Eight bytes a counter, and whole pages: no two workers write to one page.
         self._size = -(-8 * len(self._names) // mmap.PAGESIZE) * mmap.PAGESIZE
+        # Memory that a worker shares and does not take along when it dies: what it counted can still be booked.
         self._memory_fd = os.memfd_create(f"otus-{config.id}", os.MFD_CLOEXEC)
         os.ftruncate(self._memory_fd, self._size * config.workers)
         self._memory = mmap.mmap(self._memory_fd, self._size * config.workers)
@@ -183,6 +180,7 @@ class TaskSupervisor:
                 self._take_refusal(slot, refusal)
                 return
             slot.replace_descriptors(descriptors)
+        # The opener was waited for: the task may have been stopped meanwhile.
         if self._stopping:
             slot.replace_descriptors([])
         else:
@@ -320,10 +318,13 @@ class TaskSupervisor:
             return
         process, channel, status = slot.process, slot.channel, slot.process.returncode
         if channel is not None:
+            # What it said before it ended still lies in the socket. Without its last words, a good end looks like a
+            # crash.
             channel.receive_rest()
         if slot.process is not process:  # its last words have had this looked at already
             return
         slot.forget_process()
+        # Others may wait at the end of their source for this one, which will not arrive any more.
         self._exchange.let_go_on()
         self._hearing.forget_connections(slot)
         if slot.said_end:
@@ -344,6 +345,7 @@ class TaskSupervisor:
         log.error("worker_died", task=self.config.id, worker=slot.shard, reason=reason, blamed=blamed)
         if self._stopping:
             slot.state = "ended"
+        # Of a file, a new worker would have to begin at the beginning, and would report everything twice.
         elif not self._live or not slot.was_running:
             slot.state = "failed"
             self.error = self.error or f"worker {slot.shard} died: {reason}" + (f" in {blamed}" if blamed else "")
@@ -389,6 +391,7 @@ class TaskSupervisor:
             self._acquirer.end()
         for slot in self.slots:
             slot.replace_descriptors([])
+        # The mapping stays: the counters of a task that has ended are still asked for.
         os.close(self._memory_fd)
         self._around.on_change()
 

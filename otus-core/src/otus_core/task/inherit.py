@@ -92,6 +92,7 @@ def _without_bound(
 ) -> Mapping[str, Any]:
     """Leave out of what is inherited what belongs to another destination than the one that is given."""
     for destination, keys in bound.items():
+        # Else a task that names a broker of its own would send it the login of the node's broker.
         if destination in given and given[destination] != inherited.get(destination):
             inherited = {key: value for key, value in inherited.items() if key not in keys}
     return inherited
@@ -169,4 +170,5 @@ def _stamp(path: str) -> tuple[str, int, int]:
         about = os.stat(path)
     except (OSError, ValueError):
         return (path, 0, 0)
+    # The inode too: Kubernetes and editors put a new file in the place of the old one, whose time may be the same.
     return (path, about.st_ino, about.st_mtime_ns)

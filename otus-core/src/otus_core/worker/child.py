@@ -148,6 +148,7 @@ class Child:
         self._early_lost = 0
         self._stages: dict[str, asyncio.Event] = {}
         channel.on_message = self._hear
+        # At once: without its parent nobody reads its lines or counters, and its socket keeps its share of the traffic.
         channel.on_closed = lambda _why: os._exit(FAILED_EXIT)
         channel.listen()
 
@@ -172,6 +173,7 @@ class Child:
 
     async def _run(self, worker: Worker, init: InitWorker) -> None:
         self._worker = worker
+        # In the order in which siblings told them: a flow that has ended must not come to life again.
         for message in self._early:
             self._pass_on(worker, message, [])
         self._early.clear()
@@ -188,6 +190,7 @@ class Child:
         os.set_inheritable(counters_fd, False)
         if init.cpus:
             os.sched_setaffinity(0, init.cpus)
+        # Rights are given up before a plugin is loaded; a source that is still to be opened needs them until then.
         if init.has_opener:
             seal(user=init.user)
         self._shard, self._shards = init.shard, init.shards
@@ -261,6 +264,7 @@ class Child:
         """Wait until all workers have sent what they had to send before this stage, and it is here."""
         self._send_published()
         there = self._stages.setdefault(stage, asyncio.Event())
+        # Behind what was routed, on one channel that keeps the order: who hears of it has had all that came before.
         self._channel.send(Arrived(stage), needed=True)
         try:
             async with asyncio.timeout(MEET_WITHIN_S):
@@ -319,5 +323,6 @@ async def _main(descriptor: int) -> int:
 
 def main() -> None:
     """Be the process: ``sys.argv`` names the channel's descriptor and the parent."""
+    # First of all: a worker whose parent was killed would keep its share of the fanout group's traffic.
     die_with_parent(int(sys.argv[2]))
     sys.exit(asyncio.run(_main(int(sys.argv[1]))))

@@ -99,5 +99,6 @@ async def unless(ending: asyncio.Event, step: Coroutine[Any, Any, T]) -> T | Non
     if doing.done():
         return doing.result()
     doing.cancel()
+    # cancel() only asks for the end: what the step has in its finally clauses is waited for.
     await asyncio.gather(doing, return_exceptions=True)
     return None

@@ -24,6 +24,9 @@ frames.
 """
 IDLE_S = 0.02
 STATS_EVERY_S = 0.5
+"""The kernel counts the packets of a socket in 32 bits, and begins anew when it is asked (packet(7)): none may
+overflow.
+"""
 DRAIN_LIVE_S = 5.0
 """What a stopped live source still holds is read for at most this long, and reporters get as long again."""
 
@@ -51,6 +54,7 @@ class Reading:
         """
         place, accounts = self._course.place, self._assembly.accounts
         try:
+            # Counters outlive their worker, so these are of one that died.
             if accounts["frames_read"]:
                 earlier = CaptureStats(*(accounts[name] for name in KERNEL_COUNTERS))
                 self._source.resume(accounts["frames_read"] - accounts["frames_again"], earlier)
@@ -73,6 +77,7 @@ class Reading:
             else:
                 await self._idle()
         if self._live:
+            # What the kernel had taken in before the end counts as received; it is read, so that the sums close.
             self._source.halt()
             until = time.monotonic() + DRAIN_LIVE_S
             while time.monotonic() < until and (batch := await self._next()) is not None and batch.count:
@@ -80,6 +85,8 @@ class Reading:
 
     async def close(self) -> None:
         """Count what is held, and send what is left."""
+        # Before the source is closed: only an open socket can be asked for its statistics (PACKET_STATISTICS,
+        # packet(7)).
         self._sampler.book(self._source.stats())
         self._source.close()
         await self._finish()
@@ -146,6 +153,7 @@ class Reading:
             at = self._pipeline.process(batch, at, *self._slice)
             self._sampler.figures.took(time.monotonic() - begun)
             await self._between()
+            # The rest of a live batch has left the ring, and would be lost; of a file it is merely not read.
             if self._course.ends and not self._live:
                 return
 
@@ -172,6 +180,8 @@ class Reading:
         now = time.monotonic()
         if self._live and self._pipeline.clock:
             if self._idle_since is not None:
+                # While no packet comes, the packets' clock goes on with ours: else calls and fragments would never time
+                # out.
                 told_all = self._pipeline.advance(self._pipeline.clock + int((now - self._idle_since) * 1e9))
                 while not told_all:
                     await self._between()

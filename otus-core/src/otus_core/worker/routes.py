@@ -38,6 +38,7 @@ class Routes:
         """Give the worker that owns a key."""
         if self._shards == 1:
             return 0
+        # Bytes of a packet that are no UTF-8 are lone surrogates in its texts (PEP 383).
         digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8, key=self._secret).digest()
         return int.from_bytes(digest, "little") % self._shards
 
@@ -56,6 +57,7 @@ class Routes:
         return route
 
     def _send(self, owner: int, name: str, key: str, message: Any) -> None:
+        # marshal, not pickle: reading it runs nothing, and makes nothing but plain values.
         packed = marshal.dumps((name, key, message))  # ValueError for what is no plain value
         if len(packed) > MESSAGE_MAX:
             raise ValueError(f"a routed message of {len(packed)} bytes; at most {MESSAGE_MAX} may be sent")

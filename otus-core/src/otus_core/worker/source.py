@@ -236,6 +236,7 @@ def _totals(given: Any) -> CaptureStats:
     if not isinstance(given, CaptureStats):
         raise _Wrong(f"{type(given).__name__}, not CaptureStats")
     for number in attrs.astuple(given):
+        # type(): to isinstance() True is a number as well.
         if type(number) is not int or not 0 <= number < COUNT_MAX:
             raise _Wrong(f"totals of which one is {words(repr(number))}")
     return given
