@@ -132,7 +132,7 @@ cdef class SipParser:
         pass
 
     def tick(self, now):
-        """Count what has come by since the last time: for each message this would take longer than all of its labels."""
+        """Count what has come by since the last time: for each message it would take longer than all of its labels."""
         cdef int i
         for i in range(SEEN_COUNTERS):
             if self.seen[i]:
