@@ -58,6 +58,13 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 
 @nox.session
+def clickhouse(session: nox.Session) -> None:
+    """Try the queries of docs/kafka.md on ClickHouse as a library, which takes half a gigabyte."""
+    install(session, DISTRIBUTIONS, *BUILD_TOOLS, *TEST_TOOLS, "chdb")
+    session.run("pytest", "-q", "tests/kafka/test_kafka_page.py", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Install what reads captures, and read the examples."""
     install(session, READERS)
