@@ -36,6 +36,7 @@ SECTIONS: Mapping[str, Mapping[str, Entry]] = {
             "otus_core.cli.operate:status", "Show the daemon's tasks and plugins, and whether anything is down"
         ),
         "stats": Entry("otus_core.cli.operate:stats", "Show packet rates, drops and queue levels of each task"),
+        "top": Entry("otus_core.cli.top:top", "Show on a screen what the tasks are doing"),
         "tap": Entry("otus_core.cli.tap:tap", "Show live what a running task reports"),
         "task": Entry("otus_core.cli.operate:task_app", "Create, show, start and delete the daemon's tasks"),
     },

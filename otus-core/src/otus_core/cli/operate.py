@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -109,7 +110,8 @@ def stats(
     clear = "\x1b[H\x1b[2J" if watch and sys.stdout.isatty() else ""
     while True:
         result = _call(ctx, "daemon_stats")
-        _show(ctx, result, clear + stats_text(result), one_line=watch)
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+        _show(ctx, result, clear + stats_text(result, width), one_line=watch)
         if not watch:
             return
         sys.stdout.flush()

@@ -11,6 +11,7 @@ from typing import Any
 
 from otus_core.cli.hidden import hidden_lines
 from otus_core.cli.wording import count, say, show
+from otus_core.model.table import Column, table_lines
 from otus_core.model.text import say_duration
 
 CELL_MAX = 80
@@ -50,9 +51,25 @@ def alive_text(result: Mapping[str, Any]) -> str:
     return f"otus {result['version']}, up {say_duration(result['uptime_sec'])}"
 
 
-def stats_text(result: Mapping[str, Any]) -> str:
-    """Render ``daemon_stats`` as a table, a line a task, what troubles them, and what each did not look into."""
-    head = ("TASK", "STATE", "FRAMES/S", "MSG/S", "FRAMES", "KEPT", "KERNEL DROP", "LOST", "QUEUED", "UNACC")
+STATS = (
+    Column("TASK", least=6),
+    Column("STATE", least=7),
+    Column("FRAMES/S"),
+    Column("MSG/S"),
+    Column("FRAMES", leaves=2),
+    Column("KEPT", leaves=1),
+    Column("KERNEL DROP", leaves=4),
+    Column("LOST"),
+    Column("QUEUED", leaves=3),
+    Column("UNACC", leaves=5),
+)
+"""What ``otus stats`` shows, and what goes first where the terminal is narrow."""
+
+
+def stats_text(result: Mapping[str, Any], width: int = 0) -> str:
+    """Render ``daemon_stats`` as a table, a line a task, what troubles them, and what each did not look into; lines
+    are no longer than ``width``, unless that is 0.
+    """
     rows = [_stats_row(task_id, stats) for task_id, stats in result["tasks"].items()]
     if not rows:
         return "no tasks"
@@ -60,7 +77,9 @@ def stats_text(result: Mapping[str, Any]) -> str:
         {"task": task_id, "reason": why} for task_id, stats in result["tasks"].items() for why in stats["troubles"]
     ]
     hidden = [line for task_id, stats in result["tasks"].items() for line in _hidden(stats, f"{task_id} ")]
-    return _join([*table(head, rows), *([""] if troubles else []), *map(_trouble, troubles), *hidden])
+    cells = [[show(cell, CELL_MAX) for cell in row] for row in rows]
+    lines = [*table_lines(STATS, cells, width), *([""] if troubles else []), *map(_trouble, troubles), *hidden]
+    return "\n".join(show(line, min(width or LINE_MAX, LINE_MAX)) for line in lines)
 
 
 def task_text(result: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ def call(path: Path, method: str, params: Mapping[str, Any] | None = None, timeo
         return _result(next(lines), method)
 
 
-def follow(path: Path, method: str, params: Mapping[str, Any], timeout: float = TIMEOUT_S) -> Iterator[dict[str, Any]]:
+def follow(
+    path: Path, method: str, params: Mapping[str, Any], timeout: float = TIMEOUT_S
+) -> Generator[dict[str, Any], None, None]:
     """Call the daemon for something that goes on: gives the result, then the params of each notification.
 
     Raises what ``call`` raises; DaemonNotRunning too where the daemon goes away.
