@@ -393,7 +393,6 @@ BEYOND = {
     "otus_rtp/media.py:CELL_MAX": CUT,
     "otus_rtp/media.py:LINE_MAX": CUT,
     "otus_rtp/announced.py:KNOWN_MAX": "the list used longest ago is read again",
-    "otus_rtp/nat.py:ADDRESSES_MAX": "the pair used longest ago is read again",
     "otus_rtp/nat.py:PARTIES_MAX": "the party heard of longest ago is forgotten: its stream stays unexplained",
     "otus_rtp/nat.py:LOOKED_AT_MAX": "a stream to such an address is not matched",
     "otus_rtp/nat.py:RIVALS_MAX": "the stream seen first is forgotten",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -14,7 +15,10 @@ from otus_rtp.codecs import UNKNOWN, Codec, read_codec
 CODECS_MAX = 128
 """Payload types of one announcement: there are no more."""
 KNOWN_MAX = 256
-"""Lists of codecs that are remembered."""
+"""What calls announce of codecs, of which so much is remembered."""
+COMMON = "RTP/AVP"
+WAYS = {3: "both", 2: "destination", 1: "source"}
+"""By the score of a match."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -32,7 +36,7 @@ def find_matches(flows: FlowRegistry | None, packet: Any, key: FlowKey) -> tuple
     """Give whoever announced RTP for what a packet goes to and comes from; empty where nobody did."""
     if flows is None:
         return ()
-    found = tuple(match for match in flows.find(packet) if carries_rtp(match.context))
+    found = tuple([match for match in flows.find(packet) if carries_rtp(match.context)])
     if found:
         return found
     context = flows.get(key)
@@ -43,31 +47,39 @@ def find_matches(flows: FlowRegistry | None, packet: Any, key: FlowKey) -> tuple
 
 def carries_rtp(context: Any) -> bool:
     """Whether a context announces RTP: its profile names it (RFC 3551, 3711, 4585, 5764), or it has none."""
-    return isinstance(context, dict) and "RTP/" in str(context.get("profile", "RTP/")).upper()
+    if not isinstance(context, dict):
+        return False
+    profile = context.get("profile", COMMON)
+    return profile == COMMON or "RTP/" in str(profile).upper()
 
 
 def is_encrypted(matches: tuple[Any, ...]) -> bool:
     """Whether SDP says that media are encrypted."""
-    return any("SAVP" in str(match.context.get("profile", "")) or match.context.get("keying") for match in matches)
+    for match in matches:
+        context = match.context
+        if context.get("keying") or "SAVP" in str(context.get("profile", "")):
+            return True
+    return False
 
 
-def codecs_of(matches: tuple[Any, ...]) -> dict[int, Codec]:
-    """Give what payload types mean: what the receiver says of them, then the sender; the first match rules."""
-    codecs: dict[int, Codec] = {}
-    for match in reversed(matches):
-        for context in (match.source, match.destination):
-            rtpmaps = (context or {}).get("codecs")
-            if isinstance(rtpmaps, dict):
-                said = list(rtpmaps.items())[:CODECS_MAX]
-                codecs.update(_read_codecs(tuple([(number, str(rtpmap)) for number, rtpmap in said])))
-    return codecs
+def codecs_of(matches: tuple[Any, ...]) -> Mapping[int, Codec]:
+    """Give what payload types mean: what the receiver says of them, then the sender; the first match rules.
+
+    Calls that announce the same share what is given.
+    """
+    said = [
+        tuple([(number, str(rtpmap)) for number, rtpmap in islice(rtpmaps.items(), CODECS_MAX)])
+        for match in reversed(matches)
+        for context in (match.source, match.destination)
+        if context and isinstance(rtpmaps := context.get("codecs"), dict)
+    ]
+    return _read_codecs(tuple(said))
 
 
 @lru_cache(KNOWN_MAX)
-def _read_codecs(rtpmaps: tuple[tuple[int, str], ...]) -> dict[int, Codec]:
-    """Read what one description says. Phones say the same in every call."""
-    read = {number: read_codec(rtpmap) for number, rtpmap in rtpmaps}
-    return {number: codec for number, codec in read.items() if codec != UNKNOWN}
+def _read_codecs(said: tuple[tuple[tuple[int, str], ...], ...]) -> Mapping[int, Codec]:
+    """Read what descriptions say, of which a later one overrides an earlier one."""
+    return {number: codec for rtpmaps in said for number, rtpmap in rtpmaps if (codec := read_codec(rtpmap)) != UNKNOWN}
 
 
 def say_match(matches: tuple[Any, ...]) -> str:
@@ -76,12 +88,13 @@ def say_match(matches: tuple[Any, ...]) -> str:
         return "guess"
     if is_latched(matches):
         return "nat"
-    return {3: "both", 2: "destination", 1: "source"}.get(matches[0].score, "both")
+    return WAYS.get(matches[0].score, "both")
 
 
 def is_latched(matches: tuple[Any, ...]) -> bool:
     """Whether an end of the first match is where a party behind NAT was found, and not what it announced."""
-    return any((context or {}).get("nat") for context in (matches[0].destination, matches[0].source))
+    first = matches[0]
+    return bool(first.destination and first.destination.get("nat") or first.source and first.source.get("nat"))
 
 
 def watched_keys(key: FlowKey) -> tuple[FlowKey, ...]:

@@ -8,8 +8,8 @@ nobody sees outside (RFC 3235 §3).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import islice
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any
 
 import attrs
@@ -25,9 +25,6 @@ RIVALS_MAX = 4
 RIVAL_NS = 2_000_000_000
 """A stream is the only one to a party when no other one went there for so long."""
 SWEPT_EACH = 64
-ADDRESSES_MAX = 4096
-"""Pairs of addresses that are remembered as bytes: reading them takes longer than all else."""
-UDP = 17
 
 
 @attrs.define(eq=False)
@@ -167,13 +164,8 @@ def _signalling(context: dict[str, Any]) -> tuple[bytes, bytes] | None:
     said = context.get("signalling")
     if not isinstance(said, tuple) or len(said) != 4 or not isinstance(said[0], str) or not isinstance(said[2], str):
         return None
-    return _packed(said[0], said[2])
-
-
-@lru_cache(ADDRESSES_MAX)
-def _packed(src: str, dst: str) -> tuple[bytes, bytes] | None:
+    family = AF_INET6 if ":" in said[0] else AF_INET
     try:
-        key = FlowKey(src, 0, dst, 0, UDP).parts()
-    except ValueError:
+        return inet_pton(family, said[0]), inet_pton(family, said[2])
+    except (OSError, ValueError):
         return None
-    return key[0], key[2]

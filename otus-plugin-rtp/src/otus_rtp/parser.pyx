@@ -72,7 +72,7 @@ cdef class RtpParser:
         self.interval = <int64_t>(config.interval * 1e9)
         self.idle = <int64_t>(config.idle_timeout * 1e9)
         self.tick_interval = min(1.0, max(0.1, config.interval)) if config.interval else 1.0
-        self.streams = Streams(config.max_streams)
+        self.streams = Streams(config.max_streams, self.idle)
         self.secured = {}
         self.ended = {}
         self.byes = []
@@ -156,7 +156,7 @@ cdef class RtpParser:
             flow.last_ssrc = one.ssrc
         flow.recent = stream
         if stream.dscp < 0:
-            stream.dscp = packet.ip.dscp
+            stream.dscp = packet.dscp
         self.streams.use(stream, one.at)
         if stream.payload_type != one.payload_type:
             stream.learn(one.payload_type)

@@ -44,7 +44,6 @@ cdef struct TypeCount:
 
 # Extended sequence numbers (RFC 3550 A.1), which of the last 4,096 have come, and runs of those that did not.
 cdef struct Sequence:
-    uint64_t[WORDS] seen
     int64_t base
     int64_t top                 # the highest so far
     int64_t settled             # the first one that may still come late
@@ -62,10 +61,55 @@ cdef struct Sequence:
     uint32_t stray_size
     bint begun
     bint probation
+    uint64_t[WORDS] seen
 
 
+# What each packet touches stands together, in the order of its use: with thousands of streams under way, most of the
+# time goes into fetching it from memory.
 cdef class Stream:
+    cdef readonly uint32_t ssrc
+    cdef public int dscp        # of its first packet, −1 until that was looked at
+    cdef readonly int64_t first
+    cdef readonly int64_t last
+    cdef int64_t touched        # when it took its place in the order of use
+    cdef readonly uint64_t bytes
+    # What the payload type of the last packet means
+    cdef int payload_type
+    cdef Kind kind
+    cdef uint32_t clock
+    cdef bint frames            # a marker ends a frame of video
+    cdef double unit            # ns
+    cdef int64_t gap            # how many numbers the last packet left out
+    # The last packet of media, and what lies between them
+    cdef bint timed
+    cdef bint pause             # no sample up to the next packet
+    cdef int timed_type
+    cdef uint32_t timed_timestamp
+    cdef int64_t timed_at
+    cdef uint16_t timed_sequence
+    cdef int type_count
+    cdef double jitter          # ns
+    cdef double jitter_sum
+    cdef double jitter_max
+    cdef int64_t samples
+    cdef int64_t delta_min
+    cdef int64_t delta_max
+    cdef int64_t delta_sum
+    # Media time, and how arrivals drift from it (least squares)
+    cdef double media           # ns since the first packet
+    cdef int64_t drift_from
+    cdef double drift_media
+    cdef double drift_n, drift_x, drift_y, drift_xx, drift_xy
+    # The play-out buffer
+    cdef double anchor          # the least transit of this half of the time it is kept for
+    cdef double anchor_before
+    cdef int64_t anchored
+    cdef int64_t discarded
+    cdef int late
+    cdef Step[STEPS_MAX] steps
+    cdef TypeCount[TYPES_MAX] types
     cdef Sequence order
+    # What few packets touch
     cdef readonly object flow   # the 5-tuple that it belongs to
     cdef Stream older           # in the order of use
     cdef Stream newer
@@ -80,50 +124,9 @@ cdef class Stream:
     cdef public str match
     cdef public bint bye
     cdef public bint capture_loss
-    cdef public int dscp        # of its first packet, −1 until that was looked at
     cdef public int64_t told    # when the last record was emitted
     cdef public tuple told_figures
-    cdef readonly uint32_t ssrc
-    cdef readonly int64_t first
-    cdef readonly int64_t last
-    cdef int64_t touched        # when it took its place in the order of use
-    cdef readonly uint64_t bytes
     cdef int64_t event_at       # RTP timestamp of the event under way, −1 for none
-    # What the payload type of the last packet means
-    cdef int payload_type
-    cdef Kind kind
-    cdef uint32_t clock
-    cdef double unit            # ns
-    cdef bint frames            # a marker ends a frame of video
-    cdef int64_t gap            # how many numbers the last packet left out
-    cdef TypeCount[TYPES_MAX] types
-    cdef int type_count
-    # The last packet of media, and what lies between them
-    cdef bint timed
-    cdef bint pause             # no sample up to the next packet
-    cdef int timed_type
-    cdef int64_t timed_at
-    cdef uint32_t timed_timestamp
-    cdef uint16_t timed_sequence
-    cdef double jitter          # ns
-    cdef double jitter_sum
-    cdef double jitter_max
-    cdef int64_t samples
-    cdef int64_t delta_min
-    cdef int64_t delta_max
-    cdef int64_t delta_sum
-    cdef Step[STEPS_MAX] steps
-    # Media time, and how arrivals drift from it (least squares)
-    cdef double media           # ns since the first packet
-    cdef int64_t drift_from
-    cdef double drift_media
-    cdef double drift_n, drift_x, drift_y, drift_xx, drift_xy
-    # The play-out buffer
-    cdef double anchor          # the least transit of this half of the time it is kept for
-    cdef double anchor_before
-    cdef int64_t anchored
-    cdef int late
-    cdef int64_t discarded
 
     cdef Fate add(self, const Arrival *one) noexcept
     cdef int learn(self, int payload_type) except -1

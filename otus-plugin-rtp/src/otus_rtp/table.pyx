@@ -9,7 +9,7 @@ cdef enum:
     FLOW_STREAMS_MAX = 16       # SSRCs of one 5-tuple: whoever makes up more loses its own, not those of others
     SAME_SSRC_MAX = 64          # streams of one SSRC that a report is matched with; some telephones all begin with one
 
-cdef int64_t USE_EVERY = 1_000_000_000
+cdef int64_t SECOND = 1_000_000_000
 
 
 @cython.final
@@ -45,14 +45,17 @@ cdef class Flow:
 
 @cython.final
 cdef class Streams:
-    """The table. ``most`` bounds the streams in it."""
+    """The table. ``most`` bounds the streams in it; ``idle`` is for how long (ns) a stream may be silent, an eighth of
+    which its place in the order of use may be behind.
+    """
 
-    def __cinit__(self, Py_ssize_t most):
+    def __cinit__(self, Py_ssize_t most, int64_t idle=8 * SECOND):
         self.flows = {}
         self.watchers = {}
         self.by_ssrc = {}
         self.by_owner = {}
         self.most = most
+        self.use_every = max(idle // 8, SECOND)
 
     def crowded(self, Flow flow not None):
         """Give the stream that has to go before ``flow`` gets another one, or ``None``."""
@@ -63,18 +66,22 @@ cdef class Streams:
                 if least is None or stream.last < least.last:
                     least = stream
             return least
-        return self.oldest if self.count >= self.most else None
+        if self.count < self.most:
+            return None
+        while self.oldest.touched < self.oldest.last:   # its place in the order is behind
+            self._catch_up(self.oldest)
+        return self.oldest
 
     cdef int add(self, Flow flow, Stream stream, int64_t now) except -1:
         if not flow.streams:
             self.flows[flow.key] = flow
             for key in flow.watched:
-                self.watchers.setdefault(key, {})[flow] = None
+                _put(self.watchers, key, flow)
         flow.streams.append(stream)
-        self.by_ssrc.setdefault(stream.ssrc, {})[stream] = None
+        _put(self.by_ssrc, stream.ssrc, stream)
         stream.owners = tuple([match.owner for match in stream.matches])
         for owner in stream.owners:
-            self.by_owner.setdefault(owner, {})[stream] = None
+            _put(self.by_owner, owner, stream)
         stream.touched = now
         self._append(stream)
         self.count += 1
@@ -99,17 +106,17 @@ cdef class Streams:
 
     def watching(self, key):
         """Give the flows to which what was announced at ``key`` matters."""
-        return tuple(self.watchers.get(key, ()))
+        return _all(self.watchers, key)
 
     def of_owner(self, owner):
         """Give the streams of a call."""
-        return tuple(self.by_owner.get(owner, ()))
+        return _all(self.by_owner, owner)
 
     def of_ssrc(self, uint32_t ssrc):
         """Give the streams of an SSRC, the newest first, a bounded number of them."""
         found = self.by_ssrc.get(ssrc)
-        if found is None:
-            return ()
+        if type(found) is not dict:
+            return () if found is None else (found,)
         return [stream for stream, _ in zip(reversed(found), range(SAME_SSRC_MAX))]
 
     def holds(self, Stream stream not None):
@@ -122,9 +129,7 @@ cdef class Streams:
         while stream is not None and stream.touched < before:
             if stream.last < before:
                 return stream
-            stream.touched = stream.last    # its place in the order was up to a second behind
-            self._unlink(stream)
-            self._append(stream)
+            self._catch_up(stream)
             stream = self.oldest
         return None
 
@@ -138,12 +143,19 @@ cdef class Streams:
         return found
 
     cdef void use(self, Stream stream, int64_t now) noexcept:
-        """Put a stream among those in use: once a second is enough, as timeouts are longer."""
-        if now - stream.touched >= USE_EVERY:
+        """Put a stream among those in use, now and then: its neighbours in the order have to be fetched for it."""
+        if now - stream.touched >= self.use_every:
             stream.touched = now
-            if stream is not self.newest:
-                self._unlink(stream)
-                self._append(stream)
+            self._renew(stream)
+
+    cdef void _catch_up(self, Stream stream) noexcept:
+        stream.touched = stream.last
+        self._renew(stream)
+
+    cdef void _renew(self, Stream stream) noexcept:
+        if stream is not self.newest:
+            self._unlink(stream)
+            self._append(stream)
 
     cdef void _append(self, Stream stream) noexcept:
         stream.older = self.newest
@@ -171,10 +183,32 @@ cdef class Streams:
             self.remove(stream)
 
 
+# Tables of several things under one key. Nearly always there is one, which stands there without a dict around it.
+
+cdef int _put(dict table, key, item) except -1:
+    found = table.get(key)
+    if found is None:
+        table[key] = item
+    elif type(found) is dict:
+        (<dict>found)[item] = None
+    elif found is not item:
+        table[key] = {found: None, item: None}
+    return 0
+
+
+cdef tuple _all(dict table, key):
+    found = table.get(key)
+    if found is None:
+        return ()
+    return tuple(<dict>found) if type(found) is dict else (found,)
+
+
 cdef int _forget(dict table, key, item) except -1:
     found = table.get(key)
-    if found is not None:
-        found.pop(item, None)
+    if type(found) is dict:
+        (<dict>found).pop(item, None)
         if not found:
-            table.pop(key, None)
+            del table[key]
+    elif found is item and found is not None:
+        del table[key]
     return 0

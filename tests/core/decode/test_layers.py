@@ -166,7 +166,7 @@ def test_fields_are_those_that_dpkt_reads(data, src, dst, ports, ids, padding, o
     plain = plain[:15] + bytes((tos,)) + plain[16:]
     packet = unit(packets.vlan(plain, *ids) + bytes(padding), DecoderConfig())
     theirs = dpkt.ip.IP(plain[14:])
-    assert packet.ip.dscp == theirs.tos >> 2
+    assert packet.dscp == packet.ip.dscp == theirs.tos >> 2
     assert (packet.src_ip.packed, packet.dst_ip.packed, packet.protocol) == (theirs.src, theirs.dst, theirs.p)
     assert (packet.ip.ttl, packet.ip.total_len) == (theirs.ttl, theirs.len)
     assert (packet.src_port, packet.dst_port, packet.payload) == (
@@ -185,4 +185,4 @@ def test_dscp_of_ipv6_is_read(traffic_class: int) -> None:
     frame = bytearray(packets.udp(b"x", src="2001:db8::1", dst="2001:db8::2"))
     frame[14] |= traffic_class >> 4
     frame[15] |= traffic_class << 4 & 0xF0
-    assert unit(bytes(frame), DecoderConfig()).ip.dscp == traffic_class >> 2
+    assert unit(bytes(frame), DecoderConfig()).dscp == traffic_class >> 2

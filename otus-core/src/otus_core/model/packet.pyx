@@ -192,6 +192,10 @@ cdef class DecodedPacket:
         return self.at.protocol
 
     @property
+    def dscp(self):
+        return self.at.traffic_class >> 2
+
+    @property
     def src_port(self):
         return self.at.src_port
 

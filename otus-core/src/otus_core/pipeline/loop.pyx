@@ -222,9 +222,7 @@ cdef class Pipeline(Turns):
         """Put a segment of TCP into its stream, and carry on the messages that it makes whole."""
         cdef ParserSlot slot
         cdef int verdict
-        cdef Py_ssize_t i
-        for i in range(len(self.framed)):
-            slot = <ParserSlot>self.framed[i]
+        for slot in self.framed:
             slot.framer.off = is_open(slot.breaker, now)
         verdict = self.streams.add(packet)
         if verdict != TAKEN:
