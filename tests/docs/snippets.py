@@ -80,7 +80,9 @@ class Shell:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         self.process = subprocess.Popen(
             [
-                *("unshare", "--mount", *(["--net"] if network else []), "bash", "-c"),
+                *("unshare", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc"),
+                *(["--net"] if network else []),
+                *("bash", "-c"),
                 f"set -e; {mounts}{own_network}exec bash --noprofile --norc",
             ],
             cwd=folder, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
@@ -106,13 +108,9 @@ class Shell:
         return int(found[1]), [line for line in lines if line]
 
     def end(self) -> None:
-        """End the shell and what it has started."""
-        os.write(self._master, b"trap : TERM; kill -TERM 0; wait; exit\n")  # what it has started, and then itself
-        try:
-            self.process.wait(timeout=PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        """End the shell and, as the first process of its namespace, all that it has started, whatever that does."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
         os.close(self._master)
 
 
