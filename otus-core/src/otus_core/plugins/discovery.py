@@ -18,6 +18,7 @@ import otus_core
 from otus_core.errors import closest
 from otus_core.hookspecs import ENTRY_POINT_GROUP
 from otus_core.model.text import printable, words_of
+from otus_core.plugins.folder import FOLDER_ENVIRONMENT, FolderRefused, add_plugin_folder
 from otus_core.plugins.metadata import metadata_of
 from otus_core.plugins.records import PluginRecord, fail
 from otus_core.plugins.selection import Selection, normalize
@@ -57,13 +58,13 @@ def unknown(names: Iterable[str], records: Sequence[PluginRecord] | None = None)
 
 def find_plugins() -> tuple[list[Found], list[PluginRecord]]:
     """Give the group's entry points by name, then distribution, and a record of each distribution whose metadata cannot
-    be read.
+    be read, or of the folder of plugins when it is refused.
 
     Only files that name the group are looked into. Of two distributions of one name the first on the path is the one
     that Python imports.
     """
     plugins: list[Found] = []
-    damaged: list[PluginRecord] = []
+    damaged: list[PluginRecord] = _add_folder()
     seen: set[str] = set()
     for dist in importlib_metadata.distributions(path=[entry for entry in sys.path if Path(entry).exists()]):
         try:
@@ -80,6 +81,16 @@ def find_plugins() -> tuple[list[Found], list[PluginRecord]]:
                 (PluginRecord(plugin=printable(e.name, 64), distribution=name, version=version), e) for e in entries
             ]
     return sorted(plugins, key=lambda pair: (pair[0].plugin, pair[0].distribution)), damaged
+
+
+def _add_folder() -> list[PluginRecord]:
+    try:
+        add_plugin_folder()
+    except FolderRefused as refused:
+        record = PluginRecord(plugin=FOLDER_ENVIRONMENT, distribution=FOLDER_ENVIRONMENT, version=UNKNOWN)
+        remedy = "name a folder that root or you own, and that nobody else can write to"
+        return [fail(record, "found", f"the folder {refused}", remedy)]
+    return []
 
 
 def _record_damage(dist: Any, error: Exception) -> PluginRecord:

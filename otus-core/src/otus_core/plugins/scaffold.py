@@ -113,6 +113,7 @@ def write_plugin(
         raise OtusError(f"{folder} is not a folder")
     module = name.replace("-", "_")
     words = {
+        "@dot@": ".",  # what begins with one is left out where sources are copied
         "@name@": name,
         "@module@": module,
         "@package@": f"otus_{module}",

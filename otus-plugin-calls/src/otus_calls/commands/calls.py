@@ -80,7 +80,7 @@ def _watch(source: Source, where: str | None) -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("textual", "rich"):
             raise
-        raise OtusError("--watch needs the library textual: pip install 'otus-plugin-calls[screen]'") from None
+        raise OtusError("--watch needs the library textual: pip install textual") from None
     watch_calls(source, where)
 
 

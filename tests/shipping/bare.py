@@ -1,0 +1,93 @@
+"""A root folder with nothing in it but what a test puts there, and programs that run there as in their own machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shipping.machines import unpack
+from tests import needs
+
+QEMU = "/usr/bin/qemu-aarch64-static"
+BINFMT = (
+    r":arm:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
+    rf":\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:{QEMU}:OCF"
+)
+"""How the kernel knows programs for ARM (binfmt_misc): in a user namespace of its own, so for nobody else."""
+ARM = (
+    *("unshare", "--user", "--map-root-user", "--mount", "sh", "-c"),
+    f"mount -t binfmt_misc none /proc/sys/fs/binfmt_misc; echo '{BINFMT}' > /proc/sys/fs/binfmt_misc/register; "
+    'exec "$@"',
+    "sh",
+)
+SYSTEM = (
+    "dpkg dash bash coreutils sed grep findutils gzip tar diffutils libc-bin base-files base-passwd login passwd "
+    "util-linux init-system-helpers perl-base systemd systemd-sysv dbus mount"
+)
+ENTER = 'mount -t proc none "$0/proc" && exec chroot "$0" "$@"'
+
+
+def shipped(name: str = "") -> Path:
+    """Give what a session of nox has made; without it the test is skipped, in CI too."""
+    made = os.environ.get("OTUS_SHIPPED")
+    if made is None:
+        pytest.skip("nothing is shipped here: nox -s binary, deb, wheels -- all")
+    return Path(made) / name if name else Path(made)
+
+
+class Bare:
+    """The folder. ``arm`` says that its programs are for ARM, and run in an emulator."""
+
+    def __init__(self, folder: Path, arm: bool = False) -> None:
+        needs.root()
+        self.folder = folder
+        self.arm = arm
+        for name in ("proc", "dev", "tmp", "root"):
+            (folder / name).mkdir(parents=True)
+        os.mknod(folder / "dev" / "null", 0o020666, os.makedev(1, 3))
+        (folder / "dev" / "null").chmod(0o666)
+        if arm:
+            needs.tool(QEMU)
+
+    def command(self, *words: object) -> list[str]:
+        """Give the command line that runs a program there, which ends with it and all that it started."""
+        apart = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", ENTER, str(self.folder))
+        return [*(ARM if self.arm else ()), *apart, *map(str, words)]
+
+    def run(self, *words: object, status: int = 0, **environment: str) -> str:
+        """Give what a program says on standard output; it has to end with this status."""
+        done = subprocess.run(
+            self.command(*words),
+            env={"HOME": "/root", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "NO_COLOR": "1", **environment},
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout if status == 0 else done.stderr
+
+
+def messages_here(*captures: Path) -> str:
+    """Give what the Otus of this environment makes of captures, as lines of JSON."""
+    code = "import sys; from otus_core.cli import main; sys.exit(main())"
+    command = [sys.executable, "-P", "-c", code, "run", *map(str, captures), "-q", "--format", "json"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=True).stdout
+
+
+def small_debian(folder: Path) -> Bare:
+    """Give a root with Debian's essential programs and systemd, and with no Python."""
+    unpack("amd64", "bookworm", SYSTEM, folder)
+    for name in ("proc", "dev", "tmp", "root"):
+        shutil.rmtree(folder / name)
+    for name in ("info", "updates", "triggers"):
+        (folder / "var/lib/dpkg" / name).mkdir(exist_ok=True, parents=True)
+    (folder / "var/lib/dpkg/status").write_text("")
+    for name in ("passwd", "group"):
+        shutil.copy(folder / f"usr/share/base-passwd/{name}.master", folder / "etc" / name)
+    return Bare(folder)

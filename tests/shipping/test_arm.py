@@ -1,0 +1,70 @@
+"""The wheels for ARM, in an emulator: they say what those of this machine say, and decoder and parser are right."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from shipping.machines import MACHINES, sysroot
+from tests import needs
+from tests.shipping.bare import Bare, messages_here, shipped
+
+EXAMPLES = sorted(needs.ROOT.glob("examples/*.pcap"))
+TESTS = ("tests/core/decode/test_layers.py", "tests/core/decode/test_tunnels.py", "tests/sip/test_sip_parse.py")
+START = "import sys; from otus_core.cli import main; sys.exit(main())"
+
+
+@pytest.fixture(scope="module", params=("3.11", "3.13", "3.14"))
+def arm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bare, str]:
+    """A root with Debian's CPython for ARM, and the wheels installed for it."""
+    python = request.param
+    wheels = list(shipped().glob(f"*-cp{python.replace('.', '')}-*_aarch64.whl"))
+    if not wheels:
+        pytest.skip(f"no wheels for CPython {python} on ARM were made")
+    folder = tmp_path_factory.mktemp("arm") / "root"
+    shutil.copytree(sysroot(MACHINES["aarch64"], python), folder, symlinks=True)
+    for name in ("dev", "tmp", "proc", "root"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    bare = Bare(folder, arm=True)
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--only-binary=:all:", "--python-version", python]
+    platforms = [f"--platform=manylinux{name}_aarch64" for name in ("2014", "_2_17", "_2_28")]
+    where = ["--target", str(folder / "site"), "-c", str(needs.ROOT / "constraints.txt")]
+    tools = ["pytest", "pytest-timeout", "hypothesis", "dpkt"]
+    pure = [str(path) for path in shipped().glob("*-none-any.whl")]
+    subprocess.run([*pip, *platforms, *where, *map(str, wheels), *pure, *tools], check=True, timeout=280)
+    for path in EXAMPLES:
+        shutil.copy(path, folder)
+    shutil.copytree(needs.ROOT / "tests", folder / "repo" / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(needs.ROOT / "examples", folder / "repo" / "examples")
+    shutil.copy(needs.ROOT / "pyproject.toml", folder / "repo")
+    return bare, f"/usr/bin/python{python}"
+
+
+def test_every_example_gives_the_same_json(arm: tuple[Bare, str]) -> None:
+    bare, python = arm
+    said = bare.run(python, "-P", "-c", "import os; print(os.uname().machine)")
+    assert said.strip() == "aarch64"
+    command = (python, "-P", "-c", START, "run", *(f"/{path.name}" for path in EXAMPLES), "-q", "--format", "json")
+    found = bare.run(*command, PYTHONPATH="/site")
+    assert found.count("\n") > 30
+    assert found == messages_here(*EXAMPLES)
+
+
+@pytest.mark.timeout(1800)
+def test_the_tests_of_decoder_and_parser_pass(arm: tuple[Bare, str]) -> None:
+    bare, python = arm
+    command = (python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir=/repo", *TESTS)
+    done = subprocess.run(
+        bare.command("/usr/bin/env", "-C", "/repo", *command),
+        env={**os.environ, "PYTHONPATH": "/site", "CI": ""},
+        capture_output=True,
+        text=True,
+        timeout=1700,
+        check=False,
+    )
+    print(done.stdout[-500:])
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
