@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
@@ -58,12 +59,27 @@ class States:
 
 
 def scrape(node: Node) -> Scrape:
-    url = f"http://127.0.0.1:{node.port}/metrics"
-    try:
-        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
-            return Scrape.of(time.monotonic(), answer.read().decode())
-    except OSError:
-        return Scrape.of(time.monotonic(), None)
+    """Scrape a node that is there: on a machine that stands still, a try may take longer than a connection lasts."""
+    made: list[Scrape] = []
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url_of(node), timeout=PATIENCE_S) as answer:
+            text = answer.read().decode()
+            made.append(Scrape.of(time.monotonic(), text))
+        return bool(made)
+
+    wait(answers, what="the metrics are served")
+    return made[0]
+
+
+def scrape_in_vain(node: Node) -> Scrape:
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        urllib.request.urlopen(url_of(node), timeout=PATIENCE_S)
+    return Scrape.of(time.monotonic(), None)
+
+
+def url_of(node: Node) -> str:
+    return f"http://127.0.0.1:{node.port}/metrics"
 
 
 def twice(node: Node) -> tuple[Scrape, Scrape]:
@@ -127,7 +143,7 @@ def healthy_then_crowded_then_gone(folder: Path, site: Path) -> tuple[Any, Any, 
             callers.enter_context(socket.socket(socket.AF_UNIX)).connect(f"{node.folder}/o.sock")
         wait(lambda: value(node, "process_open_fds") > 0.8 * DESCRIPTORS, within=10, what="descriptors run out")
         crowded = twice(node)
-    return healthy, crowded, scrape(node)
+    return healthy, crowded, scrape_in_vain(node)
 
 
 def kill_worker(node: Node, task_id: str, times: int) -> None:

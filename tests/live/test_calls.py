@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from otus_core.testing import packets
 from tests import needs
 from tests.calls.oracle import table
 from tests.live.net import Pair, accounted
@@ -100,13 +100,16 @@ def test_each_call_is_told_as_it_went(pair: Pair, run: Any, tmp_path: Path, work
     wait(lambda: wire.exists() and wire.stat().st_size >= 24, what="tcpdump captures")
     silent = pair.popen(pair.near, "python3", "-c", SILENT, pair.NEAR, str(FIRST_PORT + 11))
     try:
-        time.sleep(0.2)
+        port = f":{FIRST_PORT + 11:04X} ".encode()
+        wait(lambda: port in pair.run(pair.near, "cat", "/proc/net/udp").stdout, what="the silent party listens")
         for number, scenario in enumerate(SCENARIOS):
             make_calls(pair, tmp_path, number, scenario)
     finally:
         silent.kill()
         silent.wait()
-    time.sleep(0.5)
+    # tcpdump leaves unread what has come when it is told to end: this frame is behind all others.
+    pair.send([packets.udp(LAST, dst_port=9)])
+    wait(lambda: LAST in wire.read_bytes(), what="tcpdump has everything")
     dump.terminate()
     dump.wait()
     summary = one.stop()
@@ -126,6 +129,7 @@ def test_each_call_is_told_as_it_went(pair: Pair, run: Any, tmp_path: Path, work
     assert list(filter(None, wrong)) == []
 
 
+LAST = b"nothing comes behind this"
 SILENT = """
 import socket, sys, time
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import signal
 import struct
@@ -15,7 +16,10 @@ from typing import Any
 
 import pytest
 
+from otus_core.plugins.loader import load
+from otus_core.task.config import load_task
 from otus_core.testing import packets
+from otus_core.worker.assembly import names_of
 from tests.live.net import Pair, accounted, at_rest
 from tests.patience import wait
 
@@ -58,6 +62,15 @@ def media(n: int, lost: int) -> list[bytes]:
     return frames
 
 
+def figures(supervisor: int, task: dict[str, Any], name: str) -> list[int]:
+    """Give one counter of each worker, from the memory that they share with their supervisor."""
+    names = names_of(load_task({**task, "workers": 2}, load()))
+    block = -(-8 * len(names) // mmap.PAGESIZE) * mmap.PAGESIZE
+    memory = next(fd for fd in Path(f"/proc/{supervisor}/fd").iterdir() if "memfd:otus-run" in os.readlink(fd))
+    data = memory.read_bytes()
+    return [int.from_bytes(data[at : at + 8], "little") for at in (8 * names.index(name) + n * block for n in (0, 1))]
+
+
 def test_each_stream_finds_its_call_and_its_loss_is_counted(pair: Pair, run: Any, tmp_path: Path) -> None:
     task = {
         "id": "t",
@@ -69,7 +82,9 @@ def test_each_stream_finds_its_call_and_its_loss_is_counted(pair: Pair, run: Any
     one = run("--task", tmp_path / "task.json", workers=2)
     pair.send([frame for n in range(CALLS) for frame in signalling(n)])
     wait(lambda: len(one.outputs()) == 2 * CALLS, what="all offers and answers were read")
-    time.sleep(0.1)  # siblings hear of an announcement within 10 ms; media of real calls begins later than that
+    # Media of real calls begins later than siblings hear of its announcement. Each description has a port for RTP and
+    # one for RTCP.
+    wait(lambda: figures(one.process.pid, task, "endpoints") == [4 * CALLS] * 2, what="both workers know all calls")
     for n in range(CALLS):
         pair.send(media(n, 10 + n))
     summary = one.stop()
