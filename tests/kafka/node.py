@@ -39,7 +39,7 @@ class Daemon:
         self.folder = folder
         self.broker = broker
         self.host = host
-        self.environment = {**os.environ, **(environment or {})}
+        self.environment = environment or {}
         self.commands, self.answers = topics or (make_topic(broker, 1), make_topic(broker, 1))
         self.data = make_topic(broker, 3)
         self.config = folder / "config.yml"
@@ -75,7 +75,7 @@ class Daemon:
                 [OTUS, "daemon", "-c", str(self.config)],
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
-                env=self.environment,
+                env={**os.environ, **self.environment},
             )
 
     def kill(self) -> None:

@@ -19,6 +19,7 @@ from tests.patience import PATIENCE_S, wait
 
 from .broker import Broker
 from .client import consume, make_topic, produce
+from .described import hold
 from .node import HOST, Daemon
 
 pytestmark = [pytest.mark.kafka, pytest.mark.live]
@@ -131,6 +132,8 @@ def test_each_command_from_afar_is_logged_with_its_place_in_the_topic(broker: Br
         assert [entry["command"] for entry in written[:3]] == ["task_list", "task_delete", "task_create"]
         assert {entry["topic"] for entry in written} == {daemon.answers}
         assert {entry["level"] for entry in told if entry.get("principal") == "heartbeat"} == {"debug"}
+        hold(consume(broker, heartbeat["topic"]), "heartbeat")
+        hold(consume(broker, daemon.answers), "answer")
     finally:
         daemon.end()
 
@@ -195,5 +198,6 @@ def test_events_tell_that_a_task_failed_and_why(
         daemon.start()
         wait(lambda: any(new == "failed" for _, new, _ in said()), what="the failure")
         assert all("parser 'sip' cannot be used" in reason for _, new, reason in said() if new == "failed"), said()
+        hold(consume(broker, events), "event")
     finally:
         daemon.end()

@@ -41,6 +41,7 @@ class Heartbeat(Said):
 
     node_ip: str
     otus_version: str
+    versions: NotRequired[Annotated[dict[str, str], "the version of each distribution"]]
     uptime_sec: float
     tasks: Annotated[dict[str, TaskState], "the state of each task"]
     drops: Annotated[dict[str, dict[str, int]], "what each task lost, by reason: kernel, reporter:NAME"]
