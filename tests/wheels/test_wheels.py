@@ -151,5 +151,6 @@ def test_a_new_plugin_is_installed_and_keeps_the_rules(alone: Alone) -> None:
 
 def test_man_finds_the_manual() -> None:
     """man(1) looks in ``share/man`` beside the folders of the path."""
+    needs.wheels()
     manual = Path(sys.prefix) / "share" / "man" / "man1" / "otus.1"
     assert manual.read_text() == (needs.ROOT / "otus-core" / "man" / "otus.1").read_text()
