@@ -51,16 +51,15 @@ class Process:
 class Relay(Process):
     """Listens on ``port``, over UDP and TCP, and gives messages to its reporters, console in JSON unless told."""
 
-    def __init__(self, folder: Path, *reporters: dict[str, Any], **task: Any) -> None:
+    def __init__(self, folder: Path, *reporters: dict[str, Any], **capture: Any) -> None:
         folder.mkdir(exist_ok=True)
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         console = {"type": "console", "config": {"format": "json"}}
         written = {
-            "capture": {"type": "hep", "udp": [self.address], "tcp": [self.address]},
+            "capture": {"type": "hep", "udp": [self.address], "tcp": [self.address], **capture},
             "parsers": ["sip"],
             "reporters": list(reporters) or [console],
-            **task,
         }
         (folder / "task.json").write_text(json.dumps(written))
         self._summary = folder / "summary.json"
