@@ -22,12 +22,15 @@ PACKET_OUTGOING = 4
 
 @attrs.frozen(kw_only=True)
 class Impairment:
-    """Which share of the RTP packets meets what; ``jitter`` are seconds by which each may be late."""
+    """Which share of the RTP packets meets what; ``jitter`` are seconds by which each may be late, and ``delay`` those
+    by which every frame is.
+    """
 
     loss: float = 0.0
     duplicates: float = 0.0
     reordering: float = 0.0
     jitter: float = 0.0
+    delay: float = 0.0
 
 
 @attrs.define(eq=False)
@@ -77,7 +80,7 @@ class Relay:
 
     def _take(self, frame: bytes, to: int) -> None:
         if not is_rtp(frame):
-            self._send(frame, to)
+            self._pass_on(frame, to)
             return
         stream = to, int.from_bytes(frame[SSRC_AT : SSRC_AT + 4])
         done = self.done.setdefault(stream, Done())
@@ -86,12 +89,16 @@ class Relay:
             done.lost.append(sequence(frame))
             return
         if stream in self._held:  # the one before waits for this one
-            self._send(frame, to)
-            self._send(self._held.pop(stream), to)
+            self._pass_on(frame, to)
+            self._pass_on(self._held.pop(stream), to)
         elif done.seen > 1 and self._chance.random() < self._impairment.reordering:
             self._held[stream] = frame
-        elif self._impairment.jitter:
-            at = time.monotonic() + self._chance.uniform(0, self._impairment.jitter)
+        else:
+            self._pass_on(frame, to, self._chance.uniform(0, self._impairment.jitter))
+
+    def _pass_on(self, frame: bytes, to: int, late: float = 0.0) -> None:
+        if late or self._impairment.delay:
+            at = time.monotonic() + self._impairment.delay + late
             heapq.heappush(self._due, (at, next(self._numbers), to, frame))
         else:
             self._send(frame, to)
