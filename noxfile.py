@@ -172,7 +172,7 @@ def deb(session: nox.Session) -> None:
 @nox.session(name="release-check")
 def release_check(session: nox.Session) -> None:
     """See that what would be published is whole, and the same each time it is made; leaves it in ``dist/release``."""
-    built = install(session, DISTRIBUTIONS, *BUILD_TOOLS, "twine", "cyclonedx-bom", "packaging", "attrs")
+    built = install(session, DISTRIBUTIONS, *BUILD_TOOLS, "twine", "cyclonedx-python-lib[json-validation]")
     session.run("python", "-m", "shipping.release", "dist/release", *built)
 
 
@@ -262,7 +262,8 @@ def dev(session: nox.Session) -> None:
 
 def ship(session: nox.Session, module: str, out: str, *options: str) -> None:
     """Run a module of ``shipping`` on the wheels of all distributions, built for the machine that the options name."""
-    built = install(session, DISTRIBUTIONS, *BUILD_TOOLS, *WHEEL_TOOLS, "pytest", "pytest-timeout")
+    tools = ("pytest", "pytest-timeout", "hypothesis", "dpkt", "textual")
+    built = install(session, DISTRIBUTIONS, *BUILD_TOOLS, *WHEEL_TOOLS, *tools)
     if module != "cross" and "aarch64" in options:
         cross = str(ROOT / ".cache" / "cross")
         shutil.rmtree(cross, ignore_errors=True)

@@ -90,19 +90,24 @@ def normalize(sdist: Path) -> bytes:
     return gzip.compress(plain.getvalue(), mtime=EPOCH)
 
 
-def installed() -> list[Distribution]:
-    """Give every distribution that Otus brings with it, with all its plugins, as it is installed here."""
-    waiting, found = [Requirement(name) for name in DISTRIBUTIONS], dict[str, Distribution]()
+def installed(*more: str) -> list[Distribution]:
+    """Give every distribution that Otus brings with it, with all its plugins, as it is installed here; and ``more``."""
+    waiting, found = [Requirement(name) for name in (*DISTRIBUTIONS, *more)], dict[str, Distribution]()
+    seen = set[str]()
     while waiting:
         one = waiting.pop()
         name = re.sub(r"[-_.]+", "-", one.name).lower()
-        if name in found or (one.marker and not one.marker.evaluate({"extra": ""})):
+        if (key := f"{name}{sorted(one.extras)}") in seen:
             continue
+        seen.add(key)
         try:
             found[name] = distribution(name)
         except PackageNotFoundError:
             sys.exit(f"{name} is not installed, and {one} is required")
-        waiting += map(Requirement, found[name].requires or ())
+        for wanted in map(Requirement, found[name].requires or ()):
+            extras = one.extras or {""}
+            if wanted.marker is None or any(wanted.marker.evaluate({"extra": extra}) for extra in extras):
+                waiting.append(wanted)
     return [found[name] for name in sorted(found)]
 
 

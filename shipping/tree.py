@@ -19,8 +19,9 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 
-from shipping import ROOT
+from shipping import DISTRIBUTIONS, ROOT
 from shipping.machines import Machine, need, sysroot
+from shipping.release import installed
 
 PYTHON = "3.11"
 """What Debian's stable suite maintained longest; the launcher names it too."""
@@ -77,16 +78,24 @@ def _drop_links(out: Path, root: Path) -> None:
                 shutil.copy2(source, path)
 
 
-def _install(machine: Machine, wheels: Iterable[Path], packages: Path) -> None:
+def install(machine: Machine, python: str, wheels: Iterable[Path], target: Path, *more: str) -> None:
+    """Install wheels into a folder for a machine and a Python, with what they depend on, in the versions that are
+    installed here; and ``more``.
+
+    pip evaluates conditions such as ``platform_machine`` for the machine that it runs on, so what is wanted is named.
+    Without cypcap: it has no wheel for ARM, and libpcap is used as a library.
+    """
     platforms = [word for name in PLATFORMS for word in ("--platform", f"{name}_{machine.name}")]
-    options = ("-q", "--no-compile", "--only-binary=:all:", "--python-version", PYTHON, "--target", str(packages))
-    pinned = ("-c", str(ROOT / "constraints.txt"))
-    named = [str(path) for path in wheels]
-    command = [sys.executable, "-m", "pip", "install", *options, *platforms, *pinned, *named, "textual"]
-    subprocess.run(command, check=True)
+    options = ("-q", "--no-compile", "--no-deps", "--only-binary=:all:", "--python-version", python)
+    ours = {*DISTRIBUTIONS, "cypcap"}
+    others = [f"{one.name}=={one.version}" for one in installed(*more) if one.name not in ours]
+    command = [sys.executable, "-m", "pip", "install", *options, *platforms, "--target", str(target)]
+    subprocess.run([*command, *map(str, wheels), *others], check=True)
+
+
+def _install(machine: Machine, wheels: Iterable[Path], packages: Path) -> None:
+    install(machine, PYTHON, wheels, packages, "textual")
     shutil.rmtree(packages / "bin", ignore_errors=True)
-    for path in packages.glob("cypcap*"):  # libpcap is here as a library, for every machine
-        shutil.rmtree(path)
     for path in [*packages.glob("otus_*/**/*.pxd"), *packages.glob("**/*.pyi"), *packages.glob("**/tests")]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 

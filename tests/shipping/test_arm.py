@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 
@@ -22,7 +21,10 @@ START = "import sys; from otus_core.cli import main; sys.exit(main())"
 def arm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bare, str]:
     """A root with Debian's CPython for ARM, and the wheels installed for it."""
     python = request.param
-    wheels = list(shipped().glob(f"*-cp{python.replace('.', '')}-*_aarch64.whl"))
+    made = shipped()
+    from shipping.tree import install  # needs a library that only the sessions that ship have
+
+    wheels = list(made.glob(f"*-cp{python.replace('.', '')}-*_aarch64.whl"))
     if not wheels:
         pytest.skip(f"no wheels for CPython {python} on ARM were made")
     folder = tmp_path_factory.mktemp("arm") / "root"
@@ -30,12 +32,9 @@ def arm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     for name in ("dev", "tmp", "proc", "root"):
         shutil.rmtree(folder / name, ignore_errors=True)
     bare = Bare(folder, arm=True)
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--only-binary=:all:", "--python-version", python]
-    platforms = [f"--platform=manylinux{name}_aarch64" for name in ("2014", "_2_17", "_2_28")]
-    where = ["--target", str(folder / "site"), "-c", str(needs.ROOT / "constraints.txt")]
-    tools = ["pytest", "pytest-timeout", "hypothesis", "dpkt"]
-    pure = [str(path) for path in shipped().glob("*-none-any.whl")]
-    subprocess.run([*pip, *platforms, *where, *map(str, wheels), *pure, *tools], check=True, timeout=280)
+    pure = made.glob("*-none-any.whl")
+    tools = ("pytest", "pytest-timeout", "hypothesis", "dpkt")
+    install(MACHINES["aarch64"], python, [*wheels, *pure], folder / "site", *tools)
     for path in EXAMPLES:
         shutil.copy(path, folder)
     shutil.copytree(needs.ROOT / "tests", folder / "repo" / "tests", ignore=shutil.ignore_patterns("__pycache__"))

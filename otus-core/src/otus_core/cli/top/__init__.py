@@ -18,7 +18,7 @@ def top(
     """Show on a screen what the daemon's tasks are doing: rates, drops, queues, workers, and what comes by most.
 
     Keys: arrows choose a task, s sorts, r turns the order round, t shows what the task reports (as otus tap), space
-    holds, q quits. It needs the library textual: pip install 'otus-core[screen]'.
+    holds, q quits. It needs the library textual: pip install textual.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise OtusError("otus top needs a terminal; otus stats --watch --output json is for programs")
@@ -33,5 +33,5 @@ def top(
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in ("textual", "rich"):
             raise
-        raise OtusError("otus top needs the library textual: pip install 'otus-core[screen]'") from None
+        raise OtusError("otus top needs the library textual: pip install textual") from None
     show_top(path, first, interval)
