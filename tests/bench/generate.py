@@ -221,6 +221,8 @@ CAPTURES: dict[str, Callable[[], Iterator[bytes]]] = {
     "fragments": fragmented,
     "rtp": lambda: media(40, 1_000_000),
     "rtp20000": lambda: media(20_000, 1_000_000),
+    "rtpcalls": lambda: media(40, 0),
+    "rtp20000calls": lambda: media(20_000, 0),
 }
 
 

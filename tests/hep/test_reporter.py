@@ -19,8 +19,9 @@ from otus_core.testing.contract import ReporterContract
 from otus_hep.connection import Connection
 from otus_hep.server import log
 from tests.e2e.test_run import otus, outputs
+from tests.hep.chunks import cut
 from tests.hep.servers import Server, make_certificates, server_context
-from tests.patience import wait
+from tests.patience import PATIENCE_S, wait
 
 pytestmark = pytest.mark.usefixtures("examples")
 
@@ -182,6 +183,30 @@ def test_nobody_is_there() -> None:
         }  # fmt: skip
     status = running(run, servers=["no-such-host.invalid:9060"])[1]
     assert status["reason"].startswith("no-such-host.invalid:9060: ")
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_servers_may_have_ipv6_addresses(transport: str) -> None:
+    kind = socket.SOCK_STREAM if transport == "tcp" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET6, kind) as sock:
+        sock.bind(("::1", 0))
+        sock.settimeout(PATIENCE_S)
+        if transport == "tcp":
+            sock.listen()
+
+        async def run(reporter: Any) -> None:
+            result = await reporter.report(messages(0, 3))
+            assert (result.reported, reporter.status()["reason"]) == (3, "")
+
+        running(run, servers=[f"[::1]:{sock.getsockname()[1]}"], transport=transport, settle=0.02)
+        if transport == "udp":
+            came = b"".join(sock.recv(65_536) for _ in range(3))
+        else:
+            peer, _ = sock.accept()
+            with peer:
+                came = b"".join(iter(lambda: peer.recv(65_536), b""))
+    found, rest = cut(came)
+    assert [one.payload for one in found] == [b"0", b"1", b"2"] and not rest
 
 
 def test_a_server_that_takes_nothing_is_given_up() -> None:

@@ -63,3 +63,13 @@ def test_a_payload_type_that_nobody_explained_has_neither_clock_nor_jitter() -> 
     facts = stream(60, payload_type=97).one()
     assert (facts["codec"], facts["jitter_ms"], facts["mos"]) == (None, {"last": None, "mean": None, "max": None}, None)
     assert facts["delta_ms"] == {"min": 20.0, "mean": 20.0, "max": 20.0}
+
+
+def test_without_an_rtpmap_clocks_are_those_of_rfc_3551() -> None:
+    """G.722 has 8000 there, although it samples twice as often."""
+    bench = Bench()
+    bench.call(codecs={})
+    for n in range(60):
+        bench.take(rtp(n, n * 160, payload_type=9), n * 20 * MS)
+    facts = bench.one()
+    assert (facts["codec"], facts["clock"], facts["ptime"], facts["jitter_ms"]["max"]) == ("G722", 8000, 20.0, 0.0)

@@ -126,6 +126,34 @@ def test_voip_metrics_go_to_their_stream() -> None:
     assert (voip["round_trip_ms"], voip["end_system_ms"], voip["noise_dbm"]) == (120, None, None)
 
 
+def extended(kind: int, specific: int, body: bytes) -> bytes:
+    """Give an extended report with one block (RFC 3611 §3)."""
+    return packet(207, 0, struct.pack("!IBBH", 0x9999, kind, specific, len(body) // 4) + body)
+
+
+def test_the_extended_blocks_four_to_six_are_told() -> None:
+    """Receiver reference time, DLRR, and statistics of which the flags say what is there (RFC 3611 §4.4 to 4.6)."""
+    figures = struct.pack("!IHHII", 0x1234, 1, 100, 3, 1) + struct.pack("!IIII", 10, 90, 40, 7) + bytes(4)
+    bench = streaming()
+    said = (
+        receiver_report()
+        + extended(4, 0, struct.pack("!Q", NTP))
+        + extended(5, 0, struct.pack("!III", 0x1234, 7, 8))
+        + extended(6, 0xE0, figures)
+        + extended(6, 0x00, figures)
+    )
+    parsed = bench.feed(said, SECOND, CALLED_RTCP, CALLER_RTCP)
+    told = [one for each in parsed.payload.facts["packets"] for one in each.get("blocks", ())]
+    jitter = {"min": 10, "max": 90, "mean": 40, "deviation": 7}
+    assert told == [
+        {"block": "receiver_reference_time", "ntp": NTP},
+        {"block": "dlrr", "reports": [{"ssrc": "00001234", "lrr": 7, "dlrr": 8}]},
+        {"block": "statistics_summary", "ssrc": "00001234", "lost": 3, "duplicates": 1, "jitter": jitter},
+        {"block": "statistics_summary", "ssrc": "00001234"},
+    ]
+    assert parsed.labels["rtp.rtcp"] == "RR,XR,XR,XR,XR"
+
+
 def test_a_goodbye_ends_its_stream_a_second_later() -> None:
     bench = streaming()
     for _ in range(3):
