@@ -22,8 +22,8 @@ from otus_core.plugins.registry import Registry
 from otus_core.process.messages import Tap, Tapped
 
 EVERY_S = 0.1
-COMPARED_MAX = 5_000
-"""Messages that one tap compares with its filter in each turn: some 2 ms of work."""
+COMPARED_MAX = 2_000
+"""Messages that all taps together look at in each turn: some 2 ms of work."""
 LINES_MAX = 1 << 20
 """Bytes of lines in one turn; what is beyond is skipped."""
 REFUSAL_MAX = 300
@@ -41,6 +41,7 @@ class Spy:
         self._share = tap.rate * EVERY_S
         self._room = max(1.0, self._share)
         self._compared = 0
+        self.compared_most = COMPARED_MAX
         self._waiting: list[OutputPacket] = []
         self._beyond = 0
         self._kept_before: int | None = None
@@ -48,7 +49,7 @@ class Spy:
     @property
     def sated(self) -> bool:
         """Whether it has had its share of this turn."""
-        return self._room < 1 or self._compared >= COMPARED_MAX
+        return self._room < 1 or self._compared >= self.compared_most
 
     def see(self, output: OutputPacket) -> None:
         """Take a message, if it is to be shown."""
@@ -109,6 +110,7 @@ class Taps:
             return
         self._spies[tap.number] = Spy(tap, keep, self.schemas)
         self._spies[tap.number].turn(self.kept())
+        self._share_out()
         self.pipeline.tap = self._see
         if not self._running:
             self._running = True
@@ -117,12 +119,17 @@ class Taps:
     def end(self, number: int) -> None:
         """Nobody looks any more."""
         self._spies.pop(number, None)
+        self._share_out()
 
     async def stop(self) -> None:
         """End all of it, with a last look at what there is."""
         self.pipeline.tap = None
         self._tell_all()
         await self._chores.stop()
+
+    def _share_out(self) -> None:
+        for spy in self._spies.values():
+            spy.compared_most = COMPARED_MAX // len(self._spies)
 
     def _see(self, output: OutputPacket) -> None:
         hungry = False
