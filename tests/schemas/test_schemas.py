@@ -8,13 +8,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import dpkt
 import jsonschema
 import pytest
 
-from otus_core import OutputPacket, encode_json
+from otus_core import OutputPacket, Parser, PayloadSchema, encode_json
+from otus_core.plugins.contract import _describes
+from otus_sip.icmp import IcmpError
 from tests import needs
 from tests.sip.test_icmp import INVITE, error, frame, parse, quoted
 
@@ -166,3 +168,23 @@ def test_a_schema_that_there_is_not_is_said_with_a_suggestion() -> None:
     done = subprocess.run([OTUS, "schema", "cal"], capture_output=True, check=False, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert "there is no schema 'cal'; did you mean 'call'?" in done.stderr
+
+
+class Fault(TypedDict):
+    """What JSON has no place for."""
+
+    when: complex
+
+
+def test_a_plugin_s_faulty_description_is_found_by_the_check() -> None:
+    """By the rule that ``otus plugins check`` applies; a sound one passes."""
+    for described, complaint in (
+        (Fault, "has no place in JSON"),
+        ("tests.schemas.nowhere:Thing", "ModuleNotFoundError"),
+        (IcmpError, ""),
+    ):
+        schemas = {"x": PayloadSchema(described)}
+        declared = Parser(name="x", factory="x:X", payload_types=("x",), summary="x", schemas=schemas)
+        assert complaint in " ".join(_describes(declared))
+    with pytest.raises(ValueError, match="no payload type that is declared here"):
+        Parser(name="x", factory="x:X", payload_types=("x",), schemas={"y": PayloadSchema(IcmpError)})

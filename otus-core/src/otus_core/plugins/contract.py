@@ -29,6 +29,7 @@ from otus_core.config.schema import schema
 from otus_core.config.shape import fields_of
 from otus_core.declarations import Capturer, Declaration, Parser
 from otus_core.errors import ConfigInvalid
+from otus_core.model.described import describe
 from otus_core.model.text import tell
 from otus_core.plugins.check import QUICK
 from otus_core.plugins.contract_hooks import wrong_commands, wrong_hooks
@@ -69,6 +70,8 @@ def findings(plugin: str, distribution: str, taken: Collection[str] = ()) -> lis
         found += _hold(f"{name}: its configuration can be shown, sampled and read back", partial(_configures, declared))
         found += _hold(f"{name}: is made by its factory, and lives and ends as it should", partial(lives, declared))
         found += _hold(f"{name}: receives the hooks that it has", partial(hears, declared))
+        if declared.schemas:
+            found += _hold(f"{name}: what it makes can be described", partial(_describes, declared))
         if isinstance(declared, Capturer):
             found += _hold(f"{name}: opens what needs privilege as it should", partial(acquires, declared))
     return found
@@ -182,6 +185,14 @@ def _says(declared: Declaration) -> Complaints:
         for label in (declared.call_label,):
             if label is not None and "." not in label:
                 yield f"its call_label {label!r} is not a label, which is named protocol.field"
+
+
+def _describes(declared: Declaration) -> Complaints:
+    for name, described in declared.schemas.items():
+        try:
+            describe(described.load())
+        except (ImportError, AttributeError, NameError, TypeError) as error:
+            yield f"schemas[{name!r}]: {tell(error)}"
 
 
 def _configures(declared: Declaration) -> Complaints:
