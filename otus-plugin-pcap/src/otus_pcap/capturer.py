@@ -19,10 +19,12 @@ from otus_pcap.reading import Reading, Step, shown
 from otus_pcap.select import Selection
 from otus_pcap.source import STDIN, open_file, size_of
 
-CHUNK_SIZE = 1 << 20
-"""Bytes read at a time: few enough to be in the processor's caches still when the decoder comes to them, enough for a
-slice of the pipeline.
+CHUNK_SIZE = 256 * 1024
+"""Bytes read at a time for each worker: few enough to be in the processor's caches still when the decoder comes to
+them, enough that what is done once for each chunk costs little.
 """
+CHUNK_SHARDS = 4
+"""Beyond so many workers a chunk has fewer frames for each, and does not grow."""
 CHUNKS_A_READ = 4
 """Chunks that one ``read`` may go through without a frame to give, before others get their turn."""
 OPEN_AHEAD = 512
@@ -79,6 +81,8 @@ class PcapCapturer(otus_core.BaseCapturer):
         if filtered:
             otus_core.compile_bpf(self._config.bpf_filter)
         self._reports = shard == 0
+        if shards > 1:
+            self._chunk = Chunk(CHUNK_SIZE * min(shards, CHUNK_SHARDS))
         self._selection = Selection(shard, shards, self._compile if filtered else None)
 
     def _hold(self, descriptors: Sequence[int]) -> None:

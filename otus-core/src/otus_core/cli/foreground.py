@@ -202,15 +202,16 @@ async def _run_here(config: TaskConfig, node: Node, request: RunRequest, *, seal
     place = Place(descriptors=opened, stdout=stdout, on_error=repeats.note_error, on_refused=repeats.note_refusal)
     ending = asyncio.Event()
     # Ctrl-C counts from here on, while components are made, which may take long.
-    _on_signals(ending.set)
+    stops = [ending.set]  # asyncio takes long to set a handler: this one stays, and calls whatever is last here
+    _on_signals(lambda: stops[-1]())
     with Watchdog() as watchdog:
         assembly = await unless(ending, assemble(config, node, place))
         if assembly is None:
             return _none_ran(config)
         worker = Worker(assembly, node, place, watchdog)
         watchdog.guard(worker)
-        _on_signals(worker.stop)
-        # A signal may have come before its handler was exchanged.
+        stops.append(worker.stop)
+        # A signal may have come before.
         if ending.is_set():
             worker.stop()
         accounts = worker.assembly.accounts
