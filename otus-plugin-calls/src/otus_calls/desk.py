@@ -11,10 +11,10 @@ import otus_core
 from otus_calls.kpi import add, counts_of, tell_kpi
 from otus_calls.legs import Legs, card_of, leg_of
 from otus_calls.media import add_stream, stream_of
-from otus_calls.model import Call, Kpi, Registration, moment
-from otus_calls.names import REGISTRATION_STATES, STATES, STREAM_COUNTERS
+from otus_calls.model import Kpi, Registration, moment
+from otus_calls.names import REGISTRATION_STATES, STREAM_COUNTERS
 from otus_calls.registrations import Registrations, Sources, aor_of, sighting, tell_binding
-from otus_calls.tell import tell_call
+from otus_calls.reports import Reports
 
 if TYPE_CHECKING:
     from otus_calls.config import CallsConfig
@@ -36,8 +36,6 @@ LEGS_MAX = 16
 LEGS_WAIT = 1024
 SILENCE_NS = 60 * SECOND
 """An answered call whose media have all ended is given up this much later, unless a message comes."""
-MESSAGE_BYTES = 400
-"""About what a message takes in the record that tells of it."""
 
 
 class Desk:
@@ -53,25 +51,22 @@ class Desk:
         self._sources = Sources(config.scan_users)
         self._legs = Legs(config.leg_headers)
         self._kpi = int(config.kpi * 1e9)
+        self._reports = Reports(config)
         self._counts: dict[str, int] = {}
         self._begun = 0
         self._early: list[tuple[str, str, Any, int]] = []
-        self._kinds: dict[tuple[int, bool, bool, int], tuple[Any, ...]] = {}
-        self._addresses: dict[str, bytes] = {}
+        self._texts: dict[bytes, str] = {}
         self._gathered: dict[int, dict[str, int]] = {}
 
     def wire(self, context: otus_core.Context) -> None:
         """Take the way to other workers and to the reporters, and the counters."""
         self._route = context.route
         self._emit = context.emit
-        self._media = "stream" in context.call_labels
-        self._counted = {state: context.counter(f"calls_{state}") for state in STATES}
+        self._reports.wire(context, self._add_figures if self._kpi else None)
         self._registered = {state: context.counter(f"registrations_{state}") for state in REGISTRATION_STATES}
         self._alone = context.alone
-        self._kpis = {name: context.counter(name) for name in ("attempts", "established", "effective", "ineffective")}
         self._streams = {name: context.counter(name) for name in STREAM_COUNTERS}
         self._evicted = context.counter("evicted")
-        self._cut = context.counter("messages_cut")
 
     def take(self, output: Any) -> None:
         """Take a stream, or an ICMP error, to the calls that it belongs to; RTCP is told of with its stream."""
@@ -119,17 +114,26 @@ class Desk:
         }
         self._route(as_key(quoted.call_id.encode()), ("icmp", told))
 
-    def take_register(
-        self, payload: Any, at: int, ends: tuple[str, int, str, int], signalling: tuple[Any, ...]
-    ) -> None:
+    def take_register(self, output: Any, at: int) -> None:
         """Take a message of a registration to the worker that owns the address of record."""
-        seen = sighting(payload, at, ends, signalling)
+        src, sport, dst, dport, _ = output.flow.parts()
+        ends = (self._text_of(src), sport, self._text_of(dst), dport)
+        seen = sighting(output.payload, at, ends, output.payload.signalling())
         if seen is None:
             return
         if self._alone:
             self._take_sighting(seen)
         else:
             self._route("aor:" + aor_of(seen[0]), ("register", seen))
+
+    def _text_of(self, packed: bytes) -> str:
+        """Give an address as text, the same object for equal ones."""
+        found = self._texts.get(packed)
+        if found is None:
+            if len(self._texts) >= ADDRESSES_MAX:
+                self._texts.clear()
+            found = self._texts[packed] = str(ip_address(packed))
+        return found
 
     def _take_sighting(self, seen: Any) -> None:
         surplus = self._registrations.take(seen)
@@ -150,7 +154,7 @@ class Desk:
         elif kind == "scan":
             self._registrations.mark_scan(told)
         elif kind == "card":
-            self._take_card(told)
+            self._join(self._legs.take(told))
         elif kind == "leg":
             self._take_leg(key, *told)
         elif kind == "kpi":
@@ -159,8 +163,9 @@ class Desk:
         else:
             self._take_told(key, kind, told)
 
-    def _take_card(self, card: Any) -> None:
-        for one, other, score, reasons in self._legs.take(card):
+    def _join(self, found: Any) -> None:
+        """Tell each of two calls of the other that is a leg of it."""
+        for one, other, score, reasons in found:
             for mine, its in ((one, other), (other, one)):
                 self._route(as_key(mine.call_id), ("leg", (mine.from_tag, leg_of(its, mine, score, reasons))))
 
@@ -171,14 +176,12 @@ class Desk:
             ]
             call.legs = sorted([*legs, leg], key=lambda one: (-one["score"], one["call_id"]))[:LEGS_MAX]
 
-    def _show(self, call: Followed, outcome: Any) -> None:
+    def _show(self, call: Followed, now: int) -> None:
         """Show a call to whoever looks for legs."""
-        sides = sorted({one["by"] for one in call.streams if one.get("by")}) if call.streams else []
-        card = card_of(call, outcome, sides)
         if self._alone:
-            self._take_card(card)
+            self._join(self._legs.show(call, now))
         else:
-            self._route("legs", ("card", card))
+            self._route("legs", ("card", card_of(call, now)))
 
     def _take_told(self, key: str, kind: str, told: Any, *, ticks: int = 0) -> None:
         """Take what is told of a call; its first message may still be on its way here from another worker."""
@@ -210,17 +213,17 @@ class Desk:
         """Report the calls that have no room any more."""
         while (call := self._table.surplus()) is not None:
             self._evicted()
-            self._emit(self._report(call, call.outcome_by(call.last), "evicted"))
+            self._emit(self._reports.report(call, call.last, "evicted"))
 
     def tick(self, now: int) -> Iterator[otus_core.Record]:
         """Report what has ended by ``now``, and at intervals what is under way."""
         self._now = now
         self._take_early()
         for call in self._table.news(now):
-            self._show(call, call.outcome_by(now))
+            self._show(call, now)
         for call in self._table.due(now):
             self._table.remove(call)
-            yield self._report(call, call.outcome_by(now), "")
+            yield self._reports.report(call, now, "")
         for one in self._registrations.due(now):
             yield self._binding(one, now, one.state(now))
         if self._kpi:
@@ -230,7 +233,7 @@ class Desk:
             for call in self._table.calls():
                 if call.last > call.told:
                     call.told = now
-                    yield self._interim_record(call, now)
+                    yield self._reports.interim(call, now)
 
     def finish(self, now: int) -> Iterator[otus_core.Record]:
         """Report all calls. Where there are other workers, those have finished or are about to: nothing is routed.
@@ -238,16 +241,15 @@ class Desk:
         Legs begin one after the other, so a call is reported when many that began later have been looked at.
         """
         self._take_early()
-        waiting: deque[tuple[Followed, Any]] = deque()
+        waiting: deque[Followed] = deque()
         for call in sorted(self._table.calls(), key=lambda one: one.first):
-            outcome = call.outcome_by(now)
             if self._alone and not (call.settled and not call.streams):
-                self._show(call, outcome)
-            waiting.append((call, outcome))
+                self._show(call, now)
+            waiting.append(call)
             if len(waiting) > LEGS_WAIT:
-                yield self._last(*waiting.popleft())
-        for call, outcome in waiting:
-            yield self._last(call, outcome)
+                yield self._last(waiting.popleft(), now)
+        for call in waiting:
+            yield self._last(call, now)
         for one in self._registrations.all():
             yield self._binding(one, now, "finish")
         if self._kpi:
@@ -255,20 +257,13 @@ class Desk:
             self._counts = {}
             yield from self._gathered_figures(now, end=now, part=not self._alone)
 
-    def _last(self, call: Followed, outcome: Any) -> otus_core.Record:
+    def _last(self, call: Followed, now: int) -> otus_core.Record:
         self._table.remove(call)
-        return self._report(call, outcome, "finish")
+        return self._reports.report(call, now, "finish")
 
-    def _packed(self, address: str) -> bytes | None:
-        """Give an address as bytes, which is quicker to take than its text."""
-        if not address:
-            return None
-        found = self._addresses.get(address)
-        if found is None:
-            if len(self._addresses) >= ADDRESSES_MAX:
-                self._addresses.clear()
-            found = self._addresses[address] = ip_address(address).packed
-        return found
+    def _add_figures(self, outcome: Any) -> None:
+        """Add a call to the figures of the interval."""
+        add(self._counts, counts_of(outcome))
 
     def _binding(self, one: Any, now: int, ended: str) -> otus_core.Record:
         self._registered[one.state(now)]()
@@ -297,59 +292,7 @@ class Desk:
                 )
         self._gathered = {}
 
-    def _report(self, call: Followed, outcome: Any, ended: str) -> otus_core.Record:
-        """Give the record of a call that is followed no more. Its facts are put together when they are asked for."""
-        self._counted[outcome.state]()
-        if call.cut:
-            self._cut(call.cut)
-        for counter in self._figures_of(outcome):
-            counter()
-        ended = ended or why_ended(outcome.state)
-        payload = Call(lambda: tell_call(call, outcome, ended, self._config, media=self._media))
-        return self._record(payload, call, outcome)
-
-    def _figures_of(self, outcome: Any) -> tuple[Any, ...]:
-        """Add a call to the figures of the interval; gives the counters of this task that it counts in."""
-        final = outcome.final
-        kind = (outcome.state_number, outcome.partial, outcome.answer > 0, 0 if final is None else final.status)
-        counters = self._kinds.get(kind)
-        if counters is None or self._kpi:
-            added = counts_of(outcome)
-            if self._kpi:
-                add(self._counts, added)
-            counters = self._kinds[kind] = tuple(counter for name, counter in self._kpis.items() if added.get(name))
-        return counters
-
-    def _interim_record(self, call: Followed, now: int) -> otus_core.Record:
-        outcome = call.outcome_by(now)
-        return self._record(Call(tell_call(call, outcome, None, self._config, media=self._media)), call, outcome)
-
-    def _record(self, payload: Call, call: Followed, outcome: Any) -> otus_core.Record:
-        first = outcome.invite or outcome.first
-        return otus_core.Record(
-            "call",
-            payload,
-            outcome.last,
-            labels=payload,
-            key=call.call_id.decode("utf-8", "replace"),
-            src_ip=self._packed(first.src),
-            dst_ip=self._packed(first.dst),
-            src_port=first.sport,
-            dst_port=first.dport,
-            protocol=first.protocol,
-            size=MESSAGE_BYTES * (len(call.notes) + 4),
-        )
-
 
 def as_key(call_id: bytes) -> str:
     """Give a Call-ID as the key of what is routed."""
     return call_id[:256].decode("latin-1")
-
-
-def why_ended(state: str) -> str:
-    """Say why a call that is waited for no more is over."""
-    if state == "completed":
-        return "bye"
-    if state in ("trying", "ringing", "early_media", "no_reply"):
-        return "timeout"
-    return "lost" if state in ("in_call", "lost") else "final"

@@ -1,7 +1,8 @@
 """Which calls are legs of one conversation: a B2BUA ends one call and makes another, and nothing in SIP must say so.
 
 Evidence is added up, each piece with its reason; from ``ENOUGH`` on two calls are linked. What is known of a call comes
-as a card, in plain values, to the worker that looks for legs: once when it has begun, and once more when it has ended.
+to the worker that looks for legs, from other workers as a card of plain values: once when it has begun, and once more
+when it has ended.
 The first time the few calls that may be its legs are looked up in ``likely``; later only those are compared again that
 lacked no more than the same outcome.
 """
@@ -10,13 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from otus_calls.likely import Likely
-from otus_calls.parties import read_party, same_user
+from otus_calls.parties import read_party, same_user, sessions_of
 from otus_calls.sdp import endpoints, read_sdp
+
+if TYPE_CHECKING:
+    from otus_calls.table import Call as Followed
 
 ENOUGH = 60
 """Of about 100."""
@@ -29,10 +33,10 @@ ENDED_TOGETHER_NS = 500_000_000
 CARDS_MAX = 16384
 SAME_MAX = 32
 """Calls that are kept in mind as those that may yet be legs of one."""
-NIL = "0" * 32
-"""RFC 7989 §5: no session identifier yet."""
 
 Card = tuple[Any, ...]
+Link = tuple["Known", "Known", int, list[str]]
+"""Two legs, their score, and the reasons for it."""
 
 
 @attrs.define(eq=False)
@@ -68,14 +72,9 @@ class Known:
         return sessions_of(self.fields)
 
 
-def sessions_of(fields: dict[str, str]) -> set[str]:
-    """Give the session identifiers of RFC 7989 among header fields."""
-    parts = fields.get("session-id", "").lower().replace("remote=", "").split(";")
-    return {part.strip() for part in parts if len(part.strip()) == len(NIL)} - {NIL}
-
-
-def card_of(call: Any, outcome: Any, media: list[str]) -> Card:
-    """Give what is known of a call, in plain values."""
+def card_of(call: Followed, now: int) -> Card:
+    """Give what is known of a call by ``now``, in plain values."""
+    outcome = call.outcome_by(now)
     first = outcome.invite or outcome.first
     accepted = outcome.accepted
     return (
@@ -90,7 +89,7 @@ def card_of(call: Any, outcome: Any, media: list[str]) -> Card:
         outcome.state,
         None if outcome.final is None else outcome.final.status,
         outcome.end,
-        media,
+        sorted({one["by"] for one in call.streams if one.get("by")}) if call.streams else [],
     )
 
 
@@ -131,31 +130,51 @@ def _likeness(first: Known, later: Known, apart: int) -> Iterator[tuple[int, str
 
 
 class Legs:
-    """The calls among which legs are looked for. ``headers`` are those by which a B2BUA names the other leg."""
+    """The calls among which legs are looked for. ``headers`` are those by which a B2BUA names the other leg.
+
+    Where there is one worker it is shown the calls themselves, else it takes cards of them: never both.
+    """
 
     def __init__(self, headers: tuple[str, ...]) -> None:
         self._headers = tuple(name.lower() for name in headers)
+        self._as_bytes = tuple(name.encode() for name in self._headers)
         self._likely = Likely()
         self._count = 0
         self._numbers: dict[tuple[bytes, bytes], int] = {}
-        self._cards: dict[int, Card] = {}
+        self._cards: dict[int, Card | Followed] = {}
         self._near: dict[int, list[int]] = {}
 
-    def take(self, card: Card) -> list[tuple[Known, Known, int, list[str]]]:
-        """Take a card; gives, for each other leg that it shows, both calls with score and reasons."""
+    def show(self, call: Followed, now: int) -> list[Link]:
+        """Take a call as it is by ``now``; gives, for each other leg that it shows, both with score and reasons."""
+        if call.number:
+            near = self._near.get(call.number)
+            return self._compare(call.number, near, now) if near else []
+        call.number = self._remember(call)
+        others = self._likely.add_call(call, self._as_bytes)
+        return self._compare(call.number, others, now) if others else []
+
+    def take(self, card: Card) -> list[Link]:
+        """Do the same with a card."""
         key = card[:2]
         number = self._numbers.get(key)
-        if number is not None and self._cards[number][2] == card[2]:
+        if number is not None and self._start_of(number) == card[2]:
             self._cards[number] = card
             near = self._near.get(number)
-            return self._compare(number, near) if near else []
+            return self._compare(number, near, 0) if near else []
+        number = self._numbers[key] = self._remember(card)
+        others = self._add(card)
+        return self._compare(number, others, 0) if others else []
+
+    def _remember(self, one: Card | Followed) -> int:
         number = self._count = self._count + 1
-        self._numbers[key] = number
-        self._cards[number] = card
+        self._cards[number] = one
         if number > CARDS_MAX:
             self._forget(number - CARDS_MAX)
-        others = self._add(card)
-        return self._compare(number, others) if others else []
+        return number
+
+    def _start_of(self, number: int) -> int:
+        card = self._cards[number]
+        return card[2] if isinstance(card, tuple) else card.first
 
     def _add(self, card: Card) -> Sequence[int]:
         call_id, _, start, src, dst, fields, offer = card[:7]
@@ -163,15 +182,22 @@ class Legs:
         sessions = tuple(sessions_of(fields)) if "session-id" in fields else ()
         return self._likely.add(start, src, dst, fields.get("from"), fields.get("to"), named, sessions, offer)
 
-    def _compare(self, number: int, others: Sequence[int]) -> list[tuple[Known, Known, int, list[str]]]:
+    def _known(self, number: int, now: int) -> Known | None:
+        card = self._cards.get(number)
+        if card is None:
+            return None
+        return Known(*(card if isinstance(card, tuple) else card_of(card, now)))
+
+    def _compare(self, number: int, others: Sequence[int], now: int) -> list[Link]:
         """Compare a call with others; those that may yet be legs, when both have ended, are kept in mind."""
-        found = []
-        one = Known(*self._cards[number])
+        found: list[Link] = []
+        one = self._known(number, now)
         for their in tuple(others):
-            card = self._cards.get(their)
-            if card is None or their == number or card[:2] == self._cards[number][:2]:
+            other = self._known(their, now)
+            if one is None or other is None or their == number:
                 continue
-            other = Known(*card)
+            if (one.call_id, one.from_tag) == (other.call_id, other.from_tag):
+                continue
             score, reasons = compare(one, other, self._headers)
             if score >= ENOUGH:
                 found.append((one, other, score, reasons))
@@ -185,7 +211,7 @@ class Legs:
     def _forget(self, number: int) -> None:
         card = self._cards.pop(number)
         self._near.pop(number, None)
-        if self._numbers.get(card[:2]) == number:
+        if isinstance(card, tuple) and self._numbers.get(card[:2]) == number:
             del self._numbers[card[:2]]
 
 

@@ -4,16 +4,22 @@ Likeness alone is worth at most 85, so of its five pieces of evidence four are n
 the same, and the calls have a host in common. What is stronger than likeness is found by its own value.
 """
 
+import os
+
 cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memchr, memcmp
+from libc.string cimport memchr, memcmp, memcpy, memset
 
-from otus_core.inline.hashing cimport fold
+from otus_core.inline.hashing cimport fold, keyed_hash
+from otus_core.inline.signalling cimport INVITE, FieldHead, next_field
 
-from otus_calls.parties import TAIL, read_party, user_key
+from otus_calls.parties import TAIL, read_party, sessions_of, user_key
+
+from otus_calls.note cimport Packed, body_of, fields_of, next_note
+from otus_calls.table cimport Call
 
 cdef enum:
     CALLS = 16384               # that are remembered; a power of two
@@ -43,6 +49,12 @@ cdef enum:
     MIDDLE = 15
     OUTCOME = 15
 
+cdef extern from "string.h":
+    void *memmem(const void *text, size_t size, const void *wanted, size_t wanted_size) noexcept nogil
+
+cdef uint64_t _KEY[2]
+memcpy(_KEY, <const char *>PyBytes_AS_STRING(os.urandom(16)), 16)
+
 cdef int64_t AT_ONCE_NS = 20_000_000
 cdef int64_t APART_NS = 4_000_000_000
 cdef Py_ssize_t _TAIL = TAIL
@@ -58,6 +70,14 @@ cdef struct Entry:
     uint64_t value
     uint64_t before             # number of the entry before it in the chain
     uint64_t call               # number of the call
+
+
+# A call with what it may be found by.
+cdef struct Traits:
+    Begun call
+    int count
+    uint64_t values[VALUES_MAX]
+    uint8_t kinds[VALUES_MAX]
 
 
 @cython.final
@@ -88,45 +108,61 @@ cdef class Likely:
         the call before. ``caller`` and ``called`` are values of From and To, ``named`` what a leg is named by, as
         bytes or text.
         """
-        cdef uint64_t values[VALUES_MAX]
-        cdef uint8_t kinds[VALUES_MAX]
-        cdef uint64_t found[FOUND_MAX]
-        cdef int n = 0
-        cdef int i
-        cdef int hits = 0
-        cdef Begun one
-        one.start = start
-        one.src, one.dst = <uint64_t>hash(src), <uint64_t>hash(dst)
-        one.caller, one.called = _user(caller), _user(called)
-        self.count += 1
+        cdef Traits traits
+        traits.count = 0
+        traits.call.start = start
+        traits.call.src, traits.call.dst = _hash_of(src), _hash_of(dst)
+        traits.call.caller, traits.call.called = _user_of(caller), _user_of(called)
         for value in named[:8]:
-            values[n], kinds[n] = <uint64_t>hash(value), NAMED
-            n += 1
+            _add_value(&traits, _hash_of(value), NAMED)
         for value in sessions[:4]:
-            values[n], kinds[n] = <uint64_t>hash(value), SESSION
-            n += 1
+            _add_value(&traits, _hash_of(value), SESSION)
         if offer is not None:
-            values[n] = _endpoint(offer)
-            if values[n]:
-                kinds[n] = MEDIA
-                n += 1
-        for i in range(n):
-            hits = self._seek(&one, values[i], kinds[i], found, hits)
+            _add_value(&traits, _endpoint(PyBytes_AS_STRING(offer), PyBytes_GET_SIZE(offer)), MEDIA)
+        return self._remember(&traits)
+
+    def add_call(self, Call call not None, tuple headers not None):
+        """Do the same with a call of this worker. ``headers`` name legs, by their names as bytes in lower case."""
+        cdef const Packed *first = call.notes
+        cdef Packed *note = call.notes
+        cdef Traits traits
+        cdef uint32_t i
+        for i in range(call.count):
+            if note.method == INVITE and note.status == 0 and not note.to_tag and note.by_caller:
+                first = note
+                break
+            note = next_note(note)
+        memset(&traits, 0, sizeof(Traits))
+        traits.call.start = first.time
+        traits.call.src = keyed_hash(_KEY, first.flow.src, sizeof(first.flow.src))
+        traits.call.dst = keyed_hash(_KEY, first.flow.dst, sizeof(first.flow.dst))
+        _add_value(&traits, keyed_hash(_KEY, PyBytes_AS_STRING(call.call_id), PyBytes_GET_SIZE(call.call_id)), NAMED)
+        _add_fields(&traits, first, headers)
+        if first.body:
+            _add_value(&traits, _endpoint(body_of(first), first.body), MEDIA)
+        return self._remember(&traits)
+
+    cdef object _remember(self, Traits *traits):
+        cdef uint64_t found[FOUND_MAX]
+        cdef Begun *one = &traits.call
+        cdef int hits = 0
+        cdef int i
+        self.count += 1
+        for i in range(traits.count):
+            hits = self._seek(one, traits.values[i], traits.kinds[i], found, hits)
         if one.caller:
-            hits = self._seek(&one, one.caller ^ one.dst, SRC_FROM, found, hits)
-            hits = self._seek(&one, one.caller ^ one.src, DST_FROM, found, hits)
-            values[n], kinds[n] = one.caller ^ one.src, SRC_FROM
-            values[n + 1], kinds[n + 1] = one.caller ^ one.dst, DST_FROM
-            n += 2
+            hits = self._seek(one, one.caller ^ one.dst, SRC_FROM, found, hits)
+            hits = self._seek(one, one.caller ^ one.src, DST_FROM, found, hits)
+            _add_value(traits, one.caller ^ one.src, SRC_FROM)
+            _add_value(traits, one.caller ^ one.dst, DST_FROM)
         if one.called:
-            hits = self._seek(&one, one.called ^ one.dst, SRC_TO, found, hits)
-            hits = self._seek(&one, one.called ^ one.src, DST_TO, found, hits)
-            values[n], kinds[n] = one.called ^ one.src, SRC_TO
-            values[n + 1], kinds[n + 1] = one.called ^ one.dst, DST_TO
-            n += 2
-        self.calls[self.count % CALLS] = one
-        for i in range(n):
-            self._enter(values[i], kinds[i])
+            hits = self._seek(one, one.called ^ one.dst, SRC_TO, found, hits)
+            hits = self._seek(one, one.called ^ one.src, DST_TO, found, hits)
+            _add_value(traits, one.called ^ one.src, SRC_TO)
+            _add_value(traits, one.called ^ one.dst, DST_TO)
+        self.calls[self.count % CALLS] = one[0]
+        for i in range(traits.count):
+            self._enter(traits.values[i], traits.kinds[i])
         return [found[i] for i in range(hits)] if hits else ()
 
     cdef int _seek(self, Begun *one, uint64_t value, uint8_t kind, uint64_t *found, int hits) noexcept:
@@ -185,39 +221,86 @@ cdef int _likeness(const Begun *one, const Begun *other) noexcept:
     return score if apart or one.dst != other.src else score + MIDDLE     # of two at one time, either may be first
 
 
-cdef uint64_t _user(value) except? 0:
-    """Give a hash of the user in a From or To, 0 for none: equal for those that ``parties.same_user`` takes for one."""
+cdef int _add_value(Traits *traits, uint64_t value, uint8_t kind) noexcept:
+    """Add something that a call may be found by; 0 is nothing."""
+    if value and traits.count < VALUES_MAX:
+        traits.values[traits.count], traits.kinds[traits.count] = value, kind
+        traits.count += 1
+    return 0
+
+
+cdef int _add_fields(Traits *traits, const Packed *note, tuple headers) except -1:
+    """Add what the header fields of an INVITE say."""
+    cdef const char *at = fields_of(note)
+    cdef const char *end = at + note.fields
+    cdef const char *value
+    cdef FieldHead head
+    cdef bytes name
+    at = next_field(at, end, &head)
+    while at != NULL:
+        value = at + head.name
+        if _is_named(at, head.name, b"from", 4):
+            traits.call.caller = traits.call.caller or _user(value, head.value)
+        elif _is_named(at, head.name, b"to", 2):
+            traits.call.called = traits.call.called or _user(value, head.value)
+        elif head.name == 10 and memcmp(at, b"session-id", 10) == 0:
+            for one in sessions_of({"session-id": value[:head.value].decode("utf-8", "replace")}):
+                _add_value(traits, _hash_of(one), SESSION)
+        else:
+            for name in headers:
+                if PyBytes_GET_SIZE(name) == head.name and memcmp(at, PyBytes_AS_STRING(name), head.name) == 0:
+                    _add_value(traits, keyed_hash(_KEY, value, head.value), NAMED)
+        at = next_field(value + head.value, end, &head)
+    return 0
+
+
+cdef inline bint _is_named(const char *name, Py_ssize_t size, const char *wanted, Py_ssize_t wanted_size) noexcept:
+    """Whether a name is this one, or its compact form, which is its first letter."""
+    return (size == wanted_size or size == 1) and memcmp(name, wanted, size) == 0
+
+
+cdef uint64_t _hash_of(object text) except? 0:
+    cdef bytes data = text if type(text) is bytes else (<str>text).encode("utf-8", "surrogatepass")
+    return keyed_hash(_KEY, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+
+
+cdef uint64_t _user_of(object value) except? 0:
     cdef const char *text
-    cdef const char *at
     cdef Py_ssize_t size = 0
-    cdef Py_ssize_t i
-    cdef Py_ssize_t end
-    cdef Py_ssize_t digits = 0
-    cdef char kept[USER_MAX]
     if not value:
         return 0
     text = PyUnicode_AsUTF8AndSize(value, &size)
-    at = <const char *>memchr(text, c"<", size)
-    if at != NULL and size - (at - text) > 5 and memcmp(at + 1, b"sip:", 4) == 0 and _is_plain(text, at - text):
+    return _user(text, size)
+
+
+cdef uint64_t _user(const char *text, Py_ssize_t size) except? 0:
+    """Give a hash of the user in a From or To, 0 for none: equal for those that ``parties.same_user`` takes for one."""
+    cdef const char *at = <const char *>memchr(text, c"<", size)
+    cdef Py_ssize_t i
+    cdef Py_ssize_t end
+    cdef Py_ssize_t left = size - (at - text)
+    cdef Py_ssize_t digits = 0
+    cdef char kept[USER_MAX]
+    if at != NULL and left > 5 and memcmp(at + 1, b"sip:", 4) == 0 and _is_plain(text, at - text):
         at += 5
-        size -= at - text
-        for end in range(size):
+        left -= 5
+        for end in range(left):
             if at[end] == c"@" or at[end] < 33 or not (at[end] == c"-" or at[end] == c"." or at[end] == c"_"
                                                        or c"0" <= at[end] <= c"9" or c"@" < at[end] <= c"z"
                                                        or at[end] == c"+"):
                 break
         else:
-            end = size
-        if 0 < end < USER_MAX and end < size and at[end] == c"@" and _is_last_at(at + end + 1, size - end - 1):
+            end = left
+        if 0 < end < USER_MAX and end < left and at[end] == c"@" and _is_last_at(at + end + 1, left - end - 1):
             for i in range(end):
                 if c"0" <= at[i] <= c"9":
                     kept[digits] = at[i]
                     digits += 1
             if digits >= _TAIL:
-                return _hashed(kept + digits - _TAIL, _TAIL)
-            return _hashed(at, end)
-    found = user_key((read_party(value) or {}).get("user")).encode("utf-8", "surrogatepass")
-    return <uint64_t>hash(found) | 1 if found else 0
+                return keyed_hash(_KEY, kept + digits - _TAIL, _TAIL) | 1
+            return keyed_hash(_KEY, at, end) | 1
+    found = user_key((read_party(text[:size].decode("utf-8", "replace")) or {}).get("user"))
+    return _hash_of(found) | 1 if found else 0
 
 
 cdef bint _is_plain(const char *text, Py_ssize_t size) noexcept:
@@ -242,18 +325,37 @@ cdef bint _is_last_at(const char *text, Py_ssize_t size) noexcept:
     return False
 
 
-cdef uint64_t _hashed(const char *text, Py_ssize_t size) except? 0:
-    return <uint64_t>hash(PyBytes_FromStringAndSize(text, size)) | 1
+cdef uint64_t _endpoint(const char *offer, Py_ssize_t size) noexcept:
+    """Give a hash of the address on the first ``c=`` and the port on the first ``m=``, 0 where one is missing."""
+    cdef const char *address = NULL
+    cdef const char *port = NULL
+    cdef Py_ssize_t address_len = _word(offer, size, b"c=", 2, &address)
+    cdef Py_ssize_t port_len = _word(offer, size, b"m=", 1, &port)
+    if not address_len or not port_len:
+        return 0
+    return keyed_hash(_KEY, address, address_len) ^ fold(
+        keyed_hash(_KEY, port, port_len), <uint64_t>0xC2B2AE3D27D4EB4F
+    ) | 1
 
 
-cdef uint64_t _endpoint(bytes offer) except? 0:
-    """Give a hash of address and port of the first medium, 0 where there is none."""
-    cdef Py_ssize_t at = offer.find(b"c=")
-    cdef Py_ssize_t media = offer.find(b"m=")
-    if at < 0 or media < 0:
+cdef Py_ssize_t _word(const char *text, Py_ssize_t size, const char *line, int number, const char **word) noexcept:
+    """Find a word, by its number from 0 on, of the first line that begins so; gives its length, 0 where it is not."""
+    cdef const char *at = <const char *>memmem(text, size, line, 2)
+    cdef const char *end = text + size
+    cdef const char *begin
+    if at == NULL:
         return 0
-    address = offer[at + 2:at + 66].split(b"\n", 1)[0].split()
-    port = offer[media + 2:media + 66].split(b" ", 2)
-    if len(address) < 3 or len(port) < 3:
-        return 0
-    return <uint64_t>hash(address[2]) ^ fold(<uint64_t>hash(port[1]), <uint64_t>0xC2B2AE3D27D4EB4F) | 1
+    at += 2
+    while at < end and at[0] != c"\n":
+        while at < end and at[0] == c" ":
+            at += 1
+        begin = at
+        while at < end and at[0] != c" " and at[0] != c"\n" and at[0] != c"\r":
+            at += 1
+        if number == 0:
+            word[0] = begin
+            return at - begin
+        number -= 1
+        if at < end and at[0] == c"\r":
+            return 0
+    return 0

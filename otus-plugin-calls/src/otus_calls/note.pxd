@@ -1,43 +1,31 @@
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-
-# What is kept of one SIP message.
-cdef class Note:
-    cdef readonly int64_t time          # ns since 1970
-    cdef readonly object src            # address as text, shared by the notes of a flow
-    cdef readonly object dst
-    cdef readonly uint16_t sport        # these in an order that leaves no gaps: 128 bytes a note
-    cdef readonly uint16_t dport
-    cdef readonly uint8_t protocol
-    cdef readonly uint8_t method_id     # a Method
-    cdef uint8_t by_caller              # the request, or the request that this answers, is the caller's
-    cdef readonly uint8_t repeat        # a Repeat
-    cdef readonly int16_t vlan          # the outermost, -1 where there is none
-    cdef readonly int16_t status        # 0 for a request
-    cdef readonly int32_t cseq
-    cdef readonly uint32_t size
-    cdef readonly object method         # text; of a response, that of its CSeq
-    cdef readonly object reason         # text of a response, or None
-    cdef readonly bytes to_tag
-    cdef readonly bytes branch
-    cdef readonly dict fields           # header fields that matter, of the messages that have them, or None
-    cdef readonly bytes body            # the session description, or None
-    cdef uint64_t ident                 # of everything that makes two messages the same one
-    cdef uint64_t digest                # of the whole message
+from otus_core.inline.layouts cimport Flow
+from otus_core.inline.signalling cimport Signalling
 
 
-cdef enum Method:
-    OTHER_METHOD = 0
-    INVITE = 1
-    ACK = 2
-    BYE = 3
-    CANCEL = 4
-    PRACK = 5
-    UPDATE = 6
-    REFER = 7
-    NOTIFY = 8
-    INFO = 9
-    REGISTER = 10
+# What is kept of one SIP message, in this order behind it: To tag, branch, line, header fields, session description.
+# The notes of a call lie one behind the other.
+cdef struct Packed:
+    int64_t time            # ns since 1970
+    uint64_t ident          # of everything that makes two messages the same one
+    uint64_t digest         # of the whole message
+    Flow flow
+    int32_t cseq
+    uint32_t size           # of the message
+    uint32_t span           # bytes to the next note
+    int16_t vlan            # the outermost, -1 where there is none
+    uint16_t status         # 0 for a request
+    uint8_t method          # a Method
+    uint8_t by_caller       # the request, or the request that this answers, is the caller's
+    uint8_t repeat          # a Repeat
+    uint8_t described       # there is a session description, maybe an empty one
+    uint16_t to_tag         # this and the following are sizes in bytes
+    uint16_t branch
+    uint16_t line           # the reason phrase of a response, the Request-URI of an INVITE
+    uint16_t fields         # as ``otus_core.inline.signalling`` has them
+    uint16_t body
+    uint16_t room
 
 
 cdef enum Repeat:
@@ -46,7 +34,69 @@ cdef enum Repeat:
     DUPLICATE = 2
 
 
-cdef Note make_note(int64_t time, object ends, uint8_t protocol, int16_t vlan, tuple signalling, object reason,
-                    uint64_t digest, uint32_t size, dict fields, bytes body)
-cdef int method_number(bytes method) except -1
+cdef enum:
+    SIDE = 24                   # bytes of an end: address, port, IP version
+
+
+# A note as it is told.
+cdef class Note:
+    cdef readonly int64_t time
+    cdef readonly object src            # address as text
+    cdef readonly object dst
+    cdef readonly uint16_t sport
+    cdef readonly uint16_t dport
+    cdef readonly uint8_t protocol
+    cdef readonly uint8_t repeat
+    cdef readonly int16_t vlan
+    cdef readonly int16_t status
+    cdef readonly int32_t cseq
+    cdef readonly uint32_t size
+    cdef readonly object method         # text; of a response, that of its CSeq
+    cdef readonly object reason         # text of a response, or None
+    cdef readonly bytes to_tag
+    cdef readonly bytes branch
+    cdef readonly dict fields           # header fields that matter, of the messages that have them, or None
+    cdef readonly bytes body            # the session description, or None
+    cdef readonly bint from_caller      # the request, or the request that this answers, is the caller's
+
+
+cdef Note tell_note(const Packed *note)
+cdef dict tell_fields(const char *at, Py_ssize_t size)
 cdef uint64_t digest_of(bytes raw) noexcept
+
+
+cdef inline const char *text_of(const Packed *note) noexcept nogil:
+    return <const char *>note + sizeof(Packed)
+
+
+cdef inline const char *fields_of(const Packed *note) noexcept nogil:
+    return text_of(note) + note.to_tag + note.branch + note.line
+
+
+cdef inline const char *body_of(const Packed *note) noexcept nogil:
+    return fields_of(note) + note.fields
+
+
+cdef inline Packed *next_note(Packed *note) noexcept nogil:
+    return <Packed *>(<char *>note + note.span)
+
+
+cdef inline bint is_from(const Packed *note, const Flow *other) noexcept nogil:
+    """Whether a message is from where a flow begins."""
+    return note.flow.src_port == other.src_port and _same(note.flow.src, other.src)
+
+
+cdef inline bint is_to(const Packed *note, const Flow *other) noexcept nogil:
+    """Whether a message goes where a flow begins."""
+    return note.flow.dst_port == other.src_port and _same(note.flow.dst, other.src)
+
+
+cdef inline bint _same(const uint8_t *one, const uint8_t *other) noexcept nogil:
+    cdef const uint64_t *a = <const uint64_t *>one
+    cdef const uint64_t *b = <const uint64_t *>other
+    return a[0] == b[0] and a[1] == b[1]
+
+
+cdef Py_ssize_t note_size(const Signalling *said, bytes fields, bytes body) noexcept
+cdef void write_note(Packed *note, int64_t at, const Flow *flow, int16_t vlan, const Signalling *said, uint64_t digest,
+                     uint32_t size, bytes fields, bytes body) noexcept

@@ -8,6 +8,8 @@ from typing import Any
 _QUOTED = re.compile(r'\s*"((?:[^"\\]|\\.)*)"\s*', re.DOTALL)
 _PAIR = re.compile(r"\\(.)", re.DOTALL)
 _DIGITS = re.compile(r"\D+")
+NIL = "0" * 32
+"""RFC 7989 §5: no session identifier yet."""
 TAIL = 7
 """Digits at the end of a telephone number that tell it apart: prefixes differ from one network to the next."""
 
@@ -52,3 +54,9 @@ def user_key(user: str | None) -> str:
 def same_user(one: str | None, other: str | None) -> bool:
     """Whether two users are one: equal, or telephone numbers with the same last digits."""
     return bool(one and other) and user_key(one) == user_key(other)
+
+
+def sessions_of(fields: dict[str, str]) -> set[str]:
+    """Give the session identifiers of RFC 7989 among header fields."""
+    parts = fields.get("session-id", "").lower().replace("remote=", "").split(";")
+    return {part.strip() for part in parts if len(part.strip()) == len(NIL)} - {NIL}

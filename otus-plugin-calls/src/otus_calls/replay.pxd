@@ -1,6 +1,9 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
-from otus_calls.note cimport Note
+from otus_core.inline.layouts cimport Flow
+
+from otus_calls.note cimport Note, Packed
+from otus_calls.table cimport Call
 
 
 # What became of a call, from its messages; times in ns since 1970, 0 for what was not seen.
@@ -27,20 +30,39 @@ cdef class Outcome:
     cdef readonly int post_bye              # messages after the BYE was answered
     cdef readonly bint partial              # it began before the capture
     cdef readonly bint bye_by_caller
-    cdef readonly Note first                # the first message
-    cdef readonly Note invite               # the first INVITE, or None
-    cdef readonly Note final                # the newest final response to it that is no challenge, or None
-    cdef readonly Note challenge            # the newest challenge, or None
-    cdef readonly Note accepted             # the 2xx, or None
-    cdef readonly Note bye_note
-    cdef readonly object caller             # (address, port)
-    cdef readonly list notes                # in the order of their time
+    cdef readonly int final_status          # 0 where there is none
+    # Places in the order of time, -1 for none: the first INVITE, the newest final response to it that is no challenge,
+    # the newest challenge, the 2xx, the BYE
+    cdef int32_t invite_at, final_at, challenge_at, accepted_at, bye_at
+    cdef Packed **order                     # the notes in the order of their time
+    cdef int32_t count
+    cdef Flow caller_flow                   # begins at the caller
+    cdef Call call
+    cdef list told                          # the notes as objects, or None
 
-    cdef int _take(self, Note note) except -1
-    cdef int _event(self, int event) except -1
-    cdef int _mark(self) except -1
-    cdef int _find_caller(self) except -1
-    cdef bint _is_first_hop(self, Note note, list branches) except -1
+    cdef int _put_in_order(self) except -1
+    cdef int _mark(self) noexcept
+    cdef int _find_caller(self) noexcept
+    cdef int _run(self, int64_t now) noexcept
+    cdef int _see(self, int32_t at, const Packed *note, Seen *seen) noexcept
+    cdef int _take(self, int32_t at, const Packed *note) noexcept
+    cdef int _take_bye(self, int32_t at, const Packed *note) noexcept
+    cdef int _event(self, int event) noexcept
+    cdef bint _is_first_hop(self, const Packed *note, Seen *seen) noexcept
+    cdef Note _note(self, int32_t at)
+    cdef const Packed *first_note(self) noexcept
 
 
-cdef Outcome replay(list notes, int64_t now, bint silent)
+cdef enum:
+    BRANCHES_MAX = 32           # transactions of the caller that are told apart
+
+
+# What the run over the notes has seen.
+cdef struct Seen:
+    const Packed *branches[BRANCHES_MAX]    # requests of the caller, one of each branch
+    int32_t branch_count
+    int32_t invite_cseq
+    bint heard
+
+
+cdef Outcome replay(Call call, int64_t now)

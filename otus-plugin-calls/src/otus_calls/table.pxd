@@ -1,7 +1,10 @@
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from otus_calls.note cimport Note
-from otus_calls.replay cimport Outcome
+from otus_core.inline.layouts cimport Flow
+from otus_core.inline.signalling cimport Signalling
+from otus_core.inline.tables cimport Buckets, Links, Order
+
+from otus_calls.note cimport Packed
 
 
 # How far a call has come, as far as that decides how long it is waited for.
@@ -15,39 +18,51 @@ cdef enum Phase:
 cdef class Call:
     cdef readonly bytes call_id
     cdef readonly bytes from_tag
-    cdef readonly list notes
     cdef readonly int64_t first             # ns since 1970, as the calls' own messages say
     cdef readonly int64_t last
     cdef readonly int64_t due               # when it is reported if nothing more comes
-    cdef readonly int64_t cut               # messages that were given up for want of room
+    cdef readonly uint32_t cut              # messages that were given up for want of room
+    cdef readonly uint32_t count            # messages that are kept
+    cdef uint32_t used                      # bytes of them
+    cdef uint32_t room
+    cdef Packed *notes                      # in the order in which they came
     cdef readonly uint8_t phase             # a Phase
     cdef public bint silent                 # answered, and nothing is heard of it any more
     cdef public int64_t told                # when an interim record told of it
     cdef public list streams                # what was said of its media streams, or None
     cdef public list errors                 # ICMP errors about it, or None
     cdef public list legs                   # other legs of the same conversation, or None
+    cdef public uint64_t number             # by which the search for legs knows it, 0 for one it has not been shown
     cdef uint8_t shown                      # what the search for legs has been shown of it
-    cdef Call older                         # in the order in which they were used
-    cdef Call newer
+    cdef bint listed                        # it stands in a table
+    cdef uint64_t id_hash                   # of the Call-ID
+    cdef uint64_t hash                      # of Call-ID and tag
+    cdef Links age                          # in the order in which they were used
+    cdef void *next                         # in the bucket of Call-ID and tag
+    cdef void *namesake                     # in the bucket of the Call-ID: many calls may have one
+    cdef void **named_by                    # what refers to it there
 
-    cdef int add(self, Note note, Py_ssize_t most) except -1
-    cdef Outcome outcome(self, int64_t now)
+    cdef Packed *_room_for(self, Py_ssize_t size, uint32_t most) except NULL
+    cdef int _give_way(self, uint32_t most) noexcept
 
 
 cdef class Table:
-    cdef dict groups                        # by Call-ID: a Call, or a list of some that share it
-    cdef dict gone                          # Call-IDs of calls that were reported, the oldest first
-    cdef Call oldest
-    cdef Call newest
+    cdef Buckets known                      # by Call-ID and tag
+    cdef Buckets named                      # by Call-ID
+    cdef uint64_t secret[2]
+    cdef uint64_t *gone                     # Call-IDs of calls that were reported, by their hashes
+    cdef Order order
     cdef readonly Py_ssize_t count
     cdef Py_ssize_t most
-    cdef Py_ssize_t notes_most
+    cdef uint32_t notes_most
     cdef int64_t soonest                    # no call is due earlier
     cdef int64_t looked                     # calls that were used last before this have been looked at for news
     cdef int64_t linger, ring_timeout, talk_timeout
 
-    cdef Call find(self, bytes call_id, bytes from_tag, bytes to_tag)
-    cdef Call take(self, tuple signalling, Note note)
-    cdef int _link(self, Call call) except -1
-    cdef int _unlink(self, Call call) except -1
-    cdef int _advance(self, Call call, Note note) except -1
+    cdef Call take(self, int64_t at, const Flow *flow, int16_t vlan, const Signalling *said, uint64_t digest,
+                   uint32_t size, bytes fields, bytes body)
+    cdef Call _find(self, uint64_t hash, const char *call_id, Py_ssize_t call_id_len, const char *tag,
+                    Py_ssize_t tag_len)
+    cdef Call _begin(self, uint64_t id_hash, uint64_t hash, const Signalling *said, int64_t at)
+    cdef int _name(self, Call call, void **bucket) noexcept
+    cdef int _advance(self, Call call, const Packed *note) noexcept

@@ -4,21 +4,33 @@ A call is a Call-ID and the From tag of its first INVITE: one Call-ID may stand 
 cross each other, where a server that calls on keeps it.
 """
 
+import os
+
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.string cimport memcmp, memcpy, memmove
+
+from otus_core.inline.hashing cimport fold, keyed_hash
+from otus_core.inline.signalling cimport BYE, INVITE
+from otus_core.inline.tables cimport append, chain, close_buckets, leave, open_buckets, unchain
 
 from otus_calls.transitions import TIMER_B_NS
 
-from otus_calls.note cimport BYE, INVITE
+from otus_calls.note cimport next_note, note_size, tell_note, text_of, write_note
 from otus_calls.replay cimport replay
 
 cdef enum:
-    SAME_ID_MAX = 64            # calls with one Call-ID; more are messages of the newest
+    NAMESAKES_MAX = 64          # calls with one Call-ID that are told what is known of that alone; the newest
     SHOWN_BEGUN = 1
     SHOWN_ENDED = 2
     SHOWN_MAX = 4096            # calls that are shown at a tick; others wait for the next
     PAST_MAX = 256              # calls in a row that were looked at before: so are those behind them
-    GONE_MAX = 65536            # calls that were reported and are remembered, so that what comes late begins none
+    GONE = 1 << 17              # Call-IDs of calls that were reported, so that what comes late begins none
     KEPT_FIRST = 4              # of so many messages that are kept, one is among the newest
+    NOTE_BYTES = 1024           # that a message may take on average
+    STEP = 512                  # bytes by which the room for messages grows at least
 
 cdef int64_t SETTLED_NS = 2_000_000_000     # messages of other workers have arrived by then
 cdef int64_t _TIMER_B = TIMER_B_NS
@@ -26,42 +38,71 @@ cdef int64_t _NEVER = <int64_t>0x7FFFFFFFFFFFFFFF
 
 
 @cython.final
-@cython.trashcan(True)      # calls form a chain: freeing the first must not free the others one inside the other
+@cython.no_gc               # it holds no other calls
 cdef class Call:
     """One call and what is known of it."""
 
+    def __dealloc__(self):
+        PyMem_Free(self.notes)
+
     @property
     def messages(self):
-        return len(self.notes) + self.cut
+        return self.count + self.cut
 
     @property
     def settled(self):
         """Whether the search for legs was shown how it ended."""
         return self.shown == SHOWN_ENDED
 
-    cdef int add(self, Note note, Py_ssize_t most) except -1:
-        """Keep a message; beyond ``most`` the middle gives way, because beginning and end tell what became of it."""
-        cdef Note before
-        if len(self.notes) >= most:
-            del self.notes[most - most // KEPT_FIRST]
-            self.cut += 1
-        if self.notes:                      # most messages have the tag and the branch of the one before
-            before = <Note>self.notes[len(self.notes) - 1]
-            if before.to_tag == note.to_tag:
-                note.to_tag = before.to_tag
-            if before.branch == note.branch:
-                note.branch = before.branch
-        self.notes.append(note)
-        if note.time > self.last:
-            self.last = note.time
+    cdef Packed *_room_for(self, Py_ssize_t size, uint32_t most) except NULL:
+        """Give where a note of this size may be written; beyond the bounds the middle gives way, because beginning and
+        end tell what became of a call.
+        """
+        cdef Py_ssize_t room
+        cdef void *grown
+        while self.count >= most or (self.used + size > most * NOTE_BYTES and self.count > KEPT_FIRST):
+            self._give_way(most)
+        if self.used + size > self.room:
+            room = self.used + size + (self.used >> 2) + STEP
+            room -= room % STEP
+            grown = PyMem_Realloc(self.notes, room)
+            if grown == NULL:
+                raise MemoryError
+            self.notes, self.room = <Packed *>grown, <uint32_t>room
+        return <Packed *>(<char *>self.notes + self.used)
+
+    cdef int _give_way(self, uint32_t most) noexcept:
+        """Give up one message."""
+        cdef uint32_t at = self.count - self.count // KEPT_FIRST
+        cdef Packed *note = self.notes
+        cdef char *behind
+        cdef uint32_t span
+        while at > 0:
+            note = next_note(note)
+            at -= 1
+        span = note.span
+        behind = <char *>note + span
+        memmove(note, behind, <char *>self.notes + self.used - behind)
+        self.used -= span
+        self.count -= 1
+        self.cut += 1
         return 0
 
-    cdef Outcome outcome(self, int64_t now):
-        return replay(self.notes, now, self.silent)
-
-    def outcome_by(self, now):
+    def outcome_by(self, int64_t now):
         """Give what became of it by ``now``, in ns since 1970."""
-        return self.outcome(<int64_t>now)
+        return replay(self, now)
+
+    def has_tag(self, bytes tag not None):
+        """Whether one of its parties has this tag."""
+        cdef Packed *note = self.notes
+        cdef uint32_t i
+        if self.from_tag == tag:
+            return True
+        for i in range(self.count):
+            if note.to_tag == PyBytes_GET_SIZE(tag) and memcmp(text_of(note), PyBytes_AS_STRING(tag), note.to_tag) == 0:
+                return True
+            note = next_note(note)
+        return False
 
     def __repr__(self):
         return f"<Call {self.call_id!r}, {self.messages} messages>"
@@ -71,9 +112,13 @@ cdef class Call:
 cdef class Table:
     """Calls by Call-ID and tag. ``most`` calls at a time, ``notes_most`` messages of each; times in ns."""
 
-    def __init__(self, *, most, notes_most, linger, ring_timeout, talk_timeout):
-        self.groups = {}
-        self.gone = {}
+    def __cinit__(self, *, most, notes_most, linger, ring_timeout, talk_timeout):
+        open_buckets(&self.known, most)
+        open_buckets(&self.named, most)
+        self.gone = <uint64_t *>PyMem_Calloc(GONE, sizeof(uint64_t))
+        if self.gone == NULL:
+            raise MemoryError
+        memcpy(self.secret, PyBytes_AS_STRING(os.urandom(16)), 16)
         self.most = most
         self.notes_most = notes_most
         self.soonest = _NEVER
@@ -81,78 +126,98 @@ cdef class Table:
         self.ring_timeout = ring_timeout
         self.talk_timeout = talk_timeout
 
+    def __dealloc__(self):
+        cdef void *call = self.order.oldest
+        cdef void *newer
+        while call != NULL:
+            newer = (<Call>call).age.newer
+            Py_DECREF(<Call>call)
+            call = newer
+        close_buckets(&self.known)
+        close_buckets(&self.named)
+        PyMem_Free(self.gone)
+
     def __len__(self):
         return self.count
 
-    cdef Call find(self, bytes call_id, bytes from_tag, bytes to_tag):
-        """Give the call that these tags belong to: requests go both ways, so either tag may be the caller's."""
-        cdef Call call
-        found = self.groups.get(call_id)
-        if found is None:
-            return None
-        if type(found) is Call:
-            call = <Call>found
-            return call if call.from_tag == from_tag or call.from_tag == to_tag else None
-        for call in <list>found:
-            if call.from_tag == from_tag:
-                return call
-        for call in <list>found:
-            if call.from_tag == to_tag:
-                return call
-        return None
-
-    def of(self, call_id, tag=None):
-        """Give the calls with a Call-ID, or those among them that a tag belongs to if there are such."""
-        found = self.groups.get(call_id)
-        if found is None:
-            return []
-        calls = [found] if type(found) is Call else list(found)
-        chosen = [one for one in calls if tag and _has_tag(one, tag)]
-        return chosen or calls
-
-    cdef Call take(self, tuple signalling, Note note):
-        """Put a message with its call; ``None`` if it belongs to none and begins none."""
-        cdef bytes call_id = <bytes>signalling[0]
-        cdef bytes from_tag = <bytes>signalling[1]
-        cdef Call call = self.find(call_id, from_tag, note.to_tag)
+    cdef Call take(self, int64_t at, const Flow *flow, int16_t vlan, const Signalling *said, uint64_t digest,
+                   uint32_t size, bytes fields, bytes body):
+        """Put a message with its call; ``None`` if it belongs to none and begins none. Requests go both ways, so either
+        tag may be the caller's.
+        """
+        cdef const char *call_id = <const char *>said + sizeof(Signalling)
+        cdef const char *from_tag = call_id + said.call_id
+        cdef const char *to_tag = from_tag + said.from_tag
+        cdef uint64_t id_hash = keyed_hash(self.secret, call_id, said.call_id)
+        cdef uint64_t hash = _with_tag(self.secret, id_hash, from_tag, said.from_tag)
+        cdef Call call = self._find(hash, call_id, said.call_id, from_tag, said.from_tag)
+        cdef bint by_caller = True
+        cdef Packed *note
         if call is None:
-            if note.status or note.method_id != INVITE or note.to_tag:
-                if note.method_id != INVITE and (note.status or note.method_id != BYE) or call_id in self.gone:
+            call = self._find(_with_tag(self.secret, id_hash, to_tag, said.to_tag), call_id, said.call_id, to_tag,
+                              said.to_tag)
+            by_caller = False
+        if call is None:
+            if said.status or said.method != INVITE or said.to_tag:
+                if said.method != INVITE and (said.status or said.method != BYE) or self.gone[id_hash % GONE] == id_hash:
                     return None
-            call = self._begin(call_id, from_tag, note)
-        note.by_caller = call.from_tag == from_tag
-        call.add(note, self.notes_most)
+            by_caller = True
+            call = self._begin(id_hash, hash, said, at)
+        note = call._room_for(note_size(said, fields, body), self.notes_most)
+        write_note(note, at, flow, vlan, said, digest, size, fields, body)
+        note.by_caller = by_caller
+        call.used += note.span
+        call.count += 1
+        if at > call.last:
+            call.last = at
         self._advance(call, note)
-        if call is not self.newest:
-            self._unlink(call)
-            self._link(call)
+        if <void *>call != self.order.newest:
+            leave(&self.order, <void *>call, &call.age)
+            append(&self.order, <void *>call, &call.age)
         return call
 
-    def _begin(self, bytes call_id, bytes from_tag, Note note):
+    cdef Call _find(self, uint64_t hash, const char *call_id, Py_ssize_t call_id_len, const char *tag,
+                    Py_ssize_t tag_len):
+        cdef void *at = self.known.at[hash & self.known.mask]
+        while at != NULL:
+            if (<Call>at).hash == hash and _is(
+                (<Call>at).call_id, call_id, call_id_len
+            ) and _is((<Call>at).from_tag, tag, tag_len):
+                return <Call>at
+            at = (<Call>at).next
+        return None
+
+    cdef Call _begin(self, uint64_t id_hash, uint64_t hash, const Signalling *said, int64_t at):
+        cdef const char *text = <const char *>said + sizeof(Signalling)
         cdef Call call = Call.__new__(Call)
-        call.call_id = call_id
-        call.from_tag = from_tag
-        call.notes = []
-        call.first = call.last = note.time
-        found = self.groups.get(call_id)
-        if found is None:
-            self.groups[call_id] = call
-        elif type(found) is Call:
-            self.groups[call_id] = [found, call]
-        else:
-            if len(<list>found) >= SAME_ID_MAX:
-                return (<list>found)[len(<list>found) - 1]
-            (<list>found).append(call)
-        self._link(call)
+        call.call_id = PyBytes_FromStringAndSize(text, said.call_id)
+        call.from_tag = PyBytes_FromStringAndSize(text + said.call_id, said.from_tag)
+        call.first = call.last = at
+        call.id_hash = id_hash
+        call.hash = hash
+        chain(&self.known.at[hash & self.known.mask], <void *>call, &call.next)
+        self._name(call, &self.named.at[id_hash & self.named.mask])
+        append(&self.order, <void *>call, &call.age)
+        call.listed = True
+        Py_INCREF(call)         # the table's own
         self.count += 1
         return call
 
-    cdef int _advance(self, Call call, Note note) except -1:
+    cdef int _name(self, Call call, void **bucket) noexcept:
+        """Put a call before the others in a bucket of Call-IDs."""
+        call.namesake = bucket[0]
+        call.named_by = bucket
+        if call.namesake != NULL:
+            (<Call>call.namesake).named_by = &call.namesake
+        bucket[0] = <void *>call
+        return 0
+
+    cdef int _advance(self, Call call, const Packed *note) noexcept:
         """Say how long the call is waited for; what became of it is told by ``replay`` alone."""
         cdef int64_t wait
-        if note.method_id == BYE:
+        if note.method == BYE:
             call.phase = OVER
-        elif note.method_id == INVITE and call.phase != TALKING and note.by_caller:
+        elif note.method == INVITE and call.phase != TALKING and note.by_caller:
             if note.status == 0 and not note.to_tag:
                 call.phase = CALLING
             elif 100 < note.status < 200 and call.phase == CALLING:
@@ -161,7 +226,7 @@ cdef class Table:
                 call.phase = TALKING
             elif note.status >= 300 and call.phase != OVER:
                 call.phase = OVER
-        elif note.method_id != INVITE and call.phase == CALLING and note.to_tag and note.status == 0:
+        elif note.method != INVITE and call.phase == CALLING and note.to_tag and note.status == 0:
             call.phase = TALKING            # it began before the capture
         if call.phase == OVER:
             wait = self.linger
@@ -174,29 +239,19 @@ cdef class Table:
             self.soonest = call.due
         return 0
 
-    cdef int _link(self, Call call) except -1:
-        call.newer = None
-        call.older = self.newest
-        if self.newest is not None:
-            self.newest.newer = call
-        else:
-            self.oldest = call
-        self.newest = call
-        return 0
+    def of(self, bytes call_id not None, bytes tag=None):
+        """Give the calls with a Call-ID, or those among them that a tag belongs to if there are such."""
+        cdef uint64_t hash = keyed_hash(self.secret, PyBytes_AS_STRING(call_id), PyBytes_GET_SIZE(call_id))
+        cdef void *at = self.named.at[hash & self.named.mask]
+        cdef list calls = []
+        while at != NULL and len(calls) < NAMESAKES_MAX:
+            if (<Call>at).id_hash == hash and (<Call>at).call_id == call_id:
+                calls.append(<Call>at)
+            at = (<Call>at).namesake
+        calls.reverse()         # the newest stands first in its bucket
+        return [one for one in calls if tag and (<Call>one).has_tag(tag)] or calls
 
-    cdef int _unlink(self, Call call) except -1:
-        if call.older is not None:
-            call.older.newer = call.newer
-        else:
-            self.oldest = call.newer
-        if call.newer is not None:
-            call.newer.older = call.older
-        else:
-            self.newest = call.older
-        call.older = call.newer = None
-        return 0
-
-    def lose(self, Call call not None, until):
+    def lose(self, Call call not None, int64_t until):
         """Report a call that talks at ``until`` if nothing more comes: its media have ended, and no BYE was seen."""
         if call.phase == TALKING:
             call.due = until
@@ -207,52 +262,51 @@ cdef class Table:
         """Take out and give the call that has been silent longest, if there are more than there may be."""
         if self.count <= self.most:
             return None
-        found = self.oldest
+        found = <Call>self.order.oldest
         self.remove(found)
         return found
 
     def remove(self, Call call not None):
         """Forget a call."""
-        found = self.groups.get(call.call_id)
-        if found is call:
-            del self.groups[call.call_id]
-        elif type(found) is list and call in found:
-            (<list>found).remove(call)
-            if not found:
-                del self.groups[call.call_id]
-        else:
+        if not call.listed:
             return
-        self._unlink(call)
+        unchain(&self.known.at[call.hash & self.known.mask], <void *>call, &call.next)
+        call.named_by[0] = call.namesake
+        if call.namesake != NULL:
+            (<Call>call.namesake).named_by = call.named_by
+        leave(&self.order, <void *>call, &call.age)
+        call.listed = False
         self.count -= 1
-        if len(self.gone) >= GONE_MAX:
-            del self.gone[next(iter(self.gone))]
-        self.gone[call.call_id] = None
+        self.gone[call.id_hash % GONE] = call.id_hash
+        Py_DECREF(call)
 
     def due(self, int64_t now):
         """Give the calls that are to be reported by ``now``."""
-        cdef Call call = self.oldest
+        cdef void *at = self.order.oldest
         cdef list found = []
         if now < self.soonest:
             return found
         self.soonest = _NEVER
-        while call is not None:
-            if call.due <= now:
-                found.append(call)
-            elif call.due < self.soonest:
-                self.soonest = call.due
-            call = call.newer
+        while at != NULL:
+            if (<Call>at).due <= now:
+                found.append(<Call>at)
+            elif (<Call>at).due < self.soonest:
+                self.soonest = (<Call>at).due
+            at = (<Call>at).age.newer
         if found:
             self.soonest = now              # until they are taken out
         return found
 
     def news(self, int64_t now):
         """Give the calls of which there is something new to be shown: they have begun, or have ended, a while ago."""
-        cdef Call call = self.newest
+        cdef void *at = self.order.newest
+        cdef Call call
         cdef list found = []
         cdef int64_t until = self.looked - SETTLED_NS
         cdef int past = 0
         self.looked = now - SETTLED_NS
-        while call is not None and past < PAST_MAX:
+        while at != NULL and past < PAST_MAX:
+            call = <Call>at
             if len(found) == SHOWN_MAX:
                 self.looked = 0             # there are more: all are looked at the next time
                 break
@@ -262,24 +316,22 @@ cdef class Table:
                 past = 0
             elif call.last < until:
                 past += 1
-            call = call.older
+            at = call.age.older
         return found
 
     def calls(self):
         """Give all calls, the one that has been silent longest first."""
-        cdef Call call = self.oldest
+        cdef void *at = self.order.oldest
         cdef list found = []
-        while call is not None:
-            found.append(call)
-            call = call.newer
+        while at != NULL:
+            found.append(<Call>at)
+            at = (<Call>at).age.newer
         return found
 
 
-def _has_tag(Call call, bytes tag):
-    cdef Note note
-    if call.from_tag == tag:
-        return True
-    for note in call.notes:
-        if note.to_tag == tag:
-            return True
-    return False
+cdef inline bint _is(bytes one, const char *text, Py_ssize_t size) noexcept:
+    return PyBytes_GET_SIZE(one) == size and memcmp(PyBytes_AS_STRING(one), text, size) == 0
+
+
+cdef inline uint64_t _with_tag(const uint64_t *secret, uint64_t id_hash, const char *tag, Py_ssize_t size) noexcept:
+    return fold(id_hash, keyed_hash(secret, tag, size) | 1)

@@ -1,0 +1,126 @@
+"""The records of calls: made when a call has ended, told when somebody reads them."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t
+
+from otus_core import Record
+
+from otus_calls.kpi import counts_of
+from otus_calls.model import Call as CallPayload
+from otus_calls.names import STATES
+from otus_calls.tell import tell_call
+
+from otus_calls.note cimport Packed
+from otus_calls.replay cimport Outcome, replay
+from otus_calls.table cimport Call
+
+cdef enum:
+    MESSAGE_BYTES = 400         # about what a message takes in the record that tells of it
+
+cdef tuple _STATES = STATES
+cdef tuple _FIGURES = ("attempts", "established", "effective", "ineffective")
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(256)
+cdef class Telling:
+    """Tells all that is known of a call, when it is called."""
+
+    cdef Call call
+    cdef Outcome outcome
+    cdef object ended
+    cdef Reports reports
+
+    def __call__(self):
+        return tell_call(self.call, self.outcome, self.ended, self.reports.config, media=self.reports.media)
+
+
+@cython.final
+cdef class Reports:
+    """Makes records of calls, and counts them."""
+
+    cdef object config
+    cdef bint media             # streams are being followed, so that missing ones mean something
+    cdef tuple counted          # by state
+    cdef dict figures           # counters of RFC 6076, by name
+    cdef dict kinds             # of those, the ones that calls of a kind count in
+    cdef object messages_cut
+    cdef object add_figures
+
+    def __init__(self, config):
+        self.config = config
+        self.kinds = {}
+
+    def wire(self, context, add_figures):
+        """Take the counters. ``add_figures`` is told what became of each call, unless it is ``None``."""
+        self.media = "stream" in context.call_labels
+        self.counted = tuple([context.counter(f"calls_{state}") for state in _STATES])
+        self.figures = {name: context.counter(name) for name in _FIGURES}
+        self.messages_cut = context.counter("messages_cut")
+        self.add_figures = add_figures
+
+    def report(self, Call call not None, int64_t now, str ended not None):
+        """Give the record of a call that is followed no more; ``ended`` says why, empty for its own end."""
+        cdef Outcome outcome = replay(call, now)
+        self.counted[outcome.state_number]()
+        if call.cut:
+            self.messages_cut(call.cut)
+        for counter in self._figures_of(outcome):
+            counter()
+        if self.add_figures is not None:
+            self.add_figures(outcome)
+        return _record(self._payload(call, outcome, ended or _why_ended(outcome.state)), call, outcome)
+
+    def interim(self, Call call not None, int64_t now):
+        """Give the record of a call that is under way. It tells of the call as it is now."""
+        cdef Outcome outcome = replay(call, now)
+        payload = self._payload(call, outcome, None)
+        payload.facts           # made now: the call goes on
+        return _record(payload, call, outcome)
+
+    cdef object _payload(self, Call call, Outcome outcome, object ended):
+        cdef Telling telling = Telling.__new__(Telling)
+        telling.call = call
+        telling.outcome = outcome
+        telling.ended = ended
+        telling.reports = self
+        return CallPayload(telling)
+
+    cdef tuple _figures_of(self, Outcome outcome):
+        """Give the counters that calls count in of which the same became."""
+        cdef int kind = (outcome.final_status << 8) | (outcome.state_number << 2)
+        kind |= (outcome.partial << 1) | (outcome.answer > 0)
+        found = self.kinds.get(kind)
+        if found is None:
+            added = counts_of(outcome)
+            found = self.kinds[kind] = tuple([self.figures[name] for name in _FIGURES if added.get(name)])
+        return <tuple>found
+
+
+cdef object _record(object payload, Call call, Outcome outcome):
+    cdef const Packed *first = outcome.first_note()
+    cdef int size = 4 if first.flow.version == 4 else 16
+    return Record(
+        "call",
+        payload,
+        outcome.last,
+        labels=payload,
+        key=call.call_id.decode("utf-8", "replace"),
+        src_ip=PyBytes_FromStringAndSize(<const char *>first.flow.src, size),
+        dst_ip=PyBytes_FromStringAndSize(<const char *>first.flow.dst, size),
+        src_port=first.flow.src_port,
+        dst_port=first.flow.dst_port,
+        protocol=first.flow.protocol,
+        size=MESSAGE_BYTES * (call.count + 4),
+    )
+
+
+cdef str _why_ended(str state):
+    """Say why a call that is waited for no more is over."""
+    if state == "completed":
+        return "bye"
+    if state in ("trying", "ringing", "early_media", "no_reply"):
+        return "timeout"
+    return "lost" if state in ("in_call", "lost") else "final"
