@@ -8,15 +8,17 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import otus_core
+from otus_calls.bindings import Bindings, aor_in
 from otus_calls.kpi import add, counts_of, tell_kpi
 from otus_calls.legs import Legs, card_of, leg_of
 from otus_calls.media import add_stream, stream_of
 from otus_calls.model import Kpi, Registration, moment
 from otus_calls.names import REGISTRATION_STATES, STREAM_COUNTERS
-from otus_calls.registrations import Registrations, Sources, aor_of, sighting, tell_binding
+from otus_calls.registrations import Sources, tell_binding, text_of
 from otus_calls.reports import Reports
 
 if TYPE_CHECKING:
+    from otus_calls.bindings import Binding
     from otus_calls.config import CallsConfig
     from otus_calls.table import Call as Followed
     from otus_calls.table import Table
@@ -31,8 +33,9 @@ TEXT_MAX = 256
 EARLY_TICKS = 2
 EARLY_MAX = 1024
 """Streams and errors that are kept, and for how many ticks, because nothing is known of their calls yet."""
-ADDRESSES_MAX = 16384
 LEGS_MAX = 16
+NAMESAKES_MAX = 64
+"""Calls with one Call-ID that are told of a stream or an error, of which nothing else says whose it is."""
 LEGS_WAIT = 1024
 SILENCE_NS = 60 * SECOND
 """An answered call whose media have all ended is given up this much later, unless a message comes."""
@@ -47,7 +50,7 @@ class Desk:
         self._interim = int(config.interim * 1e9)
         self._interim_due = 0
         self._now = 0
-        self._registrations = Registrations(config.max_registrations, self._see_failure)
+        self._bindings = Bindings(config.max_registrations, self._see_failure)
         self._sources = Sources(config.scan_users)
         self._legs = Legs(config.leg_headers)
         self._kpi = int(config.kpi * 1e9)
@@ -55,7 +58,6 @@ class Desk:
         self._counts: dict[str, int] = {}
         self._begun = 0
         self._early: list[tuple[str, str, Any, int]] = []
-        self._texts: dict[bytes, str] = {}
         self._gathered: dict[int, dict[str, int]] = {}
 
     def wire(self, context: otus_core.Context) -> None:
@@ -67,6 +69,7 @@ class Desk:
         self._alone = context.alone
         self._streams = {name: context.counter(name) for name in STREAM_COUNTERS}
         self._evicted = context.counter("evicted")
+        self._namesakes = context.counter("namesakes")
 
     def take(self, output: Any) -> None:
         """Take a stream, or an ICMP error, to the calls that it belongs to; RTCP is told of with its stream."""
@@ -114,29 +117,15 @@ class Desk:
         }
         self._route(as_key(quoted.call_id.encode()), ("icmp", told))
 
-    def take_register(self, output: Any, at: int) -> None:
+    def take_register(self, at: int, flow: bytes, said: bytes, fields: bytes) -> None:
         """Take a message of a registration to the worker that owns the address of record."""
-        src, sport, dst, dport, _ = output.flow.parts()
-        ends = (self._text_of(src), sport, self._text_of(dst), dport)
-        seen = sighting(output.payload, at, ends, output.payload.signalling())
-        if seen is None:
-            return
         if self._alone:
-            self._take_sighting(seen)
+            self._take_sighting((at, flow, said, fields))
         else:
-            self._route("aor:" + aor_of(seen[0]), ("register", seen))
+            self._route("aor:" + text_of(aor_in(fields)), ("register", (at, flow, said, fields)))
 
-    def _text_of(self, packed: bytes) -> str:
-        """Give an address as text, the same object for equal ones."""
-        found = self._texts.get(packed)
-        if found is None:
-            if len(self._texts) >= ADDRESSES_MAX:
-                self._texts.clear()
-            found = self._texts[packed] = str(ip_address(packed))
-        return found
-
-    def _take_sighting(self, seen: Any) -> None:
-        surplus = self._registrations.take(seen)
+    def _take_sighting(self, seen: tuple[int, bytes, bytes, bytes]) -> None:
+        surplus = self._bindings.take(*seen)
         if surplus is not None:
             self._emit(self._binding(surplus, surplus.last, "evicted"))
 
@@ -152,7 +141,7 @@ class Desk:
             for aor in self._sources.failed(*told):
                 self._route("aor:" + aor, ("scan", aor))
         elif kind == "scan":
-            self._registrations.mark_scan(told)
+            self._bindings.mark_scan(told)
         elif kind == "card":
             self._join(self._legs.take(told))
         elif kind == "leg":
@@ -170,7 +159,7 @@ class Desk:
                 self._route(as_key(mine.call_id), ("leg", (mine.from_tag, leg_of(its, mine, score, reasons))))
 
     def _take_leg(self, key: str, tag: bytes, leg: dict[str, Any]) -> None:
-        for call in self._table.of(key.encode("latin-1"), tag):
+        for call in self._table.of(key.encode("latin-1"), NAMESAKES_MAX, tag):
             legs = [
                 one for one in call.legs or () if (one["call_id"], one["from_tag"]) != (leg["call_id"], leg["from_tag"])
             ]
@@ -185,7 +174,10 @@ class Desk:
 
     def _take_told(self, key: str, kind: str, told: Any, *, ticks: int = 0) -> None:
         """Take what is told of a call; its first message may still be on its way here from another worker."""
-        calls = self._table.of(key.encode("latin-1"))
+        calls = self._table.of(key.encode("latin-1"), NAMESAKES_MAX + 1)
+        if len(calls) > NAMESAKES_MAX:
+            self._namesakes()
+            del calls[0]
         if not calls and ticks < EARLY_TICKS and len(self._early) < EARLY_MAX:
             self._early.append((key, kind, told, ticks))
         for call in calls:
@@ -224,7 +216,7 @@ class Desk:
         for call in self._table.due(now):
             self._table.remove(call)
             yield self._reports.report(call, now, "")
-        for one in self._registrations.due(now):
+        for one in self._bindings.due(now):
             yield self._binding(one, now, one.state(now))
         if self._kpi:
             yield from self._figures(now)
@@ -250,7 +242,7 @@ class Desk:
                 yield self._last(waiting.popleft(), now)
         for call in waiting:
             yield self._last(call, now)
-        for one in self._registrations.all():
+        for one in self._bindings.all():
             yield self._binding(one, now, "finish")
         if self._kpi:
             add(self._gathered.setdefault(self._begun, {}), self._counts)
@@ -265,12 +257,12 @@ class Desk:
         """Add a call to the figures of the interval."""
         add(self._counts, counts_of(outcome))
 
-    def _binding(self, one: Any, now: int, ended: str) -> otus_core.Record:
+    def _binding(self, one: Binding, now: int, ended: str) -> otus_core.Record:
         self._registered[one.state(now)]()
         if self._kpi:
             add(self._counts, {"registrations": one.attempts, "registrations_ineffective": one.ineffective})
         payload = Registration(lambda: tell_binding(one, now, ended))
-        return otus_core.Record("registration", payload, one.last, labels=payload, key=one.aor)
+        return otus_core.Record("registration", payload, one.last, labels=payload, key=text_of(one.aor))
 
     def _figures(self, now: int) -> Iterator[otus_core.Record]:
         """Send the figures of an interval that has passed to the worker that gathers them; that one tells of them a

@@ -1,6 +1,8 @@
 from collections.abc import Sequence
 from typing import final
 
+from otus_calls.table import Call
+
 @final
 class Likely:
     def add(
@@ -14,3 +16,4 @@ class Likely:
         sessions: tuple[str, ...],
         offer: bytes | None,
     ) -> Sequence[int]: ...
+    def add_call(self, call: Call, headers: tuple[bytes, ...]) -> Sequence[int]: ...

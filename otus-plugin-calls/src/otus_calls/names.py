@@ -73,6 +73,7 @@ OTHER_COUNTERS = (
     "ineffective",
     "evicted",
     "messages_cut",
+    "namesakes",
     "not_followed",
 )
 COUNTERS = (*CALL_COUNTERS, *REGISTRATION_COUNTERS, *STREAM_COUNTERS, *OTHER_COUNTERS)

@@ -10,7 +10,6 @@ class Note:
     protocol: int
     vlan: int
     status: int
-    method_id: int
     repeat: int
     cseq: int
     size: int
@@ -20,5 +19,4 @@ class Note:
     branch: bytes
     fields: dict[str, str] | None
     body: bytes | None
-    @property
-    def from_caller(self) -> bool: ...
+    from_caller: bool

@@ -19,6 +19,7 @@ from otus_core import CONSUMED, OutputPacket
 
 from otus_calls.desk import Desk
 from otus_calls.fields import ANSWERED, PROOFS, VALUE_MAX, fields_with, scheme_of
+from otus_calls.registrations import FIELDS
 
 from otus_calls.brief cimport brief_of
 from otus_calls.note cimport digest_of
@@ -28,6 +29,7 @@ cdef object _CONSUMED = CONSUMED
 cdef frozenset _PROOFS = frozenset(name.encode() for name in PROOFS)
 cdef frozenset _ENDS = frozenset({"reason"})    # all that BYE and CANCEL may say (RFC 3326)
 cdef frozenset _ANSWERED = ANSWERED
+cdef frozenset _REGISTERED = FIELDS
 cdef Py_ssize_t _VALUE_MAX = VALUE_MAX
 cdef object _MESSAGE = "message"    # the kind of a routed message, beside those of the desk
 
@@ -109,7 +111,8 @@ cdef class Calls:
         if not head.call_id:
             return 0
         if method == REGISTER:
-            self.desk.take_register(output, at)
+            flow = Py_TYPE(_flow).tp_descr_get(_flow, output, _Output).packed()
+            self.desk.take_register(at, flow, said, payload.packed_fields(_REGISTERED))
             return 0
         if not _is_followed(method):
             return 0

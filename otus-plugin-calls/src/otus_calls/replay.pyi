@@ -26,13 +26,22 @@ class Outcome:
     post_bye: int
     partial: bool
     bye_by_caller: bool
-    first: Note
-    invite: Note | None
-    final: Note | None
-    challenge: Note | None
-    accepted: Note | None
-    bye_note: Note | None
-    caller: tuple[str, int]
-    notes: list[Note]
+    final_status: int
+    @property
+    def first(self) -> Note: ...
+    @property
+    def invite(self) -> Note | None: ...
+    @property
+    def final(self) -> Note | None: ...
+    @property
+    def challenge(self) -> Note | None: ...
+    @property
+    def accepted(self) -> Note | None: ...
+    @property
+    def bye_note(self) -> Note | None: ...
+    @property
+    def caller(self) -> tuple[str, int]: ...
+    @property
+    def notes(self) -> list[Note]: ...
     @property
     def state(self) -> str: ...

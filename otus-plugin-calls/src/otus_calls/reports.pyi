@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import final
+from typing import Any, final
 
 from otus_calls.config import CallsConfig
 from otus_calls.replay import Outcome
@@ -8,7 +8,7 @@ from otus_core import Context, Record
 
 @final
 class Telling:
-    def __call__(self) -> dict[str, object]: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Any]: ...
 
 @final
 class Reports:

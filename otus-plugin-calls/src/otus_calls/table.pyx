@@ -22,7 +22,6 @@ from otus_calls.note cimport next_note, note_size, tell_note, text_of, write_not
 from otus_calls.replay cimport replay
 
 cdef enum:
-    NAMESAKES_MAX = 64          # calls with one Call-ID that are told what is known of that alone; the newest
     SHOWN_BEGUN = 1
     SHOWN_ENDED = 2
     SHOWN_MAX = 4096            # calls that are shown at a tick; others wait for the next
@@ -159,7 +158,8 @@ cdef class Table:
             by_caller = False
         if call is None:
             if said.status or said.method != INVITE or said.to_tag:
-                if said.method != INVITE and (said.status or said.method != BYE) or self.gone[id_hash % GONE] == id_hash:
+                if (said.method != INVITE and (said.status or said.method != BYE)
+                        or self.gone[id_hash % GONE] == id_hash):
                     return None
             by_caller = True
             call = self._begin(id_hash, hash, said, at)
@@ -239,12 +239,14 @@ cdef class Table:
             self.soonest = call.due
         return 0
 
-    def of(self, bytes call_id not None, bytes tag=None):
-        """Give the calls with a Call-ID, or those among them that a tag belongs to if there are such."""
+    def of(self, bytes call_id not None, Py_ssize_t most, bytes tag=None):
+        """Give the calls with a Call-ID, the newest ``most`` of them, or those of them that a tag belongs to if there are
+        such.
+        """
         cdef uint64_t hash = keyed_hash(self.secret, PyBytes_AS_STRING(call_id), PyBytes_GET_SIZE(call_id))
         cdef void *at = self.named.at[hash & self.named.mask]
         cdef list calls = []
-        while at != NULL and len(calls) < NAMESAKES_MAX:
+        while at != NULL and len(calls) < most:
             if (<Call>at).id_hash == hash and (<Call>at).call_id == call_id:
                 calls.append(<Call>at)
             at = (<Call>at).namesake

@@ -27,9 +27,7 @@ from otus_sip.scan cimport (
     REQUEST, TO, VIA, classify, is_sdp, number, same_text, skip_crlf,
 )
 from otus_sip.sdp cimport read_sdp
-from otus_sip.signalling cimport (
-    message_packed_fields, message_packed_signalling, message_selected, message_signalling,
-)
+from otus_sip.signalling cimport message_packed_fields, message_packed_signalling
 from otus_sip.verdict cimport verdict
 from otus_sip.folds cimport unfolded
 
@@ -79,20 +77,12 @@ cdef class SipMessage:
         """Give all labels that apply, as ``otus_core.packed_labels`` has them."""
         return message_packed_labels(self)
 
-    def signalling(self):
-        """Give Call-ID, From tag, To tag, branch, CSeq number, method and status: see ``signalling.pyx``."""
-        return message_signalling(self)
-
-    def selected(self, frozenset names not None):
-        """Give the values of these header fields by their names, which are given in lower case."""
-        return message_selected(self, names)
-
     def packed_signalling(self):
-        """Give the same and what the start line says, as ``otus_core/inline/signalling.pxd`` has them."""
+        """Give what tells the messages of calls apart, as ``otus_core/inline/signalling.pxd`` has it."""
         return message_packed_signalling(self)
 
     def packed_fields(self, frozenset names not None):
-        """Give these header fields, as ``otus_core/inline/signalling.pxd`` has them."""
+        """Give the header fields of these names, which are in lower case, as ``signalling.pxd`` has them."""
         return message_packed_fields(self, names)
 
     @property

@@ -54,18 +54,14 @@ class Message(Protocol):
     def content_type(self) -> str | None:
         """Give what that is."""
 
-    def selected(self, names: frozenset[str]) -> Mapping[str, str]:
-        """Give header fields."""
 
-    def signalling(self) -> tuple[bytes, bytes, bytes, bytes, int, bytes, int]:
-        """Give Call-ID, From tag, To tag, branch, CSeq number, method and status."""
-
-
-def read_report(message: Message) -> tuple[bytes, dict[str, Any]] | None:
-    """Give what a message reports, ``None`` for nothing."""
-    call_id, from_tag, to_tag, _, _, method, status = message.signalling()
+def read_report(
+    message: Message, signalling: tuple[bytes, bytes, bytes, bytes, int, bytes, int], fields: Mapping[str, str]
+) -> tuple[bytes, dict[str, Any]] | None:
+    """Give what a message reports, ``None`` for nothing. ``fields`` are those of ``HEADERS`` that a BYE has."""
+    call_id, from_tag, to_tag, _, _, method, status = signalling
     if method == b"BYE":
-        said = next(iter(message.selected(HEADERS).values()), None)
+        said = next(iter(fields.values()), None)
         told = None if said is None else _read_header(_text(said))
         tag = to_tag if status else from_tag
     elif (message.content_type or "").partition(";")[0].strip().lower() == REPORT_TYPE:
