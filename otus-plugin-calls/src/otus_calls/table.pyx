@@ -240,9 +240,7 @@ cdef class Table:
         return 0
 
     def of(self, bytes call_id not None, Py_ssize_t most, bytes tag=None):
-        """Give the calls with a Call-ID, the newest ``most`` of them, or those of them that a tag belongs to if there are
-        such.
-        """
+        """Give the newest ``most`` calls with a Call-ID, or those of them that a tag belongs to if there are such."""
         cdef uint64_t hash = keyed_hash(self.secret, PyBytes_AS_STRING(call_id), PyBytes_GET_SIZE(call_id))
         cdef void *at = self.named.at[hash & self.named.mask]
         cdef list calls = []
