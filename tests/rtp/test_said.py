@@ -20,6 +20,8 @@ AUDIOCODES = {
     "received": {"packets": 314, "bytes": 50240, "lost": 3, "jitter_ms": 6, "delay_ms": 40},
     "sent": {"packets": 207, "bytes": 49680},
 }
+SIGNALLING = {method: (b"c1", b"f", b"t", b"b", 2, method, 0) for method in (b"BYE", b"PUBLISH")}
+"""What tells the messages of a call apart, of requests."""
 REPORT = (
     "VQSessionReport: CallTerm\r\nCallID: c1\r\nLocalID: <sip:b@x>\r\nRemoteID: <sip:a@x>\r\n"
     "LocalAddr: IP=192.0.2.20 PORT=5000 SSRC=2\r\nRemoteAddr: IP=192.0.2.10 PORT=4000 SSRC=0x1\r\n"
@@ -111,17 +113,18 @@ def test_a_voice_quality_report_is_told_with_both_streams(otus_run: Host, named:
     ],
 )
 def test_what_is_no_number_is_not_told(said: str) -> None:
-    assert read_report(parse(message("BYE sip:b@x SIP/2.0", "2 BYE", extra=f"X-RTP-Stat: {said}\r\n"))) is None
+    bye = parse(message("BYE sip:b@x SIP/2.0", "2 BYE", extra=f"X-RTP-Stat: {said}\r\n"))
+    assert read_report(bye, SIGNALLING[b"BYE"], {"x-rtp-stat": said}) is None
 
 
 @pytest.mark.parametrize("cut", range(0, len(REPORT), 7))
 def test_a_report_that_is_cut_does_no_harm(cut: int) -> None:
     body = REPORT[:cut] or "x"
     publish = parse(message("PUBLISH sip:c@x SIP/2.0", "9 PUBLISH", body=body, kind="Application/VQ-RTCPXR; x=y"))
-    found = read_report(publish)
+    found = read_report(publish, SIGNALLING[b"PUBLISH"], {})
     assert found is None or found[0] == b"c1"
 
 
 def test_another_body_is_no_report() -> None:
     publish = message("PUBLISH sip:c@x SIP/2.0", "9 PUBLISH", body=REPORT, kind="text/plain")
-    assert read_report(parse(publish)) is None
+    assert read_report(parse(publish), SIGNALLING[b"PUBLISH"], {}) is None

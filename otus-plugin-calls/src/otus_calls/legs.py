@@ -141,14 +141,17 @@ class Legs:
         self._likely = Likely()
         self._count = 0
         self._numbers: dict[tuple[bytes, bytes], int] = {}
-        self._cards: dict[int, Card | Followed] = {}
+        self._calls: dict[int, Known | Card | Followed] = {}
         self._near: dict[int, list[int]] = {}
 
     def show(self, call: Followed, now: int) -> list[Link]:
         """Take a call as it is by ``now``; gives, for each other leg that it shows, both with score and reasons."""
         if call.number:
             near = self._near.get(call.number)
-            return self._compare(call.number, near, now) if near else []
+            if not near:
+                return []
+            self._calls[call.number] = call  # how it ended is new
+            return self._compare(call.number, near, now)
         call.number = self._remember(call)
         others = self._likely.add_call(call, self._as_bytes)
         return self._compare(call.number, others, now) if others else []
@@ -157,8 +160,9 @@ class Legs:
         """Do the same with a card."""
         key = card[:2]
         number = self._numbers.get(key)
-        if number is not None and self._start_of(number) == card[2]:
-            self._cards[number] = card
+        before = None if number is None else self._known(number, 0)
+        if number is not None and before is not None and before.start == card[2]:
+            self._calls[number] = card
             near = self._near.get(number)
             return self._compare(number, near, 0) if near else []
         number = self._numbers[key] = self._remember(card)
@@ -167,14 +171,10 @@ class Legs:
 
     def _remember(self, one: Card | Followed) -> int:
         number = self._count = self._count + 1
-        self._cards[number] = one
+        self._calls[number] = one
         if number > CARDS_MAX:
             self._forget(number - CARDS_MAX)
         return number
-
-    def _start_of(self, number: int) -> int:
-        card = self._cards[number]
-        return card[2] if isinstance(card, tuple) else card.first
 
     def _add(self, card: Card) -> Sequence[int]:
         call_id, _, start, src, dst, fields, offer = card[:7]
@@ -183,10 +183,12 @@ class Legs:
         return self._likely.add(start, src, dst, fields.get("from"), fields.get("to"), named, sessions, offer)
 
     def _known(self, number: int, now: int) -> Known | None:
-        card = self._cards.get(number)
-        if card is None:
-            return None
-        return Known(*(card if isinstance(card, tuple) else card_of(card, now)))
+        """Give what is known of a call; it is put together once, when somebody asks."""
+        one = self._calls.get(number)
+        if one is None or isinstance(one, Known):
+            return one
+        known = self._calls[number] = Known(*(one if isinstance(one, tuple) else card_of(one, now)))
+        return known
 
     def _compare(self, number: int, others: Sequence[int], now: int) -> list[Link]:
         """Compare a call with others; those that may yet be legs, when both have ended, are kept in mind."""
@@ -209,10 +211,11 @@ class Legs:
         return found
 
     def _forget(self, number: int) -> None:
-        card = self._cards.pop(number)
+        known = self._calls.pop(number)
         self._near.pop(number, None)
-        if isinstance(card, tuple) and self._numbers.get(card[:2]) == number:
-            del self._numbers[card[:2]]
+        key = known[:2] if isinstance(known, tuple) else (known.call_id, known.from_tag)
+        if self._numbers.get(key) == number:
+            del self._numbers[key]
 
 
 def leg_of(other: Known, one: Known, score: int, reasons: list[str]) -> dict[str, Any]:

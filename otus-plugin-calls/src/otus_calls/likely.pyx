@@ -28,7 +28,7 @@ cdef enum:
     SAME_MAX = 32               # calls that are compared with a new one for each value, the newest first
     STEPS_MAX = 128             # of a chain, where others share it
     VALUES_MAX = 24             # of one call
-    FOUND_MAX = 256
+    FOUND_MAX = 32              # calls that are compared with a new one in all
     USER_MAX = 64               # bytes of a telephone number that is read here
 
 cdef enum Kind:
@@ -39,6 +39,7 @@ cdef enum Kind:
     NAMED = 5
     SESSION = 6
     MEDIA = 7
+    OWN = 8                     # its own Call-ID, by which others may name it: calls that share one are no legs
 
 # The scores of ``legs``.
 cdef enum:
@@ -105,16 +106,16 @@ cdef class Likely:
     def add(self, int64_t start, str src not None, str dst not None, caller, called, tuple named not None,
             tuple sessions not None, bytes offer):
         """Remember a call; gives the numbers of those that may be its legs. Its own number is one more than that of
-        the call before. ``caller`` and ``called`` are values of From and To, ``named`` what a leg is named by, as
-        bytes or text.
+        the call before. ``caller`` and ``called`` are values of From and To, ``named`` its Call-ID and what
+        else names a leg, as bytes or text.
         """
         cdef Traits traits
         traits.count = 0
         traits.call.start = start
         traits.call.src, traits.call.dst = _hash_of(src), _hash_of(dst)
         traits.call.caller, traits.call.called = _user_of(caller), _user_of(called)
-        for value in named[:8]:
-            _add_value(&traits, _hash_of(value), NAMED)
+        for i, value in enumerate(named[:8]):
+            _add_value(&traits, _hash_of(value), NAMED if i else OWN)
         for value in sessions[:4]:
             _add_value(&traits, _hash_of(value), SESSION)
         if offer is not None:
@@ -136,7 +137,7 @@ cdef class Likely:
         traits.call.start = first.time
         traits.call.src = keyed_hash(_KEY, first.flow.src, sizeof(first.flow.src))
         traits.call.dst = keyed_hash(_KEY, first.flow.dst, sizeof(first.flow.dst))
-        _add_value(&traits, keyed_hash(_KEY, PyBytes_AS_STRING(call.call_id), PyBytes_GET_SIZE(call.call_id)), NAMED)
+        _add_value(&traits, keyed_hash(_KEY, PyBytes_AS_STRING(call.call_id), PyBytes_GET_SIZE(call.call_id)), OWN)
         _add_fields(&traits, first, headers)
         if first.body:
             _add_value(&traits, _endpoint(body_of(first), first.body), MEDIA)
@@ -149,7 +150,9 @@ cdef class Likely:
         cdef int i
         self.count += 1
         for i in range(traits.count):
-            hits = self._seek(one, traits.values[i], traits.kinds[i], found, hits)
+            hits = self._seek(one, traits.values[i], NAMED if traits.kinds[i] == OWN else traits.kinds[i], found, hits)
+            if traits.kinds[i] == NAMED:
+                hits = self._seek(one, traits.values[i], OWN, found, hits)
         if one.caller:
             hits = self._seek(one, one.caller ^ one.dst, SRC_FROM, found, hits)
             hits = self._seek(one, one.caller ^ one.src, DST_FROM, found, hits)

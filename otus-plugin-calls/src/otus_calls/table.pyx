@@ -24,7 +24,7 @@ from otus_calls.replay cimport replay
 cdef enum:
     SHOWN_BEGUN = 1
     SHOWN_ENDED = 2
-    SHOWN_MAX = 4096            # calls that are shown at a tick; others wait for the next
+    SHOWN_MAX = 2048            # calls that are shown at a tick; others wait for the next
     PAST_MAX = 256              # calls in a row that were looked at before: so are those behind them
     GONE = 1 << 17              # Call-IDs of calls that were reported, so that what comes late begins none
     KEPT_FIRST = 4              # of so many messages that are kept, one is among the newest
