@@ -157,11 +157,14 @@ def _facts(one: Registered) -> dict[str, Any]:
     """Give what a component says of itself."""
     import attrs
 
+    from otus_core.declarations import schema_id
+
     declared, record = one.declaration, one.record
     said = {
         a.name: getattr(declared, a.name) for a in attrs.fields(type(declared)) if a.name not in ("factory", "config")
     }
     about = {"plugin": record.plugin, "distribution": record.distribution, "version": record.version}
+    said["schemas"] = {name: schema_id(name, schema.version) for name, schema in declared.schemas.items()}
     return {"kind": declared.kind, **about, **said}
 
 
