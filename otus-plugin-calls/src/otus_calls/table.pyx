@@ -29,7 +29,7 @@ cdef enum:
     GONE = 1 << 17              # Call-IDs of calls that were reported, so that what comes late begins none
     KEPT_FIRST = 4              # of so many messages that are kept, one is among the newest
     NOTE_BYTES = 1024           # that a message may take on average
-    STEP = 512                  # bytes by which the room for messages grows at least
+    STEP = 256                  # bytes by which the room for messages grows at least
 
 cdef int64_t SETTLED_NS = 2_000_000_000     # messages of other workers have arrived by then
 cdef int64_t _TIMER_B = TIMER_B_NS
