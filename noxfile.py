@@ -51,6 +51,9 @@ STUBTEST = (
     "tests/stubtest-allowlist.txt",
 )
 
+ON_DEMAND = ("-m", "on_demand")
+"""For pytest: the tests of what only that session makes or installs."""
+
 nox.needs_version = ">=2024.10"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
@@ -61,7 +64,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 def clickhouse(session: nox.Session) -> None:
     """Try the queries of docs/kafka.md on ClickHouse as a library, which takes half a gigabyte."""
     install(session, DISTRIBUTIONS, *BUILD_TOOLS, *TEST_TOOLS, "chdb")
-    session.run("pytest", "-q", "tests/kafka/test_kafka_page.py", *session.posargs)
+    session.run("pytest", "-q", "tests/kafka/test_kafka_page.py", *ON_DEMAND, *session.posargs)
 
 
 @nox.session
@@ -132,7 +135,13 @@ def wheels(session: nox.Session) -> None:
     """
     if session.posargs[:1] == ["all"]:
         ship(session, "cross", "dist/wheels", *session.posargs[1:])
-        session.run("pytest", "-q", "tests/shipping/test_arm.py", env={"OTUS_SHIPPED": str(ROOT / "dist" / "wheels")})
+        session.run(
+            "pytest",
+            "-q",
+            "tests/shipping/test_arm.py",
+            *ON_DEMAND,
+            env={"OTUS_SHIPPED": str(ROOT / "dist" / "wheels")},
+        )
         return
     tools = ("pytest", "pytest-timeout", "hypothesis", "dpkt", "setuptools", "wheel")
     install(session, DISTRIBUTIONS, *tools, "textual")  # which the extra otus-plugin-calls[screen] asks for
@@ -151,7 +160,7 @@ def binary(session: nox.Session) -> None:
     (machine,) = session.posargs or ("x86_64",)
     ship(session, "binary", "dist", "--machine", machine)
     file = ROOT / "dist" / f"otus-{machine}"
-    session.run("pytest", "-q", "tests/shipping/test_binary.py", env={"OTUS_SHIPPED": str(file)})
+    session.run("pytest", "-q", "tests/shipping/test_binary.py", *ON_DEMAND, env={"OTUS_SHIPPED": str(file)})
 
 
 @nox.session
@@ -165,6 +174,7 @@ def deb(session: nox.Session) -> None:
         "-q",
         "tests/shipping/test_deb.py",
         "tests/shipping/test_service.py",
+        *ON_DEMAND,
         env={"OTUS_SHIPPED": str(ROOT / "dist")},
     )
 

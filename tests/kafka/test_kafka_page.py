@@ -93,9 +93,11 @@ def test_the_python_consumer_reads_the_calls(broker: Broker, records: dict[str, 
     assert sum(eval(lines[-1]).values()) == len(found)
 
 
+@pytest.mark.on_demand
 def test_the_queries_for_clickhouse_work(records: dict[str, list[Record]]) -> None:
     """On the embedded engine, which has no Kafka: a table in memory stands in the queue's place."""
-    session = pytest.importorskip("chdb.session", reason="chdb is half a gigabyte: nox -s clickhouse has it")
+    from chdb import session  # half a gigabyte, which nox -s clickhouse installs
+
     queue, calls, view, *queries = SQL[:5]
     database: Any = session.Session()
     memory = re.sub(r"ENGINE = Kafka.*?;", "ENGINE = Memory;", queue, flags=re.DOTALL)

@@ -33,10 +33,10 @@ ENTER = 'mount -t proc none "$0/proc" && exec chroot "$0" "$@"'
 
 
 def shipped(name: str = "") -> Path:
-    """Give what a session of nox has made; without it the test is skipped, in CI too."""
+    """Give what a session of nox has made."""
     made = os.environ.get("OTUS_SHIPPED")
     if made is None:
-        pytest.skip("nothing is shipped here: nox -s binary, deb, wheels -- all")
+        pytest.fail("nothing is shipped here: nox -s binary, deb, wheels -- all")
     return Path(made) / name if name else Path(made)
 
 

@@ -12,6 +12,8 @@ from shipping.machines import MACHINES, sysroot
 from tests import needs
 from tests.shipping.bare import Bare, messages_here, shipped
 
+pytestmark = pytest.mark.on_demand
+
 EXAMPLES = sorted(needs.ROOT.glob("examples/*.pcap"))
 TESTS = ("tests/core/decode/test_layers.py", "tests/core/decode/test_tunnels.py", "tests/sip/test_sip_parse.py")
 START = "import sys; from otus_core.cli import main; sys.exit(main())"

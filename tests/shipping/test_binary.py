@@ -15,6 +15,8 @@ from tests.core.plugins.test_folder import PARSER
 from tests.patience import wait
 from tests.shipping.bare import Bare, messages_here, shipped
 
+pytestmark = pytest.mark.on_demand
+
 DISTRIBUTIONS = {path.parent.name for path in needs.ROOT.glob("otus-*/pyproject.toml")}
 CONFIG = """\
 otus:

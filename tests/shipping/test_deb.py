@@ -9,6 +9,8 @@ import pytest
 from tests import needs
 from tests.shipping.bare import Bare, shipped, small_debian
 
+pytestmark = pytest.mark.on_demand
+
 NEXT = "99.0"
 
 

@@ -13,6 +13,8 @@ from tests import needs
 from tests.patience import wait
 from tests.shipping.bare import shipped, small_debian
 
+pytestmark = pytest.mark.on_demand
+
 TASK = "id: t\ncapture: {type: afpacket, interface: lo}\nparsers: [sip]\nreporters: [discard]\n"
 MASKED = (
     *("systemd-networkd.service", "systemd-networkd.socket", "systemd-networkd-wait-online.service"),
