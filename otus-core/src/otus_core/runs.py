@@ -5,6 +5,7 @@ show records in a way of their own.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,9 +20,9 @@ from otus_core import interpreter
 from otus_core.errors import OtusError
 
 INTERRUPTED = 130
+ENDING = (signal.SIGINT, signal.SIGTERM)
 LAST_WORDS_S = 5.0
 """How long the run may take to close standard error when its output has ended."""
-_RUN = "import sys; from otus_core.cli import main; sys.exit(main())"
 
 
 class RunFailed(OtusError):
@@ -48,7 +49,8 @@ def run_task(
     ``task`` has the keys of a task file except ``capture`` and ``reporters``; ``options`` are further ones of
     ``otus run``, such as ``--bpf``. Where the run tells of a fault in a key of the task, ``names`` says what the user
     knows it by: ``{"processors[1].config.keep_if": "--where"}``. ``on_fault`` gets each line, in a thread, that would
-    go to standard error. Ctrl-C ends a live run, and not the caller; so does ``stopping``, set in another thread.
+    go to standard error. SIGINT, as of Ctrl-C, and SIGTERM end the run, and not the caller; so does ``stopping``, set
+    in another thread.
     Raises RunFailed, with exit status 130 when Ctrl-C ended a run before the end of its files.
     """
     whole = {**task, "capture": {}, "reporters": [{"type": "console", "config": {"format": "json"}}]}
@@ -56,7 +58,8 @@ def run_task(
         path = Path(folder) / "task.json"
         path.write_text(json.dumps(whole), encoding="utf-8")
         source = ["-i", interface] if interface is not None else ["--", *files]
-        command = [sys.executable, "-P", "-c", _RUN, "run", "--quiet", "--task", str(path), *options, *source]
+        run = [str(os.getpid()), "run", "--quiet", "--task", str(path), *options, *source]
+        command = interpreter.command("otus_core.cli.child", *run)
         errors = subprocess.PIPE if names or on_fault else None
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=interpreter.environment()) as process:
             assert process.stdout is not None
@@ -65,7 +68,7 @@ def run_task(
             if stopping is not None:
                 threading.Thread(target=_end, args=(process, stopping), daemon=True).start()
             try:
-                with _no_interrupt():
+                with _signals_for(process):
                     for line in process.stdout:
                         yield json.loads(line)
             except GeneratorExit:
@@ -82,16 +85,20 @@ def _end(process: subprocess.Popen[bytes], stopping: threading.Event) -> None:
 
 
 @contextmanager
-def _no_interrupt() -> Iterator[None]:
-    """Leave Ctrl-C to the run, which hears it too, and ends with its last lines. Only the main thread can."""
+def _signals_for(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Leave the signals that end a command to the run, which then ends with its last lines. Only the main thread can.
+
+    Of Ctrl-C the run hears by itself too, as all programs at the terminal do: a second signal changes nothing for it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, lambda *_: process.terminate()) for number in ENDING}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _tell(lines: IO[bytes] | None, names: Mapping[str, str], tell: Callable[[str], None]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.calls.commands.running import OTUS, otus
+from tests.live.net import children_of
 from tests.patience import PATIENCE_S, wait
 
 
@@ -30,6 +31,24 @@ def test_ctrl_c_ends_a_command_with_130_and_makes_no_file(examples: Path, tmp_pa
     assert running.returncode == 130
     assert list(tmp_path.iterdir()) == []
     assert (b"completed" in output) is (command == ["calls"])  # a table shows what there was until then
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+def test_the_run_ends_with_its_command(examples: Path, number: signal.Signals, status: int) -> None:
+    """A signal for the command alone, as of ``timeout`` or ``kill``: no capture goes on without a reader."""
+    reader, writer = os.pipe()
+    with subprocess.Popen([OTUS, "calls", "-"], stdin=reader, stdout=subprocess.DEVNULL) as running:
+        os.write(writer, (examples / "call.pcap").read_bytes())
+        wait(lambda: left_in(reader) == 0, what="the run has read what there is")
+        (run,) = children_of(running.pid)
+        os.kill(running.pid, number)
+        assert running.wait(PATIENCE_S) == status
+        wait(
+            lambda: not Path(f"/proc/{run}/cmdline").exists() or not Path(f"/proc/{run}/cmdline").read_bytes(),
+            what="it ended",
+        )
+        os.close(writer)
+        os.close(reader)
 
 
 def left_in(pipe: int) -> int:

@@ -5,12 +5,19 @@ frames_read    dropped{unmatched}    errors{parser:sip}    kafka.queued    kafka
 
 from __future__ import annotations
 
+from functools import lru_cache
 
+NAMES_KEPT = 1024
+"""Names are asked for with each batch. More than there are counters, and bounded: a reporter may give any reason."""
+
+
+@lru_cache(NAMES_KEPT)
 def name_of(what: str, *label: object) -> str:
     """Give the name of what is counted with a label, ``dropped{parse_error:sip}``."""
     return f"{what}{{{':'.join(map(str, label))}}}"
 
 
+@lru_cache(NAMES_KEPT)
 def of_reporter(reporter: str, term: str) -> str:
     """Give the name of what is counted of one reporter, ``kafka.queued``."""
     return f"{reporter}.{term}"

@@ -60,17 +60,13 @@ class Delivery:
         self._circuit = Circuit()
         send_timeout = None if limits.own_retries else limits.send_timeout
         self._guard = Guard(name, reporter, send_timeout, accounts, on_error, mark)
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._slot = asyncio.Event()
+        self._wake, self._room, self._slot = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._flushing = False
-        self._closed = False
+        self._flushing = self._closed = False
         self._calls: list[Call] = []
         self._left: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
-        self._chores = Chores()
-        self._looked_at = 0.0
+        self._chores, self._looked_at = Chores(), 0.0
         self._stalled_s, self.ends_at = patience(limits, spooled=spooler is not None), math.inf
 
     @property
@@ -181,8 +177,10 @@ class Delivery:
         self._wake.set()
 
     async def _run(self) -> None:
-        while self._runner is asyncio.current_task() and not (self._flushing and not self._held):
+        while self._runner is asyncio.current_task():
             if not self._held:
+                if self._flushing:
+                    break
                 self._wake.clear()
                 await self._wake.wait()
                 continue
@@ -312,6 +310,10 @@ class Delivery:
         self._circuit.judge(fates)
         batch = call.batch
         self._count("reported", fates.reported)
+        if fates.reported == len(batch) and call.range is None:  # as nearly always: nothing is left to sort out
+            self._under_way(call, -len(batch))
+            call.batch = []
+            return {}
         for reason, n in fates.lost.items():
             self._fail(reason, n)
         again = by_reason(batch, fates.retry)

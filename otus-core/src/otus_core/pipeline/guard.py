@@ -37,6 +37,7 @@ class Guard:
         mark: int,
     ) -> None:
         self._name = name
+        self._blocked_ns = of_reporter(name, "blocked_ns")
         self._reporter = reporter
         self._limit = limit
         self._accounts = accounts
@@ -76,7 +77,7 @@ class Guard:
 
     def _note_time(self, ns: int) -> None:
         self._accounts.set("running", 0)
-        self._accounts.add(of_reporter(self._name, "blocked_ns"), ns)
+        self._accounts.add(self._blocked_ns, ns)
         if ns > BLOCKED_WARN_NS:
             error = RuntimeError(f"held the thread for {ns // 1_000_000} ms in one step")
             self._on_error("reporter", self._name, error)

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from otus_calls.commands import terminal, words
-from otus_calls.commands.finding import Numbered, find_calls, none_matches
+from otus_calls.commands.finding import Numbered, find_calls, follow_calls, none_matches
 from otus_calls.commands.listing import AsCsv, AsJson, check_formats, widths_of, write_csv, write_json
 from otus_calls.commands.rows import COLUMNS, LIVE_WIDTHS, cells
-from otus_calls.commands.source import CHOSEN, Bpf, Files, Interface, Source, Tunnels, Where, refused, source_of
+from otus_calls.commands.source import Bpf, Files, Interface, Source, Tunnels, Where, refused, source_of
 from otus_core import OtusError, TableLayout, fit, printable
 
 STATE = 3
@@ -86,16 +86,7 @@ def _watch(source: Source, where: str | None) -> None:
 
 def _show_live(source: Source, where: str | None, problems: bool, as_json: bool, as_csv: bool) -> None:
     """Show each call when its record comes."""
-    records = source.records({}, where)
-    told = (
-        one["payload"]
-        for one in records
-        if one["payload_type"] == "call" and (where is None or CHOSEN in one["labels"])
-    )
-    numbered = (
-        Numbered(n, facts, True)
-        for n, facts in enumerate((one for one in told if not problems or words.is_problem(one)), 1)
-    )
+    numbered = follow_calls(source, where, lambda facts: not problems or words.is_problem(facts))
     if as_json:
         write_json(map(_whole, numbered))
     elif as_csv:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -52,6 +53,14 @@ def find_calls(source: Source, where: str | None = None) -> Found:
         for number, one in enumerate(records, 1)
     ]
     return Found(calls, failure)
+
+
+def follow_calls(source: Source, where: str | None, wanted: Callable[[dict[str, Any]], bool]) -> Iterator[Numbered]:
+    """Give the calls of an interface that match ``where`` and are wanted, each when it has ended. Raises RunFailed."""
+    records = (one for one in source.records({}, where) if one["payload_type"] == "call")
+    told = (one["payload"] for one in records if where is None or CHOSEN in one["labels"])
+    for number, facts in enumerate(filter(wanted, told), 1):
+        yield Numbered(number, facts, True)
 
 
 def choose(found: Found, call: str | None) -> list[Numbered]:

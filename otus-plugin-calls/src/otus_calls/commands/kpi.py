@@ -13,10 +13,10 @@ import typer
 from otus_calls.commands import terminal, words
 from otus_calls.commands.finding import Found, find_calls
 from otus_calls.commands.listing import AsCsv, AsJson, check_formats, write_csv, write_json, write_table
-from otus_calls.commands.source import Bpf, Files, Tunnels, Where, refused, source_of
+from otus_calls.commands.source import Bpf, Files, Interface, Source, Tunnels, Where, refused, source_of
 from otus_calls.kpi import add, counts_of, tell_kpi
 from otus_calls.times import SECOND_NS, nanoseconds
-from otus_core import Column, printable
+from otus_core import Column, TableLayout, printable
 
 GROUPS: Mapping[str, Callable[[words.Facts], Any]] = {
     "caller": lambda facts: facts["caller"]["ip"],
@@ -29,6 +29,7 @@ GROUPS: Mapping[str, Callable[[words.Facts], Any]] = {
     "state": lambda facts: facts["state"],
     "code": lambda facts: facts["code"],
 }
+LIVE_STEP, LIVE_STEP_MAX = 60 * SECOND_NS, 86_400 * SECOND_NS
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 ROWS_MAX = 100_000
 COLUMNS = (
@@ -48,10 +49,13 @@ COLUMNS = (
     Column("mos", right=True),
 )
 FLAT = ("begin", "by", "attempts", "answered", "asr", "ner", "ser", "seer", "isa", "scr", "acd", "srd", "sdd", "mos")
+NOT_LIVE = ("by", "mos")
+LIVE_WIDTHS = (19, 8, 8, 6, 6, 6, 6, 6, 6, 7, 7, 7)
 
 
 def kpi(
     files: Files = None,
+    interface: Interface = None,
     by: Annotated[
         str | None, typer.Option("--by", metavar="WHAT", help=f"A line for each: {', '.join(GROUPS)}.")
     ] = None,
@@ -64,7 +68,8 @@ def kpi(
     bpf: Bpf = None,
     tunnels: Tunnels = None,
 ) -> None:
-    """Show figures of all calls: how many were answered, how long they took, how they sounded.
+    """Show figures of all calls: how many were answered, how long they took, how they sounded. Those of an interface
+    come each minute, or as often as --every says, and count calls that ended in that time.
 
     otus kpi big.pcap · otus kpi big.pcap --every 5m · otus kpi big.pcap --by callee --csv
     """
@@ -72,7 +77,11 @@ def kpi(
         raise refused("--by", f"{printable(by, 40)!r} is not one of {', '.join(GROUPS)}")
     step = None if every is None else _interval(every)
     check_formats(as_json=as_json, as_csv=as_csv)
-    found = find_calls(source_of(files, None, bpf, tunnels), where)
+    source = source_of(files, interface, bpf, tunnels)
+    if interface is not None:
+        _show_live(source, by, where, LIVE_STEP if step is None else step, as_json=as_json, as_csv=as_csv)
+        return
+    found = find_calls(source, where)
     rows = _rows(found, by, step)
     if as_json:
         write_json(rows)
@@ -81,6 +90,28 @@ def kpi(
     else:
         _show(rows, by, step)
     found.end()
+
+
+def _show_live(source: Source, by: str | None, where: str | None, step: int, *, as_json: bool, as_csv: bool) -> None:
+    """Show the figures of each interval when it has ended."""
+    for option, given in (("--by", by), ("--where", where)):
+        if given is not None:
+            raise refused(option, "is for capture files: the figures of an interface are those of all its calls")
+    if step > LIVE_STEP_MAX:
+        raise refused("--every", "with an interface 1d is the longest")
+    names = [name for name in FLAT if name not in NOT_LIVE]
+    records = source.records({"kpi": step / SECOND_NS}, kind="kpi")
+    told = (one["payload"] for one in records if one["payload_type"] == "kpi")
+    rows = ({**{name: one.get(name) for name in names}, "answered": one["counts"]["established"]} for one in told)
+    if as_json:
+        write_json(rows)
+    elif as_csv:
+        write_csv(rows, names)
+    else:
+        columns = [one for one in COLUMNS if one.name not in NOT_LIVE]
+        layout = TableLayout(columns, LIVE_WIDTHS, terminal.width() or sum(LIVE_WIDTHS) + 2 * len(LIVE_WIDTHS))
+        terminal.write([terminal.paint(layout.header(), terminal.BOLD, terminal.coloured())])
+        terminal.write(layout.line([_cell(name, row[name]) for name in names]) for row in rows)
 
 
 def _interval(text: str) -> int:

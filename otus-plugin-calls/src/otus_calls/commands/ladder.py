@@ -9,10 +9,21 @@ from typing import Annotated, Any
 import typer
 
 from otus_calls.commands import terminal, words
-from otus_calls.commands.finding import Numbered, choose, find_calls
+from otus_calls.commands.finding import Numbered, choose, find_calls, follow_calls
 from otus_calls.commands.lifelines import Ladder, arrows
 from otus_calls.commands.reading import Key, read_raw
-from otus_calls.commands.source import Bpf, Call, Files, Tunnels, Where, files_to_read_twice, source_of
+from otus_calls.commands.source import (
+    Bpf,
+    Call,
+    Files,
+    Interface,
+    Source,
+    Tunnels,
+    Where,
+    files_to_read_twice,
+    refused,
+    source_of,
+)
 from otus_core import fit, printable
 
 RAW_INDENT = " " * 4
@@ -20,6 +31,7 @@ RAW_INDENT = " " * 4
 
 def ladder(
     files: Files = None,
+    interface: Interface = None,
     call: Call = None,
     where: Where = None,
     legs: Annotated[bool, typer.Option("--legs", help="Draw the legs of a call, as B2BUAs make them, in one.")] = False,
@@ -30,10 +42,17 @@ def ladder(
     bpf: Bpf = None,
     tunnels: Tunnels = None,
 ) -> None:
-    """Draw the messages of calls as arrows between hosts, with times, session descriptions and media.
+    """Draw the messages of calls as arrows between hosts, with times, session descriptions and media; those of an
+    interface when they have ended.
 
     otus ladder call.pcap · otus ladder call.pcap --call 3 --raw · otus ladder call.pcap --where "call.state == 'busy'"
     """
+    if interface is not None:
+        for option, given in (("--legs", legs), ("--raw", raw), ("--html", html is not None)):
+            if given:
+                raise refused(option, "is for capture files, not for an interface")
+        terminal.write(_live_lines(source_of(files, interface, bpf, tunnels), call, where))
+        return
     source = files_to_read_twice(files, bpf, tunnels) if raw else source_of(files, None, bpf, tunnels)
     if html is not None:
         from otus_calls.commands.report import write_page
@@ -45,6 +64,13 @@ def ladder(
     messages = read_raw(source, {one.facts["call_id"] for one in chosen}) if raw else {}
     terminal.write(_all_lines(chosen, found.calls, messages, legs))
     found.end()
+
+
+def _live_lines(source: Source, call: str | None, where: str | None) -> Iterator[str]:
+    """Give the ladder of each call, or of those with one Call-ID, with an empty line between them."""
+    for one in follow_calls(source, where, lambda facts: call in (None, facts["call_id"])):
+        yield from [""] if one.number > 1 else []
+        yield from _all_lines([one], [one], {}, legs=False)
 
 
 def _all_lines(
