@@ -85,10 +85,7 @@ def test_a_task_made_from_afar_reports_every_message(daemon: Daemon, wire: tuple
     for record in records:
         labels = record.json["labels"]
         assert record.json["task_id"] == "calls" and record.json["agent_id"] == HOST
-        assert (
-            record.key
-            == f"{record.json['src_ip']}:{record.json['src_port']}-{record.json['dst_ip']}:{record.json['dst_port']}"
-        )
+        assert record.key == labels["sip.call_id"]
         assert record.headers["task_id"] == "calls"
         by_call.setdefault(labels["sip.call_id"], set()).add(record.partition)
     assert len(by_call) == CALLS
