@@ -90,6 +90,15 @@ def test_jitter_is_that_of_rfc_3550_and_deltas_are_those_of_the_arrivals() -> No
     assert (facts["ptime"], facts["payload_types"], facts["bytes"]) == (20.0, {"0": 300}, 300 * 172)
 
 
+def test_steps_of_any_size_have_their_length() -> None:
+    bench = Bench()
+    bench.call()
+    step = 0x6D000000  # a thousand times this is beyond 32 bits
+    for n in range(3):
+        bench.take(rtp(n, n * step & 0xFFFFFFFF), n * 20 * MS)
+    assert bench.one()["ptime"] == step * 1000 / 8000
+
+
 def test_silence_before_a_talkspurt_is_no_jitter() -> None:
     bench = Bench()
     bench.call()

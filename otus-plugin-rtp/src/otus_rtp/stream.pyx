@@ -329,7 +329,7 @@ cdef class Stream:
             "delta_min": self.delta_min / MS if known else None,
             "delta_mean": self.delta_sum / MS / self.samples if known else None,
             "delta_max": self.delta_max / MS if known else None,
-            "ptime": self.steps[most].size * 1000 / self.clock if self.steps[most].count and self.clock else None,
+            "ptime": 1000.0 * self.steps[most].size / self.clock if self.steps[most].count and self.clock else None,
             "skew_ppm": (
                 1e6 * (self.drift_n * self.drift_xy - self.drift_x * self.drift_y) / spread if drifted else None
             ),
