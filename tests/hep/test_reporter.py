@@ -168,6 +168,25 @@ def test_a_connection_that_breaks_is_opened_again_and_nothing_is_lost() -> None:
         assert set(numbers(server)) == set(range(300))
 
 
+def test_a_quiet_connection_is_probed() -> None:
+    """The kernel waits to probe it: timer 2 of /proc/net/tcp is that of keep-alive (proc_net_tcp of the kernel)."""
+
+    async def run(reporter: Any) -> None:
+        assert await reporter.report(messages(0)) == ReportResult(reported=10)
+        wait(lambda: timer_to(server.address) == "02", what="nothing is on the way any more, and a probe is due")
+
+    with Server(stream=True) as server:
+        report_to(server, transport="tcp")(run)
+
+
+def timer_to(address: str) -> str:
+    """Give which timer runs for the connection to an address of IPv4."""
+    place = f":{int(address.rpartition(':')[2]):04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    (timer,) = [row[5].partition(":")[0] for row in rows if row[2].endswith(place) and row[3] == "01"]
+    return timer
+
+
 def test_nobody_is_there() -> None:
     async def run(reporter: Any) -> tuple[ReportResult, dict[str, Any]]:
         result = await reporter.report(messages(0))
