@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from typing import Any
 import dpkt
 import pytest
 
+from otus_core import OutputPacket
+from otus_core.cli.top.lookout import Tapping
+from otus_core.model.json import encode_json_lines
 from otus_core.testing import packets
 from tests.e2e.node import Node
 from tests.live.net import OTUS
@@ -123,15 +127,59 @@ def test_those_who_never_read_cost_the_task_nothing(node: Node) -> None:
     assert [event for event in node.log() if event["level"] in ("error", "critical")] == []
 
 
+class Told:
+    """The payload of somebody else's plugin, in JSON that has an end of a line within a text."""
+
+    def to_json(self) -> bytes:
+        return '{"name":"one\u2028two"}'.encode()
+
+
+def test_only_line_feeds_end_lines(tmp_path: Path) -> None:
+    """A daemon that shows such payloads, a real caller of it, and what ``otus top`` reads."""
+    told = encode_json_lines(
+        [OutputPacket(payload_type="told", payload=Told(), timestamp=n, src_ip="192.0.2.1") for n in (1, 2)]
+    )
+    event = {"lines": told.decode(), "seen": 2, "shown": 2, "skipped": 0}
+    answers = ({"id": 1, "result": {"task_id": "t"}}, {"method": "tap", "params": {**event, "ended": "task t ended"}})
+    path = tmp_path / "o.sock"
+
+    def answer() -> None:
+        for _ in range(2):
+            caller, _ = listening.accept()
+            with caller:
+                caller.recv(65536)
+                caller.sendall(b"".join(json.dumps({"jsonrpc": "2.0", **one}).encode() + b"\n" for one in answers))
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        answering = threading.Thread(target=answer)
+        answering.start()
+        command = [OTUS, "--socket", str(path), "tap", "t", "--format", "json", "--count", "1"]
+        done = subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=True)
+        tapping = Tapping(path, "t", sample=True)
+        wait(lambda: tapping.ended == "task t ended", what="the events are taken")
+        answering.join(PATIENCE_S)
+    assert json.loads(done.stdout)["payload"] == {"name": "one\u2028two"}
+    assert "192.0.2.1 100 %" in tapping.sampled.lines()[0]
+
+
 def test_a_tap_ends_with_its_task_and_with_ctrl_c(node: Node) -> None:
     command = [OTUS, "--socket", f"{node.folder}/o.sock", "tap", "t1", "--format", "json"]
-    taps = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    for one in taps:
-        assert one.stdout is not None and one.stdout.readline()
+    shown = [node.folder / "first", node.folder / "second"]
+    taps = []
+    for path in shown:
+        with path.open("wb") as file:
+            taps.append(subprocess.Popen(command, stdout=file, stderr=subprocess.PIPE, text=True))
+    wait(lambda: all(path.stat().st_size for path in shown), what="both show messages")
     os.kill(taps[0].pid, signal.SIGINT)
     taps[0].communicate(timeout=PATIENCE_S)
     assert taps[0].returncode == 0
+    before = shown[1].stat().st_size
+    wait(lambda: shown[1].stat().st_size > before, what="the other one goes on")
     node.rpc("task_delete", task_id="t1")
-    out, errors = taps[1].communicate(timeout=PATIENCE_S)
+    _, errors = taps[1].communicate(timeout=PATIENCE_S)
     assert (taps[1].returncode, errors) == (0, "otus: task t1 has ended\n")
+    out = shown[1].read_bytes()[before:]
     assert out
+    assert all(json.loads(line) for line in shown[1].read_bytes().splitlines())

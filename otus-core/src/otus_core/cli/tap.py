@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import sys
 import time
 from typing import Annotated, Any, Literal
@@ -46,13 +44,15 @@ def _terminal(form: str) -> dict[str, Any]:
     """Say what lines should be like: those for a terminal fit it."""
     if form == "json" or not sys.stdout.isatty():
         return {}
-    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    return {"columns": shutil.get_terminal_size().columns, "colour": not plain}
+    from otus_core.cli.listing import is_coloured
+    from otus_core.process.output import terminal_columns
+
+    return {"columns": terminal_columns(1), "colour": is_coloured()}
 
 
 def _show(context: typer.Context, params: dict[str, Any], count: int | None) -> None:
     from otus_core.config.effective import socket_path
-    from otus_core.control.client import follow
+    from otus_core.control.client import follow, lines_of
 
     session = session_of(context)
     path = session.socket or socket_path(session.config)
@@ -61,8 +61,8 @@ def _show(context: typer.Context, params: dict[str, Any], count: int | None) -> 
     for event in follow(path, "task_tap", params):
         if "lines" not in event:
             continue
-        lines = event["lines"].splitlines(keepends=True)
-        sys.stdout.write("".join(lines if left is None else lines[:left]))
+        lines = lines_of(event)
+        sys.stdout.write("".join(f"{line}\n" for line in lines[:left]))
         sys.stdout.flush()
         told.note(event)
         if left is not None:

@@ -40,6 +40,15 @@ def follow(
             yield json.loads(line)["params"]
 
 
+def lines_of(event: Mapping[str, Any]) -> list[str]:
+    """Give the lines of an event of ``task_tap``, without their ends.
+
+    Not by ``splitlines``: a plugin's JSON may hold other ends of lines, such as U+2028, which are none here.
+    """
+    lines: list[str] = event.get("lines", "").split("\n")
+    return lines[:-1]
+
+
 def _lines(path: Path, method: str, params: Mapping[str, Any] | None, timeout: float) -> Generator[bytes, None, None]:
     """Send a request, and give each line that comes back."""
     request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": dict(params or {})})

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from otus_core.cli.top.board import Sampled
-from otus_core.control.client import call, follow
+from otus_core.control.client import call, follow, lines_of
 from otus_core.errors import OtusError
 
 LINES_MAX = 1000
@@ -67,13 +67,13 @@ class Tapping:
             with closing(follow(self._path, "task_tap", self._params)) as events:
                 for event in events:
                     self._take(event)
-                    if self._stopping.is_set():
+                    if self._stopping.is_set() or self.ended:  # the daemon may hang up then, which is no news
                         return
         except OtusError as error:
             self.ended = str(error)
 
     def _take(self, event: Mapping[str, Any]) -> None:
-        lines = event.get("lines", "").splitlines()
+        lines = lines_of(event)
         if self._sample:
             self.sampled.take([json.loads(line) for line in lines])
         else:
