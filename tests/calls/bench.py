@@ -94,6 +94,10 @@ class Bench:
         if body:
             lines.append("Content-Type: application/sdp")
         raw = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", body]).encode()
+        self.give_raw(raw, way, vlans)
+
+    def give_raw(self, raw: bytes, way: tuple[tuple[str, int], tuple[str, int]], vlans: tuple[int, ...] = ()) -> None:
+        """Give a message as it is on the wire, now. Raises ParseError."""
         self.give(
             OutputPacket(
                 timestamp=BEGUN + round(self.at * SECOND),

@@ -13,6 +13,7 @@ from otus_core.control.protocol import BUSY, PARSE_ERROR, REQUEST_MAX, RpcError
 REQUEST_WITHIN_S = 10.0
 """From the first byte of a request to its end."""
 IDLE_MAX_S = 300.0
+"""Between two requests: who has forgotten a connection does not hold its descriptor for ever."""
 PIECE = 1 << 14
 """Bytes that are read at once, and about as many that asyncio reads ahead."""
 REQUESTS_MAX = 64 << 20

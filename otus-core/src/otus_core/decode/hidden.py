@@ -6,7 +6,6 @@ another of the identity's terms all the same.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
 
 from otus_core.decode.link_types import UNREAD_LINK_TYPES
@@ -73,7 +72,6 @@ STREAMS: dict[str, Hidden] = {
 """What streams have that cannot be put together."""
 
 
-@cache
 def hidden_name(kind: str) -> str:
     """Give the counter of a kind: one of this module's, or one that a parser declares."""
     return name_of("hidden", kind)

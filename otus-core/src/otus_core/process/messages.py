@@ -105,6 +105,10 @@ class Untap:
     number: int
 
 
+REFUSAL_MAX = 300
+"""Characters of a refusal: a line of the terminal or two, whatever an expression or a plugin says."""
+
+
 @attrs.frozen
 class Tapped:
     """From a worker: whole lines for who looks in. ``seen`` messages went to the reporters since it last told; of these

@@ -14,7 +14,7 @@ import attrs
 
 from otus_core.errors import OtusError
 from otus_core.model.text import printable
-from otus_core.process.messages import Tap, Tapped, Untap
+from otus_core.process.messages import REFUSAL_MAX, Tap, Tapped, Untap
 from otus_core.supervise.slot import WorkerSlot
 
 TAPS_MAX = 8
@@ -22,7 +22,7 @@ TAPS_MAX = 8
 WAITING_MAX = 1 << 20
 """Bytes of lines that wait for one reader."""
 TELL_EVERY_S = 0.5
-REFUSAL_MAX = 300
+"""Also when there is nothing: how many messages were skipped is news, and a reader that has gone is noticed."""
 
 
 @attrs.define(eq=False)

@@ -19,14 +19,13 @@ from otus_core.model.output import OutputPacket
 from otus_core.model.text import tell
 from otus_core.pipeline.loop import Pipeline
 from otus_core.plugins.registry import Registry
-from otus_core.process.messages import Tap, Tapped
+from otus_core.process.messages import REFUSAL_MAX, Tap, Tapped
 
 EVERY_S = 0.1
 COMPARED_MAX = 2_000
 """Messages that all taps together look at in each turn: some 2 ms of work."""
 LINES_MAX = 1 << 20
 """Bytes of lines in one turn; what is beyond is skipped."""
-REFUSAL_MAX = 300
 
 
 class Spy:

@@ -29,7 +29,7 @@ GROUPS: Mapping[str, Callable[[words.Facts], Any]] = {
     "state": lambda facts: facts["state"],
     "code": lambda facts: facts["code"],
 }
-LIVE_STEP, LIVE_STEP_MAX = 60 * SECOND_NS, 86_400 * SECOND_NS
+LIVE_STEP, LIVE_STEP_MAX = 60 * SECOND_NS, 86_400 * SECOND_NS  # the processor calls takes no more for its kpi
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 ROWS_MAX = 100_000
 COLUMNS = (
