@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
-import re
-import struct
 import subprocess
 import termios
-import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,56 +17,7 @@ from tests.e2e.node import Node
 from tests.e2e.test_tap import capture, create
 from tests.live.net import OTUS
 from tests.patience import PATIENCE_S, wait
-
-STYLE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
-
-
-class Screen:
-    """``otus top`` on a terminal of 110 columns and 30 lines."""
-
-    def __init__(self, node: Node) -> None:
-        self.parent, self.child = pty.openpty()
-        fcntl.ioctl(self.child, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 110, 0, 0))
-        self.before = termios.tcgetattr(self.child)
-        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-        self.process = subprocess.Popen(
-            [OTUS, "--socket", f"{node.folder}/o.sock", "top"],
-            stdin=self.child,
-            stdout=self.child,
-            stderr=self.child,
-            env=environment | {"TERM": "xterm-256color"},
-            start_new_session=True,
-        )
-        self._all = ""
-        self._since = 0
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        while True:
-            try:
-                self._all += os.read(self.parent, 65536).decode("utf-8", "replace")
-            except OSError:
-                return
-
-    @property
-    def written(self) -> str:
-        """What was written since ``press``."""
-        return self._all[self._since :]
-
-    def shows(self, text: str) -> bool:
-        """Whether this was written since ``press``."""
-        return text in STYLE.sub("", self.written)
-
-    def press(self, keys: str) -> None:
-        """Look no more at what was written, and press keys."""
-        self._since = len(self._all)
-        os.write(self.parent, keys.encode())
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self.child)
-        os.close(self.parent)
+from tests.screen import Screen
 
 
 @pytest.fixture
@@ -85,7 +31,8 @@ def node(node: Node) -> Node:
 
 @pytest.fixture
 def screen(node: Node) -> Iterator[Screen]:
-    made = Screen(node)
+    command = [OTUS, "--socket", f"{node.folder}/o.sock", "top"]
+    made = Screen(partial(subprocess.Popen, command), columns=110)
     yield made
     made.close()
 

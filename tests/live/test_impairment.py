@@ -9,7 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,17 @@ class ThroughRelay(Pair):
             return make
 
         return self.inside(self.middle, bound("a0")), self.inside(self.middle, bound("b0"))
+
+    @contextmanager
+    def relay(self, impairment: Impairment) -> Iterator[Relay]:
+        """Pass frames on, impaired, for a time."""
+        with ExitStack() as stack:
+            ends = self.sockets()
+            for end in ends:
+                stack.callback(end.close)
+            relay = Relay(ends, impairment, SEED)
+            stack.callback(relay.close)
+            yield relay
 
     def remove(self) -> None:
         super().remove()
@@ -134,12 +145,7 @@ def test_what_is_measured_is_what_the_wire_did(
     if not SOUND.exists():
         needs.lacking(f"{SOUND} is not there (package sip-tester)")
     options = ("--parser", "sip", "--parser", "rtp", "--format", "json", "--bpf", "udp")
-    with ExitStack() as stack:
-        ends = pair.sockets()
-        for end in ends:
-            stack.callback(end.close)
-        relay = Relay(ends, impairment, SEED)
-        stack.callback(relay.close)
+    with pair.relay(impairment) as relay:
         here, there = run(*options), run(*options, namespace=pair.far)
         call(pair, tmp_path)
     came, went = streams(here, Pair.FAR), streams(there, Pair.NEAR)

@@ -14,14 +14,13 @@ import pytest
 
 from tests import needs
 from tests.live.net import Pair, accounted
-from tests.live.relay import Impairment, Relay
+from tests.live.relay import Impairment
 from tests.live.test_impairment import ThroughRelay, pair
 from tests.patience import PATIENCE_S, wait
 
 __all__ = ["pair"]  # the fixture
 pytestmark = [pytest.mark.live, pytest.mark.slow]
 
-SEED = 3550
 WIRE = Impairment(loss=0.05, jitter=0.02, delay=0.04)
 REPORTS = 2
 """Baresip reports every five seconds; the round trip is known from the second report on."""
@@ -83,12 +82,7 @@ def blocks(outputs: list[dict[str, Any]], src: str) -> list[dict[str, Any]]:
 
 def test_what_telephones_report_is_what_the_wire_did(pair: ThroughRelay, run: Any, tmp_path: Path) -> None:
     options = ("--parser", "sip", "--parser", "rtp", "--format", "json", "--bpf", "udp")
-    with ExitStack() as stack:
-        ends = pair.sockets()
-        for end in ends:
-            stack.callback(end.close)
-        relay = Relay(ends, WIRE, SEED)
-        stack.callback(relay.close)
+    with pair.relay(WIRE) as relay, ExitStack() as stack:
         here, there = run(*options), run(*options, namespace=pair.far)
         for namespace, name, rtp, *commands in (
             (pair.far, "called", 6000),

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
-import re
-import struct
 import subprocess
 import termios
-import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,56 +18,15 @@ from tests.calls.commands.running import OTUS, otus
 from tests.live.conftest import pair
 from tests.live.net import Pair
 from tests.patience import wait
+from tests.screen import Screen
 
 __all__ = ["pair"]
-
-STYLE = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
-
-
-class Screen:
-    """``otus calls --watch`` on a terminal of 120 columns and 30 lines."""
-
-    def __init__(self, pair: Pair) -> None:
-        self.parent, self.child = pty.openpty()
-        fcntl.ioctl(self.child, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
-        self.before = termios.tcgetattr(self.child)
-        environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-        self.process = pair.popen(
-            pair.near, OTUS, "calls", "-i", "eth0", "--watch",
-            stdin=self.child, stdout=self.child, stderr=self.child, env=environment | {"TERM": "xterm-256color"},
-            start_new_session=True,
-        )  # fmt: skip
-        self.written = ""
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def _read(self) -> None:
-        while True:
-            try:
-                data = os.read(self.parent, 65536)
-            except OSError:
-                return
-            self.written += data.decode("utf-8", "replace")
-
-    def shows(self, text: str) -> bool:
-        """Whether this was written since ``press``."""
-        return text in STYLE.sub("", self.written)
-
-    def press(self, keys: str) -> None:
-        """Forget what was written, and press keys."""
-        self.written = ""
-        os.write(self.parent, keys.encode())
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        os.close(self.child)
-        os.close(self.parent)
 
 
 @pytest.fixture
 def screen(pair: Pair) -> Iterator[Screen]:
-    made = Screen(pair)
+    command = (OTUS, "calls", "-i", "eth0", "--watch")
+    made = Screen(partial(pair.popen, pair.near, *command), columns=120)
     yield made
     made.close()
 
