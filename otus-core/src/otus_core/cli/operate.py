@@ -16,6 +16,7 @@ from otus_core.model.text import printable
 task_app = typer.Typer(help="Create, show, start and delete the daemon's tasks.", no_args_is_help=True)
 
 WATCH_EVERY_S = 1.0
+"""The counters behind it change twice a second."""
 
 
 def daemon(

@@ -35,6 +35,7 @@ def record(
     tell(
         "command_executed",
         **{
+            # ``event`` is structlog's own key, and what a channel says of a caller must not replace it.
             **{name: value for name, value in who.items() if name != "event"},
             "channel": channel,
             "command": command,

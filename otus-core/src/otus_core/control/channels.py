@@ -142,6 +142,7 @@ class Own:
 
     def tell(self, status: str, why: str = "") -> None:
         """Take what ``context.status`` is given. Raises ValueError."""
+        # From a closed set, because it becomes the label value of a metric.
         said = (checked_status("command channel", status), words(why))
         if said[0] != self.says[0]:
             (log.info if status == "ok" else log.warning)("component_status", status=said[0], reason=said[1])

@@ -35,6 +35,7 @@ class Room:
             self._arriving.add(lines)
         else:
             self._arriving.discard(lines)
+        # The largest: one that sends a large request slowly makes way for many that send small ones.
         while self._held > REQUESTS_MAX and self._arriving:
             largest = max(self._arriving, key=lambda one: one.held)
             self._arriving.remove(largest)

@@ -44,8 +44,11 @@ CONNECTIONS_MAX = 1024
 longest goes.
 """
 WRITE_WITHIN_S = 10.0
+"""A caller that does not read its answer for so long is let go of: it holds the answer in the daemon's memory."""
 WRITE_BUFFER_MAX = 1 << 20
+"""Above it, ``drain`` waits for the caller, and nothing more is made for it meanwhile."""
 BACKLOG = 1024
+"""Callers that the kernel keeps until they are accepted; it takes at most net.core.somaxconn of them (listen(2))."""
 ACCEPTED_AT_ONCE = 64
 """Before those that are too many are let go of: a crowd must not take the last descriptor."""
 REFUSALS_EVERY_S = 1.0

@@ -24,7 +24,10 @@ from otus_core.folders import read_secret
 from otus_core.log import Logger
 
 BUFFER_MAX = 10_000
+"""Lines that wait while Loki is away: a few megabytes."""
 TIMEOUT_S = 5.0
+"""Of one push. It is in a thread of its own, and holds up nothing but the lines behind it."""
+# Between two tries: at once would load a Loki that is starting, and after half a minute nobody waits any more.
 PAUSE_FIRST_S = 0.5
 PAUSE_MOST_S = 30.0
 REFUSED_FOR_GOOD = set(range(400, 500)) - {401, 403, 408, 429}
@@ -75,6 +78,8 @@ class LokiPusher:
                 self._lines.popleft()
                 self.lost += 1
             self._lines.append((time.time_ns(), line))
+            # At the first one its time begins, and with the last one a batch is full; in between, waking the thread is
+            # idle work.
             if len(self._lines) == 1 or len(self._lines) >= self._batch_size:
                 self._changed.notify()
             return not is_full
@@ -121,6 +126,7 @@ class LokiPusher:
     def _give_back(self, batch: list[tuple[int, str]]) -> None:
         """Put a batch that could not be pushed before the others, as far as there is room."""
         room = BUFFER_MAX - len(self._lines)
+        # Of the batch too the oldest lines go first; they keep their order, which Loki asks for.
         kept = batch[len(batch) - min(room, len(batch)) :]
         self.lost += len(batch) - len(kept)
         self._lines.extendleft(reversed(kept))
@@ -131,6 +137,7 @@ class LokiPusher:
         try:
             request = urllib.request.Request(
                 self._endpoint,
+                # Level 1: this thread's time is taken from the packets' cores, and log lines repeat themselves enough.
                 data=gzip.compress(json.dumps({"streams": [stream]}).encode(), 1),
                 headers={**self._headers(), "Content-Type": "application/json", "Content-Encoding": "gzip"},
                 method="POST",

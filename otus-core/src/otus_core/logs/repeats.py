@@ -18,6 +18,8 @@ from otus_core.model.text import printable, tell
 log = Logger("otus.component")
 
 QUIET_S = 10.0
+"""Of one component and kind of error. A fault that each packet meets would otherwise write thousands of lines a second.
+"""
 KINDS_MAX = 256
 """Different (component, error type) pairs that are told apart; beyond, they share one line."""
 DEBUG = "OTUS_DEBUG"
@@ -26,6 +28,7 @@ TRACEBACK_MAX = 4000
 EXCERPT_BYTES = 64
 """Of a payload that could not be read."""
 REASON_MAX = 200
+"""Characters of a parser's reason, and of a place in a traceback."""
 FRAMES_MAX = 1000
 """Of a traceback: Python's own limit of recursion."""
 CORE = os.path.dirname(os.path.dirname(__file__)) + os.sep
@@ -98,6 +101,7 @@ class Repeats:
         """Give how many like this one were not logged since the last, or ``None`` if it is too early for another."""
         key = (kind, name, what)
         if key not in self._seen and len(self._seen) >= KINDS_MAX:
+            # A component's messages may hold what a packet says; the map must not grow with them.
             key = (kind, name, "other")
         last, suppressed = self._seen.get(key, (0.0, -1))
         now = time.monotonic()

@@ -23,9 +23,14 @@ from otus_core.folders import make_folder, open_regular
 MODE = 0o640
 """Of the file, and of those that were put away: its group may read it."""
 FOLDER_MODE = 0o750
+"""Others may not look in: lines name addresses and users."""
 REOPEN_EVERY_S = 5.0
+"""A disk that is full is not asked with every line; five seconds of lines are counted as lost at most when it has room.
+"""
 LOOK_AT_AGE_EVERY_S = 3600.0
+"""Ages are given in days."""
 OLD = re.compile(r"\.(\d{1,6})(\.gz)?\Z")
+"""The ending of a file that was put away. Others beside the log are not ours, and are left alone."""
 UNFINISHED = ".gz.tmp"
 
 
@@ -123,6 +128,7 @@ class RotatingFile:
         self._close()
         if self._compressing is not None:  # it works on a name that is about to change
             self._compressing.join()
+        # The highest number first, so that none is renamed onto one that is still there.
         for number, path in sorted(self._old(), reverse=True):
             if number >= self._max_backups or self._is_aged(path):
                 path.unlink(missing_ok=True)
@@ -173,7 +179,10 @@ def _compress(path: Path) -> None:
             descriptor = open_regular(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
             with os.fdopen(descriptor, "wb") as raw, gzip.open(raw, "wb", compresslevel=6) as packed:
                 shutil.copyfileobj(plain, packed, 1 << 20)
+            # Its age counts from when it was put away, not from when it was compressed.
             os.utime(partial, ns=(os.fstat(plain.fileno()).st_atime_ns, os.fstat(plain.fileno()).st_mtime_ns))
+        # Under another name until it is whole: a crash leaves the plain file, and a piece that is removed at the next
+        # start.
         partial.rename(done)
         path.unlink()
     except OSError:

@@ -15,6 +15,7 @@ from collections import deque
 LINES_MAX = 1000
 """Lines that may wait. They are in the log file as well."""
 CLOSE_WITHIN_S = 1.0
+"""A pipe that nobody reads must not keep the process from ending."""
 
 
 class StandardError:
@@ -66,4 +67,5 @@ class StandardError:
             try:
                 view = view[os.write(self._descriptor, view) :]
             except BlockingIOError:  # it was handed to us non-blocking
+                # Descriptor 2 is far below the 1,024 that select(2) can take.
                 select.select([], [self._descriptor], [])

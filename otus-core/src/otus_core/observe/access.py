@@ -29,6 +29,7 @@ class Access:
 
     def renew(self) -> None:
         """Read certificate and password again; what was there stays where that fails. Raises OtusError."""
+        # Both are made before either is put in place: a half-renewed endpoint would match neither file.
         context = None if self._tls is None else _context(self._tls)
         expected = None if self._login is None else f"{self._login.username}:{_password(self._login)}".encode()
         self.context, self._expected = context, expected
@@ -39,9 +40,12 @@ class Access:
             return True
         scheme, _, credentials = authorization.partition(" ")
         try:
+            # Strictly: without ``validate`` Python skips what is not of the alphabet, so that many texts would be one
+            # login.
             given = base64.b64decode(credentials.strip().encode("ascii"), validate=True)
         except (binascii.Error, ValueError):
             return False
+        # RFC 7235 §2.1: the scheme's case does not matter. compare_digest takes the same time wherever the two differ.
         return scheme.lower() == "basic" and hmac.compare_digest(given, self._expected)
 
 

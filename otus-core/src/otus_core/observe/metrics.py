@@ -202,6 +202,7 @@ def _off(task: TaskView) -> Iterator[int]:
     counters say.
     """
     for pipeline, counters in enumerate(task.workers):
+        # Read from outside at any moment, a live worker's counters may be between two stores, and seem not to close.
         runs = pipeline < len(task.pids) and task.pids[pipeline] is not None
         yield counters["unaccounted"] if runs else unaccounted(counters, task.roster)
 
@@ -228,6 +229,7 @@ def _packets(tasks: Iterable[TaskView]) -> Iterator[Metric]:
     )
     for task in tasks:
         total = _add_up(task.workers)
+        # A file's frames are counted by nobody but the loop.
         captured.add_metric([task.id, task.interface], total.get("kernel_rx") or total.get("frames_read", 0))
         lost.add_metric([task.id, "kernel"], total.get("kernel_drop", 0))
         lost.add_metric([task.id, "interface"], total.get("interface_drop", 0))
@@ -375,6 +377,7 @@ def _latency(tasks: Iterable[TaskView]) -> HistogramMetricFamily:
     )
     for task in tasks:
         total = _add_up(task.workers)
+        # Buckets are cumulative, and the last one is +Inf (Prometheus, exposition format); ours are not.
         buckets, count = [], 0
         for i, bound in enumerate((*map(str, LATENCY_BOUNDS_S), "+Inf")):
             count += total.get(name_of("latency_bucket", i), 0)

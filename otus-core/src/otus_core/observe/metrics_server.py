@@ -59,6 +59,7 @@ class MetricsServer:
         registry = CollectorRegistry()
         registry.register(OtusCollector(view))
         self._access = access or Access()
+        # An IPv6 address stands in brackets before its port (RFC 3986 §3.2.2), and without them in a socket's address.
         self._server = _listening(host.strip("[]"), int(port))
         self._server.access = self._access
         self._server.set_app(_application(registry, path, self._access, self._server.places))

@@ -3,6 +3,8 @@
 cimport cython
 
 cdef int64_t SECOND = 1_000_000_000
+# Long enough that a component which fails at every packet costs next to nothing, and short enough that one which met a
+# run of odd packets misses little.
 cdef int64_t BREAK_FOR = 10 * SECOND
 
 

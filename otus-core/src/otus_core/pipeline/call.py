@@ -13,6 +13,7 @@ from otus_core.model.output import OutputPacket
 from otus_core.pipeline.spool import Range
 
 ABANDON_S = 1.0
+"""Time for a cancelled reporter to close what it has open; after it the process ends all the same."""
 STALLED_S = 30.0
 """Once a source has ended, its reporters are waited for while something is reported now and then."""
 SPOOLED_STALLED_S = 5.0
@@ -79,6 +80,7 @@ def drain_order(deliveries: Iterable[D]) -> Iterator[list[D]]:
     """Give the deliveries in groups: each after all those that hand over to it."""
     left = list(deliveries)
     while left:
+        # Fallbacks form no circle, which ``task/wiring`` has checked: each round gives at least one.
         awaited = {id(delivery.fallback) for delivery in left}
         group = [delivery for delivery in left if id(delivery) not in awaited]
         yield group

@@ -31,6 +31,8 @@ def pause_before(attempt: int, bounds: tuple[float, float] = PAUSE_S) -> float:
     many nodes do not come at once.
     """
     first, longest = bounds
+    # 2 to the 16th is beyond every longest pause; unbounded, the power would be too large for a float after a thousand
+    # tries.
     return float(min(first * 2 ** min(attempt, 16), longest) * random.uniform(0.5, 1.0))
 
 

@@ -166,6 +166,7 @@ def counter_names(roster: Roster, decoder: Iterable[str]) -> tuple[str, ...]:
 def unaccounted(counters: Mapping[str, int], roster: Roster) -> int:
     """Give how far the identity is from closing: 0, or there is a bug. Absolute differences of all its lines, added."""
     frames = counters["frames_read"] + counters["messages_added"]
+    # The lines are those of docs/reference/counters.md, one after the other.
     held = sum(counters[n] for n in ("fragments_merged", "fragments_held", "segments_merged", "segments_held"))
     early = _sum(counters, "dropped", "decode", "reassembly")
     lost = counters[CRASHED] + counters["frames_cut"]
@@ -178,6 +179,7 @@ def unaccounted(counters: Mapping[str, int], roster: Roster) -> int:
     off += abs(offered - counters["kept"] - processor_drops - _sum(counters, "consumed", "processor"))
     for reporter, declared in roster.reporters.items():
         terms = {term: counters[of_reporter(reporter, term)] for term in reporter_terms(declared)}
+        # Twice, because ``offered`` itself is among the terms that are added up.
         off += abs(2 * terms["offered"] + counters[of_reporter(reporter, FOUND)] - sum(terms.values()))
         if reporter not in roster.fallbacks:
             off += abs(terms["offered"] - counters["kept"])
@@ -206,6 +208,7 @@ class ResumePoint:
         accounts.set(frames, accounts["frames_read"])
         accounts.set(kept, accounts["kept"])
         accounts.set(records, sum(accounts[name] for name in self._records))
+        # Last of all: until this one store the other pair holds, and a kill between any two loses nothing.
         accounts.set("resume_slot", slot)
 
 
@@ -225,6 +228,7 @@ def book_crash(counters: Mapping[str, int], roster: Roster, *, again: bool = Fal
     # Records are not emitted again as they were: what they told of was in the memory of the worker that died
     records = _sum(counters, "records") - counters[name_of("resume_records", slot)] if again else 0
     kept_before = counters[name_of("resume_kept", slot)] + records if again else 0
+    # What is added brings it to 0: there is nothing to resume from until the next worker has noted a point.
     booked["resume_slot"] = -slot
     for gauge in ("fragments_held", "segments_held"):
         booked[gauge] = -counters[gauge]

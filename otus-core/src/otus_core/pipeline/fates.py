@@ -84,6 +84,7 @@ def sort_out(result: Any, size: int) -> Fates:
 
 
 def _sort_fates(result: ReportResult, size: int) -> Fates:
+    # Nearly every batch: no places need to be sorted.
     if result.reported == size and not (result.failed or result.retry or result.final):
         return Fates(reported=size)
     fates = Fates(waits=True)
@@ -93,6 +94,7 @@ def _sort_fates(result: ReportResult, size: int) -> Fates:
             f"report() says that {result.reported} of {size} messages were reported, and tells the fate of "
             f"{size - len(rest)} others"
         )
+    # Never more than there are: a wrong number must not make messages appear that nobody offered.
     fates.reported = min(max(int(result.reported), 0), len(rest))
     _count(fates, result, rest)
     return fates

@@ -48,6 +48,7 @@ class Guard:
         """Call ``report`` once."""
         size = len(batch)
         try:
+            # A copy: a reporter may keep or change its list, and the batch is what the counters go by.
             result = await run_timed(self._reporter.report(list(batch)), self._limit, self._begin, self._note_time)
         except StdoutClosed:
             raise

@@ -63,6 +63,7 @@ def discard(path: str) -> None:
 def _discard(folder: Path) -> None:
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | FLAGS, 0o600)
     try:
+        # The lock that a spool holds (``spool``): while another process has it, its files are not ours to remove.
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for file in list(folder.iterdir()):
             if NAME.match(file.name) or OTHER_FILES.match(file.name):
@@ -77,4 +78,5 @@ def _discard(folder: Path) -> None:
 
 def _folders(path: Path) -> Iterator[Path]:
     if path.is_dir():
+        # No links: what they lead to was not made by a spool.
         yield from (one for one in sorted(path.iterdir()) if FOLDER.match(one.name) and not one.is_symlink())

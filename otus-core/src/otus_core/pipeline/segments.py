@@ -17,11 +17,15 @@ from pathlib import Path
 import attrs
 
 MAGIC = b"OTUSSPL1"
+"""The last character is the format's version."""
 FRAME = struct.Struct("<II")
+"""Before each record: its length, and the CRC-32 of its bytes."""
 RECORD_MAX = 64 << 20
 """No output is as large: a length beyond it is damage."""
 READ_BYTES = 1 << 20
+"""A thousand messages of 1 KiB in one read; a record that is larger is read by itself."""
 NAME = re.compile(r"(?P<born>\d{20})(?:-(?P<count>\d{1,10})\.spool|\.open)\Z")
+"""Twenty digits hold 64 bits, so that names sort by age."""
 FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -65,6 +69,7 @@ class Segment:
         """Begin a new file, readable by its owner alone."""
         path = folder / f"{born:020d}.open"
         made = cls(folder, born, path, 0, len(MAGIC))
+        # O_EXCL: a name that is taken would be another process's file. O_NOFOLLOW: nobody puts a link there (open(2)).
         made._descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND | FLAGS, 0o600)
         made.is_open = True
         os.write(made._descriptor, MAGIC)
@@ -96,6 +101,8 @@ class Segment:
             at, seen = piece.end, seen + piece.seen
             if piece.broken or not piece.seen:
                 break
+        # At the first record that is not whole: a kill in the middle of a write leaves half of one, which never
+        # counted.
         if at < self.size:
             os.ftruncate(self._descriptor, at)
         self.size, self.count = max(at, len(MAGIC)), seen

@@ -26,6 +26,7 @@ from otus_core.pipeline.segments import FLAGS, FRAME, MAGIC, Segment
 SEGMENTS = 16
 """A full spool gives up its oldest segment, one part in so many."""
 SEGMENT_BYTES = (1 << 16, 16 << 20)
+"""Smallest and largest segment: below, a file costs more than what is in it; above, giving one up loses too much."""
 DAMAGED_MAX = 4
 """So many damaged segments are kept."""
 LOCK_WITHIN_S = 3.0
@@ -201,6 +202,7 @@ class Spool:
 
     def settle(self, given: Range) -> None:
         """Every record of a range has its fate."""
+        # Else the spool has given it up meanwhile, and its records are counted already.
         if given in self._given:
             self._given.remove(given)
             self._settle(given)
@@ -237,6 +239,7 @@ class Spool:
             self._read_at = (first.born, first.done, first.done_offset)
 
     def _new_segment(self) -> Segment:
+        # Names are the order: a clock that was set back must not put a new segment before an older one.
         born = max(time.time_ns(), self._segments[-1].born + 1 if self._segments else 0)
         segment = Segment.create(self._folder, born)
         self._segments.append(segment)
@@ -290,6 +293,7 @@ class Spool:
         found = []
         for folder in sorted(self._path.glob("worker-*")):
             number = folder.name.removeprefix("worker-")
+            # Each by exactly one of the workers that there are now: by the remainder.
             if number.isdecimal() and int(number) >= self._workers and int(number) % self._workers == self._worker:
                 found.append(folder)
         return found
@@ -327,6 +331,7 @@ class Spool:
                         f"spool {folder} is in use by process {holder}: give each reporter its own path"
                     ) from None
                 time.sleep(0.02)
+        # Written once the lock is held, for whoever is refused: it is no more than a hint of whom to ask.
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
 

@@ -22,7 +22,9 @@ from otus_core.pipeline.stored import restore, store
 SPOOL_AFTER_NS = 1_000_000_000
 """A call that takes longer tells that the destination may be away: from then on packets go to disk."""
 AT_ONCE = 512
+"""As many as a slice of packets brings: they are encoded in one go, and this holds up the packets meanwhile."""
 EXPIRE_EVERY_S = 1.0
+"""Ages are given in seconds at the least."""
 WRITE_AGAIN_S = 1.0
 """A disk that was full is tried again so often."""
 SYNC_EVERY_S = 1.0
@@ -122,6 +124,7 @@ class Spooler:
                 continue
             if records and self._write(records) is None:
                 return
+            # After they are on disk: a worker that dies in between has them twice, and not never.
             buffer.take(len(outputs))
             self._count(name_of("dropped", "spool_error"), len(outputs) - len(records))
 

@@ -15,6 +15,7 @@ from otus_core.model.json import encode_payload
 from otus_core.model.output import OutputPacket
 
 FORMAT = 2
+"""A spool may be read by another version than wrote it, after an upgrade."""
 # format, flags, timestamp, pipeline, ports, protocol, vni, VLAN tags, how many of these, labels
 HEAD = struct.Struct("<BBqiHHBIHHBH")
 HAS_VNI, IS_RECORD, HAS_KEY = 1, 2, 4
@@ -64,6 +65,7 @@ def store(output: OutputPacket) -> bytes:
     ]
     for name, text in labels.items():
         parts += (_encode(name), _encode(text))
+    # The decoder keeps two tags at most (IEEE 802.1ad: a service and a customer tag).
     tags = (*vlans, 0, 0)[:2]
     flags = HAS_VNI * (vni is not None) | IS_RECORD * output.is_record | HAS_KEY * (output.key is not None)
     head = (FORMAT, flags, output.timestamp, output.pipeline_id, src_port, dst_port, protocol, vni or 0)

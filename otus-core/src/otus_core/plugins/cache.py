@@ -19,10 +19,13 @@ from typing import Any
 NAME = "plugins.json"
 NEW = f"{NAME}.new"
 SIZE_MAX = 1 << 18
+"""A few kilobytes a plugin; whoever reads it waits for it at each start of a command."""
 ENTRIES_MAX = 64
+"""Of all virtual environments of a user together: those of old ones go."""
 FORMAT = 1
 ABANDONED_S = 60.0
 """A file that is being written for so long belongs to a process that is gone."""
+# The file names code that is imported: nobody else may write it, nor need anybody read it.
 OTHERS = 0o077
 OTHERS_WRITE = 0o022
 

@@ -29,6 +29,7 @@ TIME_MAX_S = 60.0
 AGAIN = 2
 """Times that a slow import is measured again; the quickest counts."""
 HEAVIEST = 3
+"""Packages that are named: mostly one of them is what can be imported later."""
 IMPORTED = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)")
 OURS = frozenset({"otus_core", *sys.stdlib_module_names})
 QUICK = "is imported quickly"
@@ -94,6 +95,7 @@ def _check(record: PluginRecord, taken: Collection[str], *folders: str) -> Repor
     if _slowness(report) is None:
         return report
     found = [_check_apart(record, taken, *folders) for _ in range(AGAIN)]
+    # The quickest: another process can make an import slower, and nothing makes it faster.
     best = min((report, *found), key=lambda one: (_slowness(one) or {}).get("seconds", 0.0))
     slow = _slowness(best)
     if slow is not None:

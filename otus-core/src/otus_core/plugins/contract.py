@@ -44,6 +44,7 @@ from otus_core.plugins.selection import Selection, normalize
 IMPORT_SLOW_S, IMPORT_MAX_S = 0.2, 1.0
 """Above the first a warning, above the second a fault."""
 SUMMARY_MAX = 100
+"""Characters: what fits beside a component's name on a line of a list."""
 
 
 def findings(plugin: str, distribution: str, taken: Collection[str] = ()) -> list[dict[str, Any]]:

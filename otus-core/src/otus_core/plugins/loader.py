@@ -67,6 +67,7 @@ def load(selection: Selection | Mapping[str, Any] | None = None, *, probe: bool 
 
 
 def _load_one(record: PluginRecord, entry: importlib_metadata.EntryPoint, selection: Selection) -> Loaded:
+    # Before the import: a plugin that is disabled, or known to end the process, must not run a line.
     refused = disable(record, selection) or killer(record, selection.deadly)
     return take_through(record, entry) if refused is None else Loaded(record=refused)
 
@@ -187,6 +188,7 @@ def _register(plugin: object, name: str) -> pluggy.PluginManager:
     Raises PluginValidationError.
     """
     manager = pluggy.PluginManager(PROJECT)
+    # First: pluggy checks the arguments of hooks against their specification when a plugin is registered.
     manager.add_hookspecs(hookspecs)
     manager.register(plugin, name)
     return manager

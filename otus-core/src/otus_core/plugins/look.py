@@ -21,8 +21,11 @@ from otus_core.interpreter import command, environment
 LIMIT_S = 5.0
 """For one plugin. Its module is light, or should be: most need some milliseconds."""
 END_S = 1.0
+"""Its last word is said: what is left is Python's own end, which takes milliseconds."""
 LINE_MAX = 1 << 20
+"""Bytes of an answer: a plugin in the process under examination may write to the pipe as well."""
 PIECE = 1 << 16
+"""What a pipe holds (pipe(7))."""
 
 Names = tuple[str, str]
 """Of a plugin: its entry point and its distribution."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from otus_core.config.sections import Sections
 
 ERROR_MAX = 300
+"""Characters of a plugin's error in a log line: its text may be anything."""
 log = Logger("otus.plugins")
 
 HEIRS = {"reporter": "reporters", "command_channel": "command_channel"}
@@ -153,6 +154,8 @@ class Registry:
     ) -> Iterator[tuple[PluginRecord, Any]]:
         for one in asked:
             overruns = self._overruns.get((one.record.plugin, hook), 0)
+            # A hook runs on the event loop: one that is slow each time would hold up control and metrics again and
+            # again.
             if one.manager is None or overruns >= CHANCES:
                 continue
             try:

@@ -21,6 +21,7 @@ from otus_core.plugins.selection import normalize
 KINDS = ("parser", "processor", "reporter", "capturer", "command_channel")
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 NAME_MAX = 40
+"""Characters: the distribution's name, its folder and its module are made of it."""
 SUFFIX = ".tmpl"
 ARTICLE = {
     "parser": "Reads {} packets",

@@ -112,5 +112,6 @@ def _message(payload: Schema, document: Document | None) -> Schema:
         properties["labels"]["properties"] = {name: {"type": "string"} for name in labels}
         made["$defs"] = {**shared, "Payload": payload}
     # What declares a schema names it in lines of JSON.
+    # Exactly one: a number of milliseconds and a text of RFC 3339 cannot both be the same value.
     made["oneOf"] = [RECORDED, WRITTEN if document is None else {**WRITTEN, "required": ["schema"]}]
     return made

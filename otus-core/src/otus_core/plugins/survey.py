@@ -35,6 +35,7 @@ FAILURE_AGE_S = 3600.0
 """So long it is remembered that a plugin failed: what it lacked may be there by then, outside the files that are
 compared."""
 TEXT_MAX = 400
+"""Characters of a text that another process said, or that a file holds."""
 INSTALLED_FILES = ("METADATA", "RECORD", "entry_points.txt", "PKG-INFO")
 INTERFACE = ("declarations.py", "hookspecs.py")
 """Of the core: they change under a plugin's feet only where somebody works on the core itself."""
@@ -85,6 +86,7 @@ def deadly(plugins: Iterable[Found], selection: Selection) -> dict[str, str]:
         for record, entry in plugins
         if normalize(record.distribution) not in FIRST_PARTY and disable(record, selection) is None
     ]
+    # First-party plugins are tested together with the core, and are spared the process.
     killers = (one.record for one in _see(asked) if one.is_deadly)
     return {f"{record.plugin} {record.distribution}": record.reason for record in killers}
 
@@ -123,6 +125,7 @@ def _key(record: PluginRecord, entry: Any) -> str:
 def _stamp(record: PluginRecord, entry: Any) -> str:
     """Digest what must be the same for an answer to hold; empty where it cannot be told, and nothing is to be kept."""
     versions = [otus_core.__version__, list(sys.version_info[:3]), record.version]
+    # Size and time of change stand for the content: reading all files would cost what the cache saves.
     ours = [_about(os.path.join(os.path.dirname(otus_core.__file__), name)) for name in INTERFACE]
     if entry is None:
         return _digest([*versions, *ours])

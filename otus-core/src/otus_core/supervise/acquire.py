@@ -109,6 +109,8 @@ class Acquirer:
         self._waiting[number] = answer
         opener.channel.send(Acquire(number, shard, shards))
         try:
+            # An opener that hangs, in a driver or in a third party's code, must not hold up the supervisor's turn for
+            # long.
             async with asyncio.timeout(ACQUIRE_WITHIN_S):
                 return await answer
         except TimeoutError:

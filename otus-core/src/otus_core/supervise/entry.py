@@ -78,4 +78,5 @@ def pauses_between_starts() -> Iterator[float]:
     pause = RETRY_FIRST_S
     while True:
         yield pause * random.uniform(1.0, 1.5)
+        # Doubled without the random part, which would grow along.
         pause = min(pause * 2, RETRY_MOST_S)

@@ -21,6 +21,7 @@ class Exchange:
 
     def __init__(self, slots: Sequence[WorkerSlot]) -> None:
         self._slots = slots
+        # Unknown to those who send packets: they could otherwise choose Call-IDs that all belong to one worker.
         self.secret = os.urandom(16)
         self.taps = Taps(slots)
         self._arrived: dict[str, set[int]] = {}

@@ -34,6 +34,7 @@ from otus_core.task.spec import TaskConfig
 log = Logger("otus.supervisor")
 
 FAULTS_MAX = 1000
+"""Of one task. They end in the summary, which nobody reads to its thousandth line."""
 
 
 class Hearing:
@@ -70,6 +71,7 @@ class Hearing:
                 self._exchange.taps.hear(message)
             case Fault():
                 self._note_fault(slot, message)
+            # Not answered here: the opener is asked in the supervisor's own turn, where it can be waited for.
             case WantDescriptors():
                 slot.renewing = True
             case Reporters(statuses):

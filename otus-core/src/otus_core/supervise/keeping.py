@@ -219,6 +219,7 @@ class TaskKeeping:
             log.error("task_not_renewed", task=task.stored.id, error=str(error))
             task.conclude(str(error))
             return predecessor
+        # Before the old run is stopped: whoever asks for the task from now on is told of the new one.
         task.config, task.stamps, task.supervisor = config, file_stamps(config.source), successor
         self._set(task, "running", started_ns=time.time_ns())
         task.conclude("")
@@ -246,7 +247,8 @@ class TaskKeeping:
         self._set(task, state, reason=reason, ended_ns=time.time_ns(), wanted="stopped", config=told, save=False)
         if self._is_there(task):
             del self._tasks[task.stored.id]
-        # Newest first, as it is shown, and the oldest are the ones that go.
+        # Newest first, as it is shown, and the oldest are the ones that go. One that cannot be stored costs its entry
+        # alone.
         self._ended.insert(0, task.stored)
         if self._store is not None:
             try:

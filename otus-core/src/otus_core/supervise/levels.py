@@ -24,6 +24,7 @@ def fill_levels(supervisor: TaskSupervisor, config: TaskConfig) -> dict[str, flo
     for slot in supervisor.slots:
         for spec in config.reporters:
             by_number = slot.accounts[of_reporter(spec.id, "queued")] / spec.capacity
+            # Whichever is nearer to its bound: small messages reach the number first, and large ones the bytes.
             by_bytes = slot.accounts[of_reporter(spec.id, "bytes_queued")] / spec.max_bytes
             levels[spec.id] = max(levels[spec.id], by_number, by_bytes)
     return levels

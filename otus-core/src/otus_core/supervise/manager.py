@@ -31,6 +31,7 @@ from otus_core.task.state import ACTIVE
 log = Logger("otus.task")
 
 HISTORY_SHOWN = 100
+"""As many as are kept unless the configuration says otherwise (``task_persistence.max_task_history``)."""
 NOT_STARTED = "task_persistence.auto_restart is off; otus task start starts it"
 T = TypeVar("T")
 
@@ -137,6 +138,7 @@ class TaskManager(TaskKeeping):
             else:
                 self._set(task, "stopped", reason=NOT_STARTED)
         if start and restored:
+            # Not gather(): a start that takes longer goes on, and the daemon is ready without it.
             await asyncio.wait([task.attempt for task in restored], timeout=within)
 
     def set_log_level(self, level: str) -> None:
@@ -225,6 +227,8 @@ class TaskManager(TaskKeeping):
                     self._engage(task)
                 if reason := await task.attempt:
                     await self._save(task, config=before.config, origin=before.origin)
+                    # The change was stored first, so that a crash in between starts what was asked for last; now it is
+                    # undone.
                     if is_new and task.state != "running":
                         task.restart()  # as it was before; a live run that could overlap was not touched
                     raise TaskStartFailed(reason)

@@ -28,9 +28,15 @@ RESTART_PAUSES_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 the machine.
 """
 STABLE_AFTER_S = 60.0
+"""Longer than the longest pause: a worker that dies each time after a few seconds gets the longer and longer pauses,
+and one that ran for a minute begins anew with none.
+"""
 BLAME_OPENS_AFTER = 3
 """Crashes in a row blamed on one component that open its circuit."""
 BLAME_OPEN_FOR_S = 60.0
+"""As long as a worker itself cuts off a component that took the one before it down (``CIRCUIT_OPEN_S`` in
+worker/worker).
+"""
 LEFT_OUT_MAX = 100
 """Components that a worker may tell of as left out, and characters of each."""
 CHORE_MAX = 64
@@ -216,6 +222,7 @@ class WorkerSlot:
         """Restart at once after a stable time, with growing pauses after crashes in a row."""
         now = time.monotonic()
         self._in_a_row = 0 if now - self._begun > STABLE_AFTER_S else self._in_a_row + 1
+        # The first crash after a stable time has number 0, and no pause; so has the first in a row.
         pause = RESTART_PAUSES_S[min(max(self._in_a_row - 1, 0), len(RESTART_PAUSES_S) - 1)]
         self.state, self.reason, self.restart_at = "restarting", reason, now + pause
 

@@ -35,7 +35,9 @@ asked for.
 FILE_MAX = 2 << 20
 """A task file is at most 1 MiB as YAML; more than twice that is not ours."""
 FILES_MAX = 10_000
+"""Of one folder: whoever can write there must not be able to keep the daemon from starting."""
 FINISHED = re.compile(r"(?P<id>[A-Za-z0-9][A-Za-z0-9._-]{0,63})\.(?P<ns>\d{1,20})\.json\Z")
+"""An id as ``TASK_ID`` allows it, and a time: 20 digits hold 64 bits."""
 
 
 @attrs.frozen(kw_only=True)
@@ -230,6 +232,7 @@ def _read(path: Path, name: str) -> tuple[StoredTask, int]:
         raise ValueError(f"larger than {FILE_MAX} bytes")
     fields = json.loads(data)
     version = fields.pop("version", None) if isinstance(fields, dict) else None
+    # Before all else is looked at: the fields of a newer version may mean something else.
     if type(version) is not int or version < 1:  # to isinstance(), true is a number as well
         raise ValueError(f"not a task file of version {VERSION}")
     if version > VERSION:

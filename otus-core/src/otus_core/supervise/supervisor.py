@@ -318,8 +318,7 @@ class TaskSupervisor:
             return
         process, channel, status = slot.process, slot.channel, slot.process.returncode
         if channel is not None:
-            # What it said before it ended still lies in the socket. Without its last words, a good end looks like a
-            # crash.
+            # Its last words still lie in the socket, and without them a good end looks like a crash.
             channel.receive_rest()
         if slot.process is not process:  # its last words have had this looked at already
             return
@@ -337,6 +336,7 @@ class TaskSupervisor:
         self._note_change()
 
     def _book_crash(self, slot: WorkerSlot, status: int) -> None:
+        # Before anything else: the next worker goes on counting in this same memory.
         again = slot.was_running and not self._stopping and slot.reads_again(status)
         for name, n in book_crash(slot.accounts.snapshot(), slot.roster, again=again).items():
             slot.accounts.add(name, n)

@@ -17,6 +17,7 @@ from otus_core.model.text import printable
 from otus_core.process.messages import REFUSAL_MAX, Tap, Tapped, Untap
 from otus_core.supervise.slot import WorkerSlot
 
+# Each costs every worker of the task a comparison for each message that it looks at.
 TAPS_MAX = 8
 """Of one task at a time."""
 WAITING_MAX = 1 << 20

@@ -18,6 +18,7 @@ class Writing:
     """The one thread that changes a folder. Steps are functions that may raise OSError."""
 
     def __init__(self) -> None:
+        # One: two would write in the order in which the disk is done, and the older state could be the one that stays.
         self._thread = ThreadPoolExecutor(1, "otus-store")
 
     def begin(self, step: Callable[..., object], *about: Any) -> asyncio.Future[object]:

@@ -106,6 +106,7 @@ def _load(data: dict[str, Any], registry: Registry, problems: Problems) -> TaskC
     check_labels(problems, parsers, processors)
     if options is BAD or capture is None:
         return None
+    # Worked out last: it takes all components, whichever of them is wrong.
     one_worker = one_worker_because(capture, parsers, processors) if options.workers > 1 else ""
     return TaskConfig(
         id=options.id,

@@ -67,6 +67,7 @@ def with_defaults(data: dict[str, Any], defaults: TaskDefaults) -> dict[str, Any
     if defaults.decoder and isinstance(decoder, dict):
         if decoder.get("ip_reassembly") is True:  # on, with whatever limits the daemon has
             decoder = {key: value for key, value in decoder.items() if key != "ip_reassembly"}
+        # The task's own word wins, key by key: a task that sets one limit of reassembly keeps the daemon's others.
         made["decoder"] = _below(defaults.decoder, decoder)
     for key in LISTS:
         if isinstance(made.get(key), list):

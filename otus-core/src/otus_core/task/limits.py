@@ -43,6 +43,7 @@ def check_room(config: TaskConfig, others: Iterable[TaskConfig], limits: Limits)
     Raises TaskStartFailed where ``max_workers`` is set and too small.
     """
     taken = sum(other.workers for other in others)
+    # Without a limit nothing is refused: workers share CPUs, and only slow each other down.
     if limits.max_workers and taken + config.workers > limits.max_workers:
         raise TaskStartFailed(
             f"task {config.id!r} wants {config.workers} workers, but {taken} of {limits.max_workers} are taken; "

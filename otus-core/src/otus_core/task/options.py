@@ -13,6 +13,7 @@ from otus_core.stream.options import StreamsConfig
 ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """Task and component ids: they become file names, label values and counter names."""
 WORKERS_MAX = 256
+"""As many members as a fanout group has unless it asks for more (fanout_add in the kernel's net/packet/af_packet.c)."""
 
 OnFailure = Literal["fail", "skip", "retry"]
 ON_FAILURE = "What a failed start (constructing, wiring, starting) means: fail the task, go on without (skip), or retry"

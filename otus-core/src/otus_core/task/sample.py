@@ -18,6 +18,7 @@ from otus_core.task.options import CaptureOptions, ParserOptions, ProcessorOptio
 
 FORM = "CAPTURER/PARSER,PROCESSOR,…/REPORTER,…"
 PARTS_MAX = 64
+"""Each component that is named is imported: a long expression must not take for ever."""
 HEAD = """\
 # A task made from {expression}
 #

@@ -64,5 +64,6 @@ def _mask(
     except (Exception, SystemExit):  # it is not installed, or broken: nobody can say which of its options are secret
         if which != "secret":  # nor which of them name files
             return dict(config)
+        # Rather all of them than one: what is covered can be read in the task's own file.
         return {key: value if key in CAPTURE_KEYS else MASK for key, value in config.items()}
     return masked

@@ -15,6 +15,7 @@ from typing import Literal
 
 State = Literal["created", "starting", "running", "stopping", "stopped", "failed"]
 STATES: tuple[State, ...] = ("created", "starting", "running", "stopping", "stopped", "failed")
+# "stopping" too: until its workers have ended, their sockets and their memory are taken.
 ACTIVE: frozenset[State] = frozenset({"starting", "running", "stopping"})
 """States in which a task has, or may have, worker processes."""
 

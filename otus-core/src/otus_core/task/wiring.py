@@ -14,6 +14,7 @@ from otus_core.model.text import printable
 from otus_core.task.spec import ComponentSpec, ReporterSpec
 
 LABEL_SHOWN = 64
+"""Characters of an unknown label that are looked for and shown."""
 RAW = "raw"
 """Payload type of a packet that no parser took and that is forwarded."""
 

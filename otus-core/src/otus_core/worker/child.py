@@ -75,6 +75,7 @@ from otus_core.worker.worker import Worker
 log = Logger("otus.worker")
 
 STARTED_EXIT = 0
+# Not 1 or 2, with which Python itself ends a process that raises, or that is called wrongly.
 FAILED_EXIT = 3
 LAST_WORDS_S = 30.0
 """How long a busy parent may take to hear how this process ended; a parent that is gone ends it at once."""
@@ -188,6 +189,8 @@ class Child:
         counters_fd, output_fd, *capture = descriptors
         # Descriptors that came over a socket are inheritable, and a plugin may start processes.
         os.set_inheritable(counters_fd, False)
+        # Before memory is touched: a page lies on the node of the CPU that first touches it (set_mempolicy(2),
+        # MPOL_DEFAULT).
         if init.cpus:
             os.sched_setaffinity(0, init.cpus)
         # Rights are given up before a plugin is loaded; a source that is still to be opened needs them until then.
@@ -196,6 +199,7 @@ class Child:
         self._shard, self._shards = init.shard, init.shards
         setup_forwarding(init.log_level, self._log)
         chores.listen(lambda name, n: self._channel.send(Chore(str(name), n)))
+        # Before plugins are loaded: what they leave on the loop may fail at any time from then on.
         chores.watch_loop("worker:callback")
         registry = load(init.plugins)
         config = load_task(init.task, registry)

@@ -15,6 +15,7 @@ from otus_core.worker.assembly import Assembly, Place
 from otus_core.worker.status import Status, Told
 
 FAULTS_MAX = 100
+"""Kept of one run of ``otus run``; the parent of several workers keeps 1,000 of all."""
 T = TypeVar("T")
 
 

@@ -11,6 +11,7 @@ from otus_core.model.counter_names import label_of, term_of
 log = Logger("otus.worker")
 
 EVERY_S = 1.0
+"""Often enough to see a burst, and 86,400 lines a day at the most."""
 
 
 class SliceFigures:

@@ -23,6 +23,9 @@ WAITING_FRAMES, WAITING_NS = 2048, 5_000_000
 frames.
 """
 IDLE_S = 0.02
+"""How often a source without a descriptor is asked again: a frame waits 10 ms on average, and 50 calls a second cost
+nothing.
+"""
 STATS_EVERY_S = 0.5
 """The kernel counts the packets of a socket in 32 bits, and begins anew when it is asked (packet(7)): none may
 overflow.
@@ -57,6 +60,7 @@ class Reading:
             # Counters outlive their worker, so these are of one that died.
             if accounts["frames_read"]:
                 earlier = CaptureStats(*(accounts[name] for name in KERNEL_COUNTERS))
+                # Those that were read again do not count: the source counts each of its frames once.
                 self._source.resume(accounts["frames_read"] - accounts["frames_again"], earlier)
             self._source.open(place.shard, place.shards, place.descriptors)
             if self._rereads:
@@ -92,6 +96,7 @@ class Reading:
         await self._finish()
         deadline = DRAIN_LIVE_S if self._live or self._course.ends else None
         for group in drain_order(self._deliveries):
+            # Group by group: what one gives up at its end goes to its fallback, which must still take it.
             await asyncio.gather(*(delivery.drain(deadline) for delivery in group))
 
     async def _finish(self) -> None:

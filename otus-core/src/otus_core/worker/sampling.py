@@ -53,6 +53,7 @@ class Sampler:
         """Book what the source, the circuits and the buffers show, and tell the parent what has changed."""
         course = self._course
         self.book(self._source.stats())
+        # Asked for once: an interface may be gone for hours, and this is asked twice a second.
         if not course.reopening and self._source.wants_descriptors():
             course.reopening = True
             course.parent.ask_descriptors()
@@ -64,6 +65,8 @@ class Sampler:
 
     def book(self, stats: CaptureStats) -> None:
         """Add what the source counted since the last look: the counters outlive this worker, its source does not."""
+        # A live source counts from its opening on, and the counters of its predecessors are in the accounts already.
+        # What a file tells is what the loop has counted itself.
         accounts, last = self._assembly.accounts, self._booked if self._live else stats
         self._booked = stats
         for name, now, before in zip(KERNEL_COUNTERS, attrs.astuple(stats), attrs.astuple(last), strict=True):
@@ -88,6 +91,7 @@ class Sampler:
         states |= {f"reporter:{delivery.name}": delivery.state for delivery in self._deliveries}
         states[f"capturer:{self._source.name}"] = self._source.state
         for name, state in states.items():
+            # As a number: shared memory holds 64-bit integers alone.
             accounts.set(name_of("state", name), CIRCUIT_STATES.index(state))
             tell_circuit(name, self._circuits.get(name, "closed"), state)
         self._circuits = states

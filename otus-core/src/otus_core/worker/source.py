@@ -39,6 +39,8 @@ pauses too.
 SHOWN_AFTER = 3
 """Failures in a row after which the circuit is shown as open: one alone may be the weather."""
 COUNT_MAX = 1 << 62
+"""No real count comes near it, and the 64 bits that counters have are not full when those of several workers are added.
+"""
 
 
 class Source:
@@ -147,6 +149,7 @@ class Source:
         try:
             return check(getattr(self._capturer, method)(*arguments))
         except BaseException as error:
+            # Told as what it is to the plugin's author: a value of the wrong type, not a class of ours.
             if isinstance(error, _Wrong):
                 error = TypeError(f"{method}() gave {error}")
             self._tell(error)

@@ -50,6 +50,7 @@ async def start(assembly: Assembly, node: Node, place: Place, on_closed: Callabl
     for parts in (assembly.reporters, assembly.processors, assembly.parsers):
         for part in list(parts):
             if await attempt(part.spec, "start", part.component.start, place.on_waiting) is SKIPPED:
+                # It may have started halfway: what it had opened by then is given back.
                 await stop_part(part, assembly)
                 parts.remove(part)
     started = {part.spec.id for part in assembly.reporters}
@@ -87,6 +88,7 @@ def _deliveries(assembly: Assembly, place: Place, on_closed: Callable[[str], Non
         )
     for name, delivery in deliveries.items():
         if fallback := specs[name].fallback:
+            # In a second pass, because a fallback may stand before or behind the one that hands over to it.
             delivery.fallback = deliveries.get(fallback)
     return list(deliveries.values())
 

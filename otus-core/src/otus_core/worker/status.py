@@ -17,6 +17,7 @@ STATUS_TEXT_MAX = 300
 """Of a reporter's status so many entries and characters reach the parent, twice a second at most."""
 
 SHOWN_MAX = 60
+"""Characters of a status that is none, in the error about it."""
 
 Plain = str | int | float | bool
 Status = dict[str, Plain]

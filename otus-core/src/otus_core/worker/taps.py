@@ -22,6 +22,7 @@ from otus_core.plugins.registry import Registry
 from otus_core.process.messages import REFUSAL_MAX, Tap, Tapped
 
 EVERY_S = 0.1
+"""A reader sees a message a tenth of a second after it passed; that costs ten messages between processes a second."""
 COMPARED_MAX = 2_000
 """Messages that all taps together look at in each turn: some 2 ms of work."""
 LINES_MAX = 1 << 20

@@ -25,11 +25,13 @@ from otus_core.worker.starting import Running, start
 from otus_core.worker.taps import Taps
 
 BEAT_EVERY_S = 0.2
+"""A fraction of the 1.5 s after which a silent worker counts as stuck (``supervise/supervisor``)."""
 COLLECT_AFTER = (100_000, 20, 50)
 """Containers made and not given back before cycles are looked for: a full send buffer is no leak, a plugin's cycles are
 found all the same.
 """
 CIRCUIT_OPEN_S = 60.0
+"""Then it is tried again: what took a worker down may have been a packet of that minute."""
 
 
 class Worker:
@@ -104,6 +106,8 @@ class Worker:
         Raises TaskStartFailed.
         """
         thresholds = gc.get_threshold()
+        # Modules and declarations live as long as the process (gc.freeze(): they go to a generation that is never
+        # looked at).
         gc.freeze()  # what is there now stays: it need not be looked at again
         gc.set_threshold(*COLLECT_AFTER)
         try:
@@ -125,6 +129,7 @@ class Worker:
         accounts, schemas = self.assembly.accounts, phases.schemas_of(self.assembly.config)
         taps = self.taps = Taps(running.pipeline, lambda: accounts["kept"], schemas, self._course.parent.tell_tapped)
         try:
+            # Before the first packet: the one that took the last worker down may be the next that is read.
             self._cut_off(self._open_circuits)
             self._chores.start("worker:heartbeat", self._beat)
             reading.open()
