@@ -18,7 +18,18 @@ from docs.site import build, lay_out, page_names
 from tests.needs import tool
 
 WIDTHS = (1280, 390)
-PAGES = (".", "tutorials/capture", "guide", "install", "kafka", "comparison", "reference/commands", "decisions")
+PAGES = (
+    ".",
+    "tutorials/capture",
+    "guide",
+    "guides/calls",
+    "guides/outages",
+    "install",
+    "kafka",
+    "comparison",
+    "reference/commands",
+    "decisions",
+)
 """Those that are looked at: the first one, and one of each kind, with the widest tables and blocks."""
 TAKEN = re.compile(
     r"<(?:script|img|iframe)[^>]* src=\"?(?:https?:)?//"
