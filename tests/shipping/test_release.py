@@ -19,7 +19,7 @@ from tests import needs
 WORKFLOW = needs.ROOT / ".github" / "workflows" / "release.yml"
 DOCUMENTS = sorted(
     path
-    for pattern in ("*.md", "docs/**/*.md", "deploy/*.md", "otus-*/README.md", "otus-*/src/**/*.tmpl")
+    for pattern in ("*.md", "docs/**/*.md", "deploy/*.md", "otus-*/README.md", "otus-*/src/**/*.tmpl", "otus-*/man/*")
     for path in needs.ROOT.glob(pattern)
 )
 
@@ -89,3 +89,14 @@ def test_nobody_is_told_to_install_what_is_not_published(path: Path) -> None:
         and not re.search(r"-e |--find-links|clone", line)
     ]
     assert named == []
+
+
+def test_no_message_names_a_distribution_for_pip_that_may_not_be_published() -> None:
+    """What is put into a message may be a name of ours, or a third party's."""
+    said = [
+        f"{path.name}: {line.strip()}"
+        for path in needs.ROOT.glob("otus-*/src/**/*.py")
+        for line in path.read_text().splitlines()
+        if re.search(r"pip install (?:--?[\w-]+ )*(?:\{|otus-)", line) and "{wheel}" not in line
+    ]
+    assert said == []

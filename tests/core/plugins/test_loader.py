@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from otus_core.plugins.known import who_brings
+from otus_core.plugins.missing import why_missing
 from tests.core.plugins.distributions import Site, good
 
 
@@ -389,10 +391,25 @@ def test_a_command_of_a_plugin_is_listed_but_not_imported(site: Site) -> None:
     assert site.otus("ships", "sail").stdout == "sailing\n"
 
 
+def test_the_core_knows_which_commands_its_own_plugins_add(site: Site) -> None:
+    """By what it knows it names the plugin of a command that is not there."""
+    added = re.findall(r"^  (\S+) .*\((otus-plugin-\S+)\)$", site.otus("--help").stdout, re.MULTILINE)
+    assert len(added) > 5
+    assert {(who_brings("command", name), name) for name, _ in added} == {(whose, name) for name, whose in added}
+
+
+def test_a_plugin_that_is_not_installed_is_to_be_had_from_where_the_core_came_from() -> None:
+    """Nothing is on an index, where anybody could take the name."""
+    told = why_missing([], "parser", "sip", [])
+    assert told.startswith("parser 'sip' is not installed: install otus-plugin-sip from where otus-core came from")
+    assert "pip install ./otus-plugin-sip;" in told and "pip install otus_plugin_sip-*.whl" in told
+
+
 def test_a_command_whose_plugin_is_missing_says_which(site: Site) -> None:
     done = site.otus("--no-plugin", "kafka", "fleet", "list")
     assert done.returncode == 2
     assert "the command 'fleet' comes with a plugin: command channel 'kafka' cannot be used" in done.stderr
+    assert "comes with a plugin: processor 'calls'" in site.otus("--no-plugin", "calls", "ladder", "x.pcap").stderr
 
 
 def test_a_command_that_cannot_be_imported_is_one_line(site: Site) -> None:

@@ -10,7 +10,11 @@ COMMAND = "command"
 
 BROUGHT: dict[str, tuple[str, ...]] = {
     "otus-plugin-afpacket": ("capturer:afpacket",),
-    "otus-plugin-calls": ("processor:calls",),
+    "otus-plugin-calls": (
+        "processor:calls",
+        *("command:calls", "command:ladder", "command:registrations", "command:kpi", "command:report"),
+        "command:extract",
+    ),
     "otus-plugin-console": ("reporter:console",),
     "otus-plugin-filter": ("processor:filter", "processor:label"),
     "otus-plugin-hep": ("capturer:hep", "reporter:hep"),
@@ -22,12 +26,20 @@ BROUGHT: dict[str, tuple[str, ...]] = {
 """By distribution: its components as ``kind:name``, and its commands as ``command:name``."""
 
 FIRST_PARTY = frozenset({"otus-core", *BROUGHT})
+SOURCE = "where otus-core came from (a clone: pip install ./{distribution}; a folder of wheels: pip install {wheel})"
+"""Where a distribution of ours is found. None is on an index, and a stranger could take the name there."""
 _WHO = {what: distribution for distribution, brought in BROUGHT.items() for what in brought}
 
 
 def who_brings(kind: str, name: str) -> str | None:
     """Name the distribution that brings a component, or a command (kind ``command``)."""
     return _WHO.get(f"{kind}:{name}")
+
+
+def how_to_install(distribution: str) -> str:
+    """Say where a distribution of ours is installed from."""
+    wheel = f"{distribution.replace('-', '_')}-*.whl"
+    return f"install {distribution} from {SOURCE.format(distribution=distribution, wheel=wheel)}"
 
 
 def names_of(kind: str) -> set[str]:

@@ -111,7 +111,7 @@ def _describe(error: BaseException) -> str:
 
 def _remedy(stage: Stage, error: BaseException, record: PluginRecord) -> str:
     if isinstance(error, ModuleNotFoundError):
-        return f"install what it needs: pip install --force-reinstall {record.distribution}, or install {error.name}"
+        return f"install what brings {error.name}, or {record.distribution} once more from where it came from"
     if isinstance(error, pluggy.PluginValidationError):
         return "give the hook only the arguments that otus_core.hookspecs declares for it"
     if stage == "import":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from otus_core.errors import closest
-from otus_core.plugins.known import names_of, who_brings
+from otus_core.plugins.known import how_to_install, names_of, who_brings
 from otus_core.plugins.records import ComponentRecord, PluginRecord
 
 
@@ -20,7 +20,7 @@ def why_missing(records: Sequence[PluginRecord], kind: str, name: str, offered: 
         if record.state != "ready" and (record.distribution == known or (known is None and record.plugin == name)):
             return _not_ready(kind, name, record, record)
     if known is not None:
-        return f"{_say(kind)} {name!r} is not installed: pip install {known}"
+        return f"{_say(kind)} {name!r} is not installed: {how_to_install(known)}"
     names = list(offered)
     close = closest(name, {*names, *names_of(kind)})
     hint = f"did you mean {close!r}?" if close is not None else f"there are: {', '.join(names) or 'none'}"
