@@ -20,6 +20,7 @@ EMPTY = FrameBatch(b"", b"")
 LAST_FRAMES_WITHIN_S = 1.5
 """How long the kernel gets to hand over the block that it was filling."""
 LOOK_EVERY_S = 0.002
+"""Short against the 20 ms after which the kernel hands over a block that is not full."""
 
 
 class AfpacketCapturer(otus_core.BaseCapturer):
@@ -88,6 +89,7 @@ class AfpacketCapturer(otus_core.BaseCapturer):
             return batch
         if self._halted_at is not None:
             return self._last(self._ring, self._halted_at)
+        # The old ring first: frames that came before the interface went are still in it.
         if self._fresh is not None and self._is_drained(self._fresh_at):
             self._change()
         else:  # takes ENETDOWN away: until then the socket is "readable"

@@ -11,6 +11,9 @@ SNAP_LEN_MAX = 262_144
 BLOCK_SIZE_MIN = 131_072
 """A block must hold the largest frame whole: 64 KiB of a defragmented datagram, and its headers."""
 BLOCK_SIZE_MAX = 4 << 20
+"""2^10 pages, the largest piece that the kernel's page allocator has; the ring is made of such pieces
+(alloc_one_pg_vec_page in net/packet/af_packet.c).
+"""
 
 
 @otus_core.configuration

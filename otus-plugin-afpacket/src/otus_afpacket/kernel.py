@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 
+# linux/if_ether.h, linux/socket.h (SOL_PACKET), and from PACKET_ADD_MEMBERSHIP on linux/if_packet.h.
 ETH_P_ALL = 0x0003
 SOL_PACKET = 263
 PACKET_ADD_MEMBERSHIP = 1
@@ -20,13 +21,17 @@ PACKET_FANOUT = 18
 PACKET_IGNORE_OUTGOING = 23
 PACKET_MR_PROMISC = 1
 TPACKET_V3 = 2
+# 4 (random) does no more than ``lb`` does, and 6 and 7 need a BPF program of their own.
 FANOUT_MODES = {"hash": 0, "lb": 1, "cpu": 2, "rollover": 3, "qm": 5}
 FANOUT_FLAG_UNIQUEID = 0x2000
 FANOUT_FLAG_DEFRAG = 0x8000
+# asm-generic/socket.h: one number, read or written.
 SO_ATTACH_FILTER = 26
 SO_GET_FILTER = 26
+# sizeof(struct sock_filter), linux/filter.h.
 INSTRUCTION_SIZE = 8
 INSTRUCTIONS_MAX = 4096  # BPF_MAXINSNS
+# linux/if_arp.h, linux/sockios.h, and linux/if.h for the flags.
 ARPHRD_ETHER = 1
 ARPHRD_LOOPBACK = 772
 SIOCGIFFLAGS = 0x8913
@@ -43,6 +48,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def set_ring(sock: socket.socket, block_size: int, block_count: int, timeout_ms: int) -> None:
     """Make the socket's ring: ``struct tpacket_req3``. Raises OSError, ENOMEM where the kernel has no room for it."""
+    # Before the ring: its layout follows from the version, which cannot be changed afterwards (EBUSY,
+    # packet_setsockopt).
     sock.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
     frames = block_size * block_count // FRAME_SIZE
     request = struct.pack("=7I", block_size, block_count, FRAME_SIZE, frames, timeout_ms, PRIVATE_SIZE, 0)
@@ -86,6 +93,7 @@ def join_fanout(sock: socket.socket, mode: str, *, group: int | None, defragment
     Raises OSError.
     """
     flags = FANOUT_MODES[mode] | (FANOUT_FLAG_DEFRAG if defragment else 0)
+    # Without it the kernel takes the number as it is, and a group of another task that has it would share our frames.
     if group is None:
         flags |= FANOUT_FLAG_UNIQUEID
     sock.setsockopt(SOL_PACKET, PACKET_FANOUT, struct.pack("=I", (group or 0) | flags << 16))

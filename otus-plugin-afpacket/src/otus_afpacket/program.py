@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import otus_core
 
 INSTRUCTION = struct.Struct("=HBBI")
+# linux/bpf_common.h: class, size and mode of an instruction, added up.
 RET_K = 0x06
 LD_IMM = 0x00
 LDX_IMM = 0x01
@@ -23,6 +24,7 @@ JEQ_K = 0x15
 SKF_AD_OFF = 0xFFFFF000  # linux/filter.h: ancillary data lies at these negative offsets
 SKF_AD_PKTTYPE = SKF_AD_OFF + 4
 SKF_AD_IFINDEX = SKF_AD_OFF + 8
+# linux/if_packet.h.
 PACKET_OUTGOING = 4
 CONNECTIONS_MAX = 32
 """Connections that are left out one by one: with more the program would grow without end."""
@@ -65,6 +67,8 @@ def guarded(guard: bytes, program: bytes) -> bytes:
         elif k:
             parts.append(NOTHING)
         else:
+            # JA (jump always) has 32 bits for its distance; conditional jumps have 8, and would not reach over a long
+            # program.
             parts.append(INSTRUCTION.pack(JA, 0, 0, len(steps) - i - 1))
     return b"".join(parts) + program
 

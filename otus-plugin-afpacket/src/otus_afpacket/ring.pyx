@@ -217,6 +217,7 @@ cdef class Ring:
         if again and self.given > stamp.given:
             skip = self.given - stamp.given  # a process that died had begun with this block
             self.given = stamp.given
+        # Before a frame is given: whoever comes after us knows from it how far this block was taken.
         stamp.given = self.given
         self.given += min(skip, left)
         while left:

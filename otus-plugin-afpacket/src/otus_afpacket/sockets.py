@@ -21,10 +21,12 @@ from otus_afpacket.config import AfpacketConfig
 from otus_core import CaptureError
 
 ANY = "any"
+# www.tcpdump.org/linktypes.html
 LINKTYPE_ETHERNET = 1
 LINKTYPE_RAW = 101
 ETHERNET_LIKE = frozenset({kernel.ARPHRD_ETHER, kernel.ARPHRD_LOOPBACK})
 PAGE_SIZE = 4096
+"""The kernel wants blocks of whole pages (packet_set_ring in net/packet/af_packet.c)."""
 
 
 @attrs.define

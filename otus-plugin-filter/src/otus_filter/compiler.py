@@ -56,6 +56,8 @@ def _comparison(term: grammar.Comparison) -> Condition:
     left, right = term.left, term.right
     if isinstance(right, Field):
         kinds = {left.kind, right.kind}
+        # A label takes the other side's kind: it is text, which reads as a number or an address where it is compared
+        # with one.
         kind: Kind = "number" if "number" in kinds else "address" if "address" in kinds else "text"
     else:
         kind = _kind(right)

@@ -44,6 +44,7 @@ cdef inline bint _ordered(long long a, long long b, int sign) noexcept:
 cdef inline bint _equal(str a, str b) noexcept:
     cdef Py_ssize_t size = PyUnicode_GET_LENGTH(a)
     cdef int kind = PyUnicode_KIND(a)
+    # Python stores a text with the fewest bytes a character that hold it (PEP 393): equal texts have one kind.
     if PyUnicode_GET_LENGTH(b) != size or PyUnicode_KIND(b) != kind:
         return False
     return memcmp(PyUnicode_DATA(a), PyUnicode_DATA(b), size * kind) == 0
@@ -87,6 +88,8 @@ cdef class Comparison(Condition):
         right = self.right.of(output)
         if right is None:
             return False
+        # Nearly always numbers of 64 bits, as ports and labels are (``DIGITS_MAX``): compared without making Python
+        # objects.
         if type(left) is int and type(right) is int:
             return _ordered(left, right, self.sign)
         return PyObject_RichCompareBool(left, right, self.sign)
@@ -170,6 +173,7 @@ cdef class Network:
         cdef const unsigned char *given = address
         cdef Py_ssize_t size = len(self.base)
         cdef Py_ssize_t i
+        # An IPv4 address is in no IPv6 network, and the other way round.
         if len(address) != size:
             return False
         for i in range(size):

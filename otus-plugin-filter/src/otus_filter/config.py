@@ -7,10 +7,12 @@ from typing import Literal
 
 from otus_core import ConfigInvalid, ConfigProblem, configuration, option
 
+# A message that no rule matches is compared with all of them; the values of one rule are looked up in a set.
 RULES_MAX = 64
 VALUES_MAX = 1000
 LABELS_MAX = 64
 LABEL_NAME = r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z0-9][A-Za-z0-9_-]*)*"
+# As in the language (``grammar.LABEL_MAX``).
 NAME_MAX = 128
 VALUE_MAX = 1024
 """Characters of a label's value: it becomes a Kafka header."""

@@ -35,6 +35,7 @@ class Dedup(BaseProcessor):
         now, seen = output.timestamp, self._seen
         digest = blake2b(flow.packed() + output.raw_payload, digest_size=16, key=self._key).digest()
         first = seen.get(digest)
+        # From the first one on, not from the last: a message that is sent every 0.4 s is no copy for ever.
         if first is not None and 0 <= now - first < self._window:
             self._duplicates()
             return False

@@ -33,6 +33,7 @@ TERMS_MAX = 64
 DEPTH_MAX = 32
 """Parentheses and ``not`` inside each other: bounds the recursion here and in what is asked of each message."""
 LABEL_MAX = 128
+"""Characters: label names are declared by plugins, which have some twenty."""
 SHOWN_MAX = 40
 """Characters of a name that an error shows."""
 
@@ -355,6 +356,7 @@ class _Reader:
 
     def _address(self, text: str, token: Token) -> Address:
         try:
+            # A zone (RFC 4007 §11) has a meaning on one machine alone, and never stands in a packet.
             if token.kind != "string" or "%" in text:
                 raise ValueError
             return ip_address(text)

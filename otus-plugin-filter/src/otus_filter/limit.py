@@ -34,6 +34,7 @@ class Limit(BaseProcessor):
         key = tuple(ask(output) for ask in self._asks)
         now = output.timestamp
         tokens, then = self._buckets.get(key) or (self._burst, now)
+        # A packet from the past gives no tokens: captures of several interfaces are not in the order of time.
         tokens = min(self._burst, tokens + max(0, now - then) * self._per_ns)
         if key not in self._buckets and len(self._buckets) >= self._most:
             self._buckets.popitem(last=False)
@@ -58,4 +59,5 @@ def _ask(what: str) -> Ask:
 
 def _bounded(text: str | None) -> object:
     """Give what tells a label's text from another, however long it is: a long one keeps no memory."""
+    # Packets choose the text. Python's hashes of texts are keyed, so that nobody can make two of them meet.
     return text if text is None or len(text) <= 64 else hash(text)

@@ -189,6 +189,7 @@ cdef object _number(str text):
     for c in text:
         if 48 <= <int>c <= 57:
             digits += 1
+            # Beyond 64 bits it would overflow; Python's int() takes any length, in time that grows with its square.
             if digits > _digits_max:
                 return None
             if not fraction:
@@ -210,6 +211,8 @@ cdef object _number(str text):
 
 cdef object _address(str text):
     """Give the IP address that a text is, packed."""
+    # Bounded before it is read, because packets choose the text; with a zone ("%eth0", RFC 4007 §11) it is no address
+    # of a network.
     if len(text) > ADDRESS_MAX or "%" in text:
         return None
     try:

@@ -14,6 +14,7 @@ from otus_core import BaseProcessor, Context, OutputPacket
 from otus_filter.thinning import SampleConfig
 
 SCALE = 1 << 64
+"""As many values as eight bytes of a digest have."""
 
 
 class Sample(BaseProcessor):

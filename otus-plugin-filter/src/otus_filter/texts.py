@@ -35,6 +35,7 @@ def telephone_number(text: str) -> str:
 
 
 def _any_case(value: str) -> TextTest:
+    # Not lower(): ß and ss, or the two small sigmas, are the same without regard to case (Unicode, chapter 3.13).
     part = value.casefold()
     return lambda text: part in text.casefold()
 

@@ -10,7 +10,9 @@ from otus_core import ConfigInvalid, ConfigProblem, Duration, configuration, opt
 from otus_filter.config import LABEL_NAME, NAME_MAX
 
 ENTRIES_MAX = 1 << 20
+"""Each takes some hundred bytes, and packets choose how many there are."""
 PER_MAX = 4
+"""Each costs a message a look-up."""
 SIDES = ("source", "destination", "payload_type")
 
 

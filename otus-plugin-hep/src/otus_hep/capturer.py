@@ -21,9 +21,11 @@ EMPTY = FrameBatch(b"", b"")
 DATAGRAMS = 512
 """Of one socket, before the others have their turn."""
 EVENTS = 256
+"""Sockets that are served at one call of ``read``: as many as there may be connections by default."""
 DRAIN_MOST = 65_536
 """Datagrams that are read when the task ends; a socket's buffer holds no more."""
 DRAIN_BYTES = 1 << 22
+"""Of each connection when the task ends: an agent may go on sending."""
 SO_MEMINFO, DROPS = 55, 8
 """asm-generic/socket.h; linux/sock_diag.h: SK_MEMINFO_DROPS."""
 
@@ -80,6 +82,7 @@ class HepCapturer(BaseCapturer):
                 if kind == socket.SOCK_DGRAM:
                     self._enlarge(sock)
                 else:
+                    # Connections of before a restart may be in TIME_WAIT, and would keep the port (socket(7)).
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 sock.bind(where)
                 if kind == socket.SOCK_STREAM:
@@ -97,6 +100,7 @@ class HepCapturer(BaseCapturer):
         size = self._config.receive_buffer
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+            # The kernel doubles what it is given, for its own bookkeeping (socket(7), SO_RCVBUF).
             sock.setsockopt(socket.SOL_SOCKET, 33, size)  # SO_RCVBUFFORCE, asm-generic/socket.h
 
     def read(self) -> FrameBatch | None:

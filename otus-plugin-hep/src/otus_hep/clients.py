@@ -17,8 +17,11 @@ from otus_hep.config import HepCapturerConfig
 PIECE = 1 << 16
 """Bytes that are read of one connection before the others have their turn."""
 ACCEPTS = 16
+"""At once, before those that are connected have their turn."""
 HEAD = 6
+"""Bytes: "HEP3", and the length of the whole packet in two more."""
 LOOK_EVERY_S = 0.5
+"""How often it is looked who takes too long; the time that an agent has is given in seconds."""
 
 
 class Client:
@@ -70,8 +73,11 @@ class Clients:
             return
         if len(self._by_descriptor) >= self._config.max_connections:
             self._count["connections_displaced"]()
+            # The one that was silent longest: in a crowd, new connections displace each other and not an agent that
+            # sends.
             self.drop(min(self._by_descriptor.values(), key=lambda client: client.heard_at))
         try:
+            # An agent that is switched off says nothing: without probes its place would stay taken (tcp(7)).
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if context is not None:
                 sock = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)

@@ -52,6 +52,7 @@ cdef extern from *:
 
 cdef enum:
     AT_ONCE = 32                # datagrams of one system call
+    # one more than a length of 16 bits can say: nothing is cut
     DATAGRAM_ROOM = 65536
     PAYLOAD_MAX = 65507         # of a message, also of one that was compressed
     SOURCES_MAX = 4096          # remembered; then the memory begins anew
@@ -153,6 +154,8 @@ cdef class Collector:
         IPv4.
         """
         cdef Source found
+        # A socket for both families shows IPv4 agents so, and a rule for their network is to hold whichever socket they
+        # use.
         if len(address) == 16 and address.startswith(b"\0\0\0\0\0\0\0\0\0\0\xff\xff"):
             address = address[12:]
         found = self.sources.get(address)
@@ -244,6 +247,7 @@ cdef class Collector:
         cdef int verdict = read_hep(data, size, &found)
         cdef bytes inflated = None
         if verdict == HEP_WHOLE and self.key:
+            # Takes the same time wherever the two differ: an agent is not to find the key byte by byte.
             if not compare_digest(found.key.start[:found.key.size] if found.key.size else b"", self.key):
                 verdict = REFUSED_KEY
         if verdict == HEP_WHOLE and found.compressed:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from otus_core import ConfigInvalid, ConfigProblem, Duration, TlsConfig, TlsOptions, configuration, option
 
+# RFC 3986 §3.2.2: an IPv6 address before a port stands in brackets.
 ADDRESS = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}"
 DATAGRAM_MAX = 65_507
 """Bytes of the largest datagram over IPv4: 65,535 without the headers of IP and UDP."""

@@ -20,15 +20,22 @@ from otus_hep.encoding import Packets
 from otus_hep.server import Sent, Server, until_writable, wake
 
 TCP_INFO_BYTES = 128
+"""As much of ``struct tcp_info`` as reaches to the field that is read; the kernel gives what it is asked for (tcp(7)).
+"""
 BYTES_ACKED = 120
 """Its place in ``struct tcp_info``, 64 bits."""
 SIOCOUTQ = 0x5411
 """linux/sockios.h: bytes that the other machine has not acknowledged."""
 PROBES = 3
+"""Unanswered probes after which the kernel gives a connection up: one may be lost by chance."""
 FIRST_LOOK_S = 0.0005
+"""A round trip on a local network: the kernel tells nobody when something is acknowledged, so it is asked."""
 LAST_LOOK_S = 0.02
+"""Pauses double up to this: for a server far away, looking more often would only take time."""
 AT_ONCE = 1 << 18
+"""Bytes of one ``send``: TLS encrypts all of them in one go, and holds up the packets meanwhile."""
 ATTEMPTS = 2
+"""The second one over a new connection: that the old one was dead often shows only when it is used."""
 
 
 class Connection:
@@ -189,6 +196,7 @@ class StreamServer(Server):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, pause)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, pause // PROBES))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, PROBES)
+        # A call's bytes go in one write: Nagle's algorithm would only hold its end back until the rest is acknowledged.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def _secured(self, sock: socket.socket) -> socket.socket:
@@ -228,6 +236,8 @@ class StreamServer(Server):
     async def _send(self, data: bytes) -> None:
         asked = asyncio.get_running_loop().time()
         async with self._turn:
+            # Those that waited for the same connection fail with it, in the place of trying one after the other for its
+            # timeout.
             if self._failed_at >= asked:  # while this call waited
                 raise ConnectionError(self.reason.partition(": ")[2])
             connection, mark = await self._write(data)

@@ -46,6 +46,7 @@ cdef enum:
     KIND_RTCP = 5
     SIZE_MAX = 65535            # its length has 16 bits
     AT_ONCE = 256               # datagrams of one system call
+    # head, family, protocol, addresses, ports, times, kind, capture id, VLAN
     FIXED_MAX = 6 + 7 + 7 + 2 * 22 + 2 * 8 + 2 * 10 + 7 + 10 + 8
 
 cdef int64_t SECOND = 1_000_000_000

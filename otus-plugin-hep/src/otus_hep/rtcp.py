@@ -8,8 +8,11 @@ from typing import Any
 SENDER_REPORT, RECEIVER_REPORT, SDES, XR = 200, 201, 202, 207
 """RFC 3550 §12.1, RFC 3611 §2."""
 VOIP_METRICS = 7
+"""Block type of RFC 3611 §4.7."""
 BLOCK = 24
+"""Bytes of a report block (RFC 3550 §6.4.1)."""
 PACKETS_MAX = 64
+"""Of one compound packet; each has four bytes at the least, and a datagram would have room for 16,000."""
 SENDER = ("ntp_timestamp_sec", "ntp_timestamp_usec", "rtp_timestamp", "packets", "octets")
 XR_NUMBERS = (
     ("fraction_lost", 12, 1),

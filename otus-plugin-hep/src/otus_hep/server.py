@@ -16,7 +16,10 @@ from otus_hep.encoding import Packets
 
 log = Logger("otus.hep")
 BUFFER_PAUSE_S = 0.001
+"""The interface's queue was full (ENOBUFS, send(2)), which poll(2) does not tell the end of; it is empty in about this.
+"""
 SEND_BUFFER = 4 << 20
+"""Bytes, for what a burst brings faster than the interface sends; net.core.wmem_max may allow less."""
 TELL_AGAIN_S = 30.0
 """A server that comes and goes, as UDP sees it, is told of once in so long."""
 

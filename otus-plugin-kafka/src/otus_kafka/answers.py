@@ -23,9 +23,11 @@ from otus_kafka.link import ProducerLink
 from otus_kafka.rate import Bucket
 
 WITHIN_S = 10.0
+"""For one record, from the wait for a connection to its acknowledgement: an answer that is older helps nobody."""
 QUIET = frozenset({"rate", "unsigned", "signature", "too_large", "busy", "report"})
 """Refusals that are not answered: who floods us, or is not who he says, gets no work out of us."""
 REFUSALS_RATE, REFUSALS_BURST = 1.0, 20.0
+"""A second, and at once: whoever writes nonsense learns what is wrong, and gets no more than that out of a node."""
 REFUSALS_WAITING = 40
 """So many answers to refused records wait while the brokers are slow; further ones are withheld."""
 
@@ -101,6 +103,8 @@ class Answers:
             return False
         try:
             async with asyncio.timeout(WITHIN_S):
+                # Both bounds are needed: the wait knows the connection alone, and the outer one also the broker's
+                # answer.
                 if not await link.wait_up(asyncio.get_running_loop().time() + WITHIN_S) or link.producer is None:
                     return False
                 key, headers = self.speaker.hostname.encode(), self.speaker.headers(value, kind)

@@ -11,6 +11,7 @@ from pathlib import Path
 from otus_core import open_regular
 
 NOTE_MAX = 256
+"""Bytes: a record is named by its partition and offset, a batch by its offset and checksum."""
 
 
 class Begun:

@@ -37,6 +37,7 @@ from otus_kafka.reports import Reports
 from otus_kafka.settings import KafkaChannelConfig
 
 POLL_MS = 500
+"""How long one poll waits: as often, at the least, it is seen whether the consumer has gone silent."""
 POLL_MOST = 16
 """Records that may lie here at once, each at most as large as what a batch may inflate to."""
 INFLATED = 2
@@ -46,7 +47,9 @@ SILENT_REQUESTS = 6
 names up only at its start.
 """
 BACKOFF_S = (0.5, 10.0)
+"""First and longest pause between two connections."""
 CLOSE_S = 5.0
+"""After that the client is left to itself: an outage may keep it from leaving its group for as long as it lasts."""
 ANSWER_WITHIN_S = 2.0
 """How long the end waits for the command that runs, and its answer: half of what a channel's stop may take at most
 (``control.channels.STOP_WITHIN_S``).
@@ -58,8 +61,11 @@ COMMIT_EVERY_S = 1.0
 them.
 """
 LOG_RATE, LOG_BURST = 1.0, 20.0
+"""Lines a second, and at once: records come from afar, and may come by the thousand."""
 FETCH_EXTRA = 65536
+"""Room of a fetch beside the largest command: the batch's header, the record's key and headers."""
 IDS_MIN = 10_000
+"""Request ids that are remembered at the least, however low the rate of commands is bounded."""
 SKIPPED = {
     "inflated": "a batch of records inflates beyond twice max_command_bytes",
     "unfinished": "this record was begun by a process that did not finish it",
@@ -301,6 +307,7 @@ class KafkaChannel(BaseCommandChannel):
         if self._waiting.full():
             raise command.refused("busy", "too many commands are waiting")
         try:
+            # On disk before it runs: a command that takes the daemon down must not run again when it is back.
             await asyncio.to_thread(self._executed.add, request_id, now)
         except OSError as error:
             log.error("command_state_unusable", error=str(error))

@@ -15,6 +15,7 @@ from otus_core import printable
 from otus_kafka.rate import Bucket
 
 LINE_MAX = 300
+"""Characters of a line, which may hold what a broker says."""
 BURST = 10
 """Lines that may come at once; after that one a second. An outage makes aiokafka write 40 to 60 a second."""
 HARMLESS = ("Sending username and password in the clear", "not found in cluster metadata")

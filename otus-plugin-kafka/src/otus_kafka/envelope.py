@@ -27,11 +27,15 @@ SCHEMA_HEADER = "schema"
 SCHEMAS = {kind: b"urn:otus:schema:%s:1" % kind.encode() for kind in ("answer", "heartbeat", "event")}
 """What `otus schema` calls them (``documents``, ``plugin``)."""
 NAME_MAX = 253
+"""Characters: the longest host name (RFC 1035 §2.3.4, without the final dot)."""
 REQUEST_ID_MAX = 256
+"""Characters: ids are remembered on disk, and stand in answers and log lines."""
 KEY_BYTES_MIN = 16
+"""128 bits: shorter ones could be found by trying."""
 KEYS_FILE_MAX = 8 << 20
 """Bytes of a file of keys: those of some ten thousand nodes."""
 INVALID_REQUEST, INTERNAL_ERROR = -32600, -32603
+"""The numbers of JSON-RPC (§5.1), as the control socket answers with them too."""
 TASK_KEYS = ("task", "config", "capture")
 """Where a task that was sent as it is has its keys."""
 EXAMPLE = (
@@ -271,6 +275,8 @@ def parse_object(value: bytes | None) -> dict[str, Any] | None:
     Numbers that JSON does not have (NaN, infinities) are none of ours either.
     """
     try:
+        # Python reads NaN and Infinity, and 1e999 as infinity; RFC 8259 §6 has none of them, and other readers refuse
+        # them.
         data = json.loads(value or b"", parse_constant=_finite, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
@@ -307,6 +313,7 @@ def sign(key: bytes, value: bytes) -> bytes:
 def is_signed(key: bytes | None, value: bytes, headers: Mapping[str, bytes]) -> bool:
     """Whether the header holds the signature that this key gives."""
     given = headers.get(SIGNATURE_HEADER) or b""
+    # compare_digest takes the same time wherever the two differ: == would let a sender find a signature byte by byte.
     return key is not None and hmac.compare_digest(sign(key, value), given)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from otus_core import open_regular
 
 FILE_MAX_BYTES = 64 << 20
+"""A larger one is not read: one line a command has some hundred bytes."""
 
 
 class Executed:
@@ -81,6 +82,7 @@ class Executed:
         with open(self._path, "ab", opener=_for_us_alone) as file:
             file.write(_line(request_id, now))
             file.flush()
+            # The content alone: the file's time of change need not be on disk (fdatasync(2)).
             os.fdatasync(file.fileno())
 
     def _rewrite(self) -> None:
@@ -91,6 +93,7 @@ class Executed:
             file.writelines(_line(request_id, at) for request_id, at in self._ids.items())
             file.flush()
             os.fsync(file.fileno())
+        # rename(2) is atomic: a crash leaves the old file or the new one, and no half.
         new.replace(self._path)
         self._lines = len(self._ids)
 

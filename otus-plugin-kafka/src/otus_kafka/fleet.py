@@ -26,6 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+# As for other commands: 2 is for wrong use of the command line.
 FAILED = 1
 OneOrAll = Annotated[str, typer.Option("--target", metavar="HOST", help="Host name of a node, or '*' for all.")]
 TaskId = Annotated[str, typer.Argument(metavar="TASK", help="Task id.")]

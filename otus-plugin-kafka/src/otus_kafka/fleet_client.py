@@ -27,9 +27,11 @@ from otus_kafka.settings import ClientConfig
 HEARTBEATS_BACK_S = 120.0
 """A node whose last heartbeat is older is not expected to answer."""
 READ_MAX = 100_000
+"""Records: a topic that somebody else fills must not keep a command waiting for its whole timeout."""
 INFLATED_MAX = 64 << 20
 """Larger batches of records are skipped: nodes send theirs one by one."""
 POLL_MS = 200
+"""Short against a second: whether all have answered is looked at after each poll."""
 SETTLE_S = 1.0
 """A broadcast with unknown listeners is over when nothing came for so long, but not before half of the timeout."""
 
@@ -92,9 +94,11 @@ async def _command(fleet: Fleet, target: str, name: str, payload: Mapping[str, A
         reader = Reader(fleet.keys, notes)
         heartbeats = Heartbeats(reader, notes)
         if fleet.heartbeat_topic:
+            # Before the command: who is heard of there is expected to answer it.
             beats = await _partitions(producer, fleet.heartbeat_topic, fleet.timeout)
             await _hear(consumer, beats, fleet, heartbeats)
         responses = await _partitions(producer, fleet.response_topic, fleet.timeout)
+        # Before the command too: its answers come behind what is there now.
         await _go_to_end(consumer, responses, fleet.response_topic)
         request_id = secrets.token_hex(16)
         value = envelope.make_command(target, name, payload, request_id, time.time())

@@ -17,12 +17,17 @@ from otus_kafka import envelope
 from otus_kafka.envelope import EVERYBODY, SIGNATURE_HEADER
 
 NODES_MAX = 10_000
+"""Nodes, as many as a file of keys may name: whoever can write to the topic may make names up."""
 INSTANCES_MAX = 4
 """Processes of one name that are kept apart; more than two are hardly ever real."""
 NOTES_MAX = 20
+"""Of one command: as many lines as a reader looks at."""
 SAID_MAX = 16 << 20
+"""Bytes of a record: the status of a node with thousands of tasks; brokers themselves bound it much lower."""
 DEPTH_MAX = 32
+"""Nesting of what a node says: it is looked through by functions that call themselves."""
 ODD = -32603
+"""What JSON-RPC calls an internal error (§5.1): the node's answer is not what the command gives."""
 
 Signed = Literal["yes", "no", "unknown"]
 
@@ -173,6 +178,7 @@ class Answers:
 
     def take(self, record: ConsumerRecord) -> bool:
         """Take one record of the topic of answers; says whether it answers the request."""
+        # Looked for in the bytes: reading all of a shared topic as JSON would take longer than the answers.
         if self._request_id.encode() not in (record.value or b""):
             return False  # somebody else's, as most are
         said = self._reader.read(record, "answer")

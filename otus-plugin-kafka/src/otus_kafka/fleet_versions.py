@@ -13,8 +13,10 @@ ABSENT = "none"
 DISTRIBUTIONS_MAX = 200
 """Distributions of one node that are looked at; a node has some ten."""
 NAMES_SHOWN = 6
+"""Nodes named on one line; the number of all stands beside them."""
 COLUMNS = (Column("DISTRIBUTION"), Column("VERSION"), Column("COUNT"), Column("NODES"))
 TEXT_MAX = 64
+"""Characters of a name or a version that somebody else wrote."""
 
 Versions = dict[str, dict[str, str]]
 """By node, the version of each distribution."""

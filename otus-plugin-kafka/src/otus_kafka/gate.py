@@ -49,6 +49,7 @@ class Gate:
         record before its signature holds.
         """
         value = value or b""
+        # The cheapest check first, and reading JSON last: a sender of nonsense is to cost as little as possible.
         if len(value) > self._config.max_command_bytes:
             raise Refused("too_large", f"a command has at most {self._config.max_command_bytes} bytes")
         must_hold = self._config.signing.required or (self._checks_signatures and SIGNATURE_HEADER in headers)
@@ -60,6 +61,7 @@ class Gate:
         command = parse_command(data)
         if must_hold:
             if not command.request_id:
+                # A signature covers the request id, by which a copy of the record is known again.
                 raise command.refused("no_request_id", "a signed command needs a request_id, or it could be sent again")
             command = attrs.evolve(command, signed=True)
         self._check_age(command, now)

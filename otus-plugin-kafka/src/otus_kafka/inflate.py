@@ -20,14 +20,20 @@ import cramjam
 from aiokafka.consumer import fetcher
 from aiokafka.record.util import calc_crc32c
 
+# Offsets in a batch of format 2 (kafka.apache.org/documentation/#recordbatch); HEAD is where its records begin.
 LENGTH_AT, MAGIC_AT, CRC_AT, ATTRIBUTES_AT, LAST_DELTA_AT, COUNT_AT, HEAD = 8, 16, 17, 21, 23, 57, 61
+# Bytes that a batch's length does not count: its offset, and the length itself.
 LOG_OVERHEAD = 12
+# Of a message set, formats 0 and 1 (documentation, "Old Message Format").
 LEGACY_CRC_AT, LEGACY_ATTRIBUTES_AT, LEGACY_HEAD = 12, 17, 26
 CODEC_MASK, CONTROL = 0x07, 0x20
+# The three lowest bits of the attributes name the codec, and bit 5 a control batch (documentation, "Record Batch").
 GZIP, SNAPPY, LZ4, ZSTD = 1, 2, 3, 4
 XERIAL = b"\x82SNAPPY\x00"
+"""snappy-java's own frame: its magic, two versions, then blocks with their lengths."""
 XERIAL_HEAD = 16
 GZIP_OR_ZLIB = 47
+"""``wbits`` of zlib: 15 for the largest window, and 32 to tell gzip and zlib apart (zlib.h, inflateInit2)."""
 
 
 class TooLarge(Exception):
@@ -140,6 +146,7 @@ def _bound_gzip(data: bytes, limit: int) -> None:
         size = len(inflater.decompress(data, limit + 1))
         if size > limit or not inflater.eof:
             raise TooLarge("gzip")
+        # Members share the bound: a thousand of them would otherwise inflate to a thousand times as much.
         limit -= size
         data = inflater.unused_data.lstrip(b"\0")
 

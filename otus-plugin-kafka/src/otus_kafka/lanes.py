@@ -24,8 +24,11 @@ from otus_kafka.records import SealedBatch, compressor, seal
 from otus_kafka.settings import KafkaReporterConfig
 
 BACKOFF_S = (0.1, 1.0)
+"""First and longest pause before a batch is sent again."""
 SLOW_CODECS = ("gzip", "lz4", "zstd")
+"""snappy is not among them: it gives up size for speed."""
 FAULTS_MOST = 3
+"""After as many faults of ours on one batch it is given up: the batches behind it must not wait for ever."""
 BESIDE_BYTES = 32 * 1024
 """Larger batches of the slow codecs are compressed in a thread: a megabyte takes gzip some 15 ms."""
 
@@ -324,6 +327,7 @@ class Limit:
 
     def shrink(self, size: int, topic: str) -> None:
         """A batch of this size was refused."""
+        # Halved, because the broker's answer does not say what it would take (max.message.bytes of the topic).
         smaller = max(size // 2, 1024)
         if smaller < self.bytes:
             self.bytes = smaller

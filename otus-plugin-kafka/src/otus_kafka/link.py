@@ -30,6 +30,7 @@ SILENT_S = 60.0
 its start.
 """
 CLOSE_S = 3.0
+"""Then the client is left to itself, and a new one takes its place."""
 
 log = structlog.get_logger("otus.kafka")
 

@@ -27,15 +27,22 @@ from otus_kafka.link import ProducerLink
 ANEW_AFTER_S = 600.0
 """The consumer is made anew so often: it then finds added partitions, and looks the brokers' names up again."""
 AGAIN_AFTER_S = 30.0
+"""Pause after a failure: mostly this node may not read the topic, which an operator changes, or nobody does."""
 POLL_MS = 1000
+"""Heartbeats come twice a minute: there is no hurry."""
+# With the pause below, at most 640 records a second are looked at, whatever somebody writes to the topic.
 POLL_MOST = 64
 FLOOD_PAUSE_S = 0.1
 FETCH_BYTES = 1 << 18
+"""Small: the partition is read only to see this node's own name in it."""
 INFLATED_MAX = 4 << 20
+"""Of a batch; a heartbeat has some kilobytes."""
 SAID_MAX = 1 << 20
 """Larger records are no heartbeat, and are not read."""
 FORGET_AFTER_S = 120.0
+"""Four heartbeats at the usual interval: who has said nothing for so long has been stopped or renamed."""
 KNOWN_MAX = 8
+"""Two are the case that there is; more are made up by somebody."""
 ADVICE = "another process uses this node's name: give each node a name of its own (otus.node.hostname)"
 
 log = structlog.get_logger("otus.kafka")

@@ -16,10 +16,12 @@ from aiokafka.record.util import calc_crc32c
 
 from otus_kafka.batch import HEADER_BYTES, BatchWriter, record_body
 
+# The three lowest bits of a batch's attributes (kafka.apache.org/documentation/#recordbatch).
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 SNAPPY_BLOCK = 64 * 1024
 """What snappy itself divides its input into; smaller blocks compress worse."""
 
+# snappy-java's frame: magic, version, and the oldest version that can read it.
 SNAPPY_MAGIC = b"\x82SNAPPY\0" + struct.pack(">ii", 1, 1)
 
 _FRONT = struct.Struct(">qiib")
@@ -114,6 +116,7 @@ def seal(writer: BatchWriter, codec: str, compress: Callable[[memoryview], bytes
         attributes, content = 0, records
         if compress is not None:
             smaller = compress(records)
+            # Small batches may grow; brokers and clients take an uncompressed one just as well.
             if len(smaller) < len(records):
                 attributes, content = CODECS[codec], memoryview(smaller)
         made = bytearray(HEADER_BYTES + len(content))
@@ -121,6 +124,8 @@ def seal(writer: BatchWriter, codec: str, compress: Callable[[memoryview], bytes
         times_and_count = (writer.count - 1, writer.made_ms, writer.made_ms, -1, -1, -1, writer.count)
         _CHECKED.pack_into(made, _CHECKED_AT, attributes, *times_and_count)
         made[HEADER_BYTES:] = content
+    # The length does not count itself, nor the offset before it; the leader's epoch is -1 for a producer; 2 is the
+    # format.
     _FRONT.pack_into(made, 0, 0, len(made) - 12, -1, 2)
     with memoryview(made) as view:
         struct.pack_into(">I", made, _CHECKED_AT - 4, calc_crc32c(view[_CHECKED_AT:]))

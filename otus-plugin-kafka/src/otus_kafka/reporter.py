@@ -27,6 +27,7 @@ FALLBACK_AFTER_S = 10.0
 longer.
 """
 WAITING = ("unavailable", "stopped")
+"""Reasons that say nothing about the message: a spool keeps it, and it is sent when a broker is there."""
 ACKS = {0: 0, 1: 1, "all": "all"}
 
 

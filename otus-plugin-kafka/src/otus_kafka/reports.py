@@ -17,6 +17,7 @@ from otus_kafka.answers import Answers
 from otus_kafka.settings import HeartbeatConfig
 
 LOOK_EVERY_S = 1.0
+"""How soon it is noticed that a task is gone, of which no hook tells."""
 GONE = "gone"
 EVENTS_WAITING = 1000
 """Changes that wait for a broker; of more the oldest are lost, and counted."""
@@ -99,6 +100,7 @@ class Reports:
         due = time.monotonic()
         while True:
             await self._beat()
+            # From when it was due: otherwise each beat would come later by what the one before took.
             due = max(due + self._config.interval, time.monotonic())
             await asyncio.sleep(due - time.monotonic())
 

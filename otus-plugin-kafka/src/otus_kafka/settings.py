@@ -10,6 +10,7 @@ from otus_core import ConfigInvalid, ConfigProblem, Duration, configuration, opt
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
 TOPIC = r"[A-Za-z0-9._-]{1,249}"  # Kafka's own rule for topic names
+# RFC 3986 §3.2.2: an IPv6 address before a port stands in brackets.
 ADDRESS = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
 USE_TLS = "Use TLS."
 LEVELS = {"none": (), "snappy": (), "gzip": (1, 9), "lz4": (1, 12), "zstd": (1, 19)}

@@ -13,6 +13,7 @@ from otus_core import Chores
 from otus_kafka.link import ProducerLink
 
 ASK_AGAIN_S = 5.0
+"""aiokafka itself asks for metadata every five minutes: a topic that was just created is to be used sooner."""
 TOPICS_MAX = 256
 """Topics are named by configuration and payload types, so there are few; more than these are refused."""
 
