@@ -20,6 +20,7 @@ PAUSES_S = (0.5, 30.0)
 """First and longest pause before a chore is begun again."""
 STABLE_AFTER_S = 60.0
 """A chore that went well for so long begins with the first pause again."""
+# Five seconds in all: a task that swallows its cancellation must not keep the process from ending.
 STOP_TRIES, STOP_TRY_S = 10, 0.5
 _failures: Counter[str] = Counter()
 _listeners: list[Callable[[str, int], object]] = []

@@ -56,10 +56,13 @@ from otus_core.worker.assembly import Node
 log = Logger("otus.daemon")
 
 STOP_WITHIN_S = 30.0
+"""Twice what one task may take; systemd's TimeoutStopSec in the unit that is shipped is longer."""
 RESTORE_WITHIN_S = 20.0
 """How long the start waits for the first starts of kept tasks; those that take longer go on beside it."""
 VIEW_WITHIN_S = 5.0
+"""A scrape fails after that, and Prometheus says so; its own timeout is 10 s unless it is configured otherwise."""
 WATCHDOG_EVERY_S = 1.0
+"""sd_watchdog_enabled(3) recommends half of WatchdogSec, which is tens of seconds."""
 COLLECT_AFTER = (700, 10, 10)
 """Python's own thresholds: callers that break off leave cycles, and a daemon is not a short command
 (``cli.COLLECT_AFTER``).
@@ -344,15 +347,18 @@ class Daemon:
 
     async def _stop(self, pid_file: PidFile) -> None:
         """Take everything apart, in order, each step bounded."""
+        # First of all: systemd then waits for the end in the place of calling the service hung.
         self._notifier.stopping()
         log.info("daemon_stopping")
         await self._chores.stop()
+        # Before tasks are stopped: a command that came now would meet a daemon that is half taken apart.
         await self._channels.stop()
         await _await_bounded("tasks", self._manager.close(), STOP_WITHIN_S)
         self._registry.call("otus_shutdown")
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.close)
         await asyncio.to_thread(self._merger.close, 2.0)
+        # Late: until here a caller is still told that the daemon is stopping.
         await self._server.stop()
         if self._data_lock is not None:
             os.close(self._data_lock)

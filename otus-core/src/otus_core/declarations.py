@@ -74,6 +74,7 @@ def _configuration(instance: Declaration, _attribute: attrs.Attribute[Any], valu
 
 
 AGE_MAX = 64
+"""Characters of what is said of a deprecation: versions, and what to use."""
 
 
 def _age(instance: Declaration, attribute: attrs.Attribute[str], value: str) -> None:

@@ -7,6 +7,7 @@ import os
 import stat
 from pathlib import Path
 
+# For folders on the way, which may hold other things: who else may read them is for the system to say.
 OTHERS_MAY_NOT_WRITE = 0o755
 SECRET_MAX = 16_384
 """Bytes of a password or token; the longest tokens have some thousand."""

@@ -132,6 +132,7 @@ def hoist(arguments: Sequence[str]) -> list[str]:
         # What follows belongs to the command, also where it looks like an option (POSIX, Utility Syntax Guideline 10).
         if argument == "--":
             return [*front, *rest, argument, *left]
+        # Whatever follows is its value, also where it looks like an option: click reads it the same way.
         if argument in VALUED and left:
             front += [argument, left.pop(0)]
         elif argument in FLAGS or argument.partition("=")[0] in VALUED:

@@ -11,6 +11,7 @@ import attrs
 
 from otus_core.errors import CaptureError
 
+# 128 and the signal's number, as shells say it: SIGINT is 2 (POSIX, XCU 2.8.2).
 GOOD, FAILED, INTERRUPTED = 0, 1, 130
 
 

@@ -18,6 +18,7 @@ TITLES = {
     "reporter": "Reporters",
     "command_channel": "Command channels",
 }
+# SGR parameters (ECMA-48 §8.3.117).
 BOLD, RED, DIM, PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
 
 

@@ -18,6 +18,7 @@ FILES = {
     "config": "the daemon's configuration file, with the sections of every installed plugin",
 }
 EXPLAINED = 300
+"""Characters of a plugin's error."""
 
 
 def schema(

@@ -43,6 +43,7 @@ async def _run(config: Path | None, socket: Path | None, no_plugin: tuple[str, .
 def _to_background() -> None:
     """Leave the terminal: the parent waits until the child is ready or has failed, with its words on standard error."""
     reader, writer = os.pipe()
+    # Before asyncio and threads: a child has only the thread that forked (fork(2)).
     if os.fork():
         os.close(writer)
         with os.fdopen(reader) as told:
@@ -51,6 +52,7 @@ def _to_background() -> None:
             raise OtusError("the daemon did not start; see the messages above or its log file")
         os._exit(0)
     os.close(reader)
+    # Without a controlling terminal (setsid(2)): when it closes, the daemon would be sent SIGHUP, which means a reload.
     os.setsid()
     os.environ[READY_FD] = str(writer)
     null = os.open(os.devnull, os.O_RDWR)

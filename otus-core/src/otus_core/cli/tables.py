@@ -17,6 +17,7 @@ from otus_core.model.text import say_duration
 CELL_MAX = 80
 """Columns of a table's cell: a reason of several sentences is told in full by ``otus task status ID``."""
 LINE_MAX = 240
+"""Columns of a line where no terminal says how many it has: words of components may be of any length."""
 
 
 def status_text(result: Mapping[str, Any]) -> str:

@@ -19,11 +19,13 @@ from otus_core.worker.course import Parent
 from otus_core.worker.worker import Worker
 
 TURN_S = 0.2
+"""A small part of the limits, and one system call each time."""
 START_WITHIN_S = 60.0
 """As long as a worker process may take: what starts may have to load much."""
 HUNG_AFTER_S = 10.0
 """Longer than a worker process gets, because this run cannot be begun again where it was."""
 AGAIN_S = 1.0
+"""The timer goes on at this pace: who catches the error once gets it again."""
 CHANCES = 3
 """So often components may hang before the run ends, as with the workers of a task."""
 LAST_CHANCES = 6
@@ -91,6 +93,7 @@ class Watchdog(Parent):
         who = name.replace(":", " ", 1) or "a component"
         self.error = f"{who} did not come back for {self._limit + AGAIN_S:g} s{place and f' ({place})'}"
         if self._hangs > LAST_CHANCES:
+            # Past Python's buffers and locks, which the code that hangs may hold.
             os.write(2, f"otus: {self.error}; it cannot be interrupted, so the process ends\n".encode())
             os._exit(1)
         if self._hangs >= CHANCES and self._worker is not None:

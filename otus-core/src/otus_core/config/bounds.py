@@ -42,6 +42,7 @@ def _check_one(field: Field, value: Any, path: str, problems: Problems) -> None:
         problems.add(path, f"must be one of {', '.join(map(str, option.choices))}, got {tell(value)}{hint}")
     elif isinstance(value, str) and option.pattern is not None and not _pattern(option.pattern).fullmatch(value):
         problems.add(path, f"must match {option.pattern}, got {tell(value)}")
+    # To isinstance() a bool is an int, and true is no number that could be at least 1.
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         _check_limits(field, value, path, problems)
 

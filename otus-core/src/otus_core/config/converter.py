@@ -48,6 +48,7 @@ T = TypeVar("T")
 
 DEPTH_MAX = 32
 """Classes within classes that are followed; a configuration has five or so."""
+# Nine digits before and after the point: ASCII alone, and no number that takes long to read.
 DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)\Z", re.ASCII)
 
 
@@ -149,6 +150,7 @@ def _take_field(field: Field, data: Mapping[str, Any], problems: Problems) -> An
     value = _take(field.hint, data[given[0]], given[0], found)
     if value is not BAD:
         check_bounds(field, value, given[0], found)
+    # Messages show what was given, which for a secret must not happen, however wrong it is.
     if found.found and field.option.secret:
         return problems.add(
             given[0], f"expected {say(field.shape)} within its bounds; what was given is secret and not shown"
@@ -247,6 +249,7 @@ def _read_annotated(value: Any, hint: Any) -> Any:
 
 
 def _read_number(value: Any, hint: Any) -> float:
+    # Bounded below the largest float (1.8e308), so that a number of seconds can still be multiplied.
     if type(value) not in (int, float) or abs(value) > 1e300 or math.isnan(value):
         raise _wrong(hint, value)
     return float(value)

@@ -28,6 +28,7 @@ from otus_core.config.shape import Either, Entries, Field, Items, Nested, Own, S
 from otus_core.errors import ConfigInvalid, ConfigProblem
 
 ROOT = "otus"
+# All of 127.0.0.0/8 is this machine (RFC 1122 §3.2.1.3), and of IPv6 the one address ::1 (RFC 4291 §2.5.3).
 LOOPBACK = ("127.", "[::1]", "localhost:")
 PREFIX = "OTUS_"
 HOSTNAME = "${node.hostname}"
@@ -78,11 +79,13 @@ def effective_from(
     data = _take_root(data, source)
     data, warnings = _leave_out_unclaimed(data, cls, sections)
     keys = [f"{ROOT}.{key}" for key, _ in pair_covered(mask(data, cls, sections.classes), data)]
+    # Of the file's own content, before the variables come over it: what they hold is not in the file.
     warnings += warn_of_holder(path, keys) if path is not None else []
     problems = _override(data, environment, cls, sections)
     files = pair_covered(mask(data, cls, sections.classes, which="secret_file"), data, ROOT)
     warnings += warn_of_files(files)
     hostname = _hostname(data)
+    # After the variables: one of them may give the host's name.
     data = _expand(data, hostname)
     try:
         config = structure(cls, data, ROOT, source)
@@ -303,6 +306,8 @@ def _first_address() -> str:
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for _, name in socket.if_nameindex():
+            # ioctl writes struct ifreq (40 bytes, linux/if.h) into what it is given; a name has 15 bytes at most
+            # (IFNAMSIZ).
             request = struct.pack("256s", name.encode()[:15])
             try:
                 flags = struct.unpack_from("=H", fcntl.ioctl(sock, SIOCGIFFLAGS, request), 16)[0]

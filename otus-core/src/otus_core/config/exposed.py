@@ -17,6 +17,7 @@ from otus_core.config.mask import MASK
 from otus_core.model.text import printable
 
 KEYS_TOLD = 3
+"""Keys that a warning names; how many more there are stands behind them."""
 
 
 def pair_covered(masked: Any, data: Any, path: str = "") -> Iterator[tuple[str, Any]]:

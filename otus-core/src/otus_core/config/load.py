@@ -102,6 +102,7 @@ def _json(text: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # RFC 8259 §4 leaves open what a name that comes twice means; readers differ, so it is refused.
     made = dict(pairs)
     if len(made) != len(pairs):
         # ``made`` has the keys in the order in which they came first: where the two part, a key comes again.
@@ -161,6 +162,7 @@ class _Reader:
             self._put(event, event.value if self._wants_key() else self._value(event))
         elif isinstance(event, (yaml.MappingStartEvent, yaml.SequenceStartEvent)):
             self._check(event)
+            # While reading, before anything of that depth is built: whoever looks through it calls itself once a level.
             if len(self._open) > DEPTH_MAX:
                 raise self._wrong(event, f"is nested deeper than {DEPTH_MAX} levels")
             value: Any = {} if isinstance(event, yaml.MappingStartEvent) else []

@@ -28,6 +28,7 @@ from otus_core.config.shape import (
 )
 
 WIDTH = 100
+"""Columns of a comment: what most editors show."""
 
 
 def sample(cls: type, indent: int = 0) -> str:

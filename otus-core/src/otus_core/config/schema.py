@@ -22,6 +22,7 @@ from otus_core.config.shape import (
 )
 from otus_core.model.described import DRAFT
 
+# The pattern of ``converter.DURATION``, in the form of ECMA-262 that JSON Schema asks for: ^ and $ in the place of \Z.
 DURATION = r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h|d)$"
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
@@ -95,6 +96,7 @@ def _scalar(shape: Scalar, option: Option) -> dict[str, Any]:
     if option.choices:
         about["enum"] = list(option.choices)
     if shape.type is str and option.pattern is not None:
+        # JSON Schema patterns match anywhere in a text; ours match all of it.
         about["pattern"] = f"^(?:{option.pattern})$"
     return _bound(about, option) if shape.type in (int, float) else about
 

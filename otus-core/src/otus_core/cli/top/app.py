@@ -21,6 +21,7 @@ from otus_core.model.table import table_lines
 from otus_core.model.text import fit, printable
 
 DRAW_EVERY_S = 0.25
+"""Answers come once a second at the most often; keys are answered at once."""
 AGAIN_S = 5.0
 """How often it is tried to look in on a task that does not run."""
 HELP = "↑↓ choose  t tap  s sort  r turn round  space hold  q quit"

@@ -25,7 +25,9 @@ COLUMNS = (
 )
 SORTS = ("task", "frames/s", "msg/s", "dropped/s", "lost/s", "queued", "calls/s")
 TELL_MAX = 200
+"""Characters of a cell and a line, before they are fitted to the screen."""
 RANKED = 6
+"""Names on a line, which is about as wide as a screen."""
 SOURCES_MAX = 2_000
 """Addresses and codes of a sample that are counted; packets choose them."""
 

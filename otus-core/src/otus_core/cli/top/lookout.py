@@ -16,6 +16,7 @@ from otus_core.control.client import call, follow, lines_of
 from otus_core.errors import OtusError
 
 LINES_MAX = 1000
+"""Lines that can be scrolled back."""
 SAMPLE_RATE = 50
 """Messages a second that the busiest sources are found among."""
 
