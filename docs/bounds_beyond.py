@@ -170,7 +170,7 @@ BEYOND = {
     "otus_core/model/said.py:LABELS_MAX": "it is said how many more there are, on a terminal",
     "otus_core/model/said.py:SAID_MAX": "its end is left out, on a terminal",
     "otus_core/model/said.py:VALUE_MAX": "its end is left out, on a terminal",
-    "otus_core/process/output.py:COLUMNS_MAX": "the width of the terminal itself counts",
+    "otus_core/process/terminal.py:COLUMNS_MAX": "the width of the terminal itself counts",
     "otus_core/model/metadata.pyx:FIELDS_MAX": "the batch is refused, a fault of its capturer",
     "otus_core/model/metadata.pyx:FIELD_TEXT_MAX": CUT,
     "otus_core/model/packet.pyx:IP_CACHE_MAX": "addresses are made anew",

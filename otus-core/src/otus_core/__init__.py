@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from otus_core.model.record import Record
     from otus_core.model.table import Column, TableLayout, table_lines
     from otus_core.model.text import columns_of, fit, printable, say_duration
+    from otus_core.process.terminal import is_coloured, terminal_columns
     from otus_core.runs import RunFailed, run_task
 
 _EXPORTS = {
@@ -141,6 +142,7 @@ _EXPORTS = {
     "model.record": ("Record",),
     "model.table": ("Column", "TableLayout", "table_lines"),
     "model.text": ("columns_of", "fit", "printable", "say_duration"),
+    "process.terminal": ("is_coloured", "terminal_columns"),
     "runs": ("RunFailed", "run_task"),
 }
 _WHERE = {name: module for module, names in _EXPORTS.items() for name in names}
@@ -213,6 +215,7 @@ __all__ = [
     "encode_json_lines",
     "fit",
     "hookimpl",
+    "is_coloured",
     "load_file",
     "open_regular",
     "option",
@@ -226,6 +229,7 @@ __all__ = [
     "say_duration",
     "server_tls",
     "table_lines",
+    "terminal_columns",
 ]
 
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import typer
 
-from otus_core import Column, ConfigInvalid, ConfigProblem, RunFailed, TableLayout, printable, run_task, table_lines
+from otus_core import (
+    Column,
+    ConfigInvalid,
+    ConfigProblem,
+    RunFailed,
+    TableLayout,
+    printable,
+    run_task,
+    table_lines,
+    terminal_columns,
+)
 
 COLUMNS = (
     Column("START", leaves=2),
@@ -194,11 +203,6 @@ def _end(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def _width() -> int:
-    """Give the columns that there are: those of the terminal, where there is one or COLUMNS says so."""
-    return shutil.get_terminal_size((LINE_MAX, 0)).columns
-
-
 def _table(streams: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Give the lines of a table of all streams, by the time they began."""
     found: list[dict[str, Any]] = []
@@ -214,14 +218,16 @@ def _table(streams: Iterable[dict[str, Any]]) -> Iterator[str]:
         yield "no streams: no call in it announces RTP that is there too (--guess follows RTP without calls)"
         return
     shown = [n for n, column in enumerate(COLUMNS) if column.name != "NOTE" or any(row[n] for row in rows)]
-    yield from table_lines([COLUMNS[n] for n in shown], [[row[n] for n in shown] for row in rows], _width())
+    yield from table_lines(
+        [COLUMNS[n] for n in shown], [[row[n] for n in shown] for row in rows], terminal_columns() or LINE_MAX
+    )
     if failure is not None:
         raise failure
 
 
 def _live_lines(streams: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Give a line for each record as it comes."""
-    layout = TableLayout(COLUMNS, LIVE_WIDTHS, _width())
+    layout = TableLayout(COLUMNS, LIVE_WIDTHS, terminal_columns() or LINE_MAX)
     for n, one in enumerate(streams):
         if n == 0:
             yield layout.header()

@@ -26,8 +26,9 @@ from otus_core.errors import ConfigInvalid, ConfigProblem, OtusError, PluginNotF
 from otus_core.logs.repeats import Repeats
 from otus_core.pipeline.counters import summary
 from otus_core.plugins.registry import Registry
-from otus_core.process.output import LineMerger, StdoutWriter, terminal_columns
+from otus_core.process.output import LineMerger, StdoutWriter
 from otus_core.process.privilege import acquire, ids_of, seal
+from otus_core.process.terminal import terminal_columns
 from otus_core.task.config import load_task, read_task_file
 from otus_core.task.deprecated import deprecated_in
 from otus_core.task.inherit import TaskDefaults
@@ -265,14 +266,14 @@ async def _run_workers(config: TaskConfig, node: Node, registry: Registry, reque
         plugins=registry.selection.plain(),
         merger=merger,
         isatty=os.isatty(1),
-        columns=lambda: terminal_columns(1),
+        columns=lambda: terminal_columns(),
         log_level="info",
     )
     supervisor = TaskSupervisor(config, around)
 
     def fit() -> None:
         for slot in supervisor.slots:
-            slot.send(Columns(terminal_columns(1)))
+            slot.send(Columns(terminal_columns()))
 
     # The terminal has another width now; workers have none of their own to ask.
     loop.add_signal_handler(signal.SIGWINCH, fit)

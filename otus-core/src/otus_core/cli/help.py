@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from otus_core.cli.commands import SECTIONS, Entry
-from otus_core.cli.listing import is_coloured
+from otus_core.process.terminal import is_coloured
 
 OPTIONS = (
     ("-c, --config FILE", "the daemon's configuration file"),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from otus_core.process.terminal import is_coloured
 
 if TYPE_CHECKING:
     from otus_core.cli.session import Session
@@ -31,12 +31,6 @@ def listing(session: Session, kind: str | None = None, *, as_json: bool = False,
     import json
 
     return json.dumps(rows, indent=2) + "\n"
-
-
-def is_coloured() -> bool:
-    """Whether standard output is a terminal that shows colours, and is wanted to."""
-    # no-color.org: the variable counts when it is there and not empty.
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _records(session: Session, no_import: bool) -> Sequence[PluginRecord]:

@@ -106,12 +106,12 @@ def stats(
 ) -> None:
     """Show packet rates, drops and queue levels of each task."""
     from otus_core.cli.tables import stats_text
-    from otus_core.process.output import terminal_columns
+    from otus_core.process.terminal import terminal_columns
 
     clear = "\x1b[H\x1b[2J" if watch and sys.stdout.isatty() else ""
     while True:
         result = _call(ctx, "daemon_stats")
-        _show(ctx, result, clear + stats_text(result, terminal_columns(1)), one_line=watch)
+        _show(ctx, result, clear + stats_text(result, terminal_columns()), one_line=watch)
         if not watch:
             return
         sys.stdout.flush()

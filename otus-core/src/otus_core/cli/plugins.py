@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from otus_core.cli.commands import COMMANDS
-from otus_core.cli.listing import BOLD, DIM, PLAIN, RED, is_coloured, listing
+from otus_core.cli.listing import BOLD, DIM, PLAIN, RED, listing
 from otus_core.cli.session import Session, session_of
 from otus_core.cli.wording import say
 from otus_core.declarations import KINDS
 from otus_core.errors import OtusError, PluginNotFound
+from otus_core.process.terminal import is_coloured
 
 if TYPE_CHECKING:
     from otus_core.plugins.registry import Registered

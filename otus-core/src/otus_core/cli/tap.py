@@ -44,10 +44,9 @@ def _terminal(form: str) -> dict[str, Any]:
     """Say what lines should be like: those for a terminal fit it."""
     if form == "json" or not sys.stdout.isatty():
         return {}
-    from otus_core.cli.listing import is_coloured
-    from otus_core.process.output import terminal_columns
+    from otus_core.process.terminal import is_coloured, terminal_columns
 
-    return {"columns": terminal_columns(1), "colour": is_coloured()}
+    return {"columns": terminal_columns(), "colour": is_coloured()}
 
 
 def _show(context: typer.Context, params: dict[str, Any], count: int | None) -> None:

@@ -10,10 +10,9 @@ from collections.abc import Callable
 
 from otus_core.chores import keep_thread
 from otus_core.errors import StdoutClosed
+from otus_core.process.terminal import terminal_columns
 
 READ_BYTES = 1 << 16
-COLUMNS_MAX = 4096
-"""No terminal is as wide as this."""
 LINE_MAX = 8 << 20
 """A worker's line that grows beyond this is written in parts; an output of 64 KiB takes about 200 KiB as JSON."""
 
@@ -149,17 +148,6 @@ class LineMerger:
     def _forget_all(self) -> None:
         for reader in list(self._tails):
             self._forget(reader)
-
-
-def terminal_columns(descriptor: int) -> int:
-    """Give the width of a terminal, that of the environment's COLUMNS first; 0 where there is neither."""
-    told = os.environ.get("COLUMNS", "")
-    if told.isdecimal() and 0 < int(told[:9]) <= COLUMNS_MAX:
-        return int(told[:9])
-    try:
-        return os.get_terminal_size(descriptor).columns if os.isatty(descriptor) else 0
-    except OSError:
-        return 0
 
 
 def _readable(*descriptors: int) -> list[int]:

@@ -12,7 +12,7 @@ from otus_calls.commands.finding import Numbered, find_calls, follow_calls, none
 from otus_calls.commands.listing import AsCsv, AsJson, check_formats, widths_of, write_csv, write_json
 from otus_calls.commands.rows import COLUMNS, LIVE_WIDTHS, cells
 from otus_calls.commands.source import Bpf, Files, Interface, Source, Tunnels, Where, refused, source_of
-from otus_core import OtusError, TableLayout, fit, printable
+from otus_core import OtusError, TableLayout, fit, is_coloured, printable, terminal_columns
 
 STATE = 3
 FLAT = (
@@ -124,17 +124,17 @@ def _table(shown: Sequence[Numbered], count: int, problems: bool, legs: bool) ->
         return
     order = _with_legs(shown) if legs else [(one, False) for one in shown]
     rows = [_leg_cells(one, leg) for one, leg in order]
-    layout = TableLayout(COLUMNS, widths_of(COLUMNS, rows), terminal.width())
+    layout = TableLayout(COLUMNS, widths_of(COLUMNS, rows), terminal_columns())
     yield from _lines(((one, row) for (one, _), row in zip(order, rows, strict=True)), layout, problems)
 
 
 def _live_lines(numbered: Iterable[Numbered], problems: bool) -> Iterator[str]:
-    layout = TableLayout(COLUMNS, LIVE_WIDTHS, terminal.width() or sum(LIVE_WIDTHS) + 2 * len(LIVE_WIDTHS))
+    layout = TableLayout(COLUMNS, LIVE_WIDTHS, terminal_columns() or sum(LIVE_WIDTHS) + 2 * len(LIVE_WIDTHS))
     yield from _lines(((one, cells(one)) for one in numbered), layout, problems)
 
 
 def _lines(rows: Iterable[tuple[Numbered, Sequence[str]]], layout: TableLayout, problems: bool) -> Iterator[str]:
-    colours, date = terminal.coloured(), None
+    colours, date = is_coloured(), None
     for n, (one, row) in enumerate(rows):
         if words.date(one.facts["start"]) != date:
             date = words.date(one.facts["start"])
@@ -143,7 +143,7 @@ def _lines(rows: Iterable[tuple[Numbered, Sequence[str]]], layout: TableLayout, 
             yield terminal.paint(layout.header(), terminal.BOLD, colours)
         yield layout.line(row, terminal.painter(STATE, words.COLOURS.get(one.facts["state"], "")) if colours else None)
         if problems:
-            yield from _reasons(one.facts, terminal.width())
+            yield from _reasons(one.facts, terminal_columns())
 
 
 def _reasons(facts: Mapping[str, Any], width: int) -> Iterator[str]:

@@ -16,7 +16,7 @@ from otus_calls.commands.listing import AsCsv, AsJson, check_formats, write_csv,
 from otus_calls.commands.source import Bpf, Files, Interface, Source, Tunnels, Where, refused, source_of
 from otus_calls.kpi import add, counts_of, tell_kpi
 from otus_calls.times import SECOND_NS, nanoseconds
-from otus_core import Column, TableLayout, printable
+from otus_core import Column, TableLayout, is_coloured, printable, terminal_columns
 
 GROUPS: Mapping[str, Callable[[words.Facts], Any]] = {
     "caller": lambda facts: facts["caller"]["ip"],
@@ -109,8 +109,8 @@ def _show_live(source: Source, by: str | None, where: str | None, step: int, *, 
         write_csv(rows, names)
     else:
         columns = [one for one in COLUMNS if one.name not in NOT_LIVE]
-        layout = TableLayout(columns, LIVE_WIDTHS, terminal.width() or sum(LIVE_WIDTHS) + 2 * len(LIVE_WIDTHS))
-        terminal.write([terminal.paint(layout.header(), terminal.BOLD, terminal.coloured())])
+        layout = TableLayout(columns, LIVE_WIDTHS, terminal_columns() or sum(LIVE_WIDTHS) + 2 * len(LIVE_WIDTHS))
+        terminal.write([terminal.paint(layout.header(), terminal.BOLD, is_coloured())])
         terminal.write(layout.line([_cell(name, row[name]) for name in names]) for row in rows)
 
 

@@ -24,7 +24,7 @@ from otus_calls.commands.source import (
     refused,
     source_of,
 )
-from otus_core import fit, printable
+from otus_core import fit, is_coloured, printable, terminal_columns
 
 RAW_INDENT = " " * 4
 
@@ -76,7 +76,7 @@ def _live_lines(source: Source, call: str | None, where: str | None) -> Iterator
 def _all_lines(
     chosen: Sequence[Numbered], known: Sequence[Numbered], messages: Mapping[Key, bytes], legs: bool
 ) -> Iterator[str]:
-    width, colours = terminal.width(), terminal.coloured()
+    width, colours = terminal_columns(), is_coloured()
     drawn: set[int] = set()
     for one in chosen:
         together = _with_legs(one, known) if legs else [one]

@@ -12,7 +12,7 @@ import typer
 
 from otus_calls.commands import terminal
 from otus_calls.commands.source import refused
-from otus_core import Column, columns_of, printable, table_lines
+from otus_core import Column, columns_of, is_coloured, printable, table_lines, terminal_columns
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print comma-separated values, with a line of names.")]
@@ -47,8 +47,8 @@ def harmless(value: Any) -> Any:
 
 def write_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     """Write a table that fits the terminal."""
-    lines = table_lines(columns, rows, terminal.width())
-    terminal.write([terminal.paint(next(lines), terminal.BOLD, terminal.coloured())])
+    lines = table_lines(columns, rows, terminal_columns())
+    terminal.write([terminal.paint(next(lines), terminal.BOLD, is_coloured())])
     terminal.write(lines)
 
 

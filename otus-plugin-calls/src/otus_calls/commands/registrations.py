@@ -10,7 +10,7 @@ import typer
 from otus_calls.commands import terminal, words
 from otus_calls.commands.listing import AsCsv, AsJson, check_formats, widths_of, write_csv, write_json
 from otus_calls.commands.source import CHOSEN, Bpf, Files, Interface, Tunnels, source_of
-from otus_core import Column, RunFailed, TableLayout, printable
+from otus_core import Column, RunFailed, TableLayout, is_coloured, printable, terminal_columns
 
 COLUMNS = (
     Column("first", leaves=5),
@@ -82,7 +82,7 @@ def registrations(
     elif as_csv:
         write_csv(told, FLAT)
     elif interface is not None:
-        layout = TableLayout(COLUMNS, LIVE_WIDTHS, terminal.width() or sum(LIVE_WIDTHS) + 2 * len(LIVE_WIDTHS))
+        layout = TableLayout(COLUMNS, LIVE_WIDTHS, terminal_columns() or sum(LIVE_WIDTHS) + 2 * len(LIVE_WIDTHS))
         terminal.write(_lines(told, layout))
     else:
         _show(told)
@@ -107,7 +107,7 @@ def _show(told: Iterator[dict[str, Any]]) -> None:
         failure = error
     found.sort(key=lambda facts: (facts["first"] or "", facts["aor"]))
     if found:
-        layout = TableLayout(COLUMNS, widths_of(COLUMNS, map(_cells, found)), terminal.width())
+        layout = TableLayout(COLUMNS, widths_of(COLUMNS, map(_cells, found)), terminal_columns())
         terminal.write(_lines(found, layout))
     elif failure is None:
         terminal.write(["no registrations in it"])
@@ -116,7 +116,7 @@ def _show(told: Iterator[dict[str, Any]]) -> None:
 
 
 def _lines(told: Iterable[Mapping[str, Any]], layout: TableLayout) -> Iterator[str]:
-    colours, date = terminal.coloured(), None
+    colours, date = is_coloured(), None
     for n, facts in enumerate(told):
         if words.date(facts["first"]) != date:
             date = words.date(facts["first"])
