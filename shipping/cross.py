@@ -34,18 +34,19 @@ from otus_core.build import extensions
 found = extensions()
 print(json.dumps([[one.name, one.sources, one.extra_compile_args, one.extra_link_args] for one in found]))
 """
-FLAGS = ("-shared", "-fPIC", "-fwrapv", "-DNDEBUG", "-pthread")
+FLAGS = ("-fPIC", "-fwrapv", "-DNDEBUG", "-pthread")
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of every file in a wheel, so that the same sources make the same bytes."""
 
 
 @attrs.frozen
 class Module:
-    """A compiled module: its name, its C source, and what the compiler is told."""
+    """A compiled module: its name, its C source, and what compiler and linker are told."""
 
     name: str
     source: Path
-    options: list[str]
+    compiling: list[str]
+    linking: list[str]
 
 
 def translate(distribution: str, scratch: Path) -> list[Module]:
@@ -56,20 +57,33 @@ def translate(distribution: str, scratch: Path) -> list[Module]:
     code = TRANSLATE.format(core=str(ROOT / "otus-core" / "src"))
     done = subprocess.run([sys.executable, "-c", code], cwd=copy, stdout=subprocess.PIPE, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1])
-    return [Module(name, copy / sources[0], [*compile_, *link]) for name, sources, compile_, link in found]
+    return [Module(name, copy / sources[0], compiling, linking) for name, sources, compiling, linking in found]
 
 
 def build_module(module: Module, machine: Machine, python: str, include: list[str], folder: Path) -> Path:
     """Compile a module with the headers of a Python; gives the file."""
     made = folder / f"{module.name.replace('.', '/')}.cpython-{python.replace('.', '')}-{machine.triplet}.so"
     made.parent.mkdir(parents=True, exist_ok=True)
-    # As a C compiler is named everywhere; `ccache gcc` for one.
-    compiler = os.environ.get("CC", "gcc").split() if machine.is_here else [machine.compiler]
-    command = [*compiler, *FLAGS, *module.options, *include, str(module.source), "-o", str(made)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{module.name} for CPython {python} on {machine.name}:\n{done.stderr}")
+    compiled = made.with_suffix(".o")
+    # As a C compiler is named everywhere: `ccache gcc` for one. It keeps what is compiled, not what is linked, and
+    # only for a source whose name is the same each time: so there are two steps, and no path of this run in the first.
+    compiler = os.environ.get("CC", "gcc").split() if machine.is_here else _cross_compiler(machine)
+    steps = (
+        [*compiler, *FLAGS, *module.compiling, *include, "-c", module.source.name, "-o", str(compiled)],
+        [*compiler, "-shared", *FLAGS, str(compiled), *module.linking, "-o", str(made)],
+    )
+    for command in steps:
+        done = subprocess.run(command, cwd=module.source.parent, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{module.name} for CPython {python} on {machine.name}:\n{done.stderr}")
+    compiled.unlink()
     return made
+
+
+def _cross_compiler(machine: Machine) -> list[str]:
+    """Give the compiler for another machine, behind the same program as the one of this machine."""
+    before = os.environ.get("CC", "").split()[:-1]
+    return [*before, machine.compiler]
 
 
 def rewrite(wheel: Path, modules: dict[str, Path], tag: str, folder: Path) -> Path:
