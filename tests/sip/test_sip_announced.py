@@ -217,4 +217,5 @@ def test_nothing_is_announced_where_nobody_could_look_it_up() -> None:
     alone: Any = parser()
     alone.wire(Wire(flows))
     alone.handle(packet(message("INVITE sip:b@example.com SIP/2.0", cseq="1 INVITE", body=offer())))
-    assert flows.endpoint_count == 0
+    alone.handle(packet(message("SIP/2.0 200 OK", cseq="1 INVITE", body=reply())))
+    assert (flows.endpoint_count, len(flows), alone.calls) == (0, 0, 0)

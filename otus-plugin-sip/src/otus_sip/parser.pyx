@@ -91,8 +91,9 @@ cdef class SipParser:
     """SIP over UDP and TCP (RFC 3261)."""
 
     cdef bytes ports            # one byte a port: whether it is configured
+    cdef bint watched           # whether anybody looks up what calls announce; else no call is followed
     cdef Sessions sessions
-    cdef Announced announced    # None where nobody would look up what is announced
+    cdef Announced announced    # None where nobody does
     cdef object config
     cdef bint hides             # proofs of passwords
     cdef dict counters
@@ -114,10 +115,10 @@ cdef class SipParser:
 
     def wire(self, context):
         self._count_with(context.counter)
-        watched = context.flows is not None and context.flows.watched
-        self.sessions = Sessions(context.flows, context.peers if watched else None, self.config.max_sessions,
-                                 self.config.session_ttl)
-        self.announced = Announced(context.flows, self.config.session_ttl) if watched else None
+        self.watched = context.flows is not None and context.flows.watched
+        if self.watched:
+            self.sessions = Sessions(context.flows, context.peers, self.config.max_sessions, self.config.session_ttl)
+            self.announced = Announced(context.flows, self.config.session_ttl)
 
     cdef int _count_with(self, object counter) except -1:
         self.counters = {name: counter(name) for name in COUNTED}
@@ -230,7 +231,7 @@ cdef class SipParser:
         return self._parsed(packet, read_message(payload, start.begin, -1, &start.line, self.hides))
 
     cdef object _parsed(self, object packet, SipMessage message):
-        """Give one message, and tell the sessions of it when it can change a call."""
+        """Give one message; calls are followed where anybody looks their media up."""
         cdef bint request = message.line.kind == REQUEST
         if message.cut:
             message.by_capture = packet.capture_len < packet.orig_len
@@ -243,12 +244,18 @@ cdef class SipParser:
             self.seen[message.line.known] += 1
         elif 100 <= status < 700:
             self.seen[RESPONSES + status // 100] += 1
+        if self.watched:
+            self._follow(packet, message, request, method, status)
+        return Parsed(message, message, message.raw)
+
+    cdef int _follow(self, object packet, SipMessage message, bint request, int method, int status) except -1:
+        """Tell the sessions of a message when it can change a call."""
         if method in (INVITE_ID, BYE_ID, CANCEL_ID, ACK_ID, PRACK_ID, UPDATE_ID) and message.cseq_number >= 0:
             if _changes_a_call(message, request, method, status):
                 self._tell(packet, message, method, status)
-        if self.announced is not None and _may_report(message, request, method, status):
+        if _may_report(message, request, method, status):
             self.announced.report(message)
-        return Parsed(message, message, message.raw)
+        return 0
 
     cdef int _tell(self, object packet, SipMessage message, int method, int status) except -1:
         cdef Event event
@@ -282,8 +289,7 @@ cdef class SipParser:
         event.hop = 0 if media is None else _hop(packet)
         _number(message, &event)
         self.sessions.event(&event, media)
-        if self.announced is not None:
-            self.announced.take(packet, message, &event, self.sessions, body, body_size, media)
+        self.announced.take(packet, message, &event, self.sessions, body, body_size, media)
         return 0
 
 
