@@ -69,8 +69,8 @@ def test_cut_changes_only_what_is_returned() -> None:
 )
 def test_own_connections_are_left_out(frame: bytes, taken: bool) -> None:
     guard = program.connections_guard([BROKER, METRICS], 1)
-    assert kept(program.marked(program.accept(65535), guard), frame) == (65535 if taken else program.MARK)
-    filtered = program.marked(program.cut(otus_core.compile_bpf("udp port 5060"), 96), guard)
+    assert kept(program.put_mark_behind(program.accept(65535), guard), frame) == (65535 if taken else program.MARK)
+    filtered = program.put_mark_behind(program.cut(otus_core.compile_bpf("udp port 5060"), 96), guard)
     assert kept(filtered, frame) == 0  # what the filter refuses is not Otus's to count
     assert kept(filtered, packets.udp(b"x")) == 96
 
@@ -79,12 +79,12 @@ def test_own_connections_are_left_out(frame: bytes, taken: bool) -> None:
 def test_what_was_marked_can_be_taken_apart(expression: str) -> None:
     filtered = otus_core.compile_bpf(expression) if expression else program.accept(262_144)
     guard = program.connections_guard([BROKER, METRICS], 1)
-    assert program.unmarked(program.marked(filtered, guard)) == filtered
-    assert program.unmarked(filtered) == filtered
+    assert program.remove_mark(program.put_mark_behind(filtered, guard)) == filtered
+    assert program.remove_mark(filtered) == filtered
 
 
 def test_without_connections_nothing_is_added() -> None:
-    assert program.marked(program.NOTHING, program.connections_guard([], 1)) == program.NOTHING
+    assert program.put_mark_behind(program.NOTHING, program.connections_guard([], 1)) == program.NOTHING
 
 
 def test_the_number_of_connections_is_bounded() -> None:

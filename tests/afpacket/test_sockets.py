@@ -292,20 +292,20 @@ def test_frames_of_ours_are_counted_once_by_all_readers_of_a_ring_together(pair:
 
 def test_a_reader_that_comes_after_takes_out_what_the_first_left_out(pair: Pair, opened: Open) -> None:
     first = opened(bpf_filter="tcp or udp")
-    alone = kernel.attached(first._sock)
+    alone = kernel.read_filter(first._sock)
     lengths = set()
     for port in range(40000, 40005):  # each a worker of its own, with the socket of the one that died
         heir = AfpacketCapturer(first._config)
         heir.open(0, 1, [os.dup(first.fileno() or -1)])
         heir.exclude(own(port))
-        lengths.add(len(kernel.attached(first._sock)))
+        lengths.add(len(kernel.read_filter(first._sock)))
         heir._sock.detach()
     assert len(lengths) == 1
     pair.send([from_broker(40000), from_broker(40004)])
     assert taken(first) == [from_broker(40000)]
     first._halted_at = None
     first.exclude([])
-    assert kernel.attached(first._sock) == alone
+    assert kernel.read_filter(first._sock) == alone
 
 
 def test_one_worker_alone_counts_what_the_interface_dropped(opened: Open) -> None:

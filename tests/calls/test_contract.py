@@ -78,7 +78,7 @@ def test_records_are_as_the_schema_says(kind: str) -> None:
 def test_labels_are_those_that_are_named() -> None:
     named = {"call": CALL_LABELS, "registration": REGISTRATION_LABELS, "kpi": KPI_LABELS}
     for record in every_kind().records:
-        assert set(record.payload.told()) == set(named[record.payload_type])
+        assert set(record.payload.describe()) == set(named[record.payload_type])
         assert record.payload.to_text()
 
 

@@ -35,7 +35,7 @@ def one_input(data: bytes) -> None:
     while not COLLECTOR.datagrams(NEAR.fileno(), 1):
         pass
     COLLECTOR.stream(data, SOURCE)
-    batch, counted = COLLECTOR.batch(), COLLECTOR.counted()
+    batch, counted = COLLECTOR.batch(), COLLECTOR.take_counts()
     assert counted.get("packets", 0) == len(batch)
     for frame in batch:
         packets.decode(frame.data, link_type=frame.link_type)

@@ -363,7 +363,7 @@ def test_random_datagrams_do_no_harm() -> None:
             if turn % 100 == 0:
                 for frame in batch:
                     decoded(frame)
-            counted.update(collector.counted())
+            counted.update(collector.take_counts())
             counted["given"] += len(batch)
     assert sum(counted[name] for name in PACKETS) == many // 50 * 50
     assert counted["packets"] == counted["given"] == collector.given > many // 20

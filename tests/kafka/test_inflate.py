@@ -13,7 +13,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from otus_kafka.inflate import GZIP, HEAD, LZ4, SNAPPY, XERIAL, ZSTD, Guard, TooLarge, bound, checked
+from otus_kafka.inflate import GZIP, HEAD, LZ4, SNAPPY, XERIAL, ZSTD, Guard, TooLarge, bound, check_batches
 
 
 @pytest.mark.parametrize("magic", [0, 1])
@@ -21,7 +21,7 @@ def test_a_compressed_message_of_an_old_format_is_not_inflated(magic: int) -> No
     builder = LegacyRecordBatchBuilder(magic=magic, compression_type=1, batch_size=1 << 20)
     builder.append(0, timestamp=1, key=None, value=bytes(500_000))
     reasons: list[str] = []
-    made = checked(bytes(builder.build()), Guard(1 << 20, reasons.append))
+    made = check_batches(bytes(builder.build()), Guard(1 << 20, reasons.append))
     assert reasons == ["inflated"]
     batch = MemoryRecords(made).next_batch()
     assert batch is not None and batch.validate_crc()
@@ -49,7 +49,7 @@ def test_a_batch_that_inflates_to_more_than_the_bound_is_put_out_and_its_neighbo
 ) -> None:
     reasons: list[str] = []
     data = batch(codec, 10, 0) + batch(codec, 5000, 1) + batch(0, 20_000, 2) + batch(codec, 30, 3)
-    made = checked(data, Guard(INFLATED - short, reasons.append))
+    made = check_batches(data, Guard(INFLATED - short, reasons.append))
     assert (reasons, len(made)) == (["inflated"] * short, len(data))
     assert (made == data) is not bool(short)
     found, values = MemoryRecords(made), []
@@ -66,9 +66,9 @@ def test_what_is_cut_at_the_end_of_a_fetch_stays_as_it_is(codec: int) -> None:
     for cut in (1, 8, 25, 60, len(last) - 1):
         reasons: list[str] = []
         data = whole + last[:cut]
-        made = checked(data, Guard(INFLATED - 1, reasons.append))
+        made = check_batches(data, Guard(INFLATED - 1, reasons.append))
         assert (reasons, made[len(whole) :]) == (["inflated"], last[:cut])
-        assert checked(data, Guard(INFLATED, reasons.append)) == data
+        assert check_batches(data, Guard(INFLATED, reasons.append)) == data
 
 
 def test_the_record_that_ended_the_last_process_is_put_out_unseen() -> None:
@@ -82,7 +82,7 @@ def test_the_record_that_ended_the_last_process_is_put_out_unseen() -> None:
     guard = Guard(
         1 << 20, told.append, lambda name: told.append(name) or "batch 9 " not in name, lambda: told.append("done")
     )
-    checked(data, guard)
+    check_batches(data, guard)
     checksums = [str(int.from_bytes(batch(GZIP, 100)[17:21]))] * 2
     assert told == [names[0] + checksums[0], "done", names[1] + checksums[1], "unfinished"]
 

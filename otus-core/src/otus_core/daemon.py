@@ -318,7 +318,7 @@ class Daemon:
                 tags=config.node.tags,
                 data_dir=config.data_dir,
                 instance=self._instance,
-                **self._channels.own(name, declaration),
+                **self._channels.give_own(name, declaration),
             )
         )
         self._registry.attach(channel, registered.record)

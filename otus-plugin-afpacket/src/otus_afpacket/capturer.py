@@ -73,7 +73,7 @@ class AfpacketCapturer(otus_core.BaseCapturer):
             cooked = sockets.is_cooked(sock)
             shape = (config.block_size, config.block_count)
             self._ring = Ring(descriptor, *shape, cooked=cooked, taken=self._taken, excluded=self._excluded)
-            self._filter = program.unmarked(kernel.attached(sock))  # a worker that died has left its own
+            self._filter = program.remove_mark(kernel.read_filter(sock))  # a worker that died has left its own
         except (OSError, ValueError) as error:
             raise CaptureError(config.interface, f"cannot use the packet socket: {error}") from None
         self._sock = sock
@@ -173,7 +173,7 @@ class AfpacketCapturer(otus_core.BaseCapturer):
         while True:
             guard = program.connections_guard(own, sockets.filtered_link_type(self._sock))
             try:
-                kernel.attach(self._sock, program.marked(self._filter, guard))
+                kernel.attach(self._sock, program.put_mark_behind(self._filter, guard))
                 return
             except OSError:  # ENOMEM, EINVAL: longer than this kernel allows
                 if not own:

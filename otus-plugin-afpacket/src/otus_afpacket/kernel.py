@@ -70,7 +70,7 @@ def attach(sock: socket.socket, program: bytes) -> None:
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)
 
 
-def attached(sock: socket.socket) -> bytes:
+def read_filter(sock: socket.socket) -> bytes:
     """Give the BPF program that is attached, empty without one. Raises OSError."""
     # Its length is counted in instructions, not in bytes, which socket.getsockopt cannot know.
     held = ctypes.create_string_buffer(INSTRUCTIONS_MAX * INSTRUCTION_SIZE)

@@ -2,7 +2,7 @@
 to be counted instead of taken.
 
 Programs are packed ``struct sock_filter``s (linux/filter.h). A guard is a program that accepts what is *not* wanted:
-``guarded`` puts it in front of another, ``marked`` behind it.
+``put_guard_before`` puts it in front of another, ``put_mark_behind`` behind it.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ MARK = 1
 A filter of the kernel's cannot count what it refuses.
 """
 SIGN = 0x0707_5001
-"""Begins what ``marked`` made, so that ``unmarked`` can take it apart; no compiler begins a program by loading a
-constant that nobody reads.
+"""Begins what ``put_mark_behind`` made, so that ``remove_mark`` can take it apart; no compiler begins a program by
+loading a constant that nobody reads.
 """
 
 
@@ -57,7 +57,7 @@ def cut(program: bytes, snap_len: int) -> bytes:
     return b"".join(parts)
 
 
-def guarded(guard: bytes, program: bytes) -> bytes:
+def put_guard_before(guard: bytes, program: bytes) -> bytes:
     """Refuse what ``guard`` accepts, and leave the rest to ``program``."""
     steps = list(INSTRUCTION.iter_unpack(guard))
     parts = []
@@ -73,7 +73,7 @@ def guarded(guard: bytes, program: bytes) -> bytes:
     return b"".join(parts) + program
 
 
-def marked(program: bytes, guard: bytes) -> bytes:
+def put_mark_behind(program: bytes, guard: bytes) -> bytes:
     """Of what ``program`` accepts, cut to ``MARK`` bytes what ``guard`` accepts as well.
 
     Without a guard it is the program.
@@ -91,8 +91,8 @@ def marked(program: bytes, guard: bytes) -> bytes:
     return b"".join(parts)
 
 
-def unmarked(program: bytes) -> bytes:
-    """Give the program that ``marked`` was given; any other as it is."""
+def remove_mark(program: bytes) -> bytes:
+    """Give the program that ``put_mark_behind`` was given; any other as it is."""
     steps = list(INSTRUCTION.iter_unpack(program))
     if len(steps) < 2 or steps[0] != (LDX_IMM, 0, 0, SIGN):
         return program
@@ -101,7 +101,7 @@ def unmarked(program: bytes) -> bytes:
     taken = max(k for code, _, _, k in guard if code == RET_K)
     parts = []
     for i, step in enumerate(base):
-        accepts = step == (JA, 0, 0, length - i - 1)  # only what ``marked`` wrote leads out of the program
+        accepts = step == (JA, 0, 0, length - i - 1)  # only what ``put_mark_behind`` wrote leads out of the program
         parts.append(INSTRUCTION.pack(*((RET_K, 0, 0, taken) if accepts else step)))
     return b"".join(parts)
 

@@ -128,7 +128,7 @@ def _program(sock: socket.socket, config: AfpacketConfig, index: int) -> bytes:
     else:
         compiled = program.accept(config.snap_len)
     loopback = _loopback_index(sock, config.interface, index)
-    return program.guarded(program.outgoing_on(loopback), compiled) if loopback else compiled
+    return program.put_guard_before(program.outgoing_on(loopback), compiled) if loopback else compiled
 
 
 def _loopback_index(sock: socket.socket, interface: str, index: int) -> int:

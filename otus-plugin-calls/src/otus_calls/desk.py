@@ -247,7 +247,7 @@ class Desk:
         if self._kpi:
             add(self._gathered.setdefault(self._begun, {}), self._counts)
             self._counts = {}
-            yield from self._gathered_figures(now, end=now, part=not self._alone)
+            yield from self._gather_figures(now, end=now, part=not self._alone)
 
     def _last(self, call: Followed, now: int) -> otus_core.Record:
         self._table.remove(call)
@@ -268,14 +268,14 @@ class Desk:
         """Send the figures of an interval that has passed to the worker that gathers them; that one tells of them a
         tick later.
         """
-        yield from self._gathered_figures(now, end=0, part=False)
+        yield from self._gather_figures(now, end=0, part=False)
         begin = now // self._kpi * self._kpi
         if begin > self._begun:
             if self._counts:
                 self._route("kpi", ("kpi", (self._begun, self._counts)))
             self._counts, self._begun = {}, begin
 
-    def _gathered_figures(self, now: int, *, end: int, part: bool) -> Iterator[otus_core.Record]:
+    def _gather_figures(self, now: int, *, end: int, part: bool) -> Iterator[otus_core.Record]:
         for begin, total in sorted(self._gathered.items()):
             if total:
                 until = min(begin + self._kpi, end or now)

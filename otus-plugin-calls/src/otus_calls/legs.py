@@ -160,7 +160,7 @@ class Legs:
         """Do the same with a card."""
         key = card[:2]
         number = self._numbers.get(key)
-        before = None if number is None else self._known(number, 0)
+        before = None if number is None else self._recall(number, 0)
         if number is not None and before is not None and before.start == card[2]:
             self._calls[number] = card
             near = self._near.get(number)
@@ -182,7 +182,7 @@ class Legs:
         sessions = tuple(sessions_of(fields)) if "session-id" in fields else ()
         return self._likely.add(start, src, dst, fields.get("from"), fields.get("to"), named, sessions, offer)
 
-    def _known(self, number: int, now: int) -> Known | None:
+    def _recall(self, number: int, now: int) -> Known | None:
         """Give what is known of a call; it is put together once, when somebody asks."""
         one = self._calls.get(number)
         if one is None or isinstance(one, Known):
@@ -193,9 +193,9 @@ class Legs:
     def _compare(self, number: int, others: Sequence[int], now: int) -> list[Link]:
         """Compare a call with others; those that may yet be legs, when both have ended, are kept in mind."""
         found: list[Link] = []
-        one = self._known(number, now)
+        one = self._recall(number, now)
         for their in tuple(others):
-            other = self._known(their, now)
+            other = self._recall(their, now)
             if one is None or other is None or their == number:
                 continue
             if (one.call_id, one.from_tag) == (other.call_id, other.from_tag):

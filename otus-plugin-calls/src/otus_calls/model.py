@@ -44,13 +44,13 @@ class Payload:
         """Give the facts as JSON."""
         return json.dumps(self.facts, separators=(",", ":")).encode()
 
-    def told(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Give the labels, ``None`` for those that do not apply."""
         raise NotImplementedError
 
     def labels(self) -> dict[str, str]:
         """Give the labels that apply."""
-        return {name: _text(value) for name, value in self.told().items() if value is not None and value != ""}
+        return {name: _text(value) for name, value in self.describe().items() if value is not None and value != ""}
 
     def label(self, name: str) -> str | None:
         """Give one label."""
@@ -76,7 +76,7 @@ class Call(Payload):
 
     __slots__ = ()
 
-    def told(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Give the labels, ``None`` for those that do not apply."""
         facts = self.facts
         return {
@@ -123,7 +123,7 @@ class Registration(Payload):
 
     __slots__ = ()
 
-    def told(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Give the labels, ``None`` for those that do not apply."""
         facts = self.facts
         names = ("aor", "contact", "registrar", "source", "state", "code", "user_agent", "ended")
@@ -150,7 +150,7 @@ class Kpi(Payload):
 
     __slots__ = ()
 
-    def told(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Give the labels, ``None`` for those that do not apply."""
         facts = self.facts
         return {f"kpi.{name}": facts[name] for name in ("attempts", "ser", "seer", "asr", "ner", "acd")}

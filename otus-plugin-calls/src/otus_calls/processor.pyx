@@ -165,7 +165,7 @@ cdef class Calls:
             return None
         cdef frozenset wanted = _ENDS if method == BYE or method == CANCEL else _ANSWERED if status else self.fields
         cdef bytes fields = payload.packed_fields(wanted)
-        return fields if _may_be_kept(fields) else _trimmed(fields)
+        return fields if _may_be_kept(fields) else _trim(fields)
 
 
 cdef inline bint _is_followed(int method) noexcept:
@@ -191,7 +191,7 @@ cdef inline bint _may_be_proof(const char *name, int size) noexcept:
     return (size == 13 and name[0] == c"a") or (size == 16 and name[0] == c"w") or (size >= 18 and name[1] == c"r")
 
 
-cdef bytes _trimmed(bytes fields):
+cdef bytes _trim(bytes fields):
     """Give fields without what proves a password and what is beyond the bound of a value."""
     cdef const char *at = PyBytes_AS_STRING(fields)
     cdef const char *end = at + PyBytes_GET_SIZE(fields)

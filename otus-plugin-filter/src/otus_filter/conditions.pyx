@@ -29,7 +29,7 @@ cdef class Condition:
         raise NotImplementedError
 
 
-cdef inline bint _ordered(long long a, long long b, int sign) noexcept:
+cdef inline bint _compare(long long a, long long b, int sign) noexcept:
     if sign == Py_EQ:
         return a == b
     if sign == Py_NE:
@@ -91,7 +91,7 @@ cdef class Comparison(Condition):
         # Nearly always numbers of 64 bits, as ports and labels are (``DIGITS_MAX``): compared without making Python
         # objects.
         if type(left) is int and type(right) is int:
-            return _ordered(left, right, self.sign)
+            return _compare(left, right, self.sign)
         return PyObject_RichCompareBool(left, right, self.sign)
 
 

@@ -144,7 +144,7 @@ class _Reader:
             raise self._error("empty; write a comparison such as sip.method == 'INVITE'")
         node = self._expression()
         if self._now.kind != "end":
-            raise self._error(f"expected and, or, or the end, found {_told(self._now)}")
+            raise self._error(f"expected and, or, or the end, found {_name_token(self._now)}")
         return node
 
     @property
@@ -197,7 +197,7 @@ class _Reader:
             node = self._expression()
             if not self._take(")"):
                 column = f"the ( at column {opening.offset + 1}"
-                raise self._error(f"expected and, or, or the ) that closes {column}, found {_told(self._now)}")
+                raise self._error(f"expected and, or, or the ) that closes {column}, found {_name_token(self._now)}")
         self._depth -= 1
         return node
 
@@ -208,11 +208,11 @@ class _Reader:
         left = self._field()
         operator = self._next()
         if operator.kind == "operator":
-            return self._ordered(left, operator)
+            return self._read_ordered(left, operator)
         if operator.kind == "keyword" and operator.value in TEXTUAL:
-            return self._textual(left, operator)
+            return self._read_textual(left, operator)
         if operator.kind == "keyword" and operator.value in TESTED:
-            return self._tested(left, operator)
+            return self._read_test(left, operator)
         if operator.kind == "keyword" and operator.value == "cidr":
             return self._cidr(left, operator)
         if operator.kind == "keyword" and operator.value == "in":
@@ -220,7 +220,7 @@ class _Reader:
         if operator.kind == "keyword" and operator.value == "not" and self._take("in"):
             return self._membership("not in", left)
         raise self._error(
-            f"expected an operator after {left.shown}, found {_told(operator)}; there are "
+            f"expected an operator after {left.shown}, found {_name_token(operator)}; there are "
             "== != < <= > >= in contains icontains startswith endswith matches tail cidr",
             operator,
         )
@@ -230,12 +230,12 @@ class _Reader:
         if token.kind in ("string", "number"):
             raise self._error("a comparison begins with a field: write it the other way round", token)
         if token.kind != "name":
-            raise self._error(f"expected a field or a label, found {_told(token)}", token)
+            raise self._error(f"expected a field or a label, found {_name_token(token)}", token)
         name = str(token.value)
         if name == "label" and self._take("("):
-            return self._quoted_label()
+            return self._read_quoted_label()
         if name.endswith(".header") and self._take("("):
-            header = self._quoted("header field's name", f"{name}('X-Name')")
+            header = self._read_quoted("header field's name", f"{name}('X-Name')")
             if len(str(header.value)) > LABEL_MAX:
                 raise self._error(f"a header field's name has at most {LABEL_MAX} characters", header)
             return Field(str(header.value), False, "text", protocol=name.removesuffix(".header"))
@@ -243,22 +243,22 @@ class _Reader:
             return Field(name, False, FIELDS[name])
         first, dot, _ = name.partition(".")
         if not dot:
-            raise self._error(_unknown(name), token)
+            raise self._error(_explain_unknown(name), token)
         if first in FIELDS:
             raise self._error(f"{first} has no parts", token)
         return self._label(name, token)
 
-    def _quoted_label(self) -> Field:
-        token = self._quoted("label's name", "label('x-site')")
+    def _read_quoted_label(self) -> Field:
+        token = self._read_quoted("label's name", "label('x-site')")
         return self._label(str(token.value), token)
 
-    def _quoted(self, what: str, example: str) -> Token:
+    def _read_quoted(self, what: str, example: str) -> Token:
         """Read a name in quotes and the parenthesis behind it."""
         token = self._next()
         if token.kind != "string" or not token.value:
             raise self._error(f"expected the {what} in quotes, as in {example}", token)
         if not self._take(")"):
-            raise self._error(f"expected ) after the {what}, found {_told(self._now)}")
+            raise self._error(f"expected ) after the {what}, found {_name_token(self._now)}")
         return token
 
     def _label(self, name: str, token: Token) -> Field:
@@ -266,7 +266,7 @@ class _Reader:
             raise self._error(f"a label's name has at most {LABEL_MAX} characters", token)
         return Field(name, True, "text")
 
-    def _ordered(self, left: Field, operator: Token) -> Comparison:
+    def _read_ordered(self, left: Field, operator: Token) -> Comparison:
         token = self._now
         sign = str(operator.value)
         right: Field | Value
@@ -282,9 +282,9 @@ class _Reader:
 
     def _check_fields(self, left: Field, right: Field, token: Token) -> None:
         if left.kind != right.kind and not (left.is_label or right.is_label):
-            raise self._error(f"{left.shown} is {_spoken(left)} and {right.shown} is {_spoken(right)}", token)
+            raise self._error(f"{left.shown} is {_name_kind(left)} and {right.shown} is {_name_kind(right)}", token)
 
-    def _textual(self, left: Field, operator: Token) -> Comparison:
+    def _read_textual(self, left: Field, operator: Token) -> Comparison:
         token = self._now
         if left.kind == "number":
             raise self._error(f"{left.shown} is a number: {operator.value} needs text", operator)
@@ -295,12 +295,12 @@ class _Reader:
             raise self._error(f"{right.shown} is a number: {operator.value} needs text", token)
         return Comparison(str(operator.value), left, right)
 
-    def _tested(self, left: Field, operator: Token) -> Comparison:
+    def _read_test(self, left: Field, operator: Token) -> Comparison:
         token = self._now
         if left.kind == "number":
             raise self._error(f"{left.shown} is a number: {operator.value} needs text", operator)
         if token.kind != "string":
-            raise self._error(f"{operator.value} needs text in quotes, found {_told(token)}")
+            raise self._error(f"{operator.value} needs text in quotes, found {_name_token(token)}")
         value = str(self._next().value)
         try:
             text_test(str(operator.value), value)
@@ -311,7 +311,7 @@ class _Reader:
     def _membership(self, operator: Literal["in", "not in"], left: Field) -> Membership:
         if self._now.kind != "punctuation":
             hint = "; to search in text use contains" if self._now.kind in ("string", "name") else ""
-            raise self._error(f"expected a list such as ('INVITE', 'BYE'), found {_told(self._now)}{hint}")
+            raise self._error(f"expected a list such as ('INVITE', 'BYE'), found {_name_token(self._now)}{hint}")
         return Membership(operator, left, tuple(self._fitting(left, value, token) for value, token in self._list()))
 
     def _cidr(self, left: Field, operator: Token) -> Membership:
@@ -324,7 +324,7 @@ class _Reader:
     def _list(self) -> list[tuple[str | float, Token]]:
         """Read a list of values with their tokens."""
         if not self._take("("):
-            raise self._error(f"expected a list in parentheses, found {_told(self._now)}")
+            raise self._error(f"expected a list in parentheses, found {_name_token(self._now)}")
         values = []
         while True:
             token = self._now
@@ -333,12 +333,12 @@ class _Reader:
             if self._take(")"):
                 return values
             if not comma:
-                raise self._error(f"expected , or ) in the list, found {_told(self._now)}")
+                raise self._error(f"expected , or ) in the list, found {_name_token(self._now)}")
 
     def _literal(self) -> str | float:
         token = self._next()
         if token.kind not in ("string", "number"):
-            raise self._error(f"expected a number or a quoted string, found {_told(token)}", token)
+            raise self._error(f"expected a number or a quoted string, found {_name_token(token)}", token)
         return token.value
 
     def _fitting(self, left: Field, value: str | float, token: Token) -> Value:
@@ -378,18 +378,18 @@ class _Reader:
         return PROTOCOLS[name]
 
 
-def _unknown(name: str) -> str:
+def _explain_unknown(name: str) -> str:
     """Say that a name without a dot is no field, and what may have been meant."""
     close = difflib.get_close_matches(name[:LABEL_MAX].lower(), (*FIELDS, *KEYWORDS), n=1)
     hint = f"perhaps {close[0]}" if close else f"there are {', '.join(FIELDS)}"
     return f"unknown field {printable(name, SHOWN_MAX)}; {hint}; a label without a dot is written label('NAME')"
 
 
-def _spoken(field: Field) -> str:
+def _name_kind(field: Field) -> str:
     return {"text": "text", "number": "a number", "address": "an address"}[field.kind]
 
 
-def _told(token: Token) -> str:
+def _name_token(token: Token) -> str:
     if token.kind == "end":
         return "the end"
     if token.kind in ("string", "number"):

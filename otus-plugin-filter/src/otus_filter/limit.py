@@ -54,10 +54,10 @@ def _ask(what: str) -> Ask:
         return lambda output: output.dst_ip
     if what == "payload_type":
         return lambda output: output.payload_type
-    return lambda output: _bounded(output.label(what))
+    return lambda output: _shorten(output.label(what))
 
 
-def _bounded(text: str | None) -> object:
+def _shorten(text: str | None) -> object:
     """Give what tells a label's text from another, however long it is: a long one keeps no memory."""
     # Packets choose the text. Python's hashes of texts are keyed, so that nobody can make two of them meet.
     return text if text is None or len(text) <= 64 else hash(text)

@@ -23,7 +23,7 @@ TextTest = Callable[[str], bool]
 
 def text_test(operator: str, value: str) -> TextTest:
     """Make the test of an operator."""
-    return {"icontains": _any_case, "matches": _pattern, "tail": _tail}[operator](value)
+    return {"icontains": _ignore_case, "matches": _pattern, "tail": _tail}[operator](value)
 
 
 def telephone_number(text: str) -> str:
@@ -34,7 +34,7 @@ def telephone_number(text: str) -> str:
     return text.partition("@")[0].partition(";")[0].partition(":")[0].translate(SEPARATORS)
 
 
-def _any_case(value: str) -> TextTest:
+def _ignore_case(value: str) -> TextTest:
     # Not lower(): ß and ss, or the two small sigmas, are the same without regard to case (Unicode, chapter 3.13).
     part = value.casefold()
     return lambda text: part in text.casefold()

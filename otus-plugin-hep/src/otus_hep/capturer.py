@@ -124,7 +124,7 @@ class HepCapturer(BaseCapturer):
             self._clients.read(descriptor)
 
     def _tell(self) -> None:
-        for reason, count in self._collector.counted().items():
+        for reason, count in self._collector.take_counts().items():
             self._counters[reason](count)
 
     def fileno(self) -> int | None:
@@ -151,14 +151,14 @@ class HepCapturer(BaseCapturer):
         last.append(self._collector.batch())
         self._last = deque(batch for batch in last if len(batch))
         self._tell()
-        self._shut()
+        self._close_sockets()
 
     def stats(self) -> CaptureStats:
         """Totals since ``open``."""
         dropped = self._dropped + sum(map(_drops, self._datagrams.values()))
         return CaptureStats(received=self._collector.given + dropped, dropped=dropped)
 
-    def _shut(self) -> None:
+    def _close_sockets(self) -> None:
         self._dropped += sum(map(_drops, self._datagrams.values()))
         for sock in (*self._datagrams.values(), *(listener for listener, _ in self._listeners.values())):
             sock.close()
@@ -166,7 +166,7 @@ class HepCapturer(BaseCapturer):
 
     def close(self) -> None:
         """Close everything."""
-        self._shut()
+        self._close_sockets()
         if self._epoll is not None:
             self._clients.close()
             self._epoll.close()

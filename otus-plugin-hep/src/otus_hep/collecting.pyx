@@ -165,7 +165,7 @@ cdef class Collector:
             found = self.sources[address] = Source(self.allows(address), self.rate)
         return found
 
-    def counted(self):
+    def take_counts(self):
         """Give what was counted since the last time, by reason."""
         told = {REASONS[i]: self.counts[i] for i in range(OUTCOMES) if self.counts[i]}
         memset(self.counts, 0, sizeof(self.counts))

@@ -95,7 +95,7 @@ class Connection:
         """Give up to where the other machine must acknowledge all that was written."""
         before = -1
         # What is acknowledged between the two questions would count twice, and be waited for in vain.
-        while before != (acknowledged := self.acknowledged()):
+        while before != (acknowledged := self.count_acknowledged()):
             before = acknowledged
             (waiting,) = struct.unpack("i", fcntl.ioctl(self._socket.fileno(), SIOCOUTQ, bytes(4)))
         return before + int(waiting)
@@ -113,7 +113,7 @@ class Connection:
         if not done:
             raise TimeoutError("the server takes nothing more")
 
-    def acknowledged(self) -> int:
+    def count_acknowledged(self) -> int:
         """Give how many bytes the other machine has acknowledged. Raises OSError."""
         self.check()
         told = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
@@ -126,7 +126,7 @@ class Connection:
         """
         loop = asyncio.get_running_loop()
         pause, last, since = FIRST_LOOK_S, -1, loop.time()
-        while (now := self.acknowledged()) < mark:
+        while (now := self.count_acknowledged()) < mark:
             if now != last:
                 last, since = now, loop.time()
             elif loop.time() - since > patience:
@@ -180,7 +180,7 @@ class StreamServer(Server):
             try:
                 self._watch(sock)
                 await asyncio.get_running_loop().sock_connect(sock, address)
-                return await self._secured(sock)
+                return await self._secure(sock)
             except OSError as error:
                 sock.close()
                 trouble = error
@@ -199,7 +199,7 @@ class StreamServer(Server):
         # A call's bytes go in one write: Nagle's algorithm would only hold its end back until the rest is acknowledged.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    async def _secured(self, sock: socket.socket) -> socket.socket:
+    async def _secure(self, sock: socket.socket) -> socket.socket:
         if self._context is None:
             return sock
         made = self._context.wrap_socket(sock, server_hostname=self.host, do_handshake_on_connect=False)

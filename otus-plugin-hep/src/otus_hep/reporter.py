@@ -82,7 +82,7 @@ class HepReporter(BaseReporter):
             return ReportResult(0, retry={"unavailable": len(batch)} if batch else {})
         failed: Failures = {}
         waiting: list[int] = []
-        for start, places in self._shared_out(batch):
+        for start, places in self._share_out(batch):
             part = batch if len(places) == len(batch) else [batch[place] for place in places]
             packets = self._encoder.encode(part)
             for reason, own in packets.failed.items():
@@ -93,7 +93,7 @@ class HepReporter(BaseReporter):
         retry = {"unavailable": waiting} if waiting else {}
         return ReportResult(len(batch) - lost - len(waiting), failed, retry=retry, final=final)
 
-    def _shared_out(self, batch: Sequence[OutputPacket]) -> Iterator[tuple[int, Sequence[int]]]:
+    def _share_out(self, batch: Sequence[OutputPacket]) -> Iterator[tuple[int, Sequence[int]]]:
         """Give the places of the messages that begin with each server."""
         if not self._shares:
             yield 0, range(len(batch))

@@ -80,7 +80,7 @@ class Answers:
         problem = envelope.error(envelope.INVALID_REQUEST, refused.text)["error"]
         self._refusals.put_nowait((refused, {"error": {**problem, "data": {"record": place}}}))
 
-    async def answer_refused(self) -> None:
+    async def answer_refusals(self) -> None:
         """Answer refused records until cancelled."""
         while True:
             refused, answer = await self._refusals.get()

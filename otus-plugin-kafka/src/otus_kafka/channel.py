@@ -25,7 +25,7 @@ from otus_kafka import envelope
 from otus_kafka.answers import Answers, Speaker
 from otus_kafka.begun import Begun
 from otus_kafka.client_log import LastLine, capture_client_log
-from otus_kafka.connection import client_options, close_apart, explained
+from otus_kafka.connection import client_options, close_apart, explain
 from otus_kafka.envelope import Command, Refused
 from otus_kafka.executed import Executed
 from otus_kafka.gate import BURST_S, Gate
@@ -137,9 +137,9 @@ class KafkaChannel(BaseCommandChannel):
             self._link = ProducerLink(config, acks="all", linger_ms=0)
             self._link.start()
         self._answers = Answers(self._speaker, config.response_topic, self._link, self._counts, self._say)
-        self._chores.start("kafka:commands", self._consume, self._failed)
+        self._chores.start("kafka:commands", self._consume, self._note_failure)
         self._chores.start("kafka:execution", self._execute)
-        self._chores.start("kafka:refusals", self._answers.answer_refused)
+        self._chores.start("kafka:refusals", self._answers.answer_refusals)
         self._reports = Reports(beats, self._context.node_ip, handler, self._answers, self._counts)
         if beats.topic:
             self._chores.start("kafka:heartbeat", self._reports.beat)
@@ -167,7 +167,7 @@ class KafkaChannel(BaseCommandChannel):
     def otus_task_state_changed(self, task_id: str, old: str, new: str, reason: str) -> None:
         """Tell of the change on the topic of events."""
         if self._reports is not None and self._config.heartbeat.events_topic:
-            self._reports.changed(task_id, old, new, reason)
+            self._reports.note_change(task_id, old, new, reason)
 
     def status(self) -> Mapping[str, Any]:
         """Give the connection's state, and what became of the commands."""
@@ -207,9 +207,11 @@ class KafkaChannel(BaseCommandChannel):
 
     def _fail(self, error: Exception) -> None:
         text = self._line.take()
-        self._failed(explained(text, self._config) if text else f"{type(error).__name__}: {printable(str(error), 200)}")
+        self._note_failure(
+            explain(text, self._config) if text else f"{type(error).__name__}: {printable(str(error), 200)}"
+        )
 
-    def _failed(self, reason: str) -> None:
+    def _note_failure(self, reason: str) -> None:
         if reason != self._reason:
             log.warning("command_channel_down", topic=self._config.topic, reason=reason)
         self._reason = reason
@@ -305,7 +307,7 @@ class KafkaChannel(BaseCommandChannel):
             return False
         self._gate.admit(command)
         if self._waiting.full():
-            raise command.refused("busy", "too many commands are waiting")
+            raise command.refuse("busy", "too many commands are waiting")
         try:
             # On disk before it runs: a command that takes the daemon down must not run again when it is back.
             await asyncio.to_thread(self._executed.add, request_id, now)

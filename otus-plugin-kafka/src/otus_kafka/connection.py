@@ -46,7 +46,7 @@ def is_compiled() -> bool:
     return "_crecords" in DefaultRecordBatchBuilder.__module__
 
 
-def explained(line: str, config: ClientConfig) -> str:
+def explain(line: str, config: ClientConfig) -> str:
     """Put a line of the client's log into words, and add what the line leaves out."""
     line = REFUSED.sub(lambda found: f"{found[2]}:{found[3]}: {os.strerror(int(found[1]))}", line)
     if line.endswith("closed"):

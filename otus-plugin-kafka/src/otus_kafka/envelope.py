@@ -124,7 +124,7 @@ class Command:
     payload: Mapping[str, Any]
     signed: bool = False
 
-    def refused(self, reason: str, text: str) -> Refused:
+    def refuse(self, reason: str, text: str) -> Refused:
         """Give the refusal of this command."""
         return Refused(reason, text, request_id=self.request_id, command=self.command, target=self.target)
 

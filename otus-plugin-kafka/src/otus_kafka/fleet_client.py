@@ -19,7 +19,7 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from otus_core import OtusError, printable
 from otus_kafka import envelope
 from otus_kafka.client_log import LastLine, capture_client_log
-from otus_kafka.connection import client_options, explained
+from otus_kafka.connection import client_options, explain
 from otus_kafka.fleet_reading import Answers, Heartbeats, Notes, Reader, label
 from otus_kafka.inflate import Guard, guard_fetches
 from otus_kafka.settings import ClientConfig
@@ -77,7 +77,7 @@ async def command(fleet: Fleet, target: str, name: str, payload: Mapping[str, An
         return await _command(fleet, target, name, payload)
     except (KafkaError, OSError, TimeoutError) as error:
         text = line.take()
-        reason = explained(text, fleet.client) if text else f"{type(error).__name__}: {printable(str(error), 200)}"
+        reason = explain(text, fleet.client) if text else f"{type(error).__name__}: {printable(str(error), 200)}"
         raise OtusError(f"kafka {', '.join(fleet.client.brokers)}: {reason}") from None
 
 

@@ -79,14 +79,14 @@ class Reader:
             self._notes.add(name, f"a record that is no {what}, at offset {record.offset}")
             return None
         node, instance = said["source"], said.get("instance")
-        signed = self._signed(node, value, dict(record.headers))
+        signed = self._check_signature(node, value, dict(record.headers))
         if signed is None:
             self._notes.add(node, f"a forged {what}: its signature is not valid")
             return None
         named = printable(instance, 64) if isinstance(instance, str) else ""
         return Said(node=node, instance=named, signed=signed, data=said)
 
-    def _signed(self, node: str, value: bytes, headers: Mapping[str, bytes]) -> Signed | None:
+    def _check_signature(self, node: str, value: bytes, headers: Mapping[str, bytes]) -> Signed | None:
         """Say whether a node has signed a value, ``None`` for a signature that is wrong."""
         key = self._keys.get(node, self._keys.get(EVERYBODY))
         if key is None:
@@ -190,7 +190,7 @@ class Answers:
         if said.signed == "no" and self._heartbeats.signs(said.node):
             self._notes.add(said.node, "an unsigned answer of a node that signs was put aside")
             return False
-        return self._keep(attrs.evolve(said, data=_sound(said.data)))
+        return self._keep(attrs.evolve(said, data=_make_sound(said.data)))
 
     def _keep(self, said: Said) -> bool:
         """Keep an answer beside those of other processes with its name; one that is signed outdoes those
@@ -232,7 +232,7 @@ def label(node: str, instance: str) -> str:
     return f"{node}#{instance or 'unknown'}"
 
 
-def _sound(data: dict[str, Any]) -> dict[str, Any]:
+def _make_sound(data: dict[str, Any]) -> dict[str, Any]:
     """Give an answer that holds either an error with a message or a result with keys, whatever it was."""
     if "error" in data:
         problem = data["error"]

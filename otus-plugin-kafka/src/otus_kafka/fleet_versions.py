@@ -30,7 +30,9 @@ def read_versions(answers: Mapping[str, Mapping[str, Any]], heartbeats: Mapping[
     for node in sorted({*answers, *heartbeats}):
         result = answers.get(node, {}).get("result")
         beat = heartbeats.get(node, {})
-        said = _sound(result.get("versions") if isinstance(result, Mapping) else None) or _sound(beat.get("versions"))
+        said = _make_sound(result.get("versions") if isinstance(result, Mapping) else None) or _make_sound(
+            beat.get("versions")
+        )
         if not said and isinstance(core := beat.get("otus_version"), str) and core:
             said = {CORE: printable(core, TEXT_MAX)}
         found[node] = said
@@ -64,7 +66,7 @@ def show_versions(versions: Versions) -> list[str]:
     return [*lines, "versions differ:", *table_lines(COLUMNS, rows)]
 
 
-def _sound(said: object) -> dict[str, str]:
+def _make_sound(said: object) -> dict[str, str]:
     """Give what is a name with its version, made safe to show: anybody may have written it."""
     if not isinstance(said, Mapping):
         return {}

@@ -62,7 +62,7 @@ class Gate:
         if must_hold:
             if not command.request_id:
                 # A signature covers the request id, by which a copy of the record is known again.
-                raise command.refused("no_request_id", "a signed command needs a request_id, or it could be sent again")
+                raise command.refuse("no_request_id", "a signed command needs a request_id, or it could be sent again")
             command = attrs.evolve(command, signed=True)
         self._check_age(command, now)
         return command
@@ -70,7 +70,7 @@ class Gate:
     def admit(self, command: Command) -> None:
         """Count a command that is about to be executed. Raises Refused (``rate``)."""
         if not self._bucket.take():
-            raise command.refused("rate", f"more than {self._config.max_commands_per_second:g} commands a second")
+            raise command.refuse("rate", f"more than {self._config.max_commands_per_second:g} commands a second")
 
     def _read(self, value: bytes, headers: Mapping[str, bytes]) -> tuple[dict[str, Any], str]:
         """Read a record that must be signed; gives its object and for whom it is.
@@ -91,10 +91,10 @@ class Gate:
     def _check_age(self, command: Command, now: float) -> None:
         age = now - command.timestamp
         if age > self._config.command_ttl:
-            raise command.refused("expired", f"the command is older than {self._config.command_ttl:g} s")
+            raise command.refuse("expired", f"the command is older than {self._config.command_ttl:g} s")
         if -age > self._config.command_clock_skew:
             limit = self._config.command_clock_skew
-            raise command.refused("future", f"the command is more than {limit:g} s in the future: check the clocks")
+            raise command.refuse("future", f"the command is more than {limit:g} s in the future: check the clocks")
 
 
 def _read(value: bytes) -> tuple[dict[str, Any], str]:

@@ -65,10 +65,10 @@ def guard_fetches(guard: Guard) -> None:
 
 def _decompress_guarded(data: bytes) -> object:
     guard = _guard.get()
-    return _MemoryRecords(data if guard is None else checked(data, guard))
+    return _MemoryRecords(data if guard is None else check_batches(data, guard))
 
 
-def checked(data: bytes, guard: Guard) -> bytes:
+def check_batches(data: bytes, guard: Guard) -> bytes:
     """Give the batches of a fetch with those put out that must not be inflated."""
     made: bytearray | None = None
     for begin, end in _batches(data):

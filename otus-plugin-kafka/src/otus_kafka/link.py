@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 
 from otus_core import Chores, printable
 from otus_kafka.client_log import LastLine, capture_client_log
-from otus_kafka.connection import client_options, close_apart, explained, is_compiled
+from otus_kafka.connection import client_options, close_apart, explain, is_compiled
 from otus_kafka.outcome import SENT, Outcome, judge
 from otus_kafka.records import SealedBatch
 from otus_kafka.settings import ClientConfig
@@ -86,7 +86,7 @@ class ProducerLink:
                 await (await producer.send_batch(batch, topic, partition=partition))
         except Exception as error:  # the library raises more than KafkaError when a connection ends in the wrong moment
             outcome = judge(error)
-            self._failed(producer, outcome, error)
+            self._note_failure(producer, outcome, error)
             return outcome
         self.acknowledged += batch.record_count()
         self._last_ack = time.monotonic()
@@ -102,9 +102,9 @@ class ProducerLink:
         state = "stopped" if not self._running else "connected" if self._up.is_set() else "connecting"
         return {"state": state, "reason": self.reason, "acknowledged": self.acknowledged}
 
-    def _failed(self, producer: AIOKafkaProducer, outcome: Outcome, error: Exception) -> None:
+    def _note_failure(self, producer: AIOKafkaProducer, outcome: Outcome, error: Exception) -> None:
         line = self._line.take()
-        self.complain(explained(line, self._config) if line and outcome.unreached else outcome.text)
+        self.complain(explain(line, self._config) if line and outcome.unreached else outcome.text)
         silent = time.monotonic() - self._last_ack > SILENT_S
         # A bare KafkaError is the library's way to say that its sending task is dead.
         if (silent or type(error) is KafkaError) and producer is self.producer:
@@ -143,7 +143,7 @@ class ProducerLink:
                     await producer.start()
             except Exception as error:
                 reason = self._line.take() or f"{type(error).__name__}: {error}"
-                self.complain(explained(reason, self._config))
+                self.complain(explain(reason, self._config))
                 log.warning("kafka_unreachable", brokers=self._config.brokers, reason=self.reason)
                 await self._close(producer)
             except BaseException:

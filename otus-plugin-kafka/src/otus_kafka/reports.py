@@ -49,7 +49,7 @@ class Reports:
         self._more = asyncio.Event()
         self._began = False
 
-    def changed(self, task_id: str, old: str, new: str, reason: str) -> None:
+    def note_change(self, task_id: str, old: str, new: str, reason: str) -> None:
         """Take a change, to be sent soon."""
         if len(self._changes) >= EVENTS_WAITING:
             self._changes.popleft()
@@ -78,10 +78,10 @@ class Reports:
         waiting = {change.task_id for change in self._changes}
         if not self._began:
             for task_id in sorted(set(rows) - waiting):
-                self.changed(task_id, "", rows[task_id]["state"], rows[task_id].get("reason") or "")
+                self.note_change(task_id, "", rows[task_id]["state"], rows[task_id].get("reason") or "")
             self._began = True
         for task_id in sorted(set(self._states) - set(rows) - waiting):
-            self.changed(task_id, self._states[task_id], GONE, "")
+            self.note_change(task_id, self._states[task_id], GONE, "")
 
     async def _tell(self, change: Change) -> bool:
         speaker = self._answers.speaker

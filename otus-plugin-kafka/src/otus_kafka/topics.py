@@ -76,12 +76,12 @@ class TopicBook:
 
     def _refresh(self, topic: Topic) -> None:
         """Take notice when an operator has added partitions."""
-        now = self._known(topic.name)
+        now = self._count_partitions(topic.name)
         if now and now != topic.partitions:
             topic.partitions = now
             self._on_change(topic)
 
-    def _known(self, name: str) -> int:
+    def _count_partitions(self, name: str) -> int:
         producer = self._link.producer
         found = producer.client.cluster.partitions_for_topic(name) if producer is not None else None
         return len(found) if found else 0

@@ -15,7 +15,7 @@ from otus_core import CaptureError, CaptureStats, FrameBatch
 from otus_pcap.chunk import Chunk
 from otus_pcap.config import PcapConfig
 from otus_pcap.pace import Pace
-from otus_pcap.reading import Reading, Step, shown
+from otus_pcap.reading import Reading, Step, show_name
 from otus_pcap.select import Selection
 from otus_pcap.source import STDIN, open_file, size_of
 
@@ -76,7 +76,7 @@ class PcapCapturer(otus_core.BaseCapturer):
         if pipe is None:
             self._total = sum(size for name in self._coming if (size := sizes[name]))
         elif shards > 1:
-            raise CaptureError(shown(pipe), "only one worker can read it: use `workers: 1`")
+            raise CaptureError(show_name(pipe), "only one worker can read it: use `workers: 1`")
         filtered = bool(self._config.bpf_filter.strip())
         if filtered:
             otus_core.compile_bpf(self._config.bpf_filter)
@@ -100,7 +100,7 @@ class PcapCapturer(otus_core.BaseCapturer):
             return self._give()
         self._selection.clear()
         self._given = 0
-        self._consumed_before = self._consumed_by_now()
+        self._consumed_before = self._count_consumed()
         for _ in range(CHUNKS_A_READ):
             if self._reading is None and not self._coming:
                 return None
@@ -160,12 +160,12 @@ class PcapCapturer(otus_core.BaseCapturer):
         """How much of the files has been given; ``None`` where one of them is a pipe."""
         if self._total is None:
             return None
-        consumed, count = self._consumed_by_now(), self._selection.count
+        consumed, count = self._count_consumed(), self._selection.count
         if count:  # at the recorded pace what has been read waits for a long time
             consumed -= (consumed - self._consumed_before) * (count - self._given) // count
         return min(1.0, consumed / self._total) if self._total else 1.0
 
-    def _consumed_by_now(self) -> int:
+    def _count_consumed(self) -> int:
         return self._consumed + (self._reading.source.consumed if self._reading is not None else 0)
 
     def stats(self) -> CaptureStats:

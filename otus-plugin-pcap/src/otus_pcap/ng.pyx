@@ -116,10 +116,10 @@ cdef class PcapngWalker:
         if kind == SECTION_HEADER and not self._section():
             return False
         if not self.begun:
-            return self._damaged("the file does not begin with a section header", 0)
+            return self._note_damage("the file does not begin with a section header", 0)
         size = load32(block + 4, self._foreign)
         if size < BLOCK_MIN or size > BLOCK_MAX or size & 3:
-            return self._damaged(
+            return self._note_damage(
                 f"a block claims a length of {size}, which is not a multiple of 4 from {BLOCK_MIN} to {BLOCK_MAX}", 4)
         if left < <Py_ssize_t>size:
             chunk.needed = size
@@ -127,7 +127,7 @@ cdef class PcapngWalker:
         # From here on the whole block, `size` bytes from `block`, is there.
         trailer = load32(block + size - 4, self._foreign)
         if trailer != size:
-            return self._damaged(f"a block's two lengths differ: {size} and {trailer}", size - 4)
+            return self._note_damage(f"a block's two lengths differ: {size} and {trailer}", size - 4)
         if not self._content(kind, at, size):
             return False
         chunk.start = at + size
@@ -136,7 +136,7 @@ cdef class PcapngWalker:
     cdef bint _content(self, uint32_t kind, Py_ssize_t at, uint32_t size) except -1:
         """Take what a whole block holds; false when it is damaged."""
         if kind == ENHANCED_PACKET:
-            return self._enhanced(at, size)
+            return self._read_enhanced(at, size)
         elif kind == SIMPLE_PACKET:
             return self._simple(at, size)
         elif kind == PACKET:
@@ -147,7 +147,7 @@ cdef class PcapngWalker:
             return self._open_section(at, size)
         return True
 
-    cdef bint _damaged(self, str reason, Py_ssize_t place) except -1:
+    cdef bint _note_damage(self, str reason, Py_ssize_t place) except -1:
         """Set the fault, ``place`` bytes into the block; gives false."""
         self.fault = (reason, self._chunk.offset + <uint64_t>place)
         return False
@@ -156,7 +156,7 @@ cdef class PcapngWalker:
         """Find out a new section's byte order, which its length is already in."""
         cdef uint32_t magic = self._chunk.u32(self._chunk.start + 8, False)
         if magic != BYTE_ORDER_MAGIC and swap32(magic) != BYTE_ORDER_MAGIC:
-            return self._damaged(f"a section header's byte-order magic is {magic:#010x}", 8)
+            return self._note_damage(f"a section header's byte-order magic is {magic:#010x}", 8)
         self._foreign = magic != BYTE_ORDER_MAGIC
         self.begun = True
         return True
@@ -165,11 +165,11 @@ cdef class PcapngWalker:
         cdef uint32_t major
         cdef uint32_t minor
         if size < 28:
-            return self._damaged(f"a section header of {size} bytes is too short", 4)
+            return self._note_damage(f"a section header of {size} bytes is too short", 4)
         major = self._chunk.u16(at + 12, self._foreign)
         minor = self._chunk.u16(at + 14, self._foreign)
         if major != 1 or minor not in (0, 2):       # 1.2 was written by mistake and reads like 1.0 (draft §4.1)
-            return self._damaged(f"pcapng version {major}.{minor} is not supported", 12)
+            return self._note_damage(f"pcapng version {major}.{minor} is not supported", 12)
         self._interfaces = []
         self._interface = None
         return True
@@ -178,9 +178,9 @@ cdef class PcapngWalker:
         """Read an interface description."""
         cdef Interface interface = Interface()
         if size < 20:
-            return self._damaged(f"an interface description of {size} bytes is too short", 4)
+            return self._note_damage(f"an interface description of {size} bytes is too short", 4)
         if len(self._interfaces) >= INTERFACES_MAX:
-            return self._damaged(f"a section describes more than {INTERFACES_MAX} interfaces", 0)
+            return self._note_damage(f"a section describes more than {INTERFACES_MAX} interfaces", 0)
         interface.link_type = self._chunk.u16(at + 8, self._foreign)
         interface.snaplen = self._chunk.u32(at + 12, self._foreign)
         interface.units = 1_000_000
@@ -192,7 +192,7 @@ cdef class PcapngWalker:
         try:
             self._selection.check(interface.link_type)
         except BpfInvalid as error:
-            return self._damaged(str(error), 8)
+            return self._note_damage(str(error), 8)
         self._interfaces.append(interface)
         return True
 
@@ -207,7 +207,7 @@ cdef class PcapngWalker:
             if code == OPTION_END:
                 break
             if length > end - place - 4:
-                return self._damaged(f"an option claims {length} bytes, more than its block has", place)
+                return self._note_damage(f"an option claims {length} bytes, more than its block has", place)
             if code == OPTION_TSRESOL and length >= 1:
                 interface.units = _units(chunk.at[at + place + 4])
             elif code == OPTION_TSOFFSET and length == 8:
@@ -219,8 +219,8 @@ cdef class PcapngWalker:
         """Give an interface of this section, or set the fault."""
         if self._interface is None or number != self._number:
             if number >= <uint32_t>len(self._interfaces):
-                self._damaged(f"a packet names interface {number}, and the section describes {len(self._interfaces)}",
-                              8)
+                described = len(self._interfaces)
+                self._note_damage(f"a packet names interface {number}, and the section describes {described}", 8)
                 return None
             self._interface = self._interfaces[number]
             self._number = number
@@ -233,19 +233,19 @@ cdef class PcapngWalker:
         if interface is None:
             return False
         if capture_len > FRAME_MAX:
-            return self._damaged(f"a packet block claims {capture_len} bytes, more than {FRAME_MAX}", header - 8)
+            return self._note_damage(f"a packet block claims {capture_len} bytes, more than {FRAME_MAX}", header - 8)
         if capture_len > size - header - 4:
-            return self._damaged(f"a packet block of {size} bytes claims a packet of {capture_len}", header - 8)
+            return self._note_damage(f"a packet block of {size} bytes claims a packet of {capture_len}", header - 8)
         self._selection.add(at + header, capture_len, orig_len, interface.ns((<uint64_t>high << 32) | low),
                             <int32_t>number,
                             interface.link_type)
         return True
 
-    cdef bint _enhanced(self, Py_ssize_t at, uint32_t size) except -1:
+    cdef bint _read_enhanced(self, Py_ssize_t at, uint32_t size) except -1:
         cdef const uint8_t *block = self._chunk.at + at
         cdef bint foreign = self._foreign
         if size < 32:
-            return self._damaged(f"a packet block of {size} bytes is too short", 4)
+            return self._note_damage(f"a packet block of {size} bytes is too short", 4)
         return self._frame(at, size, 28, load32(block + 8, foreign), load32(block + 12, foreign),
                            load32(block + 16, foreign),
                            load32(block + 20, foreign), load32(block + 24, foreign))
@@ -254,7 +254,7 @@ cdef class PcapngWalker:
         """Read the packet block of old drafts: a 16-bit interface, a count of drops, then as today."""
         cdef Chunk chunk = self._chunk
         if size < 32:
-            return self._damaged(f"a packet block of {size} bytes is too short", 4)
+            return self._note_damage(f"a packet block of {size} bytes is too short", 4)
         return self._frame(at, size, 28, chunk.u16(at + 8, self._foreign), chunk.u32(at + 12, self._foreign),
                            chunk.u32(at + 16, self._foreign), chunk.u32(at + 20, self._foreign),
                            chunk.u32(at + 24, self._foreign))
@@ -267,7 +267,7 @@ cdef class PcapngWalker:
         cdef uint32_t capture_len
         cdef Interface interface
         if size < 16:
-            return self._damaged(f"a packet block of {size} bytes is too short", 4)
+            return self._note_damage(f"a packet block of {size} bytes is too short", 4)
         interface = self._by_number(0)
         if interface is None:
             return False

@@ -26,7 +26,7 @@ class Step(enum.Enum):
     ENDED = "ended"
 
 
-def shown(name: str) -> str:
+def show_name(name: str) -> str:
     """Give a file's name as it may be shown."""
     return "standard input" if name == STDIN else printable(name, NAME_SHOWN_MAX)
 
@@ -44,7 +44,7 @@ class Reading:
         try:
             self.source = Source(name, descriptor)
         except (OSError, ValueError) as error:
-            raise self._refused(error) from None
+            raise self._refuse(error) from None
 
     def advance(self) -> Step:
         """Walk what is there, and when nothing was found, read the next bytes. Raises CaptureError."""
@@ -55,9 +55,9 @@ class Reading:
                 self._check(self._walker)
             count = self.source.fill(self._chunk.room())
         except Damaged as error:
-            raise CaptureError(shown(self._name), error.reason, error.offset, fatal=False) from None
+            raise CaptureError(show_name(self._name), error.reason, error.offset, fatal=False) from None
         except OSError as error:
-            raise self._refused(error) from None
+            raise self._refuse(error) from None
         if count is None:
             return Step.WAITING
         self._chunk.filled(count)
@@ -77,7 +77,7 @@ class Reading:
         if len(head) >= MAGIC_SIZE or ended:
             self._walker = walker_for(head, self._chunk, self._selection)
             if self._walker is None:
-                raise CaptureError(shown(self._name), why_not(head), 0, fatal=False)
+                raise CaptureError(show_name(self._name), why_not(head), 0, fatal=False)
         return Step.MOVED
 
     def _go_on(self, walker: Walker, ended: bool) -> Step:
@@ -92,11 +92,11 @@ class Reading:
             reason, offset = walker.fault
             if self.source.compressed:
                 reason += " (the offset is of the decompressed data)"
-            raise CaptureError(shown(self._name), reason, offset, fatal=False)
+            raise CaptureError(show_name(self._name), reason, offset, fatal=False)
 
-    def _refused(self, error: OSError | ValueError) -> CaptureError:
+    def _refuse(self, error: OSError | ValueError) -> CaptureError:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else printable(str(error))
-        return CaptureError(shown(self._name), f"cannot be read: {reason}", fatal=False)
+        return CaptureError(show_name(self._name), f"cannot be read: {reason}", fatal=False)
 
     def close(self) -> None:
         """Close the file."""

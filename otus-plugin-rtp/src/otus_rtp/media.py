@@ -113,9 +113,9 @@ def media(
     otus media call.pcap · sudo otus media -i eth0 --interval 10s · otus media call.pcap --csv
     """
     if bool(files) == (interface is not None):
-        raise _refused("FILE", "give capture files, or an interface with -i")
+        raise _refuse("FILE", "give capture files, or an interface with -i")
     if as_json and as_csv:
-        raise _refused("--csv", "give --json or --csv, not both")
+        raise _refuse("--csv", "give --json or --csv, not both")
     config: dict[str, Any] = {"guess": guess} | ({"interval": interval} if interval else {})
     task = {"id": "media", "parsers": [{"type": "rtp", "config": config}, "sip"]}  # most packets are RTP
     options = [*(["--bpf", bpf] if bpf else []), *(["--tunnels", tunnels] if tunnels else [])]
@@ -132,7 +132,7 @@ def media(
         _print(_table(streams))
 
 
-def _refused(what: str, why: str) -> ConfigInvalid:
+def _refuse(what: str, why: str) -> ConfigInvalid:
     return ConfigInvalid([ConfigProblem(what, why)])
 
 

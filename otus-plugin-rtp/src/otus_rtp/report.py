@@ -89,7 +89,7 @@ def moment(at: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}Z"
 
 
-def _rounded(value: float | None, digits: int = 3) -> float | None:
+def _round(value: float | None, digits: int = 3) -> float | None:
     return None if value is None else round(value, digits)
 
 
@@ -184,15 +184,15 @@ def _facts(
         **{name: figures[name] for name in ("packets", "bytes", "expected", "lost")},
         "loss_pct": round(figures["loss_pct"], 3),
         **{name: figures[name] for name in ("duplicates", "reordered", "seq_resets", "strays")},
-        "jitter_ms": {name: _rounded(figures[f"jitter_{name}"]) for name in ("last", "mean", "max")},
-        "delta_ms": {name: _rounded(figures[f"delta_{name}"]) for name in ("min", "mean", "max")},
-        "ptime": _rounded(figures["ptime"]),
-        "skew_ppm": _rounded(figures["skew_ppm"], 1),
+        "jitter_ms": {name: _round(figures[f"jitter_{name}"]) for name in ("last", "mean", "max")},
+        "delta_ms": {name: _round(figures[f"delta_{name}"]) for name in ("min", "mean", "max")},
+        "ptime": _round(figures["ptime"]),
+        "skew_ppm": _round(figures["skew_ppm"], 1),
         "bursts": figures["bursts"],
-        "burst_ratio": _rounded(figures["burst_ratio"]),
+        "burst_ratio": _round(figures["burst_ratio"]),
         "burst_max": figures["burst_max"],
         "discarded": figures["discarded"],
-        "r": _rounded(r, 2),
+        "r": _round(r, 2),
         "mos": None if r is None else round(opinion(r), 2),
         "capture_loss": capture_loss,
         "encrypted": encrypted,

@@ -56,7 +56,7 @@ def _way_by_ends(stream: Any, local: Mapping[str, Any], remote: Mapping[str, Any
     key: FlowKey = stream.flow.key
     src_ip, src_port, dst_ip, dst_port, _ = key.parts()
     for way, ip, port in (("to", dst_ip, dst_port), ("from", src_ip, src_port)):
-        if (_packed(local.get("ip")), local.get("port")) == (ip, port):
+        if (_pack(local.get("ip")), local.get("port")) == (ip, port):
             return way
     return ""
 
@@ -65,7 +65,7 @@ def _end(said: Any) -> Mapping[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def _packed(address: Any) -> bytes:
+def _pack(address: Any) -> bytes:
     try:
         return ip_address(address).packed if isinstance(address, str) else b""
     except ValueError:

@@ -8,7 +8,7 @@ from libc.string cimport memchr, memcmp
 from otus_sip.scan cimport same_text
 
 
-cdef inline Py_ssize_t _quoted_end(const uint8_t *text, Py_ssize_t at, Py_ssize_t size) noexcept nogil:
+cdef inline Py_ssize_t _find_quote_end(const uint8_t *text, Py_ssize_t at, Py_ssize_t size) noexcept nogil:
     """Give where the quoted string that begins at ``at`` ends, after its quote, or -1."""
     cdef const uint8_t *quote
     at += 1
@@ -45,7 +45,7 @@ cdef void read_address(const uint8_t *text, Py_ssize_t size, Address *found) noe
     while at < size and is_white(text[at]):
         at += 1
     if at < size and text[at] == 34:
-        end = _quoted_end(text, at, size)
+        end = _find_quote_end(text, at, size)
         if end < 0:
             found.error = b"unterminated quoted string"
             _after_faulty_name(text, at, at, size, found)
@@ -59,15 +59,15 @@ cdef void read_address(const uint8_t *text, Py_ssize_t size, Address *found) noe
             found.error = b"display name without an address"
             _after_faulty_name(text, at, end, size, found)
             return
-        _bracketed(text, end + 1, size, found)
+        _read_bracketed(text, end + 1, size, found)
         return
     end = at
     while end < size and text[end] != c"<" and text[end] != c";" and text[end] != c">":
         end += 1
     if end < size and text[end] == c"<":
         found.display = text + at
-        found.display_len = _trimmed(text + at, end - at)
-        _bracketed(text, end + 1, size, found)
+        found.display_len = _trim(text + at, end - at)
+        _read_bracketed(text, end + 1, size, found)
     elif end < size and memchr(text + at, 34, end - at) != NULL:
         found.error = b"display name needs quotes"
         _after_faulty_name(text, at, end, size, found)
@@ -86,11 +86,11 @@ cdef void _after_faulty_name(
         return
     found.quoted = False
     found.display = text + start
-    found.display_len = _trimmed(found.display, bracket - found.display)
-    _bracketed(text, bracket - text + 1, size, found)
+    found.display_len = _trim(found.display, bracket - found.display)
+    _read_bracketed(text, bracket - text + 1, size, found)
 
 
-cdef void _bracketed(const uint8_t *text, Py_ssize_t at, Py_ssize_t size, Address *found) noexcept nogil:
+cdef void _read_bracketed(const uint8_t *text, Py_ssize_t at, Py_ssize_t size, Address *found) noexcept nogil:
     """Take ``uri>;parameters``.
 
     Where a bracket stands in the brackets the URI is in the innermost: ``<"Display" <uri>>``.
@@ -121,13 +121,13 @@ cdef void _plain_address(
 ) noexcept nogil:
     """An address without brackets: what follows the first ``;`` belongs to the header (RFC 3261 §20.10)."""
     found.uri = text + at
-    found.uri_len = _trimmed(text + at, end - at)
+    found.uri_len = _trim(text + at, end - at)
     if found.uri_len == 0:
         found.error = b"no address"
     _set_parameters(text, end, size, found)
 
 
-cdef inline Py_ssize_t _trimmed(const uint8_t *text, Py_ssize_t size) noexcept nogil:
+cdef inline Py_ssize_t _trim(const uint8_t *text, Py_ssize_t size) noexcept nogil:
     while size and is_white(text[size - 1]):
         size -= 1
     return size
@@ -166,7 +166,7 @@ cdef bint find_parameter(const uint8_t *text, Py_ssize_t size, const char *name,
         return True
     while at < size:
         if text[at] == 34:
-            end = _quoted_end(text, at, size)
+            end = _find_quote_end(text, at, size)
             at = size if end < 0 else end
             continue
         if text[at] != c";":
@@ -203,7 +203,7 @@ cdef Py_ssize_t value_end(const uint8_t *text, Py_ssize_t size) noexcept nogil:
         return size
     while at < size:
         if text[at] == 34 and not bracket:
-            end = _quoted_end(text, at, size)
+            end = _find_quote_end(text, at, size)
             if end < 0:
                 return size
             at = end

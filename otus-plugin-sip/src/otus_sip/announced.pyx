@@ -21,7 +21,7 @@ from otus_sip.media cimport Media, is_rtp, read_ip
 from otus_sip.message cimport SipMessage
 from otus_sip.scan cimport ACK_ID, BYE_ID, CANCEL_ID, FROM, TO, number, same_text
 from otus_sip.sessions cimport Event, Sessions
-from otus_sip.signalling cimport message_selected, message_signalling
+from otus_sip.signalling cimport select_signalling, message_signalling
 
 from otus_sip.reports import HEADERS, read_report
 from otus_sip.sdp import STATIC_CODECS
@@ -100,7 +100,7 @@ cdef class Announced:
     cdef int report(self, SipMessage message) except -1:
         """Tell what a message reports of media, if it does; that concerns no endpoint."""
         cdef tuple signalling = message_signalling(message)
-        fields = message_selected(message, HEADERS) if signalling[5] == b"BYE" else {}
+        fields = select_signalling(message, HEADERS) if signalling[5] == b"BYE" else {}
         found = read_report(message, signalling, fields)
         if found is not None:
             self.flows.announce((), found[1], found[0], self.ttl)

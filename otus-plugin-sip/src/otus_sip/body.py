@@ -65,14 +65,14 @@ class Bodies:
         return next((part.content for part in self.parts if part.is_session), None)
 
     def _take(self, kind: str, encoding: str, disposition: str, content: bytes, depth: int) -> None:
-        decoded = self._decoded(encoding, content)
+        decoded = self._decode(encoding, content)
         if decoded is None:
             return
         if not token(kind).startswith("multipart/"):
             self.parts.append(Part(kind, disposition, decoded))
             return
         if depth == DEPTH_MAX:
-            self._failed(TOO_DEEP)
+            self._fail(TOO_DEEP)
             return
         boundary = parameter(kind, "boundary")
         for piece in _pieces(decoded, boundary):
@@ -83,11 +83,11 @@ class Bodies:
             kind, encoding, placed = (fields.get(f"content-{what}", "") for what in ("type", "encoding", "disposition"))
             self._take(kind, encoding, placed, inner, depth + 1)
 
-    def _decoded(self, encoding: str, content: bytes) -> bytes | None:
+    def _decode(self, encoding: str, content: bytes) -> bytes | None:
         """Undo the content codings, the last first (RFC 9110 §8.4)."""
         codings = [coding for coding in (one.strip().lower() for one in encoding.split(",")) if coding]
         if len(codings) > CODINGS_MAX:
-            self._failed(UNKNOWN_CODING)
+            self._fail(UNKNOWN_CODING)
             return None
         for coding in reversed(codings):
             if coding in ("gzip", "x-gzip", "deflate"):
@@ -96,7 +96,7 @@ class Bodies:
                     return None
                 content = inflated
             elif coding != "identity":
-                self._failed(UNKNOWN_CODING)
+                self._fail(UNKNOWN_CODING)
                 return None
         return content
 
@@ -109,15 +109,15 @@ class Bodies:
             except zlib.error:
                 continue
             if len(inflated) > self._inflatable:
-                self._failed(TOO_LARGE)
+                self._fail(TOO_LARGE)
                 return None
             self._inflatable -= len(inflated)
             if stream.eof:
                 return inflated
-        self._failed(DAMAGED)
+        self._fail(DAMAGED)
         return None
 
-    def _failed(self, fault: str) -> None:
+    def _fail(self, fault: str) -> None:
         if self.fault is None:
             self.fault = fault
 

@@ -5,7 +5,7 @@ from otus_core.inline.writer cimport Writer
 
 
 cdef int write_folded(Writer *out, const uint8_t *text, Py_ssize_t n) except -1
-cdef str unfolded(str value)
+cdef str unfold(str value)
 
 
 cdef inline int write_text(Writer *out, const uint8_t *text, Py_ssize_t n) except -1:

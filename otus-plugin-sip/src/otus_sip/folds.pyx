@@ -12,9 +12,9 @@ cdef int write_folded(Writer *out, const uint8_t *text, Py_ssize_t n) except -1:
     if memchr(text, c"\n", n) == NULL and write_escaped(out, text, n):
         return 0
     value = PyUnicode_DecodeUTF8(<const char *>text, n, b"replace")
-    return write_str(out, unfolded(value) if "\n" in value else value)
+    return write_str(out, unfold(value) if "\n" in value else value)
 
 
-cdef str unfolded(str value):
+cdef str unfold(str value):
     """Join lines with one blank, as one value."""
     return " ".join([part for part in [line.strip(" \t\r") for line in value.split("\n")] if part])

@@ -172,8 +172,8 @@ def read_error(protocol: int, message: bytes, hides: bool = True) -> tuple[IcmpE
     segment = _segment(message[: HEADER + length] if length else message)
     if segment is None:
         return None
-    quoted, raw = _quoted(segment, hides)
-    error = _named(protocol, kind, code)
+    quoted, raw = _read_quoted(segment, hides)
+    error = _name_error(protocol, kind, code)
     return IcmpError(type=kind, code=code, error=error, mtu=_mtu(protocol, kind, code, message), quoted=quoted), raw
 
 
@@ -225,7 +225,7 @@ def _ipv6(message: bytes) -> _Segment | None:
     return _Segment(message, at, protocol, str(IPv6Address(packet[8:24])), str(IPv6Address(packet[24:40])))
 
 
-def _quoted(segment: _Segment, hides: bool) -> tuple[Quoted, bytes]:
+def _read_quoted(segment: _Segment, hides: bool) -> tuple[Quoted, bytes]:
     """Read ports and, as far as whole lines of it are there, the SIP message; also gives all that was read as bytes."""
     message, at = segment.message, segment.at
     size = 8
@@ -248,7 +248,7 @@ def _quoted(segment: _Segment, hides: bool) -> tuple[Quoted, bytes]:
     return quoted, message[:start] if sip is None else lines[: len(lines) - len(sip.raw)] + sip.raw
 
 
-def _named(protocol: int, kind: int, code: int) -> str:
+def _name_error(protocol: int, kind: int, code: int) -> str:
     """Say in words what went wrong."""
     if protocol == ICMP:
         names, exact = ERRORS, {3: UNREACHABLE, 11: EXCEEDED}.get(kind, ())

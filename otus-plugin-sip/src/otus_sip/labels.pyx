@@ -94,7 +94,7 @@ cdef object _value(SipMessage message, int label):
         return _fault(message)
     elif label == TRAILING:
         return str(message.trailing_size()) if message.trailing_size() else None
-    return _joined(message, VIA, None)
+    return _join(message, VIA, None)
 
 
 cdef object _fault(SipMessage message):
@@ -105,7 +105,7 @@ cdef object _fault(SipMessage message):
 cdef object _when_asked(SipMessage message, str name):
     field = _FIELDS.get(name)
     if field is not None:
-        return _joined(message, -1, <str>field)
+        return _join(message, -1, <str>field)
     if name == "sip.request_uri":
         return message.request_uri
     if name == "sip.reason_phrase":
@@ -152,7 +152,7 @@ cdef object _uri(SipMessage message, int header):
     return message.text(found.uri, found.uri_len) if found != NULL and found.uri_len > 0 else None
 
 
-cdef object _joined(SipMessage message, int header, str name):
+cdef object _join(SipMessage message, int header, str name):
     """Give the values of all fields with an id or a name, in order, joined with a comma; one alone, the ordinary case,
     needs no joining.
     """

@@ -131,9 +131,9 @@ cdef Py_ssize_t _parties(Writer *out, SipMessage message, Py_ssize_t left, bint 
         return 0
     each = max((left - ARROW) // 2, left - ARROW - min(_length(&sender), _length(&receiver)))
     _between(out)
-    _shortened(out, &sender, each if users > left else users)
+    _write_shortened(out, &sender, each if users > left else users)
     raw(out, b" \xe2\x86\x92 ", 5)
-    _shortened(out, &receiver, each if users > left else users)
+    _write_shortened(out, &receiver, each if users > left else users)
     return 2 + min(users, left)
 
 
@@ -192,7 +192,7 @@ cdef int _write_party(Writer *out, const Party *party) except -1:
     return raw(out, <const char *>party.host.start, party.host.size)
 
 
-cdef int _shortened(Writer *out, const Party *party, Py_ssize_t most) except -1:
+cdef int _write_shortened(Writer *out, const Party *party, Py_ssize_t most) except -1:
     """Write the user, or the host where there is none, its end left out beyond ``most`` columns."""
     cdef const Text *text = &party.user if party.user.size else &party.host
     return _write_cut(out, text.start, text.size, most)

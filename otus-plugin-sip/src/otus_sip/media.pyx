@@ -110,7 +110,7 @@ cdef uint8_t read_ip(Text *text, uint8_t *address) noexcept nogil:
     cdef int i
     if text.size == 0:
         return 0
-    if _dotted(text.start, text.size, address):
+    if _read_dotted(text.start, text.size, address):
         version = 4
     elif text.size <= ADDRESS_TEXT_MAX and memchr(text.start, c":", text.size) != NULL:
         memcpy(copy, text.start, text.size)
@@ -122,7 +122,7 @@ cdef uint8_t read_ip(Text *text, uint8_t *address) noexcept nogil:
     return version if any_bit else 0
 
 
-cdef bint _dotted(const uint8_t *text, Py_ssize_t length, uint8_t *address) noexcept nogil:
+cdef bint _read_dotted(const uint8_t *text, Py_ssize_t length, uint8_t *address) noexcept nogil:
     """Read an IPv4 address: four decimal numbers without leading zeros (RFC 6943 §3.1.1)."""
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t start

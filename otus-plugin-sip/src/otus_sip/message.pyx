@@ -29,7 +29,7 @@ from otus_sip.scan cimport (
 from otus_sip.sdp cimport read_sdp
 from otus_sip.signalling cimport message_packed_fields, message_packed_signalling
 from otus_sip.verdict cimport verdict
-from otus_sip.folds cimport unfolded
+from otus_sip.folds cimport unfold
 
 LONG_NAMES = {
     "a": "accept-contact", "b": "referred-by", "c": "content-type", "d": "request-disposition", "e": "content-encoding",
@@ -93,7 +93,7 @@ cdef class SipMessage:
     cdef str text(self, const uint8_t *start, Py_ssize_t length):
         """Give a piece of the message, folds joined with one blank (RFC 3261 §7.3.1)."""
         cdef str value = PyUnicode_DecodeUTF8(<const char *>start, length, b"replace")
-        return value if memchr(start, 10, length) == NULL else unfolded(value)
+        return value if memchr(start, 10, length) == NULL else unfold(value)
 
     cdef str value_text(self, Field *field):
         """Give a field's value."""

@@ -127,7 +127,7 @@ cdef bytes message_packed_fields(SipMessage message, frozenset names):
     cdef FieldHead head
     cdef Py_ssize_t i
     cdef Py_ssize_t left = SELECTED_MAX
-    cdef Asked asked = _asked_for(names)
+    cdef Asked asked = _choose_fields(names)
     cdef const char *value
     cdef Py_ssize_t length
     cdef bytes its_name
@@ -161,7 +161,7 @@ cdef inline bint _looks_wanted(SipMessage message, Py_ssize_t i, uint64_t looks)
     return 0 < length < LENGTHS and (looks >> _look(length, message.data[message.fields[i].name])) & 1
 
 
-cdef dict message_selected(SipMessage message, frozenset names):
+cdef dict select_signalling(SipMessage message, frozenset names):
     """Give the value of each header field that is named, by its name as it was asked for: in lower case, long or
     compact, ``"session-expires"``. Several fields of a name are joined with a comma (RFC 3261 §7.3.1). A name that is
     not there is left out.
@@ -169,7 +169,7 @@ cdef dict message_selected(SipMessage message, frozenset names):
     cdef dict found = {}
     cdef Py_ssize_t i
     cdef Py_ssize_t left = SELECTED_MAX
-    cdef Asked asked = _asked_for(names)
+    cdef Asked asked = _choose_fields(names)
     cdef bytes known
     for i in range(message.count):
         if not _looks_wanted(message, i, asked.looks):
@@ -218,7 +218,7 @@ cdef class Asked:
         return None
 
 
-cdef Asked _asked_for(frozenset names):
+cdef Asked _choose_fields(frozenset names):
     found = _asked.get(names)
     if found is None:
         if len(_asked) >= ASKED_MAX:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from otus_core import ConfigInvalid, Duration, configuration, option
 from otus_core.config.converter import structure, unstructure
 from otus_core.config.sample import sample
-from otus_core.config.shape import spelt
+from otus_core.config.shape import spell
 
 
 @configuration
@@ -35,7 +35,7 @@ class Pauses:
     ],
 )
 def test_a_duration_has_its_largest_whole_unit(seconds: float, text: str | None) -> None:
-    assert spelt(seconds) == text
+    assert spell(seconds) == text
 
 
 @given(st.lists(st.floats(0, 1e8) | st.integers(0, 10**8), min_size=1))

@@ -377,15 +377,15 @@ def test_what_cannot_be_synced_for_want_of_descriptors_is_synced_later(bench: Be
             while True:
                 taken.append(os.dup(0))
         with pytest.raises(OSError, match="Too many open files"):
-            spool.unsynced()
+            spool.take_unsynced()
     finally:
         for descriptor in taken:
             os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert len(os.listdir("/proc/self/fd")) == before
-    later = spool.unsynced()
+    later = spool.take_unsynced()
     kinds = {stat.S_IFMT(os.fstat(descriptor).st_mode) for descriptor in later}
     assert kinds == {stat.S_IFREG, stat.S_IFDIR}  # the file and its folders
     for descriptor in later:
         os.close(descriptor)
-    assert spool.unsynced() == []
+    assert spool.take_unsynced() == []

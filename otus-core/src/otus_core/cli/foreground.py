@@ -30,11 +30,11 @@ from otus_core.process.output import LineMerger, StdoutWriter
 from otus_core.process.privilege import acquire, ids_of, seal
 from otus_core.process.terminal import terminal_columns
 from otus_core.task.config import load_task, read_task_file
-from otus_core.task.deprecated import deprecated_in
+from otus_core.task.deprecated import find_deprecated
 from otus_core.task.inherit import TaskDefaults
 from otus_core.task.sharing import sharing_warnings
 from otus_core.task.spec import TaskConfig
-from otus_core.worker.assembly import Node, Place, assemble, left_out, names_of, origins, roster_of
+from otus_core.worker.assembly import Node, Place, assemble, name_left_out, names_of, origins, roster_of
 from otus_core.worker.course import unless
 from otus_core.worker.worker import Worker
 
@@ -77,7 +77,7 @@ def run_foreground(request: RunRequest, registry: Registry, defaults: TaskDefaul
     except ConfigInvalid as error:
         raise ConfigInvalid([_by_option(one, request) for one in error.problems], error.source) from None
     _warn_without_parser(config, registry)
-    for warning in (*sharing_warnings(config), *deprecated_in(config)):
+    for warning in (*sharing_warnings(config), *find_deprecated(config)):
         sys.stderr.write(f"otus: warning: {warning}\n")
     with _summary_file(request.summary_json) as file:
         result = run_task(config, registry, request, seals=True)
@@ -219,7 +219,7 @@ async def _run_here(config: TaskConfig, node: Node, request: RunRequest, *, seal
         with Progress(config, request.quiet, accounts.snapshot, worker.assembly.source.progress) as progress:
             stdout.before_write = progress.clear
             outcome = await worker.run()
-    error = watchdog.error or _all_left_out(config, left_out(assembly))
+    error = watchdog.error or _name_left_out(config, name_left_out(assembly))
     counters = assembly.summary(accounts.snapshot())
     return Result(counters, outcome.faults, interrupted=outcome.stopped, error=error, stdout_ended=stdout.ended)
 
@@ -229,7 +229,7 @@ def _none_ran(config: TaskConfig) -> Result:
     return Result(summary(dict.fromkeys(names_of(config), 0), roster_of(config)), [], interrupted=True)
 
 
-def _all_left_out(config: TaskConfig, left: Collection[str]) -> str:
+def _name_left_out(config: TaskConfig, left: Collection[str]) -> str:
     """Say so when no parser could be started."""
     names = {f"parser {spec.id}" for spec in config.parsers}
     if not names or not names <= set(left) or config.unmatched_policy == "forward":
@@ -294,7 +294,7 @@ async def _run_workers(config: TaskConfig, node: Node, registry: Registry, reque
     written = await asyncio.to_thread(merger.close, LAST_LINES_S)
     while not (written or interrupted or config.capture.declaration.live):  # a reader of a file's lines takes its time
         written = await asyncio.to_thread(merger.close, 0.5)
-    error = supervisor.error or _all_left_out(config, left)
+    error = supervisor.error or _name_left_out(config, left)
     return Result(dict(supervisor.summary()), supervisor.faults, interrupted, error, merger.ended)
 
 

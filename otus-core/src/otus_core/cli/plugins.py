@@ -175,13 +175,13 @@ def abilities(declared: Any) -> Iterator[tuple[str, str]]:
     """
     import attrs
 
-    from otus_core.config.shape import spelt
+    from otus_core.config.shape import spell
 
     for attribute in attrs.fields(type(declared)):
         value = getattr(declared, attribute.name)
         if attribute.name in FACTS or value in ((), {}, None, False):
             continue
-        seconds = spelt(value) if attribute.name.endswith("_timeout") else None
+        seconds = spell(value) if attribute.name.endswith("_timeout") else None
         yield attribute.name.replace("_", " "), seconds or say(tuple(value) if isinstance(value, dict) else value)
 
 

@@ -77,7 +77,7 @@ def stats_text(result: Mapping[str, Any], width: int = 0) -> str:
     troubles = [
         {"task": task_id, "reason": why} for task_id, stats in result["tasks"].items() for why in stats["troubles"]
     ]
-    hidden = [line for task_id, stats in result["tasks"].items() for line in _hidden(stats, f"{task_id} ")]
+    hidden = [line for task_id, stats in result["tasks"].items() for line in _tell_hidden(stats, f"{task_id} ")]
     cells = [[show(cell, CELL_MAX) for cell in row] for row in rows]
     lines = [*table_lines(STATS, cells, width), *([""] if troubles else []), *map(_trouble, troubles), *hidden]
     return "\n".join(show(line, min(width or LINE_MAX, LINE_MAX)) for line in lines)
@@ -90,13 +90,13 @@ def task_text(result: Mapping[str, Any]) -> str:
     facts += [("trouble", trouble) for trouble in result.get("troubles", ()) if trouble != result["reason"]]
     lines = [f"{name:<18} {value}" for name, value in facts]
     if "counters" in result:
-        lines += ["", *_counter_lines(result["counters"]), *_hidden(result)]
+        lines += ["", *_counter_lines(result["counters"]), *_tell_hidden(result)]
     for worker in result.get("workers", ()):
         lines += ["", *_worker_lines(worker)]
     return _join(lines)
 
 
-def _hidden(task: Mapping[str, Any], about: str = "") -> list[str]:
+def _tell_hidden(task: Mapping[str, Any], about: str = "") -> list[str]:
     """Tell what a task did not look into, below an empty line."""
     lines = hidden_lines(task.get("counters", {}).get("not_looked_into", ()))
     return ["", about + lines[0], *lines[1:]] if lines else []

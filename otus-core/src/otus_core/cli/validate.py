@@ -60,14 +60,14 @@ def _configuration(data: Any, session: Session, source: str, path: Path | None) 
 def _task(data: Any, session: Session, source: str) -> None:
     from otus_core.task.check import check_filter, node_warnings
     from otus_core.task.config import load_task, unwrap
-    from otus_core.task.deprecated import deprecated_in
-    from otus_core.task.secrets import exposed_files
+    from otus_core.task.deprecated import find_deprecated
+    from otus_core.task.secrets import find_exposed_files
     from otus_core.task.sharing import sharing_warnings
 
     config = load_task(unwrap(data, source), session.registry, session.task_defaults, source)
     check_filter(config, source)
-    warnings = [*node_warnings(config), *sharing_warnings(config), *deprecated_in(config)]
-    warnings += exposed_files(config.source, session.registry)
+    warnings = [*node_warnings(config), *sharing_warnings(config), *find_deprecated(config)]
+    warnings += find_exposed_files(config.source, session.registry)
     if session.json_output:
         typer.echo(json.dumps({"valid": True, "task_id": config.id, "warnings": warnings}))
         return

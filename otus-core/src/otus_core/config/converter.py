@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, ge
 import attrs
 
 from otus_core.config.bounds import check_bounds
-from otus_core.config.own_types import own_type
+from otus_core.config.own_types import find_own_type
 from otus_core.config.problems import BAD, SHOWN_MAX, Problems, join, tell, unknown_key
 from otus_core.config.shape import (
     SECONDS,
@@ -36,7 +36,7 @@ from otus_core.config.shape import (
     is_duration,
     say,
     shape_of,
-    spelt,
+    spell,
 )
 from otus_core.errors import ConfigInvalid
 from otus_core.model.text import printable
@@ -181,10 +181,10 @@ def _call(cls: type, arguments: dict[str, Any]) -> Any:
         problems.add("" if attribute is None else attribute.name, printable(message, 500))
         raise ConfigInvalid(problems.found) from None
     except Exception as error:
-        raise _cannot_be_checked(error) from None
+        raise _explain_failure(error) from None
 
 
-def _cannot_be_checked(error: Exception) -> ConfigInvalid:
+def _explain_failure(error: Exception) -> ConfigInvalid:
     return ConfigInvalid(f"cannot be checked: {type(error).__name__}: {printable(str(error), 300)}")
 
 
@@ -193,7 +193,7 @@ def _wrong(hint: Any, value: Any, why: str = "") -> ConfigInvalid:
 
 
 def _is_single(hint: Any) -> bool:
-    return hint in (Any, object, types.NoneType) or own_type(hint) is not None or _is_enum(hint)
+    return hint in (Any, object, types.NoneType) or find_own_type(hint) is not None or _is_enum(hint)
 
 
 def _is_enum(hint: Any) -> bool:
@@ -202,7 +202,7 @@ def _is_enum(hint: Any) -> bool:
 
 def _read_single(value: Any, hint: Any) -> Any:
     """Take a value that holds no others."""
-    own = own_type(hint)
+    own = find_own_type(hint)
     if own is not None:
         return _read_own(own.read, value, hint)
     if hint in (Any, object):
@@ -224,7 +224,7 @@ def _read_own(read: Callable[[Any], Any], value: Any, hint: Any) -> Any:
     except (ValueError, TypeError) as error:
         raise _wrong(hint, value, printable(str(error), 300)) from None
     except Exception as error:
-        raise _cannot_be_checked(error) from None
+        raise _explain_failure(error) from None
 
 
 def _raise(error: ConfigInvalid) -> Any:
@@ -323,7 +323,7 @@ def _write_dict(item: Any, value: Any) -> Any:
 
 def _write_one_of(in_seconds: bool, value: Any) -> Any:
     """Write a value of one of several types: it says itself what it is, unless it is a number of seconds."""
-    written = spelt(value) if in_seconds and type(value) in (int, float) else None
+    written = spell(value) if in_seconds and type(value) in (int, float) else None
     return written if written is not None and DURATION.match(written) else _write(value)
 
 
@@ -334,7 +334,7 @@ def _write(value: Any) -> Any:
         return _write_dict(None, value)
     if isinstance(value, Enum):
         return value.value
-    own = next(filter(None, map(own_type, type(value).__mro__)), None)
+    own = next(filter(None, map(find_own_type, type(value).__mro__)), None)
     if own is not None:
         return own.write(value)
     cls: type = type(value)

@@ -104,15 +104,15 @@ def _leave_out_unclaimed(data: dict[str, Any], cls: type, sections: Sections) ->
     """Leave out the sections of plugins that are not there; gives what is to be said of them."""
     channel = next(field.shape for field in fields_of(cls) if field.key == CHANNEL)
     assert isinstance(channel, Nested)
-    kept, warnings = _kept(data, keys_of(cls), ROOT, sections)
+    kept, warnings = _leave_out(data, keys_of(cls), ROOT, sections)
     for key, known in ((CHANNEL, keys_of(channel.cls)), (REPORTERS, sections.reporters)):
         if isinstance(kept.get(key), dict):
-            kept[key], more = _kept(kept[key], known, f"{ROOT}.{key}", sections)
+            kept[key], more = _leave_out(kept[key], known, f"{ROOT}.{key}", sections)
             warnings += more
     return kept, warnings
 
 
-def _kept(
+def _leave_out(
     data: dict[str, Any], known: tuple[str, ...], path: str, sections: Sections
 ) -> tuple[dict[str, Any], list[str]]:
     left_out = sections.unclaimed(data, known)

@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 
 from otus_core.config.bounds import check_bounds
 from otus_core.config.converter import converter, structure
-from otus_core.config.own_types import own_type
+from otus_core.config.own_types import find_own_type
 from otus_core.config.problems import SHOWN_MAX, Problems
 from otus_core.config.shape import Field, fields_of
 from otus_core.errors import ConfigInvalid, ConfigProblem, closest
@@ -99,7 +99,7 @@ def _quick_hook(field: Field) -> Callable[[Any, Any], Any]:
 
 def _quick_take(hint: Any) -> Callable[[Any, Any], Any]:
     origin, arguments = get_origin(hint), get_args(hint)
-    own = own_type(hint)
+    own = find_own_type(hint)
     if own is not None:
         return lambda value, _: own.read(value)
     if hint in (str, int, bool, type(None)):

@@ -54,12 +54,12 @@ def register_type(
     Call it where the type is defined. Raises ValueError for a type that is registered already, by another module too.
     """
     # Of two modules that register one type differently, the order of imports would decide which holds.
-    if cls in TAKEN or attrs.has(cls) or own_type(cls) is not None:
+    if cls in TAKEN or attrs.has(cls) or find_own_type(cls) is not None:
         raise ValueError(f"{cls.__module__}.{cls.__qualname__} can be configured already")
     _registered[cls] = OwnType(read=read, write=write, takes=takes, schema=dict(schema))
 
 
-def own_type(hint: Any) -> OwnType | None:
+def find_own_type(hint: Any) -> OwnType | None:
     """Give how values of a type are read and written, ``None`` where the type is none of these."""
     if not isinstance(hint, type):
         return None

@@ -55,10 +55,10 @@ def _outline(field: Field, margin: str, given: Mapping[str, Any]) -> str:
     if field.key in given:
         return f"{_comment(field, margin)}{margin}{field.key}: {json.dumps(given[field.key], ensure_ascii=False)}\n"
     lines = _field(field, margin).splitlines()
-    return "".join(f"{line}\n" if line.lstrip().startswith("# ") else f"{_hidden(line)}\n" for line in lines)
+    return "".join(f"{line}\n" if line.lstrip().startswith("# ") else f"{_comment_out(line)}\n" for line in lines)
 
 
-def _hidden(line: str) -> str:
+def _comment_out(line: str) -> str:
     """Comment out one line of YAML."""
     rest = line.lstrip(" ")
     return f"{line[: len(line) - len(rest)]}#{rest}"

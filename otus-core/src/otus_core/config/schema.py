@@ -58,7 +58,7 @@ def object_schema(cls: type) -> dict[str, Any]:
 def field_schema(field: Field) -> dict[str, Any]:
     """Give the schema of one field: its shape, bounds, help and default."""
     about = shape_schema(field.shape, field.option)
-    _lengths(about, field.option)
+    _add_lengths(about, field.option)
     if field.option.help:
         about["description"] = field.option.help
     if not field.required and not isinstance(field.shape, Nested):
@@ -87,7 +87,7 @@ def shape_schema(shape: Shape, option: Option) -> dict[str, Any]:
     if isinstance(shape, Own):
         return dict(shape.type.schema)
     if isinstance(shape, Length):
-        return {"anyOf": [_bound({"type": "number"}, option), {"type": "string", "pattern": DURATION}]}
+        return {"anyOf": [_add_bounds({"type": "number"}, option), {"type": "string", "pattern": DURATION}]}
     return _scalar(shape, option)
 
 
@@ -98,10 +98,10 @@ def _scalar(shape: Scalar, option: Option) -> dict[str, Any]:
     if shape.type is str and option.pattern is not None:
         # JSON Schema patterns match anywhere in a text; ours match all of it.
         about["pattern"] = f"^(?:{option.pattern})$"
-    return _bound(about, option) if shape.type in (int, float) else about
+    return _add_bounds(about, option) if shape.type in (int, float) else about
 
 
-def _bound(about: dict[str, Any], option: Option) -> dict[str, Any]:
+def _add_bounds(about: dict[str, Any], option: Option) -> dict[str, Any]:
     bounds = {
         "minimum": option.ge,
         "exclusiveMinimum": option.gt,
@@ -111,7 +111,7 @@ def _bound(about: dict[str, Any], option: Option) -> dict[str, Any]:
     return about | {key: bound for key, bound in bounds.items() if bound is not None}
 
 
-def _lengths(about: dict[str, Any], option: Option) -> None:
+def _add_lengths(about: dict[str, Any], option: Option) -> None:
     for one in about.get("anyOf", [about]):
         least, most = {
             "string": ("minLength", "maxLength"),

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import attrs
 
 from otus_core.config.fields import OPTION, DurationMark, Option
-from otus_core.config.own_types import OwnType, own_type
+from otus_core.config.own_types import OwnType, find_own_type
 
 
 @attrs.frozen(eq=False)
@@ -158,7 +158,7 @@ def shape_of(hint: Any) -> Shape:
         return Nested(hint)
     if isinstance(hint, type) and issubclass(hint, Enum):
         return Choice(tuple(one.value for one in hint))
-    own = own_type(hint)
+    own = find_own_type(hint)
     if own is not None:
         return Own(own)
     return _collection_of(hint, origin, arguments)
@@ -191,12 +191,12 @@ def is_duration(shape: Shape | None) -> bool:
 
 def figure(number: float, shape: Shape | None) -> str:
     """Write a number, or a bound of it, as people write it: ``24h`` where it is a duration."""
-    if is_duration(shape) and (text := spelt(number)) is not None:
+    if is_duration(shape) and (text := spell(number)) is not None:
         return text
     return str(int(number)) if float(number).is_integer() else str(number)
 
 
-def spelt(seconds: float) -> str | None:
+def spell(seconds: float) -> str | None:
     """Write a duration with the largest unit of which it is a whole number, so that reading it gives the same; ``None``
     where there is none.
     """

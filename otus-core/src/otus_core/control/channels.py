@@ -15,9 +15,9 @@ from otus_core.components import BaseCommandChannel, CommandHandler
 from otus_core.errors import OtusError
 from otus_core.log import Logger
 from otus_core.model.accounts import Accounts
-from otus_core.model.own_counters import counting, own_counters
+from otus_core.model.own_counters import counting, name_own_counters
 from otus_core.model.text import printable
-from otus_core.worker.status import checked_status, plain_status, words
+from otus_core.worker.status import check_status, plain_status, words
 
 STOP_WITHIN_S = 5.0
 """systemd kills a service that stops for more than its TimeoutStopSec; a broker that is away must not cost that."""
@@ -66,9 +66,9 @@ class Channels:
             {"type": name, **self._describe(name), **self._own.get(name, Own()).describe()} for name in self._reasons
         ]
 
-    def own(self, name: str, declaration: Any) -> dict[str, Any]:
+    def give_own(self, name: str, declaration: Any) -> dict[str, Any]:
         """Give the parts of a channel's context that lead here: it counts on where an earlier one of its name ended."""
-        own = self._own.setdefault(name, Own(own_counters(declaration.kind, name, declaration)))
+        own = self._own.setdefault(name, Own(name_own_counters(declaration.kind, name, declaration)))
         own.says = ("ok", "")
         return {"counter": counting(own.accounts, declaration.kind, name, declaration), "status": own.tell}
 
@@ -143,7 +143,7 @@ class Own:
     def tell(self, status: str, why: str = "") -> None:
         """Take what ``context.status`` is given. Raises ValueError."""
         # From a closed set, because it becomes the label value of a metric.
-        said = (checked_status("command channel", status), words(why))
+        said = (check_status("command channel", status), words(why))
         if said[0] != self.says[0]:
             (log.info if status == "ok" else log.warning)("component_status", status=said[0], reason=said[1])
         self.says = said

@@ -22,12 +22,12 @@ from otus_core.errors import ConfigProblem
 from otus_core.plugins.registry import Registry
 from otus_core.supervise.declared import apply_task, delete_others
 from otus_core.supervise.entry import Task
-from otus_core.supervise.health import left_out, node_troubles, troubles
+from otus_core.supervise.health import name_left_out, node_troubles, troubles
 from otus_core.supervise.manager import TaskManager
 from otus_core.supervise.store import StoredTask
 from otus_core.task.config import WRAPPERS, unwrap
-from otus_core.task.deprecated import deprecated_in
-from otus_core.task.secrets import exposed_files, mask_task
+from otus_core.task.deprecated import find_deprecated
+from otus_core.task.secrets import find_exposed_files, mask_task
 
 
 class Owner(Protocol):
@@ -134,7 +134,7 @@ class CommandHandler:
 
     async def _task_get(self, params: OneTask) -> dict[str, Any]:
         task_id = params.task_id
-        history = () if task_id in self._manager.tasks else self._manager.ended(task_id)
+        history = () if task_id in self._manager.tasks else self._manager.list_ended(task_id)
         stored = history[0] if history else self._manager.get(task_id).stored
         return {"task_id": task_id, "state": stored.state, "config": mask_task(stored.config, self._registry)}
 
@@ -145,10 +145,10 @@ class CommandHandler:
             return {
                 "tasks": tasks,
                 "count": len(tasks),
-                "ended": [_describe_ended(stored) for stored in self._manager.ended()],
+                "ended": [_describe_ended(stored) for stored in self._manager.list_ended()],
                 "versions": self._versions(),
             }
-        if task_id not in self._manager.tasks and (history := self._manager.ended(task_id)):
+        if task_id not in self._manager.tasks and (history := self._manager.list_ended(task_id)):
             return _describe_ended(history[0])
         return _status(self._manager.get(task_id))
 
@@ -187,9 +187,9 @@ class CommandHandler:
             f"task {task_id}: {warning}"
             for task_id, task in tasks.items()
             for warning in (
-                *left_out(task),
-                *exposed_files(task.stored.config, self._registry),
-                *(deprecated_in(task.config) if task.config is not None else ()),
+                *name_left_out(task),
+                *find_exposed_files(task.stored.config, self._registry),
+                *(find_deprecated(task.config) if task.config is not None else ()),
             )
         ]
 

@@ -34,7 +34,7 @@ from otus_core.decode.wrapped cimport begin_step
 from otus_core.model.accounts cimport Accounts
 from otus_core.model.packet cimport OWN_MEMORY, DecodedPacket, Layers
 
-from otus_core.decode.hep import inflated
+from otus_core.decode.hep import inflate
 from otus_core.decode.hidden import KINDS, LINKS, hidden_counters, hidden_name
 from otus_core.decode.options import DecoderConfig
 from otus_core.decode.reassembly import OUTCOMES
@@ -235,7 +235,7 @@ cdef class Decoder:
 
     cdef int _inflate(self, HepPacket *found) except -1:
         """Have the payload inflated in ``datagram``; whether it could be."""
-        payload = inflated(PyBytes_FromStringAndSize(<const char *>found.payload.start, found.payload.size))
+        payload = inflate(PyBytes_FromStringAndSize(<const char *>found.payload.start, found.payload.size))
         if payload is None:
             return False
         self.datagram = payload

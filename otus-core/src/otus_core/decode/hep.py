@@ -31,7 +31,7 @@ class HepFrames:
         return data.find(MAGIC, at)
 
 
-def inflated(data: bytes) -> bytes | None:
+def inflate(data: bytes) -> bytes | None:
     """Give what gzip or zlib compressed; ``None`` if it is neither, or too large."""
     inflater = zlib.decompressobj(wbits=47)  # zlib.h: either of both
     try:

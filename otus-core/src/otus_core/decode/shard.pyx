@@ -17,7 +17,7 @@ from otus_core.inline.layouts cimport FrameRecord
 from otus_core.model.packet cimport Layers
 
 
-cdef inline uint64_t mixed(uint64_t h) noexcept nogil:
+cdef inline uint64_t mix(uint64_t h) noexcept nogil:
     """MurmurHash3's finalizer: every bit of the input moves half of the output.
 
     Without a secret, for all workers come to the same.
@@ -29,16 +29,16 @@ cdef inline uint64_t mixed(uint64_t h) noexcept nogil:
     return h ^ (h >> 33)
 
 
-cdef inline uint64_t hashed(const uint8_t *address, uint32_t size) noexcept nogil:
+cdef inline uint64_t hash_address(const uint8_t *address, uint32_t size) noexcept nogil:
     cdef uint64_t words[2]
     words[0] = words[1] = 0
     memcpy(words, address, size)
-    return mixed(words[0] ^ mixed(words[1]) if words[1] else words[0])
+    return mix(words[0] ^ mix(words[1]) if words[1] else words[0])
 
 
 cdef inline uint64_t pair(const uint8_t *src, const uint8_t *dst, uint32_t size) noexcept nogil:
     """Give a number for two addresses: a sum is the same in both directions."""
-    return hashed(src, size) + hashed(dst, size)
+    return hash_address(src, size) + hash_address(dst, size)
 
 
 cdef uint32_t shard_of(const uint8_t *frame, uint32_t size, uint32_t orig_len, uint32_t link_type,

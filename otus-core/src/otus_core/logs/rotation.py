@@ -133,11 +133,11 @@ class RotatingFile:
             if number >= self._max_backups or self._is_aged(path):
                 path.unlink(missing_ok=True)
             else:
-                path.rename(self._numbered(number + 1, path.suffix == ".gz"))
+                path.rename(self._name_old(number + 1, path.suffix == ".gz"))
         if not self._max_backups:
             self._path.unlink(missing_ok=True)
             return
-        first = self._numbered(1, False)
+        first = self._name_old(1, False)
         self._path.rename(first)
         if self._compress:
             self._compressing = threading.Thread(target=_compress, args=(first,), name="otus-log-gzip", daemon=True)
@@ -162,7 +162,7 @@ class RotatingFile:
     def _beside(self, ending: str) -> list[Path]:
         return list(self._path.parent.glob(f"{glob.escape(self._path.name)}.*{ending}"))
 
-    def _numbered(self, number: int, compressed: bool) -> Path:
+    def _name_old(self, number: int, compressed: bool) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}{'.gz' if compressed else ''}")
 
     def _is_aged(self, path: Path) -> bool:

@@ -72,7 +72,7 @@ def _schema(hint: Any, known: dict[str, tuple[type, Schema]]) -> Schema:
     if isinstance(hint, type) and hint in PLAIN:
         return {"type": PLAIN[hint]}
     if origin is Annotated:
-        return _annotated(_schema(arguments[0], known), arguments[1:])
+        return _annotate(_schema(arguments[0], known), arguments[1:])
     if origin is Literal:
         return _literal(arguments)
     if origin in (Union, types.UnionType):
@@ -97,7 +97,7 @@ def _named(cls: type, known: dict[str, tuple[type, Schema]]) -> Schema:
     return {"$ref": f"#/$defs/{name}"}
 
 
-def _annotated(schema: Schema, notes: tuple[Any, ...]) -> Schema:
+def _annotate(schema: Schema, notes: tuple[Any, ...]) -> Schema:
     made = dict(schema)
     for note in notes:
         keyword, value = ("description", note) if isinstance(note, str) else note

@@ -152,7 +152,7 @@ cdef class FlowRegistry(FlowTable):
         call begins it.
         """
         news, self.news = self.news, []
-        return [(owner, _unpacked(keys), context) for owner, keys, context in news or ()]
+        return [(owner, _unpack(keys), context) for owner, keys, context in news or ()]
 
     def _take_ends(self):
         """Give key and context of each flow and endpoint that somebody looked up and that has gone or says something
@@ -244,7 +244,7 @@ cdef class FlowRegistry(FlowTable):
         return self.endpoints.end(owner, <int64_t>(min(max(linger, 0.0), LINGER_MAX_S) * NS), at)
 
 
-cdef tuple _unpacked(bytes keys):
+cdef tuple _unpack(bytes keys):
     """Give packed keys as objects."""
     cdef const Flow *at = <const Flow *>PyBytes_AS_STRING(keys)
     cdef Py_ssize_t n

@@ -4,4 +4,4 @@ cdef class FrameMetadata:
     cdef bytes packed
 
 
-cdef object captured_labels(object labels, FrameMetadata metadata)
+cdef object add_captured_labels(object labels, FrameMetadata metadata)

@@ -20,7 +20,7 @@ FIELD_TEXT_MAX = 256
 cdef object _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
-cdef bytes _packed_label(str name, str text):
+cdef bytes _pack_label(str name, str text):
     cdef bytes encoded_name = name.encode()
     cdef bytes encoded = text.encode()
     cdef char[8] head
@@ -50,7 +50,7 @@ cdef class FrameMetadata:
             raise ValueError(f"frame metadata have at most {FIELDS_MAX} fields, not {len(made)}")
         self.fields = MappingProxyType(made)
         self.labels = {"capture." + name: text for name, text in made.items()}
-        self.packed = b"".join([_packed_label(name, text) for name, text in self.labels.items()])
+        self.packed = b"".join([_pack_label(name, text) for name, text in self.labels.items()])
 
     def __repr__(self):
         return f"FrameMetadata({dict(self.fields)!r})"
@@ -86,7 +86,7 @@ cdef class PackedCapturedLabels(CapturedLabels):
         return <bytes?>self.source.packed_labels() + self.metadata.packed
 
 
-cdef object captured_labels(object labels, FrameMetadata metadata):
+cdef object add_captured_labels(object labels, FrameMetadata metadata):
     """Give labels, a dict or a source, with those of metadata, which may be ``None``."""
     cdef CapturedLabels made
     if metadata is None:

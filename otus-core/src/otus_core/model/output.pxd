@@ -26,6 +26,6 @@ cdef class OutputPacket:
 
 
 cdef int check_texts(dict labels) except -1
-cdef dict made_labels(object source)
+cdef dict make_labels(object source)
 cdef OutputPacket make_output(DecodedPacket packet, object task_id, object agent_id, object pipeline_id,
                               object labels, object payload_type, object payload, bytes raw_payload)

@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset
 from otus_core.model.packet import TUNNEL_NAMES
 
 from otus_core.model.flow_key cimport make_flow_key
-from otus_core.model.metadata cimport captured_labels
+from otus_core.model.metadata cimport add_captured_labels
 from otus_core.model.packet cimport _vlans, ip_object
 
 
@@ -55,7 +55,7 @@ cdef int check_texts(dict labels) except -1:
     return 0
 
 
-cdef dict made_labels(object source):
+cdef dict make_labels(object source):
     """Give the labels of a source as a dict of their own."""
     labels = source.labels()
     if type(labels) is not dict:
@@ -94,7 +94,7 @@ cdef class Parsed:
     @property
     def labels(self):
         if type(self.named) is not dict:
-            self.named = made_labels(self.named)
+            self.named = make_labels(self.named)
         return self.named
 
     def __repr__(self):
@@ -158,7 +158,7 @@ cdef class OutputPacket:
     @property
     def labels(self):
         if type(self.named) is not dict:
-            self.named = made_labels(self.named)
+            self.named = make_labels(self.named)
         return self.named
 
     @labels.setter
@@ -187,7 +187,7 @@ cdef class OutputPacket:
         if raw_payload is not _KEPT and type(raw_payload) is not bytes:
             raise TypeError(f"raw_payload is {type(raw_payload).__name__}, not bytes")
         if type(self.named) is not dict:
-            self.named = made_labels(self.named)
+            self.named = make_labels(self.named)
         if payload is not _KEPT:
             self.payload = payload
         if raw_payload is not _KEPT:
@@ -263,7 +263,7 @@ cdef OutputPacket make_output(DecodedPacket packet, object task_id, object agent
     output.task_id = task_id
     output.agent_id = agent_id
     output.pipeline_id = pipeline_id
-    output.named = captured_labels(labels, packet.captured()) if packet.at.metadata else labels
+    output.named = add_captured_labels(labels, packet.captured()) if packet.at.metadata else labels
     output.payload_type = payload_type
     output.payload = payload
     output.raw_payload = raw_payload

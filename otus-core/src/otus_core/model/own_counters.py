@@ -11,7 +11,7 @@ from otus_core.model.counter_names import name_of
 SHOWN_MAX = 60
 
 
-def own_counters(kind: str, name: str, declaration: Any) -> dict[str, str]:
+def name_own_counters(kind: str, name: str, declaration: Any) -> dict[str, str]:
     """Give the names of a component's own counters in the accounts, by those that it declares; of a parser also those
     of what it meets and does not look into.
     """
@@ -21,7 +21,7 @@ def own_counters(kind: str, name: str, declaration: Any) -> dict[str, str]:
 
 def counting(accounts: Accounts, kind: str, name: str, declaration: Any) -> Callable[[str], Counter]:
     """Give what gives a component its own counters; it raises ValueError for a name that is not declared."""
-    names = own_counters(kind, name, declaration)
+    names = name_own_counters(kind, name, declaration)
 
     def counter(one: str) -> Counter:
         if one not in names:
@@ -34,4 +34,4 @@ def counting(accounts: Accounts, kind: str, name: str, declaration: Any) -> Call
 
 def counting_alone(kind: str, name: str, declaration: Any) -> Callable[[str], Counter]:
     """Give the same to a component that no task runs, such as one that is tested."""
-    return counting(Accounts(own_counters(kind, name, declaration).values()), kind, name, declaration)
+    return counting(Accounts(name_own_counters(kind, name, declaration).values()), kind, name, declaration)

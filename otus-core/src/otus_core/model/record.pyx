@@ -5,7 +5,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memcpy, memset
 
 from otus_core.model.flow_key cimport FlowKey, packed_address
-from otus_core.model.output cimport OutputPacket, check_texts, made_labels
+from otus_core.model.output cimport OutputPacket, check_texts, make_labels
 
 cdef enum:
     PORT_MAX = 65535
@@ -73,7 +73,7 @@ cdef class Record:
     @property
     def labels(self):
         if type(self.named) is not dict:
-            self.named = made_labels(self.named)
+            self.named = make_labels(self.named)
         return self.named
 
     def __repr__(self):

@@ -56,7 +56,7 @@ def fail_all(size: int, reason: str) -> Fates:
     return Fates(failed=dict.fromkeys(range(size), reason))
 
 
-def all_again(size: int, reason: str, *, waits: bool) -> Fates:
+def retry_all(size: int, reason: str, *, waits: bool) -> Fates:
     """Give the fates of a batch that is to be tried again as a whole."""
     return Fates(retry=dict.fromkeys(range(size), reason), waits=waits)
 

@@ -13,7 +13,7 @@ from otus_core.errors import StdoutClosed
 from otus_core.model.accounts import Accounts
 from otus_core.model.counter_names import of_reporter
 from otus_core.model.output import OutputPacket
-from otus_core.pipeline.fates import Fates, all_again, sort_out
+from otus_core.pipeline.fates import Fates, retry_all, sort_out
 from otus_core.pipeline.steps import run_timed
 
 BLOCKED_WARN_NS = 50_000_000
@@ -71,7 +71,7 @@ class Guard:
 
     def _again(self, size: int, reason: str, error: BaseException, *, waits: bool = False) -> Fates:
         self._on_error("reporter", self._name, error)
-        return all_again(size, reason, waits=waits)
+        return retry_all(size, reason, waits=waits)
 
     def _begin(self) -> None:
         self._accounts.set("running", self._mark)

@@ -157,7 +157,7 @@ class Segment:
                 self.is_damaged = True
         return Piece(records, seen, offset + at, not seen and offset < self.size)
 
-    def unsynced(self) -> int | None:
+    def take_unsynced(self) -> int | None:
         """Give a descriptor of this file, for the caller to sync and close, if it has been written to since the last
         time.
         """

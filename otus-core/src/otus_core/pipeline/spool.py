@@ -3,8 +3,8 @@
 In: records (bytes). Out: ``Range``s of them, to be settled in any order. The folder of a worker holds segments
 (``segments``), a lock, and a ``position``: how much of the oldest segment is done, and how many records beyond that
 were given out, which a new process gives out again. What is written survives a kill -9, and a power cut once the
-descriptors that ``unsynced`` gives have been synced. Raises SpoolError where the folder cannot be used, OSError where
-writing fails.
+descriptors that ``take_unsynced`` gives have been synced. Raises SpoolError where the folder cannot be used, OSError
+where writing fails.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Spool:
             with contextlib.suppress(OSError):
                 self._finish(segment)
         with contextlib.suppress(OSError):
-            sync(self.unsynced())
+            sync(self.take_unsynced())
         for segment in self._segments:
             segment.close()
         self._segments = []
@@ -137,14 +137,14 @@ class Spool:
             os.close(descriptor)
         self._positions, self._locks = {}, []
 
-    def unsynced(self) -> list[int]:
+    def take_unsynced(self) -> list[int]:
         """Give descriptors of what has been written to since the last time, files and folders, for the caller to sync
         and close. Raises OSError where there is not even one to be had; the rest is given the next time.
         """
         found: list[int] = []
         try:
             for segment in self._segments:
-                descriptor = segment.unsynced()
+                descriptor = segment.take_unsynced()
                 if descriptor is not None:
                     found.append(descriptor)
             for folder in tuple(self._unsynced):

@@ -131,7 +131,7 @@ class Spooler:
     def _sync(self) -> None:
         """Have what was written brought to the disk, in a thread: it may take longer than packets can wait."""
         try:
-            descriptors = self._spool.unsynced()
+            descriptors = self._spool.take_unsynced()
         except OSError as error:
             self._on_error("reporter", self._name, error)
             return

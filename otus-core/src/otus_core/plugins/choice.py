@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from otus_core.errors import ConfigInvalid, ConfigProblem, closest
-from otus_core.plugins.selection import DISABLED_ENVIRONMENT, Selection, disabled_by, selection_from
+from otus_core.plugins.selection import DISABLED_ENVIRONMENT, Selection, read_disabled, selection_from
 
 if TYPE_CHECKING:
     from otus_core.config.daemon import PluginsConfig
@@ -45,7 +45,7 @@ def strange_names(
     plugins = _read_config(path, environment)
     given: list[tuple[str, Iterable[str]]] = [
         ("--no-plugin", no_plugin),
-        (DISABLED_ENVIRONMENT, disabled_by(environment)),
+        (DISABLED_ENVIRONMENT, read_disabled(environment)),
     ]
     prefer: Mapping[str, str] = {}
     if plugins is not None:

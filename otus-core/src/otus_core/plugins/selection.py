@@ -59,11 +59,11 @@ def selection_from(
 ) -> Selection:
     """Add to the configured selection what the command line and ``OTUS_DISABLED_PLUGINS`` (a comma list) say."""
     base = Selection() if base is None else base
-    disabled = [*base.disabled, *no_plugin, *disabled_by(environment)]
+    disabled = [*base.disabled, *no_plugin, *read_disabled(environment)]
     return attrs.evolve(base, disabled=tuple(dict.fromkeys(disabled)), safe=base.safe or safe)
 
 
-def disabled_by(environment: Mapping[str, str]) -> list[str]:
+def read_disabled(environment: Mapping[str, str]) -> list[str]:
     """Give the names that ``OTUS_DISABLED_PLUGINS`` lists."""
     return [name for part in environment.get(DISABLED_ENVIRONMENT, "").split(",") if (name := part.strip())]
 

@@ -24,7 +24,7 @@ LOOK_EVERY_S = 2.0
 MAPPED = "::ffff:"
 
 
-def own_connections() -> list[Connection]:
+def find_own_connections() -> list[Connection]:
     """Give the TCP connections that this process opened or accepted, each once, in order."""
     found: set[Connection] = set()
     for name in os.listdir("/proc/self/fd"):
@@ -72,7 +72,7 @@ class Gathered:
         if now - self._looked_at >= LOOK_EVERY_S:
             self._looked_at = now
             with suppress(OSError):  # no descriptor left to look with: the next look will do
-                self.tell("ours", own_connections())
+                self.tell("ours", find_own_connections())
         return self.version != before
 
     def tell(self, owner: object, connections: Iterable[Connection]) -> None:

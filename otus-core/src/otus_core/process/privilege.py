@@ -104,7 +104,7 @@ def keep_capabilities(*kept: int) -> None:
     if not kept:
         _libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    permitted = _permitted() & sum(1 << capability for capability in kept)
+    permitted = _read_permitted() & sum(1 << capability for capability in kept)
     low, high = permitted & 0xFFFFFFFF, permitted >> 32
     header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
     sets = struct.pack("=6I", low, low, 0, high, high, 0)
@@ -113,7 +113,7 @@ def keep_capabilities(*kept: int) -> None:
         raise OSError(code, f"capset: {os.strerror(code)}")
 
 
-def _permitted() -> int:
+def _read_permitted() -> int:
     with open("/proc/self/status", encoding="ascii", errors="replace") as status:
         for line in status:
             if line.startswith("CapPrm:"):

@@ -31,7 +31,7 @@ class Reserve:
         self._fill()
 
     @contextlib.contextmanager
-    def lent(self) -> Iterator[None]:
+    def lend(self) -> Iterator[None]:
         """Let go of them for as long as something is started, which must not wait for anything."""
         while self._held:
             os.close(self._held.pop())

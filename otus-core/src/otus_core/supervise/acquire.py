@@ -78,7 +78,7 @@ class Acquirer:
     def _begin(self) -> Opener:
         """Start the opener. Raises OSError."""
         # The descriptors of the reserve: a daemon that has no other left must still be able to replace its opener.
-        with self._around.reserve.lent():
+        with self._around.reserve.lend():
             opener = Opener()
         self._opener = opener
         opener.channel.on_message = self._hear

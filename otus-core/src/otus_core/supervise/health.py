@@ -69,7 +69,7 @@ def node_troubles(
     return found
 
 
-def left_out(task: Task) -> list[str]:
+def name_left_out(task: Task) -> list[str]:
     """Give, once for all workers, the components that could not be started and that the task goes on without."""
     slots = task.supervisor.slots if task.supervisor is not None else ()
     names = dict.fromkeys(name for slot in slots if slot.state == "running" for name in slot.left_out)

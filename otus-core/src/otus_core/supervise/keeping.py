@@ -27,10 +27,10 @@ from otus_core.supervise.supervisor import TaskSupervisor
 from otus_core.supervise.surroundings import Surroundings
 from otus_core.supervise.writing import Writing
 from otus_core.task.config import load_task
-from otus_core.task.deprecated import deprecated_in
+from otus_core.task.deprecated import find_deprecated
 from otus_core.task.inherit import TaskDefaults, file_stamps
 from otus_core.task.limits import Limits, check_room, warn_of_crowd
-from otus_core.task.secrets import exposed_files, mask_task, refuse_secrets
+from otus_core.task.secrets import find_exposed_files, mask_task, refuse_secrets
 from otus_core.task.sharing import sharing_warnings
 from otus_core.task.spec import TaskConfig
 from otus_core.task.state import ACTIVE, State, may_follow
@@ -156,11 +156,11 @@ class TaskKeeping:
         self._admit(config)
         if not self.limits.max_workers:
             warn_of_crowd(config, self._others(config))
-        for warning in exposed_files(task.stored.config, self._registry):
+        for warning in find_exposed_files(task.stored.config, self._registry):
             log.warning("task_secret_exposed", task=config.id, message=warning)
         for warning in sharing_warnings(config):
             log.info("task_has_one_worker", task=config.id, message=warning)
-        for warning in deprecated_in(config):
+        for warning in find_deprecated(config):
             log.warning("task_deprecated_component", task=config.id, message=warning)
         task.config, task.stamps = config, file_stamps(config.source)
         if task.supervisor is not None:  # a keeper that failed may have left it halfway

@@ -20,7 +20,7 @@ def spool_paths(task: Mapping[str, Any]) -> set[str]:
     return found
 
 
-def left_behind(gone: Iterable[Mapping[str, Any]], wanted: Iterable[Mapping[str, Any]]) -> list[Leftover]:
+def find_leftovers(gone: Iterable[Mapping[str, Any]], wanted: Iterable[Mapping[str, Any]]) -> list[Leftover]:
     """Give what lies in spools of tasks that are gone and is of no task that is wanted.
 
     Reads folders: belongs into a thread.

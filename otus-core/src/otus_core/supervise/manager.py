@@ -20,7 +20,7 @@ from otus_core.log import Logger
 from otus_core.pipeline.leftover import Leftover, discard
 from otus_core.supervise.entry import Task
 from otus_core.supervise.keeping import TaskKeeping
-from otus_core.supervise.leftovers import left_behind
+from otus_core.supervise.leftovers import find_leftovers
 from otus_core.supervise.store import StoredTask
 from otus_core.task.check import check_filter
 from otus_core.task.config import load_task, unwrap
@@ -172,10 +172,10 @@ class TaskManager(TaskKeeping):
         """Whether the last that is known of this very task is that its source came to its end: a file that was read
         need not be read again.
         """
-        last = next(iter(self.ended(data.get("id"))), None)
+        last = next(iter(self.list_ended(data.get("id"))), None)
         return last is not None and (last.config, last.state, last.reason) == (data, "stopped", "")
 
-    def ended(self, task_id: str | None = None) -> list[StoredTask]:
+    def list_ended(self, task_id: str | None = None) -> list[StoredTask]:
         """Give ended tasks, the newest first."""
         return [stored for stored in self._ended if task_id is None or stored.id == task_id][:HISTORY_SHOWN]
 
@@ -237,7 +237,7 @@ class TaskManager(TaskKeeping):
     async def look_for_leftovers(self) -> None:
         """See which spools of tasks that are gone still hold messages; each is logged when it is found."""
         gone, wanted = [stored.config for stored in self._ended], [task.stored.config for task in self._tasks.values()]
-        found = await asyncio.to_thread(left_behind, gone, wanted)
+        found = await asyncio.to_thread(find_leftovers, gone, wanted)
         known = {one.path for one in self.leftovers}
         for one in found:
             if one.path not in known:
@@ -246,7 +246,7 @@ class TaskManager(TaskKeeping):
 
     async def _spools_of(self, task: Task, discard_spools: bool) -> list[Leftover]:
         others = [other.stored.config for other in self._tasks.values()]
-        found = await asyncio.to_thread(left_behind, [task.stored.config], others)
+        found = await asyncio.to_thread(find_leftovers, [task.stored.config], others)
         if discard_spools:
             for one in found:
                 await asyncio.to_thread(discard, one.path)

@@ -203,7 +203,7 @@ class TaskSupervisor:
         self._note_change()
 
     def _spawn(self, slot: WorkerSlot) -> None:
-        with self._around.reserve.lent():
+        with self._around.reserve.lend():
             output = self._around.merger.pipe()
             try:
                 process, channel = spawn("otus_core.worker.child", FROM_WORKER)

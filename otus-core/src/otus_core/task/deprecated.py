@@ -8,7 +8,7 @@ from otus_core.plugins.records import deprecation
 from otus_core.task.spec import ComponentSpec, TaskConfig
 
 
-def deprecated_in(config: TaskConfig) -> list[str]:
+def find_deprecated(config: TaskConfig) -> list[str]:
     """Give a warning for each component that is, with the key that names it."""
     return [
         f"{key}: {spec.declaration.kind} {spec.type!r} ({spec.record.distribution} {spec.record.version}) is {said}"

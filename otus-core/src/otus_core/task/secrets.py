@@ -31,7 +31,7 @@ def _advice(path: str) -> str:
     )
 
 
-def exposed_files(data: Mapping[str, Any], registry: Registry) -> list[str]:
+def find_exposed_files(data: Mapping[str, Any], registry: Registry) -> list[str]:
     """Give a warning for each file of secrets that a valid task names and that others can read."""
     return warn_of_files(pair_covered(mask_task(data, registry, "secret_file"), data))
 
@@ -45,11 +45,11 @@ def mask_task(data: Mapping[str, Any], registry: Registry, which: str = "secret"
         masked["capture"] = _mask("capturer", data["capture"], data["capture"], registry, which)
     for key in LISTS:
         if isinstance(data.get(key), (list, tuple)):
-            masked[key] = [_masked_entry(key.removesuffix("s"), entry, registry, which) for entry in data[key]]
+            masked[key] = [_mask_entry(key.removesuffix("s"), entry, registry, which) for entry in data[key]]
     return masked
 
 
-def _masked_entry(kind: str, entry: Any, registry: Registry, which: str) -> Any:
+def _mask_entry(kind: str, entry: Any, registry: Registry, which: str) -> Any:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("config"), Mapping):
         return entry
     return {**entry, "config": _mask(kind, entry, entry["config"], registry, which)}

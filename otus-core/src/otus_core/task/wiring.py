@@ -38,7 +38,7 @@ def check_wiring(
         problems.add(where, f"is {workers}, but capturer {capture.type} cannot be shared: it runs with 1 worker")
     _check_payload_types(problems, parsers, processors, reporters, data.get("unmatched_policy") == "forward")
     _check_spools(problems, reporters)
-    _check_fallbacks(problems, reporters, _given_ids(data.get("reporters")))
+    _check_fallbacks(problems, reporters, _read_ids(data.get("reporters")))
 
 
 def check_labels(problems: Problems, parsers: Sequence[ComponentSpec], processors: Sequence[ComponentSpec]) -> None:
@@ -101,7 +101,7 @@ def _check_spools(problems: Problems, reporters: Sequence[ReporterSpec]) -> None
         taken.setdefault(path, spec.id)
 
 
-def _given_ids(entries: Any) -> list[str]:
+def _read_ids(entries: Any) -> list[str]:
     """Give the ids of all entries, also of those that are not valid, so that one mistake is told once."""
     entries = entries if isinstance(entries, (list, tuple)) else ()
     named = (e.get("id", e.get("type", e.get("name"))) if isinstance(e, Mapping) else e for e in entries)

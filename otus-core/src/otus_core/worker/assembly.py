@@ -203,7 +203,7 @@ async def assemble(config: TaskConfig, node: Node, place: Place) -> Assembly:
     return assembly
 
 
-def left_out(assembly: Assembly) -> tuple[str, ...]:
+def name_left_out(assembly: Assembly) -> tuple[str, ...]:
     """Give kind and id of each component that could not be started and that the task goes on without."""
     config = assembly.config
     there = {id(part.spec) for part in (*assembly.parsers, *assembly.processors, *assembly.reporters)}

@@ -66,7 +66,7 @@ from otus_core.process.messages import (
 from otus_core.process.output import PipeWriter
 from otus_core.process.privilege import acquire, die_with_parent, seal
 from otus_core.task.config import load_task
-from otus_core.worker.assembly import Assembly, Node, Place, assemble, left_out, origins
+from otus_core.worker.assembly import Assembly, Node, Place, assemble, name_left_out, origins
 from otus_core.worker.course import Parent, unless
 from otus_core.worker.routes import unpack
 from otus_core.worker.status import Status, Told
@@ -99,7 +99,7 @@ class Telling(Parent):
 
     def tell_started(self, assembly: Assembly) -> None:
         """See ``Parent``."""
-        self._channel.send(Started(tuple(assembly.roster.reporters), left_out(assembly)))
+        self._channel.send(Started(tuple(assembly.roster.reporters), name_left_out(assembly)))
 
     def tell_fault(self, error: CaptureError) -> None:
         """See ``Parent``."""

@@ -120,7 +120,7 @@ class Reading:
     async def _carry_on(self, until: float) -> None:
         """Take what components tell; a run that is to stop waits for slow reporters only for a while."""
         while not self._pipeline.carry_on((self._live or self._course.ends) and time.monotonic() > until):
-            await self._between()
+            await self._serve_others()
 
     async def _meet(self, stage: str) -> None:
         if self._course.place.meet is not None:
@@ -157,12 +157,12 @@ class Reading:
             begun = time.monotonic()
             at = self._pipeline.process(batch, at, *self._slice)
             self._sampler.figures.took(time.monotonic() - begun)
-            await self._between()
+            await self._serve_others()
             # The rest of a live batch has left the ring, and would be lost; of a file it is merely not read.
             if self._course.ends and not self._live:
                 return
 
-    async def _between(self) -> None:
+    async def _serve_others(self) -> None:
         """Serve the reporters, and whoever watches this worker."""
         for delivery in self._deliveries:
             delivery.kick()
@@ -189,10 +189,10 @@ class Reading:
                 # out.
                 told_all = self._pipeline.advance(self._pipeline.clock + int((now - self._idle_since) * 1e9))
                 while not told_all:
-                    await self._between()
+                    await self._serve_others()
                     told_all = self._pipeline.carry_on()
             self._idle_since = now
-        await self._between()
+        await self._serve_others()
         descriptor = self._source.fileno()
         hint = self._source.wait_hint()
         pause = IDLE_S if hint is None else min(hint, IDLE_S)

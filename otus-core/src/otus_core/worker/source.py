@@ -110,7 +110,7 @@ class Source:
         except CaptureError as error:
             return self._again(error)
         except BaseException as error:
-            return self._failed(error)
+            return self._note_failure(error)
         finally:
             self._accounts.set("running", 0)
         if type(batch) is FrameBatch:  # the loop reads its C fields
@@ -119,17 +119,17 @@ class Source:
             return batch
         if batch is None:
             return None
-        return self._failed(TypeError(f"read() gave {type(batch).__name__}, not a FrameBatch or None"))
+        return self._note_failure(TypeError(f"read() gave {type(batch).__name__}, not a FrameBatch or None"))
 
     def _again(self, error: CaptureError) -> FrameBatch:
         """Tell of a fault of the source; the same one again, or very many, are a failure of the capturer."""
         text, self._faults = words(error), self._faults + 1
         if not error.fatal and (text == self._last_fault or self._faults > FAULTS_IN_A_ROW):
-            return self._failed(error)
+            return self._note_failure(error)
         self._last_fault = text
         raise error
 
-    def _failed(self, error: BaseException) -> FrameBatch:
+    def _note_failure(self, error: BaseException) -> FrameBatch:
         self._tell(error)
         self._why = words(tell(error))
         self._failures += 1

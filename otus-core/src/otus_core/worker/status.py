@@ -71,7 +71,7 @@ Told = Mapping[str, tuple[str, str]]
 """By ``kind:ID``: a status, and why."""
 
 
-def checked_status(component: str, status: str) -> str:
+def check_status(component: str, status: str) -> str:
     """Give a status as it is. Raises ValueError for one that there is not."""
     if status not in STATUSES:
         raise ValueError(f"{component}: status {str(status)[:SHOWN_MAX]!r}: use {', '.join(STATUSES)}")
@@ -89,7 +89,7 @@ class Statuses:
         """Give what ``context.status`` is for a component."""
 
         def tell(status: str, why: str = "") -> None:
-            self._told[component] = (checked_status(component, status), words(why))
+            self._told[component] = (check_status(component, status), words(why))
             self._accounts.set(name_of("status", component), STATUSES.index(status))
 
         self._accounts.set(name_of("status", component), 0)  # an earlier worker's word holds no longer

@@ -11,7 +11,7 @@ from otus_calls.commands import terminal, words
 from otus_calls.commands.finding import Numbered, find_calls, follow_calls, none_matches
 from otus_calls.commands.listing import AsCsv, AsJson, check_formats, widths_of, write_csv, write_json
 from otus_calls.commands.rows import COLUMNS, LIVE_WIDTHS, cells
-from otus_calls.commands.source import Bpf, Files, Interface, Source, Tunnels, Where, refused, source_of
+from otus_calls.commands.source import Bpf, Files, Interface, Source, Tunnels, Where, refuse, source_of
 from otus_core import OtusError, TableLayout, fit, is_coloured, printable, terminal_columns
 
 STATE = 3
@@ -67,11 +67,11 @@ def calls(
 def _check(source: Source, *, problems: bool, legs: bool, watch: bool, as_json: bool, as_csv: bool) -> None:
     check_formats(as_json=as_json, as_csv=as_csv)
     if watch and source.interface is None:
-        raise refused("--watch", "needs an interface: give -i")
+        raise refuse("--watch", "needs an interface: give -i")
     if watch and (as_json or as_csv or problems or legs):
-        raise refused("--watch", "the screen has its own ways to choose: leave --json, --csv, --problems, --legs out")
+        raise refuse("--watch", "the screen has its own ways to choose: leave --json, --csv, --problems, --legs out")
     if legs and (source.interface is not None or as_json or as_csv):
-        raise refused("--legs", "is for tables of capture files; JSON and CSV name the legs of each call")
+        raise refuse("--legs", "is for tables of capture files; JSON and CSV name the legs of each call")
 
 
 def _watch(source: Source, where: str | None) -> None:

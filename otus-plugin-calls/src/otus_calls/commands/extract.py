@@ -11,8 +11,8 @@ import typer
 
 from otus_calls.commands.finding import Numbered, choose, find_calls
 from otus_calls.commands.newfile import new_file
-from otus_calls.commands.reading import CALL_LABELS, ending_as_before, filters_for, shown_id
-from otus_calls.commands.source import Bpf, Call, Files, Source, Tunnels, Where, files_to_read_twice, refused
+from otus_calls.commands.reading import CALL_LABELS, ending_as_before, filters_for, show_id
+from otus_calls.commands.source import Bpf, Call, Files, Source, Tunnels, Where, files_to_read_twice, refuse
 from otus_calls.extract.choice import Choice
 from otus_calls.extract.copying import copy_frames
 from otus_core import OtusError, printable
@@ -34,9 +34,9 @@ def extract(
     otus extract big.pcap -o busy.pcapng --where "call.state == 'busy'" · otus extract big.pcap -o one.pcapng --call 3
     """
     if output is None:
-        raise refused("-o", "name the capture file to make")
+        raise refuse("-o", "name the capture file to make")
     if where is None and call is None:
-        raise refused("--where", "say which calls: --where EXPR, or --call with a number of otus calls or a Call-ID")
+        raise refuse("--where", "say which calls: --where EXPR, or --call with a number of otus calls or a Call-ID")
     source = files_to_read_twice(files, bpf, tunnels)
     with new_file(output, source.files, "-o") as file:
         found = find_calls(source, where)
@@ -87,5 +87,5 @@ def _choice(source: Source, wanted: Wanted, media: bool) -> Choice:
 def _calls_of(one: Mapping[str, Any]) -> Iterable[str]:
     """Give the Call-IDs of a message or stream. Media that two legs share belong to both."""
     if one["payload_type"] == "stream":
-        return map(shown_id, one["payload"].get("calls") or [one["payload"]["call_id"] or ""])
-    return [shown_id(one["labels"][name]) for name in CALL_LABELS if name in one["labels"]]
+        return map(show_id, one["payload"].get("calls") or [one["payload"]["call_id"] or ""])
+    return [show_id(one["labels"][name]) for name in CALL_LABELS if name in one["labels"]]

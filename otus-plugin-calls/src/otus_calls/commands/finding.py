@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from otus_calls.commands.source import CHOSEN, Source, refused
+from otus_calls.commands.source import CHOSEN, Source, refuse
 from otus_core import OtusError, RunFailed, printable
 
 INTERRUPTED = 130
@@ -81,7 +81,7 @@ def choose(found: Found, call: str | None) -> list[Numbered]:
     if not chosen and call.isdecimal():
         chosen = [one for one in found.calls if one.number == int(call)]
     if not chosen:
-        raise refused("--call", _no_such(call, len(found.calls)))
+        raise refuse("--call", _no_such(call, len(found.calls)))
     return chosen
 
 

@@ -13,7 +13,7 @@ import typer
 from otus_calls.commands import terminal, words
 from otus_calls.commands.finding import Found, find_calls
 from otus_calls.commands.listing import AsCsv, AsJson, check_formats, write_csv, write_json, write_table
-from otus_calls.commands.source import Bpf, Files, Interface, Source, Tunnels, Where, refused, source_of
+from otus_calls.commands.source import Bpf, Files, Interface, Source, Tunnels, Where, refuse, source_of
 from otus_calls.kpi import add, counts_of, tell_kpi
 from otus_calls.times import SECOND_NS, nanoseconds
 from otus_core import Column, TableLayout, is_coloured, printable, terminal_columns
@@ -74,7 +74,7 @@ def kpi(
     otus kpi big.pcap · otus kpi big.pcap --every 5m · otus kpi big.pcap --by callee --csv
     """
     if by is not None and by not in GROUPS:
-        raise refused("--by", f"{printable(by, 40)!r} is not one of {', '.join(GROUPS)}")
+        raise refuse("--by", f"{printable(by, 40)!r} is not one of {', '.join(GROUPS)}")
     step = None if every is None else _interval(every)
     check_formats(as_json=as_json, as_csv=as_csv)
     source = source_of(files, interface, bpf, tunnels)
@@ -96,9 +96,9 @@ def _show_live(source: Source, by: str | None, where: str | None, step: int, *, 
     """Show the figures of each interval when it has ended."""
     for option, given in (("--by", by), ("--where", where)):
         if given is not None:
-            raise refused(option, "is for capture files: the figures of an interface are those of all its calls")
+            raise refuse(option, "is for capture files: the figures of an interface are those of all its calls")
     if step > LIVE_STEP_MAX:
-        raise refused("--every", "with an interface 1d is the longest")
+        raise refuse("--every", "with an interface 1d is the longest")
     names = [name for name in FLAT if name not in NOT_LIVE]
     records = source.records({"kpi": step / SECOND_NS}, kind="kpi")
     told = (one["payload"] for one in records if one["payload_type"] == "kpi")
@@ -118,7 +118,7 @@ def _interval(text: str) -> int:
     """Read a time such as ``5m``, as ns. Raises ConfigInvalid."""
     read = re.fullmatch(r"(\d{1,9})\s*([smhd])", text, re.ASCII)
     if read is None or not int(read[1]):
-        raise refused("--every", f"{printable(text, 40)!r} is no time such as 30s, 5m, 1h or 1d")
+        raise refuse("--every", f"{printable(text, 40)!r} is no time such as 30s, 5m, 1h or 1d")
     return int(read[1]) * UNITS[read[2]] * SECOND_NS
 
 
@@ -133,7 +133,7 @@ def _rows(found: Found, by: str | None, step: int | None) -> list[dict[str, Any]
         begin = max(at // step * step, 1) if step else 0  # 0 is no time
         key = (begin, "" if by is None else words.NOTHING if value is None else str(value))
         if key not in held and len(held) >= ROWS_MAX:
-            raise refused("--every", f"more than {ROWS_MAX:,} lines: choose a longer time")
+            raise refuse("--every", f"more than {ROWS_MAX:,} lines: choose a longer time")
         held.setdefault(key, []).append(one.facts)
     order = sorted(held, key=lambda key: (key[0], -len(held[key]), key[1]))
     return [_row(begin, group, held[begin, group]) for begin, group in order]

@@ -21,7 +21,7 @@ from otus_calls.commands.source import (
     Tunnels,
     Where,
     files_to_read_twice,
-    refused,
+    refuse,
     source_of,
 )
 from otus_core import fit, is_coloured, printable, terminal_columns
@@ -50,7 +50,7 @@ def ladder(
     if interface is not None:
         for option, given in (("--legs", legs), ("--raw", raw), ("--html", html is not None)):
             if given:
-                raise refused(option, "is for capture files, not for an interface")
+                raise refuse(option, "is for capture files, not for an interface")
         terminal.write(_live_lines(source_of(files, interface, bpf, tunnels), call, where))
         return
     source = files_to_read_twice(files, bpf, tunnels) if raw else source_of(files, None, bpf, tunnels)
@@ -62,7 +62,7 @@ def ladder(
     found = find_calls(source, where)
     chosen = choose(found, call)
     messages = read_raw(source, {one.facts["call_id"] for one in chosen}) if raw else {}
-    terminal.write(_all_lines(chosen, found.calls, messages, legs))
+    terminal.write(_make_lines(chosen, found.calls, messages, legs))
     found.end()
 
 
@@ -70,10 +70,10 @@ def _live_lines(source: Source, call: str | None, where: str | None) -> Iterator
     """Give the ladder of each call, or of those with one Call-ID, with an empty line between them."""
     for one in follow_calls(source, where, lambda facts: call in (None, facts["call_id"])):
         yield from [""] if one.number > 1 else []
-        yield from _all_lines([one], [one], {}, legs=False)
+        yield from _make_lines([one], [one], {}, legs=False)
 
 
-def _all_lines(
+def _make_lines(
     chosen: Sequence[Numbered], known: Sequence[Numbered], messages: Mapping[Key, bytes], legs: bool
 ) -> Iterator[str]:
     width, colours = terminal_columns(), is_coloured()

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from otus_calls.commands import terminal
-from otus_calls.commands.source import refused
+from otus_calls.commands.source import refuse
 from otus_core import Column, columns_of, is_coloured, printable, table_lines, terminal_columns
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
@@ -21,7 +21,7 @@ AsCsv = Annotated[bool, typer.Option("--csv", help="Print comma-separated values
 def check_formats(*, as_json: bool, as_csv: bool) -> None:
     """Refuse both at once. Raises ConfigInvalid."""
     if as_json and as_csv:
-        raise refused("--csv", "give --json or --csv, not both")
+        raise refuse("--csv", "give --json or --csv, not both")
 
 
 def write_json(rows: Iterable[Mapping[str, Any]]) -> None:

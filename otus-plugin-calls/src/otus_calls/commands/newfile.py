@@ -24,7 +24,7 @@ def new_file(path: Path, inputs: Sequence[str], option: str) -> Iterator[IO[byte
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
     except OSError as error:
-        raise _refused(option, f"{name} cannot be written: {error.strerror}") from None
+        raise _refuse(option, f"{name} cannot be written: {error.strerror}") from None
     try:
         with open(descriptor, "wb") as file:
             yield file
@@ -40,16 +40,16 @@ def new_file(path: Path, inputs: Sequence[str], option: str) -> Iterator[IO[byte
 def _check(path: Path, inputs: Sequence[str], option: str) -> None:
     name = printable(str(path))
     if str(path) == "-":
-        raise _refused(option, "it is written to a file, not to standard output: name one (./- is a file, too)")
+        raise _refuse(option, "it is written to a file, not to standard output: name one (./- is a file, too)")
     if path.is_dir():
-        raise _refused(option, f"{name} is a folder: name a file")
+        raise _refuse(option, f"{name} is a folder: name a file")
     if path.exists() and not path.is_file():
-        raise _refused(option, f"{name} is no regular file")
+        raise _refuse(option, f"{name} is no regular file")
     if any(path.exists() and Path(one).exists() and path.samefile(one) for one in inputs):
-        raise _refused(option, f"{name} is also read: it would be lost")
+        raise _refuse(option, f"{name} is also read: it would be lost")
 
 
-def _refused(option: str, why: str) -> ConfigInvalid:
+def _refuse(option: str, why: str) -> ConfigInvalid:
     return ConfigInvalid([ConfigProblem(option, why)])
 
 

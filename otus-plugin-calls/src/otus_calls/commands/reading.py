@@ -30,7 +30,7 @@ def read_raw(source: Source, wanted: Set[str]) -> dict[Key, bytes]:
     found: dict[Key, bytes] = {}
     with ending_as_before():
         for one in source.run(["sip"], filters_for(wanted), quiet=True):
-            if shown_id(one["labels"].get("sip.call_id", "")) in wanted:
+            if show_id(one["labels"].get("sip.call_id", "")) in wanted:
                 # A record has 1 for a time of 0, which would be none.
                 key = (
                     max(nanoseconds(one["timestamp"]), 1),
@@ -53,7 +53,7 @@ def ending_as_before() -> Iterator[None]:
             raise
 
 
-def shown_id(call_id: str) -> str:
+def show_id(call_id: str) -> str:
     """Give a message's Call-ID as the records of its call have it."""
     return call_id if len(call_id) < ID_MAX // 4 else call_id.encode()[:ID_MAX].decode("utf-8", "replace")
 

@@ -11,7 +11,7 @@ import typer
 from otus_calls.commands.finding import choose, find_calls
 from otus_calls.commands.newfile import new_file
 from otus_calls.commands.reading import read_raw
-from otus_calls.commands.source import Bpf, Files, Source, Tunnels, Where, refused, source_of
+from otus_calls.commands.source import Bpf, Files, Source, Tunnels, Where, refuse, source_of
 from otus_calls.page.content import content_of
 from otus_calls.page.file import page_of
 from otus_core import printable
@@ -33,7 +33,7 @@ def report(
     otus report call.pcap -o calls.html · otus report big.pcap -o failed.html --where "call.code >= 500"
     """
     if output is None:
-        raise refused("-o", "name the page to make")
+        raise refuse("-o", "name the page to make")
     write_page(source_of(files, None, bpf, tunnels), output, "-o", where, None, raw=False)
 
 

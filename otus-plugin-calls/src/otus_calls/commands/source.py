@@ -97,7 +97,7 @@ def _check_labels(where: str, kind: str) -> None:
     """Refuse labels of other messages and records: what compares them would be false of all, without a word."""
     for found in _LABELS.finditer(where):
         if found[1] not in (None, kind):
-            raise refused("--where", f"{found[0]} is no label of a {kind}: theirs begin with {kind}., as {kind}.state")
+            raise refuse("--where", f"{found[0]} is no label of a {kind}: theirs begin with {kind}., as {kind}.state")
 
 
 def _hear_nothing(line: str) -> None:
@@ -109,19 +109,19 @@ def source_of(
 ) -> Source:
     """Make the source that the options mean. Raises ConfigInvalid."""
     if bool(files) == (interface is not None):
-        raise refused("FILE", "give capture files, or an interface with -i")
+        raise refuse("FILE", "give capture files, or an interface with -i")
     return Source(tuple(files or ()), interface, bpf, tunnels)
 
 
 def files_to_read_twice(files: Sequence[str] | None, bpf: str | None = None, tunnels: str | None = None) -> Source:
     """Make the source of a command that reads its files more than once. Raises ConfigInvalid."""
     if not files:
-        raise refused("FILE", "give capture files")
+        raise refuse("FILE", "give capture files")
     if STDIN in files:
-        raise refused("FILE", "standard input can be read only once, and this command reads twice: give a file")
+        raise refuse("FILE", "standard input can be read only once, and this command reads twice: give a file")
     return Source(tuple(files), None, bpf, tunnels)
 
 
-def refused(what: str, why: str) -> ConfigInvalid:
+def refuse(what: str, why: str) -> ConfigInvalid:
     """Make the error for an option or argument that cannot be."""
     return ConfigInvalid([ConfigProblem(what, why)])

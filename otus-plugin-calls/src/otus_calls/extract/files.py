@@ -62,7 +62,7 @@ class CaptureFile:
     def __init__(self, path: str) -> None:
         """Open it. Raises OSError and ValueError, with a text that names the file."""
         require_regular(path)
-        self._file = _opened(path)
+        self._file = _open(path)
         self._preamble: list[bytes] = []
 
     def preamble(self) -> bytes:
@@ -133,7 +133,7 @@ class CaptureFile:
         return data
 
 
-def _opened(path: str) -> IO[bytes]:
+def _open(path: str) -> IO[bytes]:
     with Path(path).open("rb") as file:
         compressed = file.read(2) == GZIP_MAGIC
     return gzip.open(path) if compressed else Path(path).open("rb")  # type: ignore[return-value]

@@ -123,7 +123,7 @@ def _call(one: Numbered, at: int, raw: RawMessages) -> dict[str, Any]:
         "flags": [(flag["flag"], flag["evidence"]) for flag in facts["flags"]],
         "problem": words.is_problem(facts),
         "agents": " ".join(filter(None, (facts["caller"]["agent"], facts["callee"]["agent"]))),
-        "facts": [(name, value) for name, value in _told(facts) if value not in (None, "", words.NOTHING)],
+        "facts": [(name, value) for name, value in _list_facts(facts) if value not in (None, "", words.NOTHING)],
         "hosts": names,
         "arrows": [_arrow(arrow, at // MILLI_NS * MILLI_NS, place, by_port, raw) for arrow in drawn],
         "streams": [_stream(stream) for stream in facts["media"]],
@@ -154,7 +154,7 @@ def _arrow(
     return told
 
 
-def _told(facts: words.Facts) -> list[tuple[str, Any]]:
+def _list_facts(facts: words.Facts) -> list[tuple[str, Any]]:
     code = None if facts["code"] is None else f"{facts['code']} {facts['reason'] or ''}".rstrip()
     return [
         ("Call-ID", facts["call_id"]),

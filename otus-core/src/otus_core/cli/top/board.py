@@ -79,10 +79,10 @@ class Board:
             "task": task_id,
             "frames/s": task["rates"]["frames_per_sec"],
             "msg/s": task["rates"]["messages_per_sec"],
-            "dropped/s": self._rate(task_id, lost_before_reporters),
-            "lost/s": self._rate(task_id, lost_by_reporters),
-            "queued": queued(counters),
-            "calls/s": self._rate(task_id, lambda one: counted(one).get("attempts", 0)),
+            "dropped/s": self._rate(task_id, count_lost_before_reporters),
+            "lost/s": self._rate(task_id, count_lost_by_reporters),
+            "queued": count_queued(counters),
+            "calls/s": self._rate(task_id, lambda one: add_up_counted(one).get("attempts", 0)),
         }
         state = task["state"] + (" degraded" if task["degraded"] and task["state"] != "failed" else "")
         figures = [f"{numbers[column.name]:,.0f}" for column in COLUMNS[3:9]]
@@ -103,15 +103,15 @@ class Board:
         """Rank what a task's components count of what comes by, and what became of calls: a line each."""
         task = self.tasks.get(task_id, {}).get("counters", {})
         groups: dict[str, dict[str, float]] = {"methods": {}, "responses": {}, "calls": {}, "registrations": {}}
-        for name in counted(task):
-            rate = self._rate(task_id, lambda one, name=name: counted(one).get(name, 0))
+        for name in add_up_counted(task):
+            rate = self._rate(task_id, lambda one, name=name: add_up_counted(one).get(name, 0))
             kind, _, what = name.partition("_")
             if kind == "seen":
                 is_class = what.endswith("xx")
                 groups["responses" if is_class else "methods"][what if is_class else what.upper()] = rate
             elif kind in groups and what:
                 groups[kind][what.replace("_", " ")] = rate
-        return [f"{name:<14}{ranked(rates)}" for name, rates in groups.items() if ranked(rates)]
+        return [f"{name:<14}{rank(rates)}" for name, rates in groups.items() if rank(rates)]
 
     def workers(self, task_id: str) -> list[str]:
         """Tell of a task's workers, a line each."""
@@ -124,7 +124,7 @@ class Board:
                 f"pid {worker['pid']}" if worker["pid"] else "",
                 f"{counters.get('frames_read', 0):,} frames",
                 f"{counters.get('kept', 0):,} kept",
-                f"{queued(counters):,} queued",
+                f"{count_queued(counters):,} queued",
                 f"{worker['restarts']} restarts" if worker["restarts"] else "",
                 worker["reason"],
             ]
@@ -132,7 +132,7 @@ class Board:
         return lines
 
 
-def counted(counters: Mapping[str, Any]) -> dict[str, int]:
+def add_up_counted(counters: Mapping[str, Any]) -> dict[str, int]:
     """Give what components count, by the counters' names alone; equal ones of several components are added."""
     found: Counter[str] = Counter()
     for name, n in counters.get("counted", {}).items():
@@ -140,22 +140,22 @@ def counted(counters: Mapping[str, Any]) -> dict[str, int]:
     return found
 
 
-def lost_before_reporters(counters: Mapping[str, Any]) -> int:
+def count_lost_before_reporters(counters: Mapping[str, Any]) -> int:
     """Give frames that the kernel lost, and packets that were dropped here."""
     return int(counters.get("kernel_drop", 0) + sum(counters.get("dropped", {}).values()))
 
 
-def lost_by_reporters(counters: Mapping[str, Any]) -> int:
+def count_lost_by_reporters(counters: Mapping[str, Any]) -> int:
     """Give the messages that reporters lost."""
     return sum(int(sum(terms["dropped"].values())) for terms in counters.get("reporters", {}).values())
 
 
-def queued(counters: Mapping[str, Any]) -> int:
+def count_queued(counters: Mapping[str, Any]) -> int:
     """Give the messages that wait for reporters."""
     return sum(int(terms["queued"] + terms["in_flight"]) for terms in counters.get("reporters", {}).values())
 
 
-def ranked(rates: Mapping[str, float], most: int = RANKED) -> str:
+def rank(rates: Mapping[str, float], most: int = RANKED) -> str:
     """Give the largest of some numbers with their names, largest first; what is 0 is left out."""
     top = sorted(((n, name) for name, n in rates.items() if n > 0), key=lambda one: (-one[0], one[1]))[:most]
     return "  ".join(f"{name} {n:,.1f}/s" for n, name in top)

@@ -16,7 +16,7 @@ from otus_core.model.own_counters import counting_alone
 from otus_core.plugins.loader import load
 from otus_core.plugins.selection import Selection
 from otus_core.testing.contract.speaking import Spoken
-from otus_core.worker.status import checked_status
+from otus_core.worker.status import check_status
 
 TRIES = 3
 """A machine that stands still spoils some; a component that is slow spoils all."""
@@ -56,7 +56,7 @@ class Contract:
 
     def take_status(self, status: str, why: str = "") -> None:
         """Take what the component says of itself. Raises ValueError for a status that there is not."""
-        checked_status(f"{self.kind} {self.component}", status)
+        check_status(f"{self.kind} {self.component}", status)
         assert isinstance(why, str), f"context.status(): why is {why!r}, not text"
 
     def context(self, **more: Any) -> Context:
