@@ -6,19 +6,16 @@ distribution whose metadata is damaged.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
-import importlib_metadata
 
 import otus_core
 from otus_core.errors import closest
-from otus_core.hookspecs import ENTRY_POINT_GROUP
 from otus_core.model.text import printable, words_of
 from otus_core.plugins.folder import FOLDER_ENVIRONMENT, FolderRefused, add_plugin_folder
+from otus_core.plugins.installed import Entry, distributions, entries_of
 from otus_core.plugins.metadata import metadata_of
 from otus_core.plugins.records import PluginRecord, fail
 from otus_core.plugins.selection import Selection, normalize
@@ -26,7 +23,7 @@ from otus_core.plugins.selection import Selection, normalize
 CORE = "otus-core"
 CORE_RECORD = PluginRecord(plugin="core", distribution=CORE, version=otus_core.__version__)
 UNKNOWN = "unknown"
-Found = tuple[PluginRecord, importlib_metadata.EntryPoint]
+Found = tuple[PluginRecord, Entry]
 
 
 def find(selection: Selection | None = None) -> list[PluginRecord]:
@@ -66,14 +63,13 @@ def find_plugins() -> tuple[list[Found], list[PluginRecord]]:
     plugins: list[Found] = []
     damaged: list[PluginRecord] = _add_folder()
     seen: set[str] = set()
-    for dist in importlib_metadata.distributions(path=[entry for entry in sys.path if Path(entry).exists()]):
+    for dist in distributions():
         try:
-            # Looked for as text first: reading the entry points of all distributions takes several times as long.
-            if ENTRY_POINT_GROUP not in (dist.read_text("entry_points.txt") or ""):
-                continue
-            entries = list(dist.entry_points.select(group=ENTRY_POINT_GROUP))
+            entries = entries_of(dist)
         except Exception as error:
             damaged.append(_record_damage(dist, error))
+            continue
+        if not entries:
             continue
         name, version = _identity(dist)
         if name == UNKNOWN or normalize(name) not in seen:

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
-import importlib_metadata
 import pluggy
 
 import otus_core
@@ -28,6 +27,7 @@ from otus_core.model.text import words_of
 from otus_core.plugins import builtin
 from otus_core.plugins.conflicts import settle
 from otus_core.plugins.discovery import CORE, CORE_RECORD, disable, find_plugins, killer, leave_out
+from otus_core.plugins.installed import Entry
 from otus_core.plugins.metadata import metadata_of
 from otus_core.plugins.records import ComponentRecord, PluginRecord, Stage, fail
 from otus_core.plugins.registry import Loaded, Registry
@@ -66,13 +66,13 @@ def load(selection: Selection | Mapping[str, Any] | None = None, *, probe: bool 
     return Registry([attrs.evolve(one, record=r) for one, r in zip(loaded, settled, strict=True)], selection)
 
 
-def _load_one(record: PluginRecord, entry: importlib_metadata.EntryPoint, selection: Selection) -> Loaded:
+def _load_one(record: PluginRecord, entry: Entry, selection: Selection) -> Loaded:
     # Before the import: a plugin that is disabled, or known to end the process, must not run a line.
     refused = disable(record, selection) or killer(record, selection.deadly)
     return take_through(record, entry) if refused is None else Loaded(record=refused)
 
 
-def take_through(record: PluginRecord, entry: importlib_metadata.EntryPoint | None) -> Loaded:
+def take_through(record: PluginRecord, entry: Entry | None) -> Loaded:
     """Take one plugin (the core's own without entry point) through its stages.
 
     This is the fault boundary: plugins raise anything, SystemExit and errors of no known kind included.
@@ -119,7 +119,7 @@ def _remedy(stage: Stage, error: BaseException, record: PluginRecord) -> str:
     return f"correct it: otus plugins check {record.plugin}"
 
 
-def _check_version(entry: importlib_metadata.EntryPoint) -> None:
+def _check_version(entry: Entry) -> None:
     """Compare what the distribution requires of otus-core with what is here. Raises _Refused."""
     about = metadata_of(entry.dist)
     for text in about.requires:

@@ -1,7 +1,7 @@
 """What an installed distribution says of itself, read from the head of its METADATA: the whole, its README included,
 takes an e-mail parser.
 
-In: a distribution of importlib_metadata. Out: the fields that the loader needs. Raises whatever reading its files
+In: an installed distribution. Out: the fields that the loader needs. Raises whatever reading its files
 raises.
 """
 
@@ -23,8 +23,11 @@ def metadata_of(dist: Any) -> Metadata:
     line).
     """
     text = dist.read_text("METADATA")
-    if text is None:  # an egg: its requirements lie in a file of their own
-        return Metadata(str(dist.name), str(dist.version), tuple(dist.requires or ()))
+    is_egg = text is None
+    if text is None:
+        text = dist.read_text("PKG-INFO")
+    if text is None:
+        raise FileNotFoundError("there is no METADATA")
     fields: dict[str, list[str]] = {}
     values: list[str] = []
     for line in text.partition("\n\n")[0].split("\n"):
@@ -37,4 +40,5 @@ def metadata_of(dist: Any) -> Metadata:
         values = fields.setdefault(name.lower(), [])
         values.append(value.strip())
     first = {name: found[0] for name, found in fields.items()}
-    return Metadata(first.get("name", ""), first.get("version", ""), tuple(fields.get("requires-dist", ())))
+    requires = fields.get("requires-dist") or (dist.requires if is_egg else None)  # an egg may have a file for them
+    return Metadata(first.get("name", ""), first.get("version", ""), tuple(requires or ()))

@@ -310,10 +310,10 @@ class Child:
                 worker.take_descriptors(descriptors)
             case Exclude(connections):
                 worker.exclude(connections)
-            case Tap() if worker.taps is not None and self._registry is not None:
-                worker.taps.begin(message, self._registry)
-            case Untap(number) if worker.taps is not None:
-                worker.taps.end(number)
+            case Tap() if self._registry is not None and (taps := worker.taps()) is not None:
+                taps.begin(message, self._registry)
+            case Untap(number) if (taps := worker.taps()) is not None:
+                taps.end(number)
             case Stop():
                 worker.stop()
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
 from otus_core.errors import CaptureError
 from otus_core.process.connections import Connection
-from otus_core.process.messages import Tapped
 from otus_core.worker.assembly import Assembly, Place
 from otus_core.worker.status import Status, Told
+
+if TYPE_CHECKING:
+    from otus_core.process.messages import Tapped
 
 FAULTS_MAX = 100
 """Kept of one run of ``otus run``; the parent of several workers keeps 1,000 of all."""

@@ -10,7 +10,7 @@ import asyncio
 import gc
 import time
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from otus_core.chores import Chores
 from otus_core.errors import CaptureError
@@ -22,7 +22,9 @@ from otus_core.worker.assembly import Assembly, Node, Place
 from otus_core.worker.course import Course, Outcome, Parent
 from otus_core.worker.reading import DRAIN_LIVE_S, Reading
 from otus_core.worker.starting import Running, start
-from otus_core.worker.taps import Taps
+
+if TYPE_CHECKING:
+    from otus_core.worker.taps import Taps
 
 BEAT_EVERY_S = 0.2
 """A fraction of the 1.5 s after which a silent worker counts as stuck (``supervise/supervisor``)."""
@@ -58,7 +60,8 @@ class Worker:
         self._breakers: Sequence[Breaker] = ()
         self._reading: Reading | None = None
         self._chores = Chores()
-        self.taps: Taps | None = None
+        self._running: Running | None = None
+        self._taps: Taps | None = None
 
     def stop(self) -> None:
         """End the run well, soon."""
@@ -100,6 +103,16 @@ class Worker:
         """Leave out Otus's own connections."""
         self.assembly.source.exclude(connections)
 
+    def taps(self) -> Taps | None:
+        """Give what shows messages to those who look in; ``None`` while the pipeline does not run."""
+        if self._taps is None and self._running is not None:
+            from otus_core.worker.taps import Taps  # few runs are looked into, and of one process none
+
+            accounts, schemas = self.assembly.accounts, phases.schemas_of(self.assembly.config)
+            tell = self._course.parent.tell_tapped
+            self._taps = Taps(self._running.pipeline, lambda: accounts["kept"], schemas, tell)
+        return self._taps
+
     async def run(self) -> Outcome:
         """Start the components, read the source to its end or until ``stop``, and stop the components.
 
@@ -126,8 +139,7 @@ class Worker:
         self._deliveries = running.deliveries
         self._breakers = running.pipeline.breakers
         reading = self._reading = Reading(running, self._course)
-        accounts, schemas = self.assembly.accounts, phases.schemas_of(self.assembly.config)
-        taps = self.taps = Taps(running.pipeline, lambda: accounts["kept"], schemas, self._course.parent.tell_tapped)
+        self._running = running
         try:
             # Before the first packet: the one that took the last worker down may be the next that is read.
             self._cut_off(self._open_circuits)
@@ -137,7 +149,9 @@ class Worker:
             await reading.read_all()
         finally:
             await reading.close()
-            await taps.stop()
+            self._running = None
+            if self._taps is not None:
+                await self._taps.stop()
 
     def _cut_off(self, components: Collection[str]) -> None:
         for breaker in self._breakers:
