@@ -1,5 +1,5 @@
-"""The machines and the Pythons that are built for, and where their files come from: Debian's packages, unpacked into a
-folder, so that nothing of another machine is installed here.
+"""The machines and the Pythons that are built for, and where their files come from: packages of Debian, and for one
+Python a package of Maven Central, unpacked into a folder, so that nothing of another machine is installed here.
 """
 
 from __future__ import annotations
@@ -7,24 +7,31 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+import zipfile
 from pathlib import Path
-from shutil import rmtree, which
+from shutil import copy, move, rmtree, which
 
 import attrs
 
 from shipping import CACHE
 
 SUITES = {"3.11": "bookworm", "3.13": "trixie", "3.14": "sid"}
-"""Which of Debian's suites has which CPython; none has 3.12, whose headers an interpreter on the path gives."""
+"""Which of Debian's suites has which CPython; none has 3.12."""
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+JAR = "org.bytedeco:cpython:3.12.1-1.5.10:jar:{jar}"
+"""CPython 3.12 as the JavaCPP presets publish it on Maven Central: interpreter, library, headers, for both machines."""
+JAR_LIBRARIES = "libpcap0.8 libstdc++6 libssl3 zlib1g libbz2-1.0 liblzma5 libexpat1 libuuid1"
+"""What it is linked to, of Debian."""
 
 
 @attrs.frozen
 class Machine:
-    """One kind of machine: what Python, Debian and the compiler call it."""
+    """One kind of machine: what Python, Debian, the presets for Java and the compiler call it."""
 
     name: str
     debian: str
+    jar: str
     triplet: str
     emulator: str
 
@@ -44,8 +51,8 @@ class Machine:
 
 
 MACHINES = {
-    "x86_64": Machine("x86_64", "amd64", "x86_64-linux-gnu", "qemu-x86_64-static"),
-    "aarch64": Machine("aarch64", "arm64", "aarch64-linux-gnu", "qemu-aarch64-static"),
+    "x86_64": Machine("x86_64", "amd64", "linux-x86_64", "x86_64-linux-gnu", "qemu-x86_64-static"),
+    "aarch64": Machine("aarch64", "arm64", "linux-arm64", "aarch64-linux-gnu", "qemu-aarch64-static"),
 }
 
 
@@ -55,16 +62,7 @@ def need(program: str, package: str) -> str:
 
 
 def headers(machine: Machine, python: str) -> list[str]:
-    """Give the compiler's options that lead to ``Python.h`` and ``pyconfig.h`` of a CPython.
-
-    Those of 3.12 are of this machine, also for another one: of what is in ``pyconfig.h``, two 64-bit Linux machines
-    differ in whether there is assembler for the x87, in whether ``wchar_t`` has a sign, and in the tier of support;
-    no extension module of ours compiles differently for that.
-    """
-    if python not in SUITES:
-        code = "import sysconfig as s; print('-I' + s.get_path('include'), '-I' + s.get_path('platinclude'))"
-        done = subprocess.run([f"python{python}", "-c", code], capture_output=True, text=True, check=False)
-        return done.stdout.split() if done.returncode == 0 else sys.exit(f"no python{python} on the path runs")
+    """Give the compiler's options that lead to ``Python.h`` and ``pyconfig.h`` of a CPython."""
     include = sysroot(machine, python) / "usr" / "include"
     # Debian's pyconfig.h names the one of the machine from /usr/include. That folder comes last: the C library's
     # headers must be the compiler's, or the modules ask for a newer C library than need be.
@@ -72,7 +70,7 @@ def headers(machine: Machine, python: str) -> list[str]:
 
 
 def sysroot(machine: Machine, python: str) -> Path:
-    """Give a folder that holds Debian's CPython for a machine, with headers and all libraries it needs."""
+    """Give a folder that holds a CPython for a machine, with headers and all libraries it needs."""
     folder = CACHE / "sysroots" / f"{machine.name}-{python}"
     if (folder / "usr" / "bin" / f"python{python}").exists():
         return folder
@@ -80,10 +78,32 @@ def sysroot(machine: Machine, python: str) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = folder.with_name(f"{folder.name}.new")
     rmtree(made, ignore_errors=True)
-    packages = f"python{python} libpython{python}-dev libpcap0.8 libstdc++6 liblzma-dev"
-    unpack(machine.debian, SUITES[python], packages, made)
+    if python in SUITES:
+        packages = f"python{python} libpython{python}-dev libpcap0.8 libstdc++6 liblzma-dev"
+        unpack(machine.debian, SUITES[python], packages, made)
+    else:
+        unpack(machine.debian, "bookworm", JAR_LIBRARIES, made)
+        _add_jar(machine, python, made)
     made.rename(folder)
     return folder
+
+
+def _add_jar(machine: Machine, python: str, folder: Path) -> None:
+    """Put the CPython of Maven Central where Debian has its own."""
+    with tempfile.TemporaryDirectory() as scratch:
+        named = (f"-Dartifact={JAR.format(jar=machine.jar)}", f"-DoutputDirectory={scratch}")
+        subprocess.run([need("mvn", "maven"), "-q", "-B", "dependency:copy", *named], check=True)
+        (jar,) = Path(scratch).glob("*.jar")
+        with zipfile.ZipFile(jar) as archive:
+            archive.extractall(scratch)
+        there = Path(scratch) / "org" / "bytedeco" / "cpython" / machine.jar
+        for name in (f"bin/python{python}", f"lib/python{python}", f"include/python{python}"):
+            target = folder / "usr" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            move(there / name, target)
+        for path in there.glob("lib*.so.*"):
+            copy(path, folder / "usr" / "lib" / machine.triplet)
+    (folder / "usr" / "bin" / f"python{python}").chmod(0o755)
 
 
 def unpack(architecture: str, suite: str, packages: str, folder: Path) -> None:

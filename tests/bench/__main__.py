@@ -142,8 +142,10 @@ def report(name: str, value: float, target: float, unit: str, note: str = "") ->
 
 
 def main(names: list[str]) -> None:
-    """Measure the rows asked for, or all; ``hep``, ``kafka``, ``live`` and ``rtp`` are benchmarks of their own."""
-    if names in (["hep"], ["kafka"], ["live"], ["rtp"]):
+    """Measure the rows asked for, or all; ``hep``, ``kafka``, ``live``, ``node`` and ``rtp`` are benchmarks of their
+    own.
+    """
+    if names in (["hep"], ["kafka"], ["live"], ["node"], ["rtp"]):
         import_module(f"tests.bench.{names[0]}_bench").main()
         return
     plain = capture(FOLDER, "sip")

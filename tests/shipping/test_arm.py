@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from shipping.machines import MACHINES, sysroot
+from shipping.machines import MACHINES, PYTHONS, sysroot
 from tests import needs
 from tests.shipping.bare import Bare, messages_here, shipped
 
@@ -19,9 +19,9 @@ TESTS = ("tests/core/decode/test_layers.py", "tests/core/decode/test_tunnels.py"
 START = "import sys; from otus_core.cli import main; sys.exit(main())"
 
 
-@pytest.fixture(scope="module", params=("3.11", "3.13", "3.14"))
+@pytest.fixture(scope="module", params=PYTHONS)
 def arm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bare, str]:
-    """A root with Debian's CPython for ARM, and the wheels installed for it."""
+    """A root with a CPython for ARM, and the wheels installed for it."""
     python = request.param
     made = shipped()
     from shipping.tree import install  # needs a library that only the sessions that ship have
