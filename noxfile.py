@@ -169,14 +169,12 @@ def deb(session: nox.Session) -> None:
     (machine,) = session.posargs or ("x86_64",)
     ship(session, "deb", "dist", "--machine", machine)
     ship(session, "deb", "dist/next", "--machine", machine, "--version", "99.0")
-    session.run(
-        "pytest",
-        "-q",
-        "tests/shipping/test_deb.py",
-        "tests/shipping/test_service.py",
-        *ON_DEMAND,
-        env={"OTUS_SHIPPED": str(ROOT / "dist")},
-    )
+    tried = ["tests/shipping/test_deb.py"]
+    if machine == os.uname().machine:  # no systemd runs in the emulator
+        tried.append("tests/shipping/test_service.py")
+    architecture = {"x86_64": "amd64", "aarch64": "arm64"}[machine]
+    environment = {"OTUS_SHIPPED": str(ROOT / "dist"), "OTUS_ARCHITECTURE": architecture}
+    session.run("pytest", "-q", *tried, *ON_DEMAND, env=environment)
 
 
 @nox.session(name="release-check")

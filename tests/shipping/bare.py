@@ -12,19 +12,9 @@ import pytest
 
 from shipping.machines import unpack
 from tests import needs
+from tests.shipping.arm import QEMU
 
-QEMU = "/usr/bin/qemu-aarch64-static"
-BINFMT = (
-    r":arm:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
-    rf":\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:{QEMU}:OCF"
-)
-"""How the kernel knows programs for ARM (binfmt_misc): in a user namespace of its own, so for nobody else."""
-ARM = (
-    *("unshare", "--user", "--map-root-user", "--mount", "sh", "-c"),
-    f"mount -t binfmt_misc none /proc/sys/fs/binfmt_misc; echo '{BINFMT}' > /proc/sys/fs/binfmt_misc/register; "
-    'exec "$@"',
-    "sh",
-)
+ARM = (sys.executable, "-P", str(Path(__file__).with_name("arm.py")))
 SYSTEM = (
     "dpkg dash bash coreutils sed grep findutils gzip tar diffutils libc-bin base-files base-passwd login passwd "
     "util-linux init-system-helpers perl-base systemd systemd-sysv dbus mount"
@@ -80,9 +70,9 @@ def messages_here(*captures: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=280, check=True).stdout
 
 
-def small_debian(folder: Path) -> Bare:
+def small_debian(folder: Path, architecture: str = "amd64") -> Bare:
     """Give a root with Debian's essential programs and systemd, and with no Python."""
-    unpack("amd64", "bookworm", SYSTEM, folder)
+    unpack(architecture, "bookworm", SYSTEM, folder)
     for name in ("proc", "dev", "tmp", "root"):
         shutil.rmtree(folder / name)
     for name in ("info", "updates", "triggers"):
@@ -90,4 +80,4 @@ def small_debian(folder: Path) -> Bare:
     (folder / "var/lib/dpkg/status").write_text("")
     for name in ("passwd", "group"):
         shutil.copy(folder / f"usr/share/base-passwd/{name}.master", folder / "etc" / name)
-    return Bare(folder)
+    return Bare(folder, arm=architecture == "arm64")

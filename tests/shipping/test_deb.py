@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
@@ -12,16 +13,18 @@ from tests.shipping.bare import Bare, shipped, small_debian
 pytestmark = pytest.mark.on_demand
 
 NEXT = "99.0"
+ARCHITECTURE = os.environ.get("OTUS_ARCHITECTURE", "amd64")
+"""Of the package: those for ARM are installed in a Debian for ARM, in an emulator."""
 
 
 @pytest.fixture(scope="module")
 def debian(tmp_path_factory: pytest.TempPathFactory) -> Bare:
     """A root with Debian's essential packages and systemd's programs."""
     packages = [shipped(), shipped("next")]
-    bare = small_debian(tmp_path_factory.mktemp("debian") / "root")
+    bare = small_debian(tmp_path_factory.mktemp("debian") / "root", ARCHITECTURE)
     folder = bare.folder
     for package in packages:
-        shutil.copy(next(package.glob("otus_*_amd64.deb")), folder)
+        shutil.copy(next(package.glob(f"otus_*_{ARCHITECTURE}.deb")), folder)
     shutil.copy(needs.ROOT / "examples" / "call.pcap", folder)
     return bare
 
@@ -31,7 +34,7 @@ def version(debian: Bare) -> str:
 
 
 def package(debian: Bare, version: str) -> str:
-    (file,) = debian.folder.glob(f"otus_{version}_amd64.deb")
+    (file,) = debian.folder.glob(f"otus_{version}_{ARCHITECTURE}.deb")
     return f"/{file.name}"
 
 
