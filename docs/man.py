@@ -16,7 +16,7 @@ import typer
 
 import otus_core
 from otus_core.cli.app import OtusGroup, app
-from otus_core.cli.help import EXAMPLES, EXIT_STATUS, OPTIONS
+from otus_core.cli.help import EXAMPLES, EXIT_STATUS, OPTIONS, UNFILLED
 
 PAGE = Path(__file__).parents[1] / "otus-core" / "man" / "otus.1"
 ENVIRONMENT = (
@@ -108,7 +108,15 @@ def _table(rows: Any) -> Iterator[str]:
 
 def _paragraphs(text: str) -> Iterator[str]:
     for part in text.split("\n\n"):
-        yield from (_text(" ".join(part.split())), ".PP")
+        if part.startswith(UNFILLED):
+            yield from (
+                ".nf",
+                *(_text(line.strip()) for line in part.removeprefix(UNFILLED).splitlines()),
+                ".fi",
+                ".PP",
+            )
+        else:
+            yield from (_text(" ".join(part.split())), ".PP")
 
 
 def _text(text: str) -> str:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from otus_core.cli.help import EXIT_STATUS, OPTIONS
+from otus_core.cli.help import EXIT_STATUS, OPTIONS, UNFILLED
 from otus_core.cli.plugins import abilities
 from otus_core.config.effective import variables
 from otus_core.config.reference import reference
@@ -251,7 +251,14 @@ def commands() -> Iterator[str]:
 
 
 def _unwrapped(text: str) -> str:
-    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+    return "\n\n".join(map(_paragraph, text.split("\n\n")))
+
+
+def _paragraph(text: str) -> str:
+    if text.startswith(UNFILLED):
+        lines = (f"$ {line.strip()}" for line in text.removeprefix(UNFILLED).splitlines())
+        return "\n".join(("```console", *lines, "```"))
+    return " ".join(text.split())
 
 
 def metrics() -> str:

@@ -143,3 +143,16 @@ def test_a_daemon_that_cannot_start_says_why(node: Node) -> None:
     assert done.returncode == 2
     assert "otus.log.level" in done.stderr
     assert "did you mean node?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "example"),
+    [
+        (("run",), 'sudo otus run -i eth0 --bpf "udp port 5060"'),
+        (("plugins", "new"), "otus plugins new processor rates --records"),
+        (("ladder",), "otus ladder call.pcap --where \"call.state == 'busy'\""),
+    ],
+    ids=["a command", "one of a group", "a plugin's"],
+)
+def test_each_example_of_a_help_page_is_on_a_line_of_its_own(command: tuple[str, ...], example: str) -> None:
+    assert f"\n  {example}\n" in otus(*command, "--help", COLUMNS="60").stdout

@@ -100,7 +100,9 @@ def media(
     ] = None,
     interval: Annotated[
         str | None,
-        typer.Option("--interval", help="Show streams that are under way each so often, such as 10s.", metavar="TIME"),
+        typer.Option(
+            "--interval", help="Also show streams that have not ended, at this interval, such as 10s.", metavar="TIME"
+        ),
     ] = None,
     guess: Annotated[
         bool, typer.Option("--guess", help="Also follow what looks like RTP and no call announced.")
@@ -110,7 +112,9 @@ def media(
 ) -> None:
     """Show the RTP streams of calls, a line each: loss, jitter, and the MOS.
 
-    otus media call.pcap · sudo otus media -i eth0 --interval 10s · otus media call.pcap --csv
+    otus media call.pcap
+    sudo otus media -i eth0 --interval 10s
+    otus media call.pcap --csv
     """
     if bool(files) == (interface is not None):
         raise _refuse("FILE", "give capture files, or an interface with -i")

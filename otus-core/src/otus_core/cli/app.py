@@ -14,7 +14,7 @@ import typer.main
 
 import otus_core
 from otus_core.cli.commands import COMMANDS, Entry
-from otus_core.cli.help import help_page
+from otus_core.cli.help import help_page, keep_examples
 from otus_core.cli.output import OutputClosed, wants_json
 from otus_core.cli.session import session_of
 from otus_core.errors import OtusError, closest
@@ -184,4 +184,6 @@ def _import_command(name: str, entry: Entry) -> Any:
         command = typer.main.get_command(single)  # type: ignore[assignment]
     command.name = name
     command.context_settings = SETTINGS
+    for one in (command, *getattr(command, "commands", {}).values()):
+        one.help = keep_examples(one.help or "")
     return command

@@ -34,6 +34,19 @@ EXAMPLES = (
 )
 
 
+UNFILLED = "\b\n"
+"""Before a paragraph whose lines click leaves as they are (its documentation, "Preventing Rewrapping")."""
+
+
+def keep_examples(text: str) -> str:
+    """Give a command's help with its paragraphs of command lines marked, so that each example stays on its line."""
+    marked = []
+    for part in text.split("\n\n"):
+        is_example = all(line.lstrip().startswith(("otus ", "sudo otus ")) for line in part.splitlines())
+        marked.append(UNFILLED + part if part and is_example else part)
+    return "\n\n".join(marked)
+
+
 def help_page(from_plugins: Mapping[str, Entry]) -> str:
     """Give the page as text; ``from_plugins`` are the commands that plugins add."""
     bold, plain = ("\x1b[1m", "\x1b[0m") if is_coloured() else ("", "")

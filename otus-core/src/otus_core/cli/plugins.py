@@ -118,7 +118,8 @@ def new(
 ) -> None:
     """Write a new plugin: a complete distribution, with a licence, and with tests that pass.
 
-    otus plugins new parser dns · otus plugins new processor rates --records
+    otus plugins new parser dns
+    otus plugins new processor rates --records
     """
     from otus_core.plugins.scaffold import bare, write_plugin
 

@@ -61,7 +61,9 @@ def run(
 ) -> None:
     """Read capture files or capture live, and print the messages that are found.
 
-    otus run call.pcap · otus run call.pcap --format json · sudo otus run -i eth0 --bpf "udp port 5060"
+    otus run call.pcap
+    otus run call.pcap --format json
+    sudo otus run -i eth0 --bpf "udp port 5060"
     """
     from otus_core.cli.foreground import RunRequest, run_foreground
     from otus_core.logs.events import setup_stderr

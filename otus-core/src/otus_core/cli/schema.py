@@ -29,7 +29,8 @@ def schema(
 ) -> None:
     """Print a JSON Schema (draft 2020-12): of a file, or of what Otus reports. Without a name, list them all.
 
-    otus schema call · otus schema task > task.schema.json
+    otus schema call
+    otus schema task > task.schema.json
     """
     session = session_of(context)
     if name is None:

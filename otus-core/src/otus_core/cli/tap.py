@@ -30,10 +30,11 @@ def tap(
 ) -> None:
     """Show live what a running task of the daemon reports, until it ends or Ctrl-C is pressed.
 
-    The task does not notice: of more messages than --rate a second, a part is shown, and standard error says how many
-    there are. Whoever reads too slowly misses some.
+    The task is not slowed down. Of more messages a second than --rate, only some are shown, and standard error says how
+    many there were. If the output is read too slowly, some are missing from it.
 
-    otus tap sip --filter "sip.method == 'INVITE'" · otus tap calls --format json | jq .payload
+    otus tap sip --filter "sip.method == 'INVITE'"
+    otus tap calls --format json | jq .payload
     """
     params = {"task_id": task_id, "filter": keep or "", "format": form, "rate": rate, **_terminal(form)}
     with contextlib.suppress(KeyboardInterrupt):

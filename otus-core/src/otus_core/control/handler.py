@@ -89,7 +89,7 @@ class CommandHandler:
     async def handle(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Execute one command.
 
-        ``daemon_shutdown`` only says what will happen: who has sent the answer calls ``answered``.
+        ``daemon_shutdown`` only says what will happen: whoever has sent the answer calls ``note_answer``.
         """
         found = self.methods.get(method)
         if found is None:

@@ -44,7 +44,9 @@ def calls(
 ) -> None:
     """Show the calls of capture files or of an interface, a line each.
 
-    otus calls call.pcap · otus calls call.pcap --problems · otus calls big.pcap --where "call.to_user == '200'"
+    otus calls call.pcap
+    otus calls call.pcap --problems
+    otus calls big.pcap --where "call.to_user == '200'"
     """
     source = source_of(files, interface, bpf, tunnels)
     _check(source, problems=problems, legs=legs, watch=watch, as_json=as_json, as_csv=as_csv)

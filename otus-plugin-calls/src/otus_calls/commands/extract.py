@@ -31,7 +31,8 @@ def extract(
 ) -> None:
     """Copy the frames of some calls to a capture file: as captured, with IP fragments, TCP segments and media.
 
-    otus extract big.pcap -o busy.pcapng --where "call.state == 'busy'" · otus extract big.pcap -o one.pcapng --call 3
+    otus extract big.pcap -o busy.pcapng --where "call.state == 'busy'"
+    otus extract big.pcap -o one.pcapng --call 3
     """
     if output is None:
         raise refuse("-o", "name the capture file to make")

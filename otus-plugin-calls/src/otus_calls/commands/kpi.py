@@ -71,7 +71,9 @@ def kpi(
     """Show figures of all calls: how many were answered, how long they took, how they sounded. Those of an interface
     come each minute, or as often as --every says, and count calls that ended in that time.
 
-    otus kpi big.pcap · otus kpi big.pcap --every 5m · otus kpi big.pcap --by callee --csv
+    otus kpi big.pcap
+    otus kpi big.pcap --every 5m
+    otus kpi big.pcap --by callee --csv
     """
     if by is not None and by not in GROUPS:
         raise refuse("--by", f"{printable(by, 40)!r} is not one of {', '.join(GROUPS)}")

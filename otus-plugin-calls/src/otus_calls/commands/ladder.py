@@ -45,7 +45,9 @@ def ladder(
     """Draw the messages of calls as arrows between hosts, with times, session descriptions and media; those of an
     interface when they have ended.
 
-    otus ladder call.pcap · otus ladder call.pcap --call 3 --raw · otus ladder call.pcap --where "call.state == 'busy'"
+    otus ladder call.pcap
+    otus ladder call.pcap --call 3 --raw
+    otus ladder call.pcap --where "call.state == 'busy'"
     """
     if interface is not None:
         for option, given in (("--legs", legs), ("--raw", raw), ("--html", html is not None)):

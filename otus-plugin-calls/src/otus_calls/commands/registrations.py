@@ -72,7 +72,8 @@ def registrations(
 ) -> None:
     """Show who registers where: a line for each address of record, contact and registrar.
 
-    otus registrations register.pcap · otus registrations register.pcap --problems
+    otus registrations register.pcap
+    otus registrations register.pcap --problems
     """
     source = source_of(files, interface, bpf, tunnels)
     check_formats(as_json=as_json, as_csv=as_csv)

@@ -30,7 +30,8 @@ def report(
 ) -> None:
     """Make one page for a browser: the calls, to search and to sort, the ladder of each, and quality over time.
 
-    otus report call.pcap -o calls.html · otus report big.pcap -o failed.html --where "call.code >= 500"
+    otus report call.pcap -o calls.html
+    otus report big.pcap -o failed.html --where "call.code >= 500"
     """
     if output is None:
         raise refuse("-o", "name the page to make")

@@ -30,7 +30,7 @@ from otus_core import OtusError, TableLayout, fit, printable
 
 REFRESH_S = 0.1
 PAINTS = {"32": Style(color="green"), "31": Style(color="red"), "33": Style(color="yellow")}
-HELP = "↑↓ choose  enter ladder  / filter  s sort  r turn round  p problems  f follow  space hold  q quit"
+HELP = "↑↓ choose  enter ladder  / filter  s sort  r reverse  p problems  f follow  space pause  q quit"
 
 
 class CallList(ScrollView, can_focus=True):
@@ -241,7 +241,7 @@ class WatchApp(App[None]):
         told += [f"filter: {printable(view.words, 40)}"] if view.words else []
         told += ["problems only"] if view.problems else []
         told += ["following"] if self._list.follows else []
-        told += ["held"] if self._held else []
+        told += ["paused"] if self._held else []
         told += [f"{store.forgotten:,} forgotten"] if store.forgotten else []
         told += ["the capture has ended"] if self._feed.ended else []
         told += [printable(self._feed.faults[-1].strip(), 120)] if self._feed.faults else []

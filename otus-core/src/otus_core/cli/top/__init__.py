@@ -15,10 +15,11 @@ def top(
     context: typer.Context,
     interval: Annotated[float, typer.Option("--interval", min=0.5, max=60.0, help="Seconds between two looks.")] = 1.0,
 ) -> None:
-    """Show on a screen what the daemon's tasks are doing: rates, drops, queues, workers, and what comes by most.
+    """Show on a screen what the daemon's tasks are doing: rates, drops, queues, workers, and which messages are most
+    frequent.
 
-    Keys: arrows choose a task, s sorts, r turns the order round, t shows what the task reports (as otus tap), space
-    holds, q quits. It needs the library textual: pip install textual.
+    Keys: arrows choose a task, s sorts, r reverses the order, t shows what the task reports (as otus tap), space
+    pauses, q quits. It needs the library textual: pip install textual.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise OtusError("otus top needs a terminal; otus stats --watch --output json is for programs")

@@ -24,7 +24,7 @@ DRAW_EVERY_S = 0.25
 """Answers come once a second at the most often; keys are answered at once."""
 AGAIN_S = 5.0
 """How often it is tried to look in on a task that does not run."""
-HELP = "↑↓ choose  t tap  s sort  r turn round  space hold  q quit"
+HELP = "↑↓ choose  t tap  s sort  r reverse  space pause  q quit"
 HEAD_LINES = 1
 
 
@@ -148,7 +148,7 @@ class TopApp(App[None]):
             self._chosen = next(iter(self._board.tasks), "")
         self._sample()
         width = max(20, self.size.width)
-        said = "held  " if self._held else ""
+        said = "paused  " if self._held else ""
         said += printable(self._poller.trouble, 200) or self._board.head()
         self.query_one("#head", Static).update(fit(f"otus  {said}  sorted by {self._sort}", width))
         self.query_one("#body", Static).update(self._body(width))
