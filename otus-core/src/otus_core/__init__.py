@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from otus_core.model.record import Record
     from otus_core.model.table import Column, TableLayout, table_lines
     from otus_core.model.text import columns_of, fit, printable, say_duration
-    from otus_core.process.terminal import is_coloured, terminal_columns
+    from otus_core.process.terminal import is_coloured, terminal_columns, write_csv, write_lines
     from otus_core.runs import RunFailed, run_task
 
 _EXPORTS = {
@@ -142,7 +142,7 @@ _EXPORTS = {
     "model.record": ("Record",),
     "model.table": ("Column", "TableLayout", "table_lines"),
     "model.text": ("columns_of", "fit", "printable", "say_duration"),
-    "process.terminal": ("is_coloured", "terminal_columns"),
+    "process.terminal": ("is_coloured", "terminal_columns", "write_csv", "write_lines"),
     "runs": ("RunFailed", "run_task"),
 }
 _WHERE = {name: module for module, names in _EXPORTS.items() for name in names}
@@ -230,6 +230,8 @@ __all__ = [
     "server_tls",
     "table_lines",
     "terminal_columns",
+    "write_csv",
+    "write_lines",
 ]
 
 

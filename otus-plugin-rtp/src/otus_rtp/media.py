@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import sys
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
@@ -20,6 +18,8 @@ from otus_core import (
     run_task,
     table_lines,
     terminal_columns,
+    write_csv,
+    write_lines,
 )
 
 COLUMNS = (
@@ -127,38 +127,17 @@ def media(
     told = run_task(task, files=files or (), interface=interface, options=options, names=names)
     streams = (one for one in told if one["payload_type"] == "stream")
     if as_json:
-        _print(json.dumps(_flat(one) | one["payload"]) for one in streams)
+        write_lines(json.dumps(_flat(one) | one["payload"]) for one in streams)
     elif as_csv:
-        _print_csv(streams)
+        write_csv(map(_flat, streams), FLAT)
     elif interface is not None or interval:
-        _print(_live_lines(streams))
+        write_lines(_live_lines(streams))
     else:
-        _print(_table(streams))
+        write_lines(_table(streams))
 
 
 def _refuse(what: str, why: str) -> ConfigInvalid:
     return ConfigInvalid([ConfigProblem(what, why)])
-
-
-def _print(lines: Iterable[str]) -> None:
-    for line in lines:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-
-
-def _print_csv(streams: Iterable[dict[str, Any]]) -> None:
-    writer = csv.DictWriter(sys.stdout, FLAT, lineterminator="\n")
-    writer.writeheader()
-    for one in streams:
-        writer.writerow({name: _harmless(value) for name, value in _flat(one).items()})
-        sys.stdout.flush()
-
-
-def _harmless(value: Any) -> Any:
-    """Give a cell that can be shown. A spreadsheet takes it for text, if packets chose how it begins (CWE-1236)."""
-    if not isinstance(value, str):
-        return value
-    return printable(f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value)
 
 
 def _flat(one: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from otus_core import is_coloured, terminal_columns
+from otus_core import is_coloured, terminal_columns, write_csv
 
 
 @pytest.fixture
@@ -66,3 +66,10 @@ def test_colours_are_for_terminals_that_want_them(
     with open(os.devnull, "w") as out:
         monkeypatch.setattr("sys.stdout", out)
         assert not is_coloured()
+
+
+def test_a_spreadsheet_runs_nothing_that_a_packet_says(capsys: pytest.CaptureFixture[str]) -> None:
+    texts = ["=1+1", "+1", "-1", "@a", "\t=1", "\r=1", "\x1b[2J", "plain", "a,b", ""]
+    write_csv(({"text": text, "n": -1, "other": "left out"} for text in texts), ("n", "text"))
+    cells = ["'=1+1", "'+1", "'-1", "'@a", "'\\x09=1", "'\\x0d=1", "\\x1b[2J", "plain", '"a,b"', ""]
+    assert capsys.readouterr().out.splitlines() == ["n,text", *(f"-1,{cell}" for cell in cells)]

@@ -9,10 +9,10 @@ import typer
 
 from otus_calls.commands import terminal, words
 from otus_calls.commands.finding import Numbered, find_calls, follow_calls, none_matches
-from otus_calls.commands.listing import AsCsv, AsJson, check_formats, widths_of, write_csv, write_json
+from otus_calls.commands.listing import AsCsv, AsJson, check_formats, widths_of, write_json
 from otus_calls.commands.rows import COLUMNS, LIVE_WIDTHS, cells
 from otus_calls.commands.source import Bpf, Files, Interface, Source, Tunnels, Where, refuse, source_of
-from otus_core import OtusError, TableLayout, fit, is_coloured, printable, terminal_columns
+from otus_core import OtusError, TableLayout, fit, is_coloured, printable, terminal_columns, write_csv, write_lines
 
 STATE = 3
 FLAT = (
@@ -62,7 +62,7 @@ def calls(
         elif as_csv:
             write_csv(map(_flat, shown), FLAT)
         else:
-            terminal.write(_table(shown, len(found.calls), problems, legs))
+            write_lines(_table(shown, len(found.calls), problems, legs))
         found.end()
 
 
@@ -94,7 +94,7 @@ def _show_live(source: Source, where: str | None, problems: bool, as_json: bool,
     elif as_csv:
         write_csv(map(_flat, numbered), FLAT)
     else:
-        terminal.write(_live_lines(numbered, problems))
+        write_lines(_live_lines(numbered, problems))
 
 
 def _whole(one: Numbered) -> dict[str, Any]:

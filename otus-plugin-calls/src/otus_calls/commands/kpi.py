@@ -12,11 +12,11 @@ import typer
 
 from otus_calls.commands import terminal, words
 from otus_calls.commands.finding import Found, find_calls
-from otus_calls.commands.listing import AsCsv, AsJson, check_formats, write_csv, write_json, write_table
+from otus_calls.commands.listing import AsCsv, AsJson, check_formats, write_json, write_table
 from otus_calls.commands.source import Bpf, Files, Interface, Source, Tunnels, Where, refuse, source_of
 from otus_calls.kpi import add, counts_of, tell_kpi
 from otus_calls.times import SECOND_NS, nanoseconds
-from otus_core import Column, TableLayout, is_coloured, printable, terminal_columns
+from otus_core import Column, TableLayout, is_coloured, printable, terminal_columns, write_csv, write_lines
 
 GROUPS: Mapping[str, Callable[[words.Facts], Any]] = {
     "caller": lambda facts: facts["caller"]["ip"],
@@ -112,8 +112,8 @@ def _show_live(source: Source, by: str | None, where: str | None, step: int, *, 
     else:
         columns = [one for one in COLUMNS if one.name not in NOT_LIVE]
         layout = TableLayout(columns, LIVE_WIDTHS, terminal_columns() or sum(LIVE_WIDTHS) + 2 * len(LIVE_WIDTHS))
-        terminal.write([terminal.paint(layout.header(), terminal.BOLD, is_coloured())])
-        terminal.write(layout.line([_cell(name, row[name]) for name in names]) for row in rows)
+        write_lines([terminal.paint(layout.header(), terminal.BOLD, is_coloured())])
+        write_lines(layout.line([_cell(name, row[name]) for name in names]) for row in rows)
 
 
 def _interval(text: str) -> int:
@@ -179,7 +179,7 @@ def _ns(seconds: float) -> int:
 
 def _show(rows: Sequence[Mapping[str, Any]], by: str | None, step: int | None) -> None:
     if not rows:
-        terminal.write(["no calls"])
+        write_lines(["no calls"])
         return
     left_out = {"begin": step is None, "by": by is None}
     columns = [one for one in COLUMNS if not left_out.get(one.name)]

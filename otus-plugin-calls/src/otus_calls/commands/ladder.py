@@ -24,7 +24,7 @@ from otus_calls.commands.source import (
     refuse,
     source_of,
 )
-from otus_core import fit, is_coloured, printable, terminal_columns
+from otus_core import fit, is_coloured, printable, terminal_columns, write_lines
 
 RAW_INDENT = " " * 4
 
@@ -53,7 +53,7 @@ def ladder(
         for option, given in (("--legs", legs), ("--raw", raw), ("--html", html is not None)):
             if given:
                 raise refuse(option, "is for capture files, not for an interface")
-        terminal.write(_live_lines(source_of(files, interface, bpf, tunnels), call, where))
+        write_lines(_live_lines(source_of(files, interface, bpf, tunnels), call, where))
         return
     source = files_to_read_twice(files, bpf, tunnels) if raw else source_of(files, None, bpf, tunnels)
     if html is not None:
@@ -64,7 +64,7 @@ def ladder(
     found = find_calls(source, where)
     chosen = choose(found, call)
     messages = read_raw(source, {one.facts["call_id"] for one in chosen}) if raw else {}
-    terminal.write(_make_lines(chosen, found.calls, messages, legs))
+    write_lines(_make_lines(chosen, found.calls, messages, legs))
     found.end()
 
 

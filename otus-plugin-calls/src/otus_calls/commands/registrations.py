@@ -8,9 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from otus_calls.commands import terminal, words
-from otus_calls.commands.listing import AsCsv, AsJson, check_formats, widths_of, write_csv, write_json
+from otus_calls.commands.listing import AsCsv, AsJson, check_formats, widths_of, write_json
 from otus_calls.commands.source import CHOSEN, Bpf, Files, Interface, Tunnels, source_of
-from otus_core import Column, RunFailed, TableLayout, is_coloured, printable, terminal_columns
+from otus_core import (
+    Column,
+    RunFailed,
+    TableLayout,
+    is_coloured,
+    printable,
+    terminal_columns,
+    write_csv,
+    write_lines,
+)
 
 COLUMNS = (
     Column("first", leaves=5),
@@ -84,7 +93,7 @@ def registrations(
         write_csv(told, FLAT)
     elif interface is not None:
         layout = TableLayout(COLUMNS, LIVE_WIDTHS, terminal_columns() or sum(LIVE_WIDTHS) + 2 * len(LIVE_WIDTHS))
-        terminal.write(_lines(told, layout))
+        write_lines(_lines(told, layout))
     else:
         _show(told)
 
@@ -109,9 +118,9 @@ def _show(told: Iterator[dict[str, Any]]) -> None:
     found.sort(key=lambda facts: (facts["first"] or "", facts["aor"]))
     if found:
         layout = TableLayout(COLUMNS, widths_of(COLUMNS, map(_cells, found)), terminal_columns())
-        terminal.write(_lines(found, layout))
+        write_lines(_lines(found, layout))
     elif failure is None:
-        terminal.write(["no registrations in it"])
+        write_lines(["no registrations in it"])
     if failure is not None:
         raise failure
 

@@ -1,9 +1,8 @@
-"""How a command writes lines to a terminal, and what it paints."""
+"""What a command paints on a terminal."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 GOOD, BAD, ODD, DIM, BOLD = "32", "31", "33", "2", "1"
 """SGR parameters (ECMA-48 §8.3.117)."""
@@ -17,10 +16,3 @@ def paint(text: str, colour: str, wanted: bool = True) -> str:
 def painter(column: int, colour: str) -> Callable[[int, str], str]:
     """Give what paints one column of a table's line."""
     return lambda n, text: paint(text, colour if n == column else "")
-
-
-def write(lines: Iterable[str]) -> None:
-    """Write lines as they come."""
-    for line in lines:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
