@@ -114,6 +114,10 @@ def unpack(architecture: str, suite: str, packages: str, folder: Path) -> None:
     lax = ("--aptopt=Acquire::Check-Valid-Until false",) if suite == "sid" else ()
     command = [need("mmdebstrap", "mmdebstrap"), *options, *lax, suite, str(folder), *_archives(suite)]
     subprocess.run(command, check=True)
+    # Since trixie everything lies in /usr, and a package's script, which does not run here, makes the links to it.
+    for name in ("bin", "lib", "lib64", "sbin"):
+        if (folder / "usr" / name).is_dir() and not (folder / name).exists():
+            (folder / name).symlink_to(f"usr/{name}")
 
 
 def _archives(suite: str) -> list[str]:
