@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import otus_core
@@ -36,7 +36,6 @@ EARLY_MAX = 1024
 LEGS_MAX = 16
 NAMESAKES_MAX = 64
 """Calls with one Call-ID that are told of a stream or an error, of which nothing else says whose it is."""
-LEGS_WAIT = 1024
 SILENCE_NS = 60 * SECOND
 """An answered call whose media have all ended is given up this much later, unless a message comes."""
 
@@ -152,6 +151,9 @@ class Desk:
         else:
             self._take_told(key, kind, told)
 
+    def _compare(self, number: int, others: Sequence[int]) -> None:
+        self._join(self._legs.compare(number, others, self._now))
+
     def _join(self, found: Any) -> None:
         """Tell each of two calls of the other that is a leg of it."""
         for one, other, score, reasons in found:
@@ -165,12 +167,13 @@ class Desk:
             ]
             call.legs = sorted([*legs, leg], key=lambda one: (-one["score"], one["call_id"]))[:LEGS_MAX]
 
-    def _show(self, call: Followed, now: int) -> None:
-        """Show a call to whoever looks for legs."""
+    def _show(self, calls: list[Followed]) -> None:
+        """Show calls to whoever looks for legs."""
         if self._alone:
-            self._join(self._legs.show(call, now))
-        else:
-            self._route("legs", ("card", card_of(call, now)))
+            self._legs.likely.show_all(calls, self._compare)
+            return
+        for call in calls:
+            self._route("legs", ("card", card_of(call, self._now)))
 
     def _take_told(self, key: str, kind: str, told: Any, *, ticks: int = 0) -> None:
         """Take what is told of a call; its first message may still be on its way here from another worker."""
@@ -211,11 +214,11 @@ class Desk:
         """Report what has ended by ``now``, and at intervals what is under way."""
         self._now = now
         self._take_early()
-        for call in self._table.news(now):
-            self._show(call, now)
-        for call in self._table.due(now):
-            self._table.remove(call)
-            yield self._reports.report(call, now, "")
+        self._show(self._table.news(now))
+        return chain(self._reports.ended(self._table.due(now), now, self._table), self._tell_rest(now))
+
+    def _tell_rest(self, now: int) -> Iterator[otus_core.Record]:
+        """Report at a tick what is no call that has ended."""
         for one in self._bindings.due(now):
             yield self._binding(one, now, one.state(now))
         if self._kpi:
@@ -228,30 +231,20 @@ class Desk:
                     yield self._reports.interim(call, now)
 
     def finish(self, now: int) -> Iterator[otus_core.Record]:
-        """Report all calls. Where there are other workers, those have finished or are about to: nothing is routed.
-
-        Legs begin one after the other, so a call is reported when many that began later have been looked at.
-        """
+        """Report all calls. Where there are other workers, those have finished or are about to: nothing is routed."""
+        self._now = now
         self._take_early()
-        waiting: deque[Followed] = deque()
-        for call in sorted(self._table.calls(), key=lambda one: one.first):
-            if self._alone and not (call.settled and not call.streams):
-                self._show(call, now)
-            waiting.append(call)
-            if len(waiting) > LEGS_WAIT:
-                yield self._last(waiting.popleft(), now)
-        for call in waiting:
-            yield self._last(call, now)
+        likely = self._legs.likely if self._alone else None
+        last = self._reports.finish(self._table.calls(), now, self._table, likely, self._compare)
+        return chain(last, self._finish_rest(now))
+
+    def _finish_rest(self, now: int) -> Iterator[otus_core.Record]:
         for one in self._bindings.all():
             yield self._binding(one, now, "finish")
         if self._kpi:
             add(self._gathered.setdefault(self._begun, {}), self._counts)
             self._counts = {}
             yield from self._gather_figures(now, end=now, part=not self._alone)
-
-    def _last(self, call: Followed, now: int) -> otus_core.Record:
-        self._table.remove(call)
-        return self._reports.report(call, now, "finish")
 
     def _add_figures(self, outcome: Any) -> None:
         """Add a call to the figures of the interval."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import lru_cache
 
 VALUE_MAX = 512
 """Characters of a header field that are kept."""
@@ -54,6 +54,9 @@ def scheme_of(value: str) -> str:
     return value.split(None, 1)[0][:16] + stale if value.strip() else ""
 
 
-def fields_with(more: Iterable[str]) -> frozenset[str]:
-    """Give ``FIELDS`` and further ones, such as those that name the other leg of a call."""
+@lru_cache(maxsize=8)
+def fields_with(more: tuple[str, ...]) -> frozenset[str]:
+    """Give ``FIELDS`` and further ones, such as those that name the other leg of a call: the same object for the same
+    names, by which messages are asked.
+    """
     return FIELDS | {name.lower() for name in more}

@@ -132,65 +132,47 @@ def _likeness(first: Known, later: Known, apart: int) -> Iterator[tuple[int, str
 class Legs:
     """The calls among which legs are looked for. ``headers`` are those by which a B2BUA names the other leg.
 
-    Where there is one worker it is shown the calls themselves, else it takes cards of them: never both.
+    Where there is one worker, ``likely`` is shown the calls themselves, else ``take`` is given cards of them: never
+    both.
     """
 
     def __init__(self, headers: tuple[str, ...]) -> None:
         self._headers = tuple(name.lower() for name in headers)
-        self._as_bytes = tuple(name.encode() for name in self._headers)
-        self._likely = Likely()
-        self._count = 0
+        self.likely = Likely(tuple(name.encode() for name in self._headers))
         self._numbers: dict[tuple[bytes, bytes], int] = {}
-        self._calls: dict[int, Known | Card | Followed] = {}
-        self._near: dict[int, list[int]] = {}
-
-    def show(self, call: Followed, now: int) -> list[Link]:
-        """Take a call as it is by ``now``; gives, for each other leg that it shows, both with score and reasons."""
-        if call.number:
-            near = self._near.get(call.number)
-            if not near:
-                return []
-            self._calls[call.number] = call  # how it ended is new
-            return self._compare(call.number, near, now)
-        call.number = self._remember(call)
-        others = self._likely.add_call(call, self._as_bytes)
-        return self._compare(call.number, others, now) if others else []
 
     def take(self, card: Card) -> list[Link]:
-        """Do the same with a card."""
+        """Take a card; gives, for each other leg that it shows, both with score and reasons."""
         key = card[:2]
         number = self._numbers.get(key)
         before = None if number is None else self._recall(number, 0)
         if number is not None and before is not None and before.start == card[2]:
-            self._calls[number] = card
-            near = self._near.get(number)
-            return self._compare(number, near, 0) if near else []
-        number = self._numbers[key] = self._remember(card)
+            self.likely.keep(number, card)
+            near = self.likely.near.get(number)
+            return self.compare(number, near, 0) if near else []
+        number, gone = self.likely.next()
+        self._forget(gone, number - CARDS_MAX)
+        self._numbers[key] = number
         others = self._add(card)
-        return self._compare(number, others, 0) if others else []
-
-    def _remember(self, one: Card | Followed) -> int:
-        number = self._count = self._count + 1
-        self._calls[number] = one
-        if number > CARDS_MAX:
-            self._forget(number - CARDS_MAX)
-        return number
+        self.likely.keep(number, card)
+        return self.compare(number, others, 0) if others else []
 
     def _add(self, card: Card) -> Sequence[int]:
         call_id, _, start, src, dst, fields, offer = card[:7]
         named = (call_id, *[fields[header] for header in self._headers if header in fields])
         sessions = tuple(sessions_of(fields)) if "session-id" in fields else ()
-        return self._likely.add(start, src, dst, fields.get("from"), fields.get("to"), named, sessions, offer)
+        return self.likely.add(start, src, dst, fields.get("from"), fields.get("to"), named, sessions, offer)
 
     def _recall(self, number: int, now: int) -> Known | None:
         """Give what is known of a call; it is put together once, when somebody asks."""
-        one = self._calls.get(number)
+        one: Known | Card | Followed | None = self.likely.known(number)
         if one is None or isinstance(one, Known):
             return one
-        known = self._calls[number] = Known(*(one if isinstance(one, tuple) else card_of(one, now)))
+        known = Known(*(one if isinstance(one, tuple) else card_of(one, now)))
+        self.likely.keep(number, known)
         return known
 
-    def _compare(self, number: int, others: Sequence[int], now: int) -> list[Link]:
+    def compare(self, number: int, others: Sequence[int], now: int) -> list[Link]:
         """Compare a call with others; those that may yet be legs, when both have ended, are kept in mind."""
         found: list[Link] = []
         one = self._recall(number, now)
@@ -205,14 +187,14 @@ class Legs:
                 found.append((one, other, score, reasons))
             if score >= ENOUGH - OUTCOME:
                 for this, that in ((number, their), (their, number)):
-                    near = self._near.setdefault(this, [])
+                    near = self.likely.near.setdefault(this, [])
                     if that not in near and len(near) < SAME_MAX:
                         near.append(that)
         return found
 
-    def _forget(self, number: int) -> None:
-        known = self._calls.pop(number)
-        self._near.pop(number, None)
+    def _forget(self, known: Known | Card | None, number: int) -> None:
+        if known is None:
+            return
         key = known[:2] if isinstance(known, tuple) else (known.call_id, known.from_tag)
         if self._numbers.get(key) == number:
             del self._numbers[key]

@@ -1,10 +1,12 @@
-from collections.abc import Sequence
-from typing import final
+from collections.abc import Callable, Sequence
+from typing import Any, final
 
 from otus_calls.table import Call
 
 @final
 class Likely:
+    near: dict[int, list[int]]
+    def __init__(self, headers: tuple[bytes, ...]) -> None: ...
     def add(
         self,
         start: int,
@@ -16,4 +18,7 @@ class Likely:
         sessions: tuple[str, ...],
         offer: bytes | None,
     ) -> Sequence[int]: ...
-    def add_call(self, call: Call, headers: tuple[bytes, ...]) -> Sequence[int]: ...
+    def known(self, number: int) -> Any: ...
+    def keep(self, number: int, what: Any) -> None: ...
+    def next(self) -> tuple[int, Any]: ...
+    def show_all(self, calls: list[Call], compare: Callable[[int, Sequence[int]], None]) -> None: ...

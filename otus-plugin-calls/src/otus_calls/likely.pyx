@@ -18,7 +18,7 @@ from otus_core.inline.signalling cimport INVITE, FieldHead, next_field
 
 from otus_calls.parties import TAIL, read_party, sessions_of, user_key
 
-from otus_calls.note cimport Packed, body_of, fields_of, next_note
+from otus_calls.note cimport Packed, body_of, fields_of
 from otus_calls.table cimport Call
 
 cdef enum:
@@ -27,7 +27,6 @@ cdef enum:
     HEADS = 65536
     SAME_MAX = 32               # calls that are compared with a new one for each value, the newest first
     STEPS_MAX = 128             # of a chain, where others share it
-    VALUES_MAX = 24             # of one call
     FOUND_MAX = 32              # calls that are compared with a new one in all
     USER_MAX = 64               # bytes of a telephone number that is read here
 
@@ -61,35 +60,15 @@ cdef int64_t APART_NS = 4_000_000_000
 cdef Py_ssize_t _TAIL = TAIL
 
 
-cdef struct Begun:
-    int64_t start
-    uint64_t src, dst           # hashes
-    uint64_t caller, called     # of the users, 0 for none
-
-
-cdef struct Entry:
-    uint64_t value
-    uint64_t before             # number of the entry before it in the chain
-    uint64_t call               # number of the call
-
-
-# A call with what it may be found by.
-cdef struct Traits:
-    Begun call
-    int count
-    uint64_t values[VALUES_MAX]
-    uint8_t kinds[VALUES_MAX]
-
-
 @cython.final
 cdef class Likely:
     """Calls by number, from 1 on; the newest ``CALLS`` are remembered."""
 
-    cdef Begun *calls
-    cdef Entry *entries
-    cdef uint64_t *heads
-    cdef uint64_t count
-    cdef uint64_t entered
+    def __init__(self, tuple headers not None):
+        """``headers`` name legs, by their names as bytes in lower case."""
+        self.headers = headers
+        self.kept = [None] * CALLS
+        self.near = {}
 
     def __cinit__(self):
         self.calls = <Begun *>calloc(CALLS, sizeof(Begun))
@@ -122,23 +101,58 @@ cdef class Likely:
             _add_value(&traits, _endpoint(PyBytes_AS_STRING(offer), PyBytes_GET_SIZE(offer)), MEDIA)
         return self._remember(&traits)
 
-    def add_call(self, Call call not None, tuple headers not None):
-        """Do the same with a call of this worker. ``headers`` name legs, by their names as bytes in lower case."""
-        cdef const Packed *first = call.notes
-        cdef Packed *note = call.notes
+    def known(self, uint64_t number):
+        """Give what is kept of a call, ``None`` where it was forgotten."""
+        return None if number > self.count or self.count - number >= CALLS else self.kept[number % CALLS]
+
+    def keep(self, uint64_t number, what):
+        """Keep something of a call that is remembered."""
+        if self.count - number < CALLS:
+            self.kept[number % CALLS] = what
+
+    def next(self):
+        """Give the number of the next call, and what is kept of the one that is forgotten for it."""
+        return self.count + 1, self.kept[(self.count + 1) % CALLS]
+
+    cdef object show(self, Call call):
+        """Remember a call of this worker, or that it has ended; gives the numbers of those that may be its legs."""
+        if call.number:
+            if not self.near:
+                return ()
+            others = self.near.get(call.number)
+            if not others:
+                return ()
+            self.keep(call.number, call)        # how it ended is new
+            return others
+        others = self._add_call(call)
+        call.number = self.count
+        self.kept[self.count % CALLS] = call
+        return others
+
+    def show_all(self, list calls not None, compare):
+        """Do so with many; ``compare`` takes the number of a call, and the numbers of those that may be its legs."""
+        cdef Call call
+        for call in calls:
+            others = self.show(call)
+            if others:
+                compare(call.number, others)
+
+    cdef object _add_call(self, Call call):
+        cdef const Packed *first = call.notes[0]
+        cdef const Packed *note
         cdef Traits traits
         cdef uint32_t i
         for i in range(call.count):
+            note = call.notes[i]
             if note.method == INVITE and note.status == 0 and not note.to_tag and note.by_caller:
                 first = note
                 break
-            note = next_note(note)
         memset(&traits, 0, sizeof(Traits))
         traits.call.start = first.time
         traits.call.src = keyed_hash(_KEY, first.flow.src, sizeof(first.flow.src))
         traits.call.dst = keyed_hash(_KEY, first.flow.dst, sizeof(first.flow.dst))
-        _add_value(&traits, keyed_hash(_KEY, PyBytes_AS_STRING(call.call_id), PyBytes_GET_SIZE(call.call_id)), OWN)
-        _add_fields(&traits, first, headers)
+        _add_value(&traits, keyed_hash(_KEY, call.name, call.id_size), OWN)
+        _add_fields(&traits, first, self.headers)
         if first.body:
             _add_value(&traits, _endpoint(body_of(first), first.body), MEDIA)
         return self._remember(&traits)
@@ -149,6 +163,8 @@ cdef class Likely:
         cdef int hits = 0
         cdef int i
         self.count += 1
+        if self.near:
+            self.near.pop(self.count - CALLS, None)
         for i in range(traits.count):
             hits = self._seek(one, traits.values[i], NAMED if traits.kinds[i] == OWN else traits.kinds[i], found, hits)
             if traits.kinds[i] == NAMED:

@@ -26,19 +26,18 @@ def moment(at: int) -> str | None:
 class Payload:
     """What the three have in common."""
 
-    __slots__ = ("_facts", "_make")
+    __slots__ = ("_facts",)
 
     def __init__(self, facts: dict[str, Any] | Callable[[], dict[str, Any]]) -> None:
-        self._facts: dict[str, Any] | None = facts if isinstance(facts, dict) else None
-        self._make = None if isinstance(facts, dict) else facts
+        self._facts = facts
 
     @property
     def facts(self) -> dict[str, Any]:
         """All that is known."""
-        if self._facts is None:
-            assert self._make is not None
-            self._facts, self._make = self._make(), None
-        return self._facts
+        facts = self._facts
+        if not isinstance(facts, dict):
+            facts = self._facts = facts()
+        return facts
 
     def to_json(self) -> bytes:
         """Give the facts as JSON."""

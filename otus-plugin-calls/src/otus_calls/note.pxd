@@ -6,7 +6,7 @@ from otus_core.inline.signalling cimport Signalling
 
 
 # What is kept of one SIP message, in this order behind it: To tag, branch, line, header fields, session description.
-# The notes of a call lie one behind the other.
+# A call holds them each in a piece of memory of its own: growing one piece moved all of it again and again.
 cdef struct Packed:
     int64_t time            # ns since 1970
     uint64_t ident          # of everything that makes two messages the same one
@@ -14,7 +14,7 @@ cdef struct Packed:
     Flow flow
     int32_t cseq
     uint32_t size           # of the message
-    uint32_t span           # bytes to the next note
+    uint32_t span           # bytes of the note
     int16_t vlan            # the outermost, -1 where there is none
     uint16_t status         # 0 for a request
     uint8_t method          # a Method
@@ -77,10 +77,6 @@ cdef inline const char *fields_of(const Packed *note) noexcept nogil:
 
 cdef inline const char *body_of(const Packed *note) noexcept nogil:
     return fields_of(note) + note.fields
-
-
-cdef inline Packed *next_note(Packed *note) noexcept nogil:
-    return <Packed *>(<char *>note + note.span)
 
 
 cdef inline bint is_from(const Packed *note, const Flow *other) noexcept nogil:

@@ -1,8 +1,12 @@
 """The records of calls: made when a call has ended, told when somebody reads them."""
 
+from operator import attrgetter
+
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t
+
+from otus_core.inline.layouts cimport Flow
 
 from otus_core import Record
 
@@ -11,14 +15,16 @@ from otus_calls.model import Call as CallPayload
 from otus_calls.names import STATES
 from otus_calls.tell import tell_call
 
-from otus_calls.note cimport Packed
+from otus_calls.likely cimport Likely
 from otus_calls.replay cimport Outcome, replay
-from otus_calls.table cimport Call
+from otus_calls.table cimport Call, Table
 
 cdef enum:
+    LEGS_WAIT = 1024            # calls that are looked at before one that began earlier is told of at the end
     MESSAGE_BYTES = 400         # about what a message takes in the record that tells of it
 
 cdef tuple _STATES = STATES
+cdef object _beginning = attrgetter("first")
 cdef tuple _FIGURES = ("attempts", "established", "effective", "ineffective")
 
 
@@ -61,7 +67,7 @@ cdef class Reports:
         self.messages_cut = context.counter("messages_cut")
         self.add_figures = add_figures
 
-    def report(self, Call call not None, int64_t now, str ended not None):
+    cpdef object report(self, Call call, int64_t now, str ended):
         """Give the record of a call that is followed no more; ``ended`` says why, empty for its own end."""
         cdef Outcome outcome = replay(call, now)
         self.counted[outcome.state_number]()
@@ -72,6 +78,37 @@ cdef class Reports:
         if self.add_figures is not None:
             self.add_figures(outcome)
         return _record(self._payload(call, outcome, ended or _why_ended(outcome.state)), call, outcome)
+
+    def ended(self, list calls not None, int64_t now, Table table not None):
+        """Give the records of calls that end now, and take them out of the table."""
+        cdef Call call
+        for call in calls:
+            table.remove(call)
+            yield self.report(call, now, "")
+
+    def finish(self, list calls not None, int64_t now, Table table not None, Likely likely, compare):
+        """Do the same with all calls when the source has ended, in the order of their beginning.
+
+        Legs begin one after the other, so a call is told of when many that began later have been looked at. ``likely``
+        is shown those that it has not seen the end of, unless it is ``None``; ``compare`` takes the number of a call
+        and those of the calls that may be its legs.
+        """
+        cdef Call call
+        cdef Py_ssize_t i
+        cdef Py_ssize_t count = len(calls)
+        calls.sort(key=_beginning)
+        for i in range(count + LEGS_WAIT):
+            if i < count and likely is not None:
+                call = <Call>calls[i]
+                if not call.settled or call.streams:
+                    others = likely.show(call)
+                    if others:
+                        compare(call.number, others)
+            if LEGS_WAIT <= i < count + LEGS_WAIT:
+                call = <Call>calls[i - LEGS_WAIT]
+                calls[i - LEGS_WAIT] = None
+                table.remove(call)
+                yield self.report(call, now, "finish")
 
     def interim(self, Call call not None, int64_t now):
         """Give the record of a call that is under way. It tells of the call as it is now."""
@@ -100,19 +137,13 @@ cdef class Reports:
 
 
 cdef object _record(object payload, Call call, Outcome outcome):
-    cdef const Packed *first = outcome.first_note()
-    cdef int size = 4 if first.flow.version == 4 else 16
     return Record(
         "call",
         payload,
         outcome.last,
         labels=payload,
-        key=call.call_id.decode("utf-8", "replace"),
-        src_ip=PyBytes_FromStringAndSize(<const char *>first.flow.src, size),
-        dst_ip=PyBytes_FromStringAndSize(<const char *>first.flow.dst, size),
-        src_port=first.flow.src_port,
-        dst_port=first.flow.dst_port,
-        protocol=first.flow.protocol,
+        key=call.name[:call.id_size].decode("utf-8", "replace"),
+        flow=PyBytes_FromStringAndSize(<const char *>&outcome.first_note().flow, sizeof(Flow)),
         size=MESSAGE_BYTES * (call.count + 4),
     )
 

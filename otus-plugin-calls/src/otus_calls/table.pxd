@@ -1,4 +1,4 @@
-from libc.stdint cimport int16_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from otus_core.inline.layouts cimport Flow
 from otus_core.inline.signalling cimport Signalling
@@ -16,16 +16,17 @@ cdef enum Phase:
 
 
 cdef class Call:
-    cdef readonly bytes call_id
-    cdef readonly bytes from_tag
+    cdef char *name                         # the Call-ID, and the From tag behind it
+    cdef uint16_t id_size
+    cdef uint16_t tag_size
     cdef readonly int64_t first             # ns since 1970, as the calls' own messages say
     cdef readonly int64_t last
     cdef readonly int64_t due               # when it is reported if nothing more comes
     cdef readonly uint32_t cut              # messages that were given up for want of room
     cdef readonly uint32_t count            # messages that are kept
     cdef uint32_t used                      # bytes of them
-    cdef uint32_t room
-    cdef Packed *notes                      # in the order in which they came
+    cdef uint32_t room                      # messages that there is a place for
+    cdef Packed **notes                     # in the order in which they came
     cdef readonly uint8_t phase             # a Phase
     cdef public bint silent                 # answered, and nothing is heard of it any more
     cdef public int64_t told                # when an interim record told of it
@@ -42,8 +43,8 @@ cdef class Call:
     cdef void *namesake                     # in the bucket of the Call-ID: many calls may have one
     cdef void **named_by                    # what refers to it there
 
-    cdef Packed *_room_for(self, Py_ssize_t size, uint32_t most) except NULL
-    cdef int _give_way(self, uint32_t most) noexcept
+    cdef Packed *_add_note(self, Py_ssize_t size, uint32_t most) except NULL
+    cdef int _give_way(self) noexcept
 
 
 cdef class Table:
@@ -64,5 +65,6 @@ cdef class Table:
     cdef Call _find(self, uint64_t hash, const char *call_id, Py_ssize_t call_id_len, const char *tag,
                     Py_ssize_t tag_len)
     cdef Call _begin(self, uint64_t id_hash, uint64_t hash, const Signalling *said, int64_t at)
+    cpdef int remove(self, Call call) except -1
     cdef int _name(self, Call call, void **bucket) noexcept
     cdef int _advance(self, Call call, const Packed *note) noexcept

@@ -7,8 +7,8 @@ cross each other, where a server that calls on keeps it.
 import os
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.string cimport memcmp, memcpy, memmove
 
@@ -18,7 +18,7 @@ from otus_core.inline.tables cimport append, chain, close_buckets, leave, open_b
 
 from otus_calls.transitions import TIMER_B_NS
 
-from otus_calls.note cimport next_note, note_size, tell_note, text_of, write_note
+from otus_calls.note cimport note_size, text_of, write_note
 from otus_calls.replay cimport replay
 
 cdef enum:
@@ -29,7 +29,7 @@ cdef enum:
     GONE = 1 << 17              # Call-IDs of calls that were reported, so that what comes late begins none
     KEPT_FIRST = 4              # of so many messages that are kept, one is among the newest
     NOTE_BYTES = 1024           # that a message may take on average
-    STEP = 256                  # bytes by which the room for messages grows at least
+    PLACES = 8                  # for messages, at first: as many as an ordinary call has
 
 cdef int64_t SETTLED_NS = 2_000_000_000     # messages of other workers have arrived by then
 cdef int64_t _TIMER_B = TIMER_B_NS
@@ -42,7 +42,19 @@ cdef class Call:
     """One call and what is known of it."""
 
     def __dealloc__(self):
+        cdef uint32_t i
+        for i in range(self.count):
+            PyMem_Free(self.notes[i])
         PyMem_Free(self.notes)
+        PyMem_Free(self.name)
+
+    @property
+    def call_id(self):
+        return self.name[:self.id_size]
+
+    @property
+    def from_tag(self):
+        return (self.name + self.id_size)[:self.tag_size]
 
     @property
     def messages(self):
@@ -53,37 +65,35 @@ cdef class Call:
         """Whether the search for legs was shown how it ended."""
         return self.shown == SHOWN_ENDED
 
-    cdef Packed *_room_for(self, Py_ssize_t size, uint32_t most) except NULL:
-        """Give where a note of this size may be written; beyond the bounds the middle gives way, because beginning and
-        end tell what became of a call.
+    cdef Packed *_add_note(self, Py_ssize_t size, uint32_t most) except NULL:
+        """Give memory for a note of this size, the newest; beyond the bounds the middle gives way, because beginning
+        and end tell what became of a call.
         """
-        cdef Py_ssize_t room
+        cdef Packed *note
         cdef void *grown
         while self.count >= most or (self.used + size > most * NOTE_BYTES and self.count > KEPT_FIRST):
-            self._give_way(most)
-        if self.used + size > self.room:
-            room = self.used + size + (self.used >> 2) + STEP
-            room -= room % STEP
-            grown = PyMem_Realloc(self.notes, room)
+            self._give_way()
+        if self.count == self.room:
+            grown = PyMem_Realloc(self.notes, (self.room * 2 or PLACES) * sizeof(Packed *))
             if grown == NULL:
                 raise MemoryError
-            self.notes, self.room = <Packed *>grown, <uint32_t>room
-        return <Packed *>(<char *>self.notes + self.used)
+            self.notes = <Packed **>grown
+            self.room = self.room * 2 or PLACES
+        note = <Packed *>PyMem_Malloc(size)
+        if note == NULL:
+            raise MemoryError
+        self.notes[self.count] = note
+        self.count += 1
+        self.used += <uint32_t>size
+        return note
 
-    cdef int _give_way(self, uint32_t most) noexcept:
+    cdef int _give_way(self) noexcept:
         """Give up one message."""
         cdef uint32_t at = self.count - self.count // KEPT_FIRST
-        cdef Packed *note = self.notes
-        cdef char *behind
-        cdef uint32_t span
-        while at > 0:
-            note = next_note(note)
-            at -= 1
-        span = note.span
-        behind = <char *>note + span
-        memmove(note, behind, <char *>self.notes + self.used - behind)
-        self.used -= span
+        self.used -= self.notes[at].span
+        PyMem_Free(self.notes[at])
         self.count -= 1
+        memmove(&self.notes[at], &self.notes[at + 1], (self.count - at) * sizeof(Packed *))
         self.cut += 1
         return 0
 
@@ -93,14 +103,14 @@ cdef class Call:
 
     def has_tag(self, bytes tag not None):
         """Whether one of its parties has this tag."""
-        cdef Packed *note = self.notes
+        cdef const Packed *note
         cdef uint32_t i
         if self.from_tag == tag:
             return True
         for i in range(self.count):
+            note = self.notes[i]
             if note.to_tag == PyBytes_GET_SIZE(tag) and memcmp(text_of(note), PyBytes_AS_STRING(tag), note.to_tag) == 0:
                 return True
-            note = next_note(note)
         return False
 
     def __repr__(self):
@@ -163,11 +173,14 @@ cdef class Table:
                     return None
             by_caller = True
             call = self._begin(id_hash, hash, said, at)
-        note = call._room_for(note_size(said, fields, body), self.notes_most)
+        try:
+            note = call._add_note(note_size(said, fields, body), self.notes_most)
+        except MemoryError:
+            if not call.count:          # of a call without a message nothing could be told
+                self.remove(call)
+            raise
         write_note(note, at, flow, vlan, said, digest, size, fields, body)
         note.by_caller = by_caller
-        call.used += note.span
-        call.count += 1
         if at > call.last:
             call.last = at
         self._advance(call, note)
@@ -180,9 +193,7 @@ cdef class Table:
                     Py_ssize_t tag_len):
         cdef void *at = self.known.at[hash & self.known.mask]
         while at != NULL:
-            if (<Call>at).hash == hash and _is(
-                (<Call>at).call_id, call_id, call_id_len
-            ) and _is((<Call>at).from_tag, tag, tag_len):
+            if (<Call>at).hash == hash and _is(<Call>at, call_id, call_id_len, tag, tag_len):
                 return <Call>at
             at = (<Call>at).next
         return None
@@ -190,8 +201,11 @@ cdef class Table:
     cdef Call _begin(self, uint64_t id_hash, uint64_t hash, const Signalling *said, int64_t at):
         cdef const char *text = <const char *>said + sizeof(Signalling)
         cdef Call call = Call.__new__(Call)
-        call.call_id = PyBytes_FromStringAndSize(text, said.call_id)
-        call.from_tag = PyBytes_FromStringAndSize(text + said.call_id, said.from_tag)
+        call.name = <char *>PyMem_Malloc(said.call_id + said.from_tag)
+        if call.name == NULL:
+            raise MemoryError
+        call.id_size, call.tag_size = said.call_id, said.from_tag
+        memcpy(call.name, text, said.call_id + said.from_tag)
         call.first = call.last = at
         call.id_hash = id_hash
         call.hash = hash
@@ -266,10 +280,10 @@ cdef class Table:
         self.remove(found)
         return found
 
-    def remove(self, Call call not None):
+    cpdef int remove(self, Call call) except -1:
         """Forget a call."""
         if not call.listed:
-            return
+            return 0
         unchain(&self.known.at[call.hash & self.known.mask], <void *>call, &call.next)
         call.named_by[0] = call.namesake
         if call.namesake != NULL:
@@ -279,6 +293,7 @@ cdef class Table:
         self.count -= 1
         self.gone[call.id_hash % GONE] = call.id_hash
         Py_DECREF(call)
+        return 0
 
     def due(self, int64_t now):
         """Give the calls that are to be reported by ``now``."""
@@ -329,8 +344,9 @@ cdef class Table:
         return found
 
 
-cdef inline bint _is(bytes one, const char *text, Py_ssize_t size) noexcept:
-    return PyBytes_GET_SIZE(one) == size and memcmp(PyBytes_AS_STRING(one), text, size) == 0
+cdef inline bint _is(Call call, const char *call_id, Py_ssize_t id_size, const char *tag, Py_ssize_t tag_size) noexcept:
+    return (call.id_size == id_size and call.tag_size == tag_size and memcmp(call.name, call_id, id_size) == 0
+            and memcmp(call.name + id_size, tag, tag_size) == 0)
 
 
 cdef inline uint64_t _with_tag(const uint64_t *secret, uint64_t id_hash, const char *tag, Py_ssize_t size) noexcept:

@@ -13,6 +13,7 @@ cdef class Record:
     cdef readonly int64_t size
 
     cdef int _place_ends(self, object src_ip, object dst_ip) except -1
+    cdef int _place_flow(self, object flow) except -1
 
 
 cdef OutputPacket make_record_output(Record record, object task_id, object agent_id, object pipeline_id)

@@ -26,7 +26,7 @@ class Record:
         dst_port: int = 0,
         protocol: int = 0,
         size: int = 0,
-        flow: FlowKey | None = None,
+        flow: FlowKey | bytes | None = None,
     ) -> None: ...
     @property
     def labels(self) -> dict[str, str]: ...
