@@ -342,7 +342,7 @@ BEYOND = {
     "otus_calls/legs.py:SAME_MAX": "further ones are compared when they are looked at themselves",
     "otus_calls/likely.pyx:SAME_MAX": "older ones are not compared",
     "otus_calls/likely.pyx:STEPS_MAX": "older ones are not compared",
-    "otus_calls/likely.pyx:VALUES_MAX": "further names are not looked for",
+    "otus_calls/likely.pxd:VALUES_MAX": "further names are not looked for",
     "otus_calls/likely.pyx:FOUND_MAX": "further calls are not compared",
     "otus_calls/likely.pyx:USER_MAX": "read in Python",
     "otus_calls/media.py:EVENTS_MAX": "not counted",

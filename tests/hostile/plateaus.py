@@ -6,23 +6,37 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
-from otus_core import FlowKey, FlowRegistry
+import otus_sip
+from otus_calls.config import CallsConfig
+from otus_calls.processor import Calls
+from otus_core import Context, FlowKey, FlowRegistry, OutputPacket, Record
 from otus_core.decode.decoder import COUNTERS, Decoder
 from otus_core.decode.options import DecoderConfig
 from otus_core.model.accounts import Accounts
 from otus_core.testing import packets
 from otus_sip.config import SipConfig
 from otus_sip.parser import SipParser
+from tests.bench.generate import call
 from tests.fuzz.sessions_target import Wire
 
-FULL = {"calls": 5_000_000, "fragments": 5_000_000, "flows": 1_000_000, "endpoints": 1_000_000}
+FULL = {
+    "calls": 5_000_000,
+    "fragments": 5_000_000,
+    "flows": 1_000_000,
+    "endpoints": 1_000_000,
+    "reported": 5_000_000,
+    "up": 65_536,
+}
 ENDPOINTS = 32_768
 """Endpoints that the registry is to hold at most; each may take 1 KiB on average."""
 STEPS = 20
@@ -96,11 +110,85 @@ def endpoints(count: int) -> Iterator[str]:
         yield f"{registry.endpoint_count} endpoints"
 
 
+def reported(count: int) -> Iterator[str]:
+    """Begin calls that nobody ends, and follow them: each that has no room any more is one record, in the order in
+    which they came. Gives what is held after each.
+    """
+    records: list[Record] = []
+    follower = followed(records)
+    told = 0
+    for n in range(count):
+        invite = INVITE.replace(b"sip:a@", b"sip:%d@" % n)  # else all could be legs of each other
+        sdp = SDP.replace(b"192.0.2.1", b"10.%d.%d.%d" % (n >> 16 & 255, n >> 8 & 255, n & 255))
+        follower.process(message(invite % (name_of(n), len(sdp), sdp), BEGUN + n * 1000))
+        for record in records:
+            assert record.key == name_of(told).decode()
+            if told % 100_003 == 0:
+                facts = json.loads(record.payload.to_json())
+                assert (facts["ended"], len(facts["messages"]), facts["messages_cut"]) == ("evicted", 1, 0)
+            told += 1
+        records.clear()
+        yield f"{follower.calls} calls, {told} records"
+    assert told + sum(1 for _ in follower.finish(BEGUN + count * 1000)) == count
+
+
+def up(count: int) -> Iterator[str]:
+    """Have calls of five messages each under way at once, as many as are followed at a time; gives what is held after
+    each.
+    """
+    records: list[Record] = []
+    follower = followed(records)
+    chance = random.Random(1)
+    for n in range(count):
+        for _, _, raw in islice(call(chance), 5):
+            follower.process(message(raw, BEGUN + n * 1000))
+        yield f"{follower.calls} calls"
+    assert not records
+
+
+def name_of(n: int) -> bytes:
+    """Give the Call-ID of a call, of which no two are the same within the first 256 bytes."""
+    return b"%08x" % n + b"x" * min(LENGTHS[n % len(LENGTHS)], 248)
+
+
+def followed(records: list[Record]) -> Calls:
+    """Give the processor, whose records go to a list."""
+    follower = Calls(CallsConfig())
+    follower.wire(
+        Context(
+            task_id="t",
+            agent_id="a",
+            emit=records.append,
+            route=lambda key, message: None,
+            alone=True,
+            counter=lambda name: lambda n=1: None,
+            call_labels={},
+        )
+    )
+    return follower
+
+
+def message(raw: bytes, at: int) -> OutputPacket:
+    """Give a message as a processor gets it."""
+    return OutputPacket(
+        timestamp=at,
+        src_ip="192.0.2.1",
+        src_port=5060,
+        dst_ip="192.0.2.2",
+        dst_port=5060,
+        payload=otus_sip.parse(raw),
+        payload_type="sip",
+        raw_payload=raw,
+    )
+
+
 ROWS: dict[str, Callable[[int], Iterator[str]]] = {
     "calls": calls,
     "fragments": fragments,
     "flows": flows,
     "endpoints": endpoints,
+    "reported": reported,
+    "up": up,
 }
 
 

@@ -33,8 +33,8 @@ class CallsConfig:
         default=65536,
         ge=1,
         le=1_000_000,
-        help="Calls that are followed at a time, with about 2 KiB of memory each; the one that has been silent longest "
-        "is reported and forgotten for another",
+        help="Calls that are followed at a time, five messages of which take about 1.5 KiB; the one that has been "
+        "silent longest is reported and forgotten for another",
     )
     max_messages: int = otus_core.option(
         default=256, ge=16, le=4096, help="Messages of a call that are kept; those in the middle give way"

@@ -49,7 +49,7 @@ class Desk:
         self._interim = int(config.interim * 1e9)
         self._interim_due = 0
         self._now = 0
-        self._bindings = Bindings(config.max_registrations, self._see_failure)
+        self.bindings = Bindings(config.max_registrations, self._see_failure)
         self._sources = Sources(config.scan_users)
         self._legs = Legs(config.leg_headers)
         self._kpi = int(config.kpi * 1e9)
@@ -116,17 +116,13 @@ class Desk:
         }
         self._route(as_key(quoted.call_id.encode()), ("icmp", told))
 
-    def take_register(self, at: int, flow: bytes, said: bytes, fields: bytes) -> None:
-        """Take a message of a registration to the worker that owns the address of record."""
-        if self._alone:
-            self._take_sighting((at, flow, said, fields))
-        else:
-            self._route("aor:" + text_of(aor_in(fields)), ("register", (at, flow, said, fields)))
+    def route_register(self, at: int, flow: bytes, said: bytes, fields: bytes) -> None:
+        """Send a message of a registration to the worker that owns the address of record."""
+        self._route("aor:" + text_of(aor_in(fields)), ("register", (at, flow, said, fields)))
 
-    def _take_sighting(self, seen: tuple[int, bytes, bytes, bytes]) -> None:
-        surplus = self._bindings.take(*seen)
-        if surplus is not None:
-            self._emit(self._binding(surplus, surplus.last, "evicted"))
+    def evict_binding(self, surplus: Binding) -> None:
+        """Report a registration that has no room any more."""
+        self._emit(self._binding(surplus, surplus.last, "evicted"))
 
     def _see_failure(self, source: str, aor: str) -> None:
         self._route("source:" + source, ("failure", (source, aor)))
@@ -135,12 +131,14 @@ class Desk:
         """Take what belongs to a key of this worker: a call, an address of record, a source, or the figures."""
         kind, told = message
         if kind == "register":
-            self._take_sighting(told)
+            surplus = self.bindings.take(*told)
+            if surplus is not None:
+                self.evict_binding(surplus)
         elif kind == "failure":
             for aor in self._sources.failed(*told):
                 self._route("aor:" + aor, ("scan", aor))
         elif kind == "scan":
-            self._bindings.mark_scan(told)
+            self.bindings.mark_scan(told)
         elif kind == "card":
             self._join(self._legs.take(told))
         elif kind == "leg":
@@ -219,7 +217,7 @@ class Desk:
 
     def _tell_rest(self, now: int) -> Iterator[otus_core.Record]:
         """Report at a tick what is no call that has ended."""
-        for one in self._bindings.due(now):
+        for one in self.bindings.due(now):
             yield self._binding(one, now, one.state(now))
         if self._kpi:
             yield from self._figures(now)
@@ -239,7 +237,7 @@ class Desk:
         return chain(last, self._finish_rest(now))
 
     def _finish_rest(self, now: int) -> Iterator[otus_core.Record]:
-        for one in self._bindings.all():
+        for one in self.bindings.all():
             yield self._binding(one, now, "finish")
         if self._kpi:
             add(self._gathered.setdefault(self._begun, {}), self._counts)

@@ -41,4 +41,5 @@ cdef class Likely:
     cdef object _add_call(self, Call call)
     cdef object _remember(self, Traits *traits)
     cdef int _seek(self, Begun *one, uint64_t value, uint8_t kind, uint64_t *found, int hits) noexcept
+    cdef void _expect(self, uint64_t value, uint8_t kind) noexcept
     cdef void _enter(self, uint64_t value, uint8_t kind) noexcept

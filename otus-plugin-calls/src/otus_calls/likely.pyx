@@ -18,7 +18,7 @@ from otus_core.inline.signalling cimport INVITE, FieldHead, next_field
 
 from otus_calls.parties import TAIL, read_party, sessions_of, user_key
 
-from otus_calls.note cimport Packed, body_of, fields_of
+from otus_calls.note cimport Packed, body_of, fields_of, prefetch
 from otus_calls.table cimport Call
 
 cdef enum:
@@ -165,6 +165,14 @@ cdef class Likely:
         self.count += 1
         if self.near:
             self.near.pop(self.count - CALLS, None)
+        for i in range(traits.count):       # all are looked up below: the memory is asked for at once
+            self._expect(traits.values[i], NAMED if traits.kinds[i] == OWN else traits.kinds[i])
+        if one.caller:
+            self._expect(one.caller ^ one.dst, SRC_FROM)
+            self._expect(one.caller ^ one.src, DST_FROM)
+        if one.called:
+            self._expect(one.called ^ one.dst, SRC_TO)
+            self._expect(one.called ^ one.src, DST_TO)
         for i in range(traits.count):
             hits = self._seek(one, traits.values[i], NAMED if traits.kinds[i] == OWN else traits.kinds[i], found, hits)
             if traits.kinds[i] == NAMED:
@@ -184,8 +192,11 @@ cdef class Likely:
             self._enter(traits.values[i], traits.kinds[i])
         return [found[i] for i in range(hits)] if hits else ()
 
+    cdef void _expect(self, uint64_t value, uint8_t kind) noexcept:
+        prefetch(&self.heads[_place(value, kind) % HEADS])
+
     cdef int _seek(self, Begun *one, uint64_t value, uint8_t kind, uint64_t *found, int hits) noexcept:
-        cdef uint64_t wanted = fold(value ^ kind, <uint64_t>0x9E3779B97F4A7C15)
+        cdef uint64_t wanted = _place(value, kind)
         cdef uint64_t at = self.heads[wanted % HEADS]
         cdef uint64_t number
         cdef int same = 0
@@ -214,13 +225,17 @@ cdef class Likely:
 
     cdef void _enter(self, uint64_t value, uint8_t kind) noexcept:
         cdef Entry *entry
-        cdef uint64_t hashed = fold(value ^ kind, <uint64_t>0x9E3779B97F4A7C15)
+        cdef uint64_t hashed = _place(value, kind)
         self.entered += 1
         entry = &self.entries[self.entered % ENTRIES]
         entry.value = hashed
         entry.before = self.heads[hashed % HEADS]
         entry.call = self.count
         self.heads[hashed % HEADS] = self.entered
+
+
+cdef inline uint64_t _place(uint64_t value, uint8_t kind) noexcept:
+    return fold(value ^ kind, <uint64_t>0x9E3779B97F4A7C15)
 
 
 cdef int _likeness(const Begun *one, const Begun *other) noexcept:

@@ -29,6 +29,10 @@ cdef struct Packed:
     uint16_t room
 
 
+cdef extern from *:
+    void prefetch "__builtin_prefetch" (const void *at) noexcept nogil
+
+
 cdef enum Repeat:
     NO_REPEAT = 0
     RETRANSMISSION = 1

@@ -35,6 +35,8 @@ cdef object _MESSAGE = "message"    # the kind of a routed message, beside those
 
 # Attributes that every message is asked for: called where they are, instead of being looked up by name each time.
 cdef object _Output = OutputPacket
+cdef object _kind = OutputPacket.payload_type
+cdef object _payload = OutputPacket.payload
 cdef object _timestamp = OutputPacket.timestamp
 cdef object _flow = OutputPacket.flow
 cdef object _vlans = OutputPacket.vlans
@@ -48,6 +50,7 @@ cdef class Calls:
     cdef readonly double tick_interval
     cdef Table table
     cdef object desk
+    cdef object take_register
     cdef object route
     cdef object not_followed
     cdef frozenset fields
@@ -61,6 +64,7 @@ cdef class Calls:
             ring_timeout=int(config.ring_timeout * 1e9), talk_timeout=int(config.talk_timeout * 1e9),
         )
         self.desk = Desk(config, self.table)
+        self.take_register = self.desk.bindings.take
         self.fields = fields_with(config.leg_headers)
         self.consume = config.consume
 
@@ -85,14 +89,16 @@ cdef class Calls:
     def process(self, output):
         """Take a message, a stream, a packet of RTCP or an ICMP error."""
         cdef bytes said
-        if output.payload_type == "sip":
-            payload = output.payload
+        cdef bint ours = type(output) is _Output
+        kind = Py_TYPE(_kind).tp_descr_get(_kind, output, _Output) if ours else output.payload_type
+        if kind == "sip":
+            payload = Py_TYPE(_payload).tp_descr_get(_payload, output, _Output) if ours else output.payload
             try:
                 said = payload.packed_signalling()
             except AttributeError:          # from a parser that does not offer it
                 self.not_followed()
                 return True
-            if type(output) is _Output:
+            if ours:
                 self._message(output, payload, said, <bytes>Py_TYPE(_raw).tp_descr_get(_raw, output, _Output))
         else:
             self.desk.take(output)
@@ -112,10 +118,18 @@ cdef class Calls:
             return 0
         if method == REGISTER:
             flow = Py_TYPE(_flow).tp_descr_get(_flow, output, _Output).packed()
-            self.desk.take_register(at, flow, said, payload.packed_fields(_REGISTERED))
+            fields = payload.packed_fields(_REGISTERED)
+            if self.alone:
+                surplus = self.take_register(at, flow, said, fields)
+                if surplus is not None:
+                    self.desk.evict_binding(surplus)
+            else:
+                self.desk.route_register(at, flow, said, fields)
             return 0
         if not _is_followed(method):
             return 0
+        if self.alone:
+            self.table.expect(head)
         if method == INVITE or method == UPDATE or method == ACK or method == PRACK:
             body = payload.description
             if body is not None:
@@ -124,12 +138,14 @@ cdef class Calls:
             method == INVITE or method == BYE or method == CANCEL or method == REFER
         ):
             fields = self._fields_of(payload, method, head.status)
+        if self.alone:
+            self.table.near()
         flow = Py_TYPE(_flow).tp_descr_get(_flow, output, _Output).packed()
         vlans = Py_TYPE(_vlans).tp_descr_get(_vlans, output, _Output)
         if vlans:
             vlan = vlans[0]
         if self.alone:
-            self._take(at, flow, vlan, said, digest_of(raw), <uint32_t>PyBytes_GET_SIZE(raw), fields, body)
+            self._put(at, flow, vlan, said, digest_of(raw), <uint32_t>PyBytes_GET_SIZE(raw), fields, body)
         else:
             self.route(said[sizeof(Signalling):sizeof(Signalling) + head.call_id].decode("latin-1"),
                        (_MESSAGE, (at, flow, vlan, said, digest_of(raw), PyBytes_GET_SIZE(raw), fields, body)))
@@ -153,6 +169,11 @@ cdef class Calls:
 
     cdef int _take(self, int64_t at, bytes flow, int16_t vlan, bytes said, uint64_t digest, uint32_t size,
                    bytes fields, bytes body) except -1:
+        self.table.expect(<const Signalling *>PyBytes_AS_STRING(said))
+        return self._put(at, flow, vlan, said, digest, size, fields, body)
+
+    cdef int _put(self, int64_t at, bytes flow, int16_t vlan, bytes said, uint64_t digest, uint32_t size,
+                  bytes fields, bytes body) except -1:
         self.table.take(at, <const Flow *>PyBytes_AS_STRING(flow), vlan, <const Signalling *>PyBytes_AS_STRING(said),
                         digest, size, fields, body)
         if self.table.count > self.table.most:

@@ -12,10 +12,7 @@ from otus_core.inline.signalling cimport ACK, BYE, CANCEL, INVITE
 from otus_calls.names import STATES
 from otus_calls.transitions import EVENTS, STATUS_EVENTS, TABLE, TIMER_B_NS
 
-from otus_calls.note cimport DUPLICATE, NO_REPEAT, RETRANSMISSION, is_from, is_to, tell_note, text_of
-
-cdef extern from *:
-    void prefetch "__builtin_prefetch" (const void *at) noexcept nogil
+from otus_calls.note cimport DUPLICATE, NO_REPEAT, RETRANSMISSION, is_from, is_to, prefetch, tell_note, text_of
 
 cdef enum:
     EVENT_KINDS = 16
@@ -133,7 +130,7 @@ cdef class Outcome:
         self.order = <Packed **>PyMem_Malloc(self.count * sizeof(Packed *))
         if self.order == NULL:
             raise MemoryError
-        for i in range(self.count):     # they lie apart, and were not looked at since they came: all are asked for at once
+        for i in range(self.count):     # they lie apart, and came a while ago: the memory of all is asked for at once
             prefetch(self.call.notes[i])
         for i in range(self.count):
             note = self.call.notes[i]

@@ -4,7 +4,7 @@ from operator import attrgetter
 
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from otus_core.inline.layouts cimport Flow
 
@@ -16,10 +16,13 @@ from otus_calls.names import STATES
 from otus_calls.tell import tell_call
 
 from otus_calls.likely cimport Likely
+from otus_calls.note cimport prefetch
 from otus_calls.replay cimport Outcome, replay
 from otus_calls.table cimport Call, Table
 
 cdef enum:
+    FETCHED = 16                # messages of a call that are fetched ahead
+    SOON = 4                    # calls whose memory is fetched while others are told of
     LEGS_WAIT = 1024            # calls that are looked at before one that began earlier is told of at the end
     MESSAGE_BYTES = 400         # about what a message takes in the record that tells of it
 
@@ -105,6 +108,8 @@ cdef class Reports:
                     if others:
                         compare(call.number, others)
             if LEGS_WAIT <= i < count + LEGS_WAIT:
+                if i + SOON < count + LEGS_WAIT:
+                    _fetch(<Call>calls[i + SOON - LEGS_WAIT])
                 call = <Call>calls[i - LEGS_WAIT]
                 calls[i - LEGS_WAIT] = None
                 table.remove(call)
@@ -134,6 +139,14 @@ cdef class Reports:
             added = counts_of(outcome)
             found = self.kinds[kind] = tuple([self.figures[name] for name in _FIGURES if added.get(name)])
         return <tuple>found
+
+
+cdef inline void _fetch(Call call) noexcept:
+    """Have the memory fetched of a call that is soon told of: it may have been silent for long."""
+    cdef uint32_t i
+    prefetch(&call.age)
+    for i in range(min(call.count, FETCHED)):
+        prefetch(call.notes[i])
 
 
 cdef object _record(object payload, Call call, Outcome outcome):

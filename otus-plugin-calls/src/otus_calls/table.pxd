@@ -59,7 +59,10 @@ cdef class Table:
     cdef int64_t soonest                    # no call is due earlier
     cdef int64_t looked                     # calls that were used last before this have been looked at for news
     cdef int64_t linger, ring_timeout, talk_timeout
+    cdef uint64_t id_hash, both_hash        # of the message that is expected
 
+    cdef void expect(self, const Signalling *said) noexcept
+    cdef void near(self) noexcept
     cdef Call take(self, int64_t at, const Flow *flow, int16_t vlan, const Signalling *said, uint64_t digest,
                    uint32_t size, bytes fields, bytes body)
     cdef Call _find(self, uint64_t hash, const char *call_id, Py_ssize_t call_id_len, const char *tag,

@@ -18,7 +18,7 @@ from otus_core.inline.tables cimport append, chain, close_buckets, leave, open_b
 
 from otus_calls.transitions import TIMER_B_NS
 
-from otus_calls.note cimport note_size, text_of, write_note
+from otus_calls.note cimport note_size, prefetch, text_of, write_note
 from otus_calls.replay cimport replay
 
 cdef enum:
@@ -29,7 +29,7 @@ cdef enum:
     GONE = 1 << 17              # Call-IDs of calls that were reported, so that what comes late begins none
     KEPT_FIRST = 4              # of so many messages that are kept, one is among the newest
     NOTE_BYTES = 1024           # that a message may take on average
-    PLACES = 8                  # for messages, at first: as many as an ordinary call has
+    ROOM_FIRST = 8                  # for messages, at first: as many as an ordinary call has
 
 cdef int64_t SETTLED_NS = 2_000_000_000     # messages of other workers have arrived by then
 cdef int64_t _TIMER_B = TIMER_B_NS
@@ -74,11 +74,11 @@ cdef class Call:
         while self.count >= most or (self.used + size > most * NOTE_BYTES and self.count > KEPT_FIRST):
             self._give_way()
         if self.count == self.room:
-            grown = PyMem_Realloc(self.notes, (self.room * 2 or PLACES) * sizeof(Packed *))
+            grown = PyMem_Realloc(self.notes, (self.room * 2 or ROOM_FIRST) * sizeof(Packed *))
             if grown == NULL:
                 raise MemoryError
             self.notes = <Packed **>grown
-            self.room = self.room * 2 or PLACES
+            self.room = self.room * 2 or ROOM_FIRST
         note = <Packed *>PyMem_Malloc(size)
         if note == NULL:
             raise MemoryError
@@ -149,16 +149,32 @@ cdef class Table:
     def __len__(self):
         return self.count
 
+    cdef void expect(self, const Signalling *said) noexcept:
+        """Have the memory fetched where the call of a message is found, because ``take`` follows soon: with thousands
+        of calls up, waiting for memory is most of what finding one takes.
+        """
+        cdef const char *text = <const char *>said + sizeof(Signalling)
+        self.id_hash = keyed_hash(self.secret, text, said.call_id)
+        self.both_hash = _with_tag(self.secret, self.id_hash, text + said.call_id, said.from_tag)
+        prefetch(&self.known.at[self.both_hash & self.known.mask])
+
+    cdef void near(self) noexcept:
+        """Do so with the call itself."""
+        cdef void *at = self.known.at[self.both_hash & self.known.mask]
+        if at != NULL:
+            prefetch(&(<Call>at).name)
+            prefetch(&(<Call>at).hash)
+
     cdef Call take(self, int64_t at, const Flow *flow, int16_t vlan, const Signalling *said, uint64_t digest,
                    uint32_t size, bytes fields, bytes body):
-        """Put a message with its call; ``None`` if it belongs to none and begins none. Requests go both ways, so either
-        tag may be the caller's.
+        """Put a message, which was expected, with its call; ``None`` if it belongs to none and begins none. Requests go
+        both ways, so either tag may be the caller's.
         """
         cdef const char *call_id = <const char *>said + sizeof(Signalling)
         cdef const char *from_tag = call_id + said.call_id
         cdef const char *to_tag = from_tag + said.from_tag
-        cdef uint64_t id_hash = keyed_hash(self.secret, call_id, said.call_id)
-        cdef uint64_t hash = _with_tag(self.secret, id_hash, from_tag, said.from_tag)
+        cdef uint64_t id_hash = self.id_hash
+        cdef uint64_t hash = self.both_hash
         cdef Call call = self._find(hash, call_id, said.call_id, from_tag, said.from_tag)
         cdef bint by_caller = True
         cdef Packed *note

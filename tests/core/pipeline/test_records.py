@@ -338,11 +338,13 @@ def test_a_flow_stands_for_addresses_ports_and_protocol() -> None:
     bench = Bench()
     bare = OutputPacket(src_ip=None, dst_ip=None, protocol=0, is_record=True).flow
     assert bare is None
-    bench.parser.on_finish = lambda now: [Record("sum", None, now, flow=FLOW), Record("sum", None, now, flow=bare)]
+    six = FlowKey("2001:db8::1", 1, "2001:db8::2", 65535, 6)
+    flows = (FLOW, bare, FLOW.packed(), six, six.packed())
+    bench.parser.on_finish = lambda now: [Record("sum", None, now, flow=flow) for flow in flows]
     bench.feed(1)
     bench.end()
     bench.sent()
-    assert [output.flow for output in bench.outputs] == [FLOW, None]
+    assert [output.flow for output in bench.outputs] == [FLOW, None, FLOW, six, six]
 
 
 @pytest.mark.parametrize(
@@ -361,6 +363,8 @@ def test_a_flow_stands_for_addresses_ports_and_protocol() -> None:
         {"protocol": -1},
         {"size": 1.0},
         {"flow": ("192.0.2.1", 1, "192.0.2.2", 2, 17)},
+        {"flow": FLOW.packed()[:-1]},
+        {"flow": bytes([5]) * 40},
         {"flow": FLOW, "src_port": 5},
         {"flow": FLOW, "src_ip": "192.0.2.1", "dst_ip": "192.0.2.2"},
     ],
