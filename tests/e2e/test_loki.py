@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,52 +12,11 @@ import pytest
 
 from tests.e2e.node import Node
 from tests.live.net import run_otus
+from tests.loki import Loki
 from tests.patience import wait
 
 PASSWORD = "pa:ss wörd "
 TOKEN = "eyJ0b2tlbiI6MX0"
-
-
-class Loki:
-    """Takes pushes that carry ``wanted``; of the others it keeps the headers."""
-
-    def __init__(self, **wanted: str) -> None:
-        self.wanted = wanted
-        self.entries: list[dict[str, Any]] = []
-        self.streams: list[dict[str, str]] = []
-        self.refused: list[dict[str, str]] = []
-        self.elsewhere = ""
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = gzip.decompress(self.rfile.read(int(self.headers["Content-Length"])))
-                if outer.elsewhere:
-                    self.send_response(302)
-                    self.send_header("Location", outer.elsewhere)
-                elif all(self.headers[name] == value for name, value in outer.wanted.items()):
-                    for stream in json.loads(body)["streams"]:
-                        outer.streams.append(stream["stream"])
-                        outer.entries += [json.loads(line) for _, line in stream["values"]]
-                    self.send_response(204)
-                else:
-                    outer.refused.append(dict(self.headers))
-                    self.send_response(401)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/loki/api/v1/push"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-    def events(self) -> list[str]:
-        return [entry["event"] for entry in self.entries]
 
 
 @pytest.fixture

@@ -2,63 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
 from otus_core.logs import loki
 from otus_core.logs.loki import LokiPusher
+from tests.loki import Loki
 from tests.patience import PATIENCE_S, keeps, took, wait
-
-
-class Loki:
-    """What it received, and the statuses that it answers next; 204 when there are no more."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.streams: list[dict[str, str]] = []
-        self.statuses: list[int] = []
-        self.times: list[int] = []
-        self.asked = 0
-        self.answers = threading.Event()
-        self.answers.set()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = gzip.decompress(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.asked += 1
-                outer.answers.wait(PATIENCE_S)
-                status = outer.statuses.pop(0) if outer.statuses else 204
-                if status == 204:
-                    for stream in json.loads(body)["streams"]:
-                        outer.streams.append(stream["stream"])
-                        outer.times += [int(ns) for ns, _ in stream["values"]]
-                        outer.lines += [line for _, line in stream["values"]]
-                self.send_response(status)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/loki/api/v1/push"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
 @pytest.fixture
 def server() -> Iterator[Loki]:
     made = Loki()
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 @pytest.fixture(autouse=True)
