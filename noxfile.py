@@ -186,7 +186,9 @@ def release_check(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure; ``nox -s bench -- ROW...`` measures some rows. Nothing else should be running."""
+    """Measure beside other programs; ``nox -s bench -- ROW...`` measures some rows, ``-- --check`` fails where a ratio
+    is worse than the stored one. Nothing else should be running.
+    """
     install(session, DISTRIBUTIONS, "dpkt", "pytest", "confluent-kafka", "setuptools", "wheel")
     session.run("python", "-m", "tests.bench", *session.posargs)
 

@@ -214,12 +214,14 @@ def media(streams: int, count: int) -> Iterator[bytes]:
 
 CAPTURES: dict[str, Callable[[], Iterator[bytes]]] = {
     "sip": lambda: frames(PACKETS, 50, plain),
+    "few": lambda: frames(PACKETS // 10, 50, plain),
     "busy": lambda: frames(PACKETS, BUSY_CALLS, plain),
     "tcp": lambda: tcp_frames(PACKETS, 50),
     "qinq": lambda: frames(PACKETS, 50, qinq),
     "vxlan": lambda: frames(PACKETS, 50, vxlan),
     "fragments": fragmented,
     "rtp": lambda: media(40, 1_000_000),
+    "rtpfew": lambda: media(40, 100_000),
     "rtp20000": lambda: media(20_000, 1_000_000),
     "rtpcalls": lambda: media(40, 0),
     "rtp20000calls": lambda: media(20_000, 0),
@@ -235,3 +237,14 @@ def capture(folder: Path, name: str) -> Path:
         write(partial, CAPTURES[name]())
         partial.rename(path)
     return path
+
+
+def frames_in(path: Path) -> int:
+    """Count the frames of a capture that was made here."""
+    count = 0
+    with path.open("rb") as file:
+        file.seek(len(HEADER))
+        while record := file.read(16):
+            file.seek(int.from_bytes(record[8:12], "little"), 1)
+            count += 1
+    return count

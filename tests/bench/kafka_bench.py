@@ -63,7 +63,7 @@ def task(folder: Path, files: list[Path], broker: Broker, topic: str) -> Path:
 
 def chain(folder: Path, file: Path, broker: Broker, topic: str) -> tuple[int, float]:
     """Give the messages that the broker acknowledged, and CPU seconds."""
-    from tests.bench.__main__ import OTUS, process
+    from tests.bench.measure import OTUS, process
 
     summary = folder / "summary.json"
     path = task(folder, [file], broker, topic)
@@ -76,7 +76,7 @@ def chain(folder: Path, file: Path, broker: Broker, topic: str) -> tuple[int, fl
 
 def plain(folder: Path, file: Path, broker: Broker, topic: str) -> float:
     """Give messages a CPU second of ``send()``."""
-    from tests.bench.__main__ import OTUS
+    from tests.bench.measure import OTUS
 
     values = folder / "values"
     if not values.exists():

@@ -9,8 +9,8 @@ import statistics
 import sys
 from pathlib import Path
 
-from tests.bench.__main__ import FOLDER, OTUS, process
 from tests.bench.generate import capture
+from tests.bench.measure import FOLDER, OTUS, process
 
 PACKETS = 1_000_000
 RUNS = 5
