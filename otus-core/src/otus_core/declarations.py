@@ -15,6 +15,7 @@ import attrs
 
 Stability = Literal["experimental", "beta", "stable", "deprecated"]
 STABILITIES: tuple[Stability, ...] = ("experimental", "beta", "stable", "deprecated")
+# Names become keys of YAML, label values of metrics, and parts of file names and topics: no dots, blanks or capitals.
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}\Z")
 BLOCK = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 PAYLOAD_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}\Z")

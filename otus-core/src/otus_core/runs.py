@@ -19,6 +19,7 @@ from typing import IO, Any
 from otus_core import interpreter
 from otus_core.errors import OtusError
 
+# 128 and SIGINT, as shells say it: what a run gives that Ctrl-C has ended.
 INTERRUPTED = 130
 ENDING = (signal.SIGINT, signal.SIGTERM)
 LAST_WORDS_S = 5.0

@@ -17,6 +17,7 @@ SECOND = 1_000_000_000
 TALK_LEAST_S = 3.0
 """A shorter call may well end before anybody has spoken."""
 LATE_MEDIA_NS = 2 * SECOND
+"""Whoever has answered is heard after a round trip; a caller notices two seconds of silence."""
 AFTER_BYE_NS = SECOND
 PAYLOAD_MAX = 1472
 """Bytes of UDP payload in one packet on Ethernet."""
@@ -24,6 +25,7 @@ LOOPS = (482, 483)
 """RFC 3261 §21.4.20 loop detected, §21.4.21 too many hops."""
 EVENTS = ("telephone-event", "cn", "red")
 REJECTIONS_LOOP = 2
+"""Credentials that are refused once may be old (a stale nonce, RFC 7616 §3.3); twice, they are wrong."""
 
 Found = Iterator[tuple[str, str]]
 

@@ -24,13 +24,20 @@ if TYPE_CHECKING:
 
 ENOUGH = 60
 """Of about 100."""
+# A session identifier (RFC 7989), or a header that names the other call, is enough by itself (``ENOUGH``); the same
+# description in both needs something beside it.
 SESSION_ID, NAMED, SAME_SDP = 60, 60, 45
 TO_USER, FROM_USER, AT_ONCE, MIDDLE, OUTCOME = 20, 15, 20, 15, 15
 AT_ONCE_NS = 20_000_000
+"""A B2BUA on the same network sends the second INVITE as soon as it has read the first."""
 APART_NS = 4_000_000_000
 """A leg that begins later than this after the other needs more than likeness: somebody has to name it."""
 ENDED_TOGETHER_NS = 500_000_000
+"""One BYE makes the other: in between is the time to the next hop, and at most one retransmission (T1, RFC 3261
+§17.1.1.1).
+"""
 CARDS_MAX = 16384
+"""Calls whose legs are looked for at the same time; older ones are linked no more, and are reported all the same."""
 SAME_MAX = 32
 """Calls that are kept in mind as those that may yet be legs of one."""
 

@@ -33,6 +33,7 @@ STREAM_FIELDS = (
 )
 """What is taken over from the record of a stream."""
 EVENTS_MAX = 128
+"""Telephone events of a call that its record lists: digits of a long menu, and not what a forged stream may send."""
 
 
 def stream_of(facts: dict[str, Any], ends: tuple[str, int, str, int]) -> dict[str, Any]:

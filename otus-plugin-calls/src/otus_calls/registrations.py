@@ -23,8 +23,11 @@ SECOND = 1_000_000_000
 SETTLE_NS = 32 * SECOND
 """64 * T1: so long after the last word nothing more is to be expected (RFC 3261 §17.1.2.2, Timer F)."""
 SOURCES_MAX = 4096
+"""Addresses that are watched for scans; a scan from more of them than that shows in the figures."""
 TEXT_MAX = 512
+"""Characters of an address, a contact and a user agent: whoever registers chooses them."""
 DUPLICATE_NS = 20_000_000
+"""A copy from a mirror port comes within milliseconds; a retransmission after T1, 500 ms (RFC 3261 §17.1.2.1)."""
 FIELDS = frozenset({"to", "t", "contact", "m", "expires", "user-agent", "authorization", "proxy-authorization",
                     "www-authenticate", "proxy-authenticate"})  # fmt: skip
 _EXPIRES = re.compile(r";\s*expires\s*=\s*\"?(\d{1,9})", re.IGNORECASE)

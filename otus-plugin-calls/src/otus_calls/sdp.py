@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 MEDIA_MAX = 16
+"""m= lines of a description: calls have two or three, and each is kept as long as the call."""
 FORMATS_MAX = 32
+"""Payload types of a line: as many as can be chosen freely (96 to 127, RFC 3551 §6)."""
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")  # RFC 8866 §6.7
 UNSPECIFIED = ("0.0.0.0", "::")
 """Hold as RFC 2543 had it (RFC 3264 §8.4)."""

@@ -15,6 +15,7 @@ from otus_calls.sdp import endpoints, is_fax, is_held, read_sdp
 Lines = list[dict[str, Any]]
 CALLER, CALLEE = "caller", "callee"
 HOLDS_MAX = 64
+"""Times on hold that are told one by one."""
 
 
 def other_side(side: str) -> str:

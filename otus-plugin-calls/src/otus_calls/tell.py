@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TRANSPORTS = {6: "TCP", 17: "UDP", 132: "SCTP"}
 BRANCHES_MAX = 32
+"""Of a record: a call that is forked to more telephones has the others left out."""
 HOPS_MAX = 16
 TRANSFERS_MAX = 16
 _Q850 = re.compile(r"Q\.850\s*;(?:[^,]*;)?\s*cause\s*=\s*(\d{1,3})", re.IGNORECASE)

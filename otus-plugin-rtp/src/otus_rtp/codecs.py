@@ -39,6 +39,7 @@ STATIC: Mapping[int, Codec] = {
 MEDIA, EVENT, NOISE = range(3)
 _KINDS = {"telephone-event": EVENT, "tone": EVENT, "cn": NOISE}
 UNKNOWN: Codec = ("", 0)
+# The highest rate of audio that is in use; video has 90,000 (RFC 3551 §5). Beyond it, rtpmap is nonsense.
 CLOCK_MAX = 192_000
 NAME_MAX = 32
 

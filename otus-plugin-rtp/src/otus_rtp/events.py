@@ -8,6 +8,7 @@ DIGITS = "0123456789*#ABCD"
 """Events 0 to 15 (RFC 4733 §3.2)."""
 EVENTS_MAX = 256
 """Of a stream; later ones are not told."""
+# RFC 4733 §2.3: event, end bit and volume, and the duration in two bytes.
 HEAD = 4
 
 

@@ -9,6 +9,7 @@ from otus_core import FlowKey
 IN_SEQUENCE = 6
 """Packets of one SSRC whose sequence numbers follow each other."""
 CANDIDATES_MAX = 4096
+"""Flows that may yet turn out to be RTP: most UDP is not, and each is kept until it is known."""
 STEP_MAX = 90_000 * 2
 """Of the timestamp between two packets: two seconds of video's clock."""
 

@@ -15,6 +15,7 @@ WITHIN = 100_000_000
 UNRELATED = 3
 """Streams between hosts none of which are the same."""
 HELD_MAX = 16
+"""Losses of other streams that are compared: more at the same time say nothing new."""
 LOOKED_BEFORE = 1_000_000_000
 """ns, by which what the core knows of drops may be older than the look at it, and somewhat more."""
 BACKLOG_MAX = 10_000_000_000

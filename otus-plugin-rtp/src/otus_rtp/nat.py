@@ -22,9 +22,11 @@ PARTIES_MAX = 16384
 LOOKED_AT_MAX = 64
 """Of the parties at one address, the latest: where more of them wait, nobody can tell whose a stream is."""
 RIVALS_MAX = 4
+"""Streams to one party that are told apart; of more, none can be said to be its own."""
 RIVAL_NS = 2_000_000_000
 """A stream is the only one to a party when no other one went there for so long."""
 SWEPT_EACH = 64
+"""Parties that are looked at in one go, so that no packet waits for a look at all of them."""
 
 
 @attrs.define(eq=False)

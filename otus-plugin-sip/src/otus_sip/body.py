@@ -18,6 +18,7 @@ PARTS_MAX = 64
 DEPTH_MAX = 4
 """Multipart bodies within each other: RFC 5621 §4.2 demands nesting, nobody needs more than two."""
 CODINGS_MAX = 2
+"""RFC 9110 §8.4 allows several codings; each costs inflating the whole once more."""
 INFLATED_MAX = 1 << 16
 """Bytes that a body may inflate to: as many as a datagram could have held. All bodies of a message together, too."""
 LINES_MAX = 64

@@ -20,10 +20,12 @@ ICMP, ICMPV6 = 1, 58
 UDP, TCP = 17, 6
 HEADER = 8
 """Bytes before the quotation."""
+# What is told of a quotation is bounded: routers quote what hosts choose.
 LINE_MAX = 256
 CALL_ID_MAX = 256
 EXTENSIONS_MAX = 8
 """IPv6 extension headers of a quoted packet that are stepped over."""
+# IANA protocol numbers: hop-by-hop, routing, fragment, destination options (RFC 8200 §4).
 FRAGMENT = 44
 EXTENSIONS = (0, 43, FRAGMENT, 60)
 

@@ -25,6 +25,7 @@ from otus_sip.rewritten import rewritten
 KEY_MIN = 16
 """Characters of a key; fewer can be tried out."""
 DEPTH_MAX = 32
+"""Nesting of a payload that is looked through: it is made by parsers, of third parties too."""
 PERSONAL = frozenset(
     ("user", "display", "username", "name", "email", "phone", "note", "from_user", "to_user", "subject")
 )

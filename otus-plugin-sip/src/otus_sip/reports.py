@@ -15,6 +15,7 @@ from typing import Any, Protocol
 REPORT_TYPE = "application/vq-rtcpxr"
 HEADERS = frozenset(("x-rtp-stat", "x-rtp-stats", "p-rtp-stat", "x-siemens-rtp-stats"))
 """As makers of telephones and gateways call it; AudioCodes and Poly describe its fields in their manuals."""
+# Bounds of a report that a telephone sends of itself (RFC 6035 §4.6): it has some thirty lines of a hundred characters.
 TEXT_MAX = 4096
 LINES_MAX = 64
 FIELDS_MAX = 64

@@ -8,6 +8,8 @@ from typing import Any
 
 from otus_core.model.output import OutputPacket
 
+# Characters and number of what a line tells of a payload that writes no line itself: third parties make it, from
+# packets.
 KEY_MAX = 32
 VALUE_MAX = 48
 LABELS_MAX = 8

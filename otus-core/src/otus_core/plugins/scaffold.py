@@ -19,6 +19,7 @@ from otus_core.plugins.records import PluginRecord
 from otus_core.plugins.selection import normalize
 
 KINDS = ("parser", "processor", "reporter", "capturer", "command_channel")
+# PEP 508 and Python's identifiers at once, with hyphens for underscores: it names a distribution and a module.
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 NAME_MAX = 40
 """Characters: the distribution's name, its folder and its module are made of it."""

@@ -17,6 +17,7 @@ from otus_core.process.systemd import READY_FD
 WORDS_BYTES = 1 << 16
 """What is kept of a helper's standard error: a traceback has room many times over."""
 REASON_MAX = 300
+"""Characters of a process's last words that go into a reason."""
 RESERVED = 16
 """Descriptors kept for starting a helper; a worker takes seven for a moment, an opener six."""
 

@@ -32,6 +32,7 @@ GROUPS: Mapping[str, Callable[[words.Facts], Any]] = {
 LIVE_STEP, LIVE_STEP_MAX = 60 * SECOND_NS, 86_400 * SECOND_NS  # the processor calls takes no more for its kpi
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 ROWS_MAX = 100_000
+"""Lines of ``--every``: short intervals of a long capture, or of one with a wrong clock, would be without end."""
 COLUMNS = (
     Column("begin"),
     Column("by", least=12),

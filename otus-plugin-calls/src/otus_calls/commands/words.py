@@ -9,6 +9,7 @@ from otus_calls.commands.terminal import BAD, GOOD, ODD
 from otus_core import printable
 
 NOTHING = "–"
+# Characters in a cell: packets choose how long users and reasons are.
 USER_MAX = 64
 FLAGS_MAX = 160
 MEDIA_MAX = 40

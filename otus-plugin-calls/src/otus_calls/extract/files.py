@@ -18,6 +18,7 @@ from typing import IO, NamedTuple
 
 from otus_core import require_regular
 
+# RFC 1952 §2.3.1: ID1 and ID2.
 GZIP_MAGIC = b"\x1f\x8b"
 SECOND_NS = 1_000_000_000
 FRAME_MAX = 262_144
@@ -25,7 +26,9 @@ FRAME_MAX = 262_144
 BLOCK_MAX = 16_777_216
 """A block with a frame and generous options."""
 INTERFACES_MAX = 65_536
+"""Of one section: a damaged file may describe interfaces without end, and each is kept."""
 
+# Block types and options of pcapng (draft-ietf-opsawg-pcapng §4, and if_tsresol and if_tsoffset of §4.2).
 SECTION, INTERFACE, OBSOLETE_PACKET, SIMPLE_PACKET, NAMES, ENHANCED_PACKET = 0x0A0D0D0A, 1, 2, 3, 4, 6
 TSRESOL, TSOFFSET = 9, 14
 _MAGICS = {  # byte order, units of a second, size of a record's header

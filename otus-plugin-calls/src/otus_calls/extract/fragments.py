@@ -18,7 +18,12 @@ AFTER_NS = SECOND_NS
 it may be another datagram's with the same number.
 """
 GROUPS_MAX = 65_536
+"""Datagrams that are put together at the same time: forged first fragments must not take memory without end."""
 HEADERS_MAX = 8
+"""IPv6 extension headers before the fragment header: RFC 8200 §4.1 has use for three, hostile packets for any number.
+"""
+# IANA protocol numbers: the fragment header; hop-by-hop, routing and destination options, which may stand before it
+# (RFC 8200 §4.5).
 FRAGMENT = 44
 SKIPPED = (0, 43, 60)
 

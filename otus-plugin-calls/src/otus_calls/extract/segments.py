@@ -15,6 +15,7 @@ from otus_calls.extract.files import SECOND_NS
 
 NEAR_NS = 60 * SECOND_NS
 """How far in time a segment may be from the one that holds a message's first byte."""
+# RFC 9293 §3.1: the bits of a segment's flags; numbers count modulo 2^32 (§3.4).
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 MASK = 0xFFFFFFFF
 PAGE = 16

@@ -29,6 +29,7 @@ from otus_calls.screen.store import SORTS, Key, Store, View
 from otus_core import OtusError, TableLayout, fit, printable
 
 REFRESH_S = 0.1
+"""Keys are answered at once; calls come into sight a tenth of a second later at the most."""
 PAINTS = {"32": Style(color="green"), "31": Style(color="red"), "33": Style(color="yellow")}
 HELP = "↑↓ choose  enter ladder  / filter  s sort  r reverse  p problems  f follow  space pause  q quit"
 

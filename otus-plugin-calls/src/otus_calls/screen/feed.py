@@ -14,6 +14,7 @@ INTERIM_S = 2
 WAITING_MAX = 50_000
 """Records that wait for the screen; it takes them ten times a second."""
 FAULTS_MAX = 100
+"""Of the run: they are shown one at a time."""
 
 
 class Feed:
