@@ -168,6 +168,7 @@ cdef class SipParser:
         """Say where the first start line is, at ``at`` or behind, or -1."""
         return next_message(<const uint8_t *>PyBytes_AS_STRING(data), at, PyBytes_GET_SIZE(data))
 
+    @cython.always_allow_keywords(False)
     def take(self, packet):
         """Parse a packet, or give ``None``: it is not SIP. Raises ParseError."""
         cdef bytes payload = _payload_of(packet)
@@ -182,6 +183,7 @@ cdef class SipParser:
             return None
         return self._read(packet, payload, &start)
 
+    @cython.always_allow_keywords(False)
     def can_handle(self, packet):
         """Say whether a packet is SIP."""
         cdef bytes payload = _payload_of(packet)
@@ -190,6 +192,7 @@ cdef class SipParser:
             return self._is_sip(packet, &start)
         return _is_keep_alive(packet, &start) and self._on_port(packet)
 
+    @cython.always_allow_keywords(False)
     def handle(self, packet):
         """Parse a packet that is SIP. Raises ParseError."""
         cdef bytes payload = _payload_of(packet)

@@ -58,8 +58,22 @@ cdef class ProcessorSlot(Slot):
 # Calls whose errors are looked at by hand: a ``try`` around each call of a component would save and restore the
 # thread's exception for every packet. ``call`` gives a new reference, or NULL where the method raised; then
 # ``take_error`` gives what it raised, and is to be called before anything else.
-cdef extern from "Python.h":
-    PyObject *call "PyObject_CallOneArg" (object method, object argument)
+cdef extern from *:
+    """
+    /* A compiled component's method of one argument is a C function: it is called as such, without what Python does
+       around it (Objects/methodobject.c, cfunction_vectorcall_O). */
+    static inline PyObject *otus_call(PyObject *method, PyObject *argument) {
+        if (PyCFunction_CheckExact(method) && PyCFunction_GET_FLAGS(method) == METH_O) {
+            PyObject *answer = PyCFunction_GET_FUNCTION(method)(PyCFunction_GET_SELF(method), argument);
+            if (answer == NULL && !PyErr_Occurred()) {
+                PyErr_SetString(PyExc_SystemError, "a compiled method gave NULL and raised nothing");
+            }
+            return answer;
+        }
+        return PyObject_CallOneArg(method, argument);
+    }
+    """
+    PyObject *call "otus_call" (object method, object argument)
 
 cdef object take_error()
 cdef PyObject *call_in_two(ParserSlot slot, object packet, bint *asks, bint *passes) noexcept
