@@ -393,6 +393,7 @@ BEYOND = {
     "otus_rtp/announced.py:KNOWN_MAX": "the list used longest ago is read again",
     "otus_rtp/nat.py:PARTIES_MAX": "the party heard of longest ago is forgotten: its stream stays unexplained",
     "otus_rtp/nat.py:LOOKED_AT_MAX": "a stream to such an address is not matched",
+    "otus_rtp/nat.py:ADDRESSES_MAX": "the one used longest ago is packed anew",
     "otus_rtp/nat.py:RIVALS_MAX": "the stream seen first is forgotten",
     "otus_rtp/parser.pyx:SECURED_MAX": "not remembered for a stream that is still to come",
     "otus_rtp/remote.py:JITTER_MAX": "not plausible: the report does not count",

@@ -57,6 +57,7 @@ def test_whatever_comes_is_counted_once_and_no_loss_is_negative() -> None:
         facts = told(numbers)
         assert facts["packets"] + facts["duplicates"] + facts["strays"] == len(numbers)
         assert 0 <= facts["lost"] == facts["expected"] - facts["packets"]
+        assert sum(facts["payload_types"].values()) == facts["packets"]
 
 
 def test_runs_of_loss_are_told_from_scattered_loss() -> None:

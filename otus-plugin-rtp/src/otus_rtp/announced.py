@@ -68,18 +68,23 @@ def codecs_of(matches: tuple[Any, ...]) -> Mapping[int, Codec]:
     Calls that announce the same share what is given.
     """
     said = [
-        tuple([(number, str(rtpmap)) for number, rtpmap in islice(rtpmaps.items(), CODECS_MAX)])
+        tuple(rtpmaps.items()) if len(rtpmaps) <= CODECS_MAX else tuple(islice(rtpmaps.items(), CODECS_MAX))
         for match in reversed(matches)
         for context in (match.source, match.destination)
         if context and isinstance(rtpmaps := context.get("codecs"), dict)
     ]
-    return _read_codecs(tuple(said))
+    try:
+        return _read_codecs(tuple(said))
+    except TypeError:  # somebody announced a dict in the place of a text
+        return _read_codecs(tuple(tuple((number, str(rtpmap)) for number, rtpmap in one) for one in said))
 
 
 @lru_cache(KNOWN_MAX)
-def _read_codecs(said: tuple[tuple[tuple[int, str], ...], ...]) -> Mapping[int, Codec]:
+def _read_codecs(said: tuple[tuple[tuple[int, Any], ...], ...]) -> Mapping[int, Codec]:
     """Read what descriptions say, of which a later one overrides an earlier one."""
-    return {number: codec for rtpmaps in said for number, rtpmap in rtpmaps if (codec := read_codec(rtpmap)) != UNKNOWN}
+    return {
+        number: codec for rtpmaps in said for number, rtpmap in rtpmaps if (codec := read_codec(str(rtpmap))) != UNKNOWN
+    }
 
 
 def say_match(matches: tuple[Any, ...]) -> str:

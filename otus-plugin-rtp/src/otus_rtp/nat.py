@@ -8,6 +8,7 @@ nobody sees outside (RFC 3235 §3).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import islice
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any
@@ -21,6 +22,8 @@ PARTIES_MAX = 16384
 """Parties that are remembered; the one heard of longest ago goes for another."""
 LOOKED_AT_MAX = 64
 """Of the parties at one address, the latest: where more of them wait, nobody can tell whose a stream is."""
+ADDRESSES_MAX = 1024
+"""Addresses whose packed form is remembered: proxies signal for many."""
 RIVALS_MAX = 4
 """Streams to one party that are told apart; of more, none can be said to be its own."""
 RIVAL_NS = 2_000_000_000
@@ -75,7 +78,8 @@ class Parties:
             return
         ends = _signalling(context)
         if ends is None or any(key.parts()[2] in (ends[0], bytes(len(ends[0]))) for key in keys):
-            self._forget(name)
+            if known is not None:
+                self._forget(name)
             return
         party = Party(owner, tuple(keys), context, *ends)
         if known is not None and known.keys == party.keys:
@@ -166,8 +170,15 @@ def _signalling(context: dict[str, Any]) -> tuple[bytes, bytes] | None:
     said = context.get("signalling")
     if not isinstance(said, tuple) or len(said) != 4 or not isinstance(said[0], str) or not isinstance(said[2], str):
         return None
-    family = AF_INET6 if ":" in said[0] else AF_INET
+    source, destination = _packed(said[0]), _packed(said[2])
+    if source is None or destination is None or len(source) != len(destination):
+        return None
+    return source, destination
+
+
+@lru_cache(ADDRESSES_MAX)
+def _packed(address: str) -> bytes | None:
     try:
-        return inet_pton(family, said[0]), inet_pton(family, said[2])
+        return inet_pton(AF_INET6 if ":" in address else AF_INET, address)
     except (OSError, ValueError):
         return None

@@ -135,7 +135,7 @@ cdef class RtpParser:
             return None
         if not read_header(data, size, &one):
             return None
-        flow = <Flow>self.streams.flows.get(key)
+        flow = self.streams.flow_of(key)
         if flow is None:
             flow = self._meet(packet, key, payload, one.at)
             if flow is None:
@@ -154,7 +154,8 @@ cdef class RtpParser:
         if one.ssrc != flow.last_ssrc:
             flow.ssrc_changes += 1
             flow.last_ssrc = one.ssrc
-        flow.recent = stream
+        if flow.recent is not stream:
+            flow.recent = stream
         if stream.dscp < 0:
             stream.dscp = packet.dscp
         self.streams.use(stream, one.at)
@@ -256,7 +257,7 @@ cdef class RtpParser:
         if not find_matches(self.flows, packet, key):
             return 0
         for one in (key, key.reversed()):
-            flow = <Flow>self.streams.flows.get(one)
+            flow = self.streams.flow_of(one)
             if flow is not None:
                 flow.encrypted = True
             elif len(self.secured) < SECURED_MAX:
@@ -304,7 +305,7 @@ cdef class RtpParser:
         cdef Stream stream
         if is_encrypted(matches) or key in self.secured:
             return True
-        flow = self.streams.flows.get(key)
+        flow = self.streams.flow_of(key)
         if flow is None:
             stream = self._between(key, payload[4:8].hex(), True)
             flow = None if stream is None else stream.flow

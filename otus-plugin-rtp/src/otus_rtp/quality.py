@@ -19,10 +19,15 @@ MODELS: Mapping[str, Model] = {
     "g723": (15.0, 16.1),
     "gsm-efr": (5.0, 10.0),
 }
-"""By the name of RFC 3551 in lower case: G.113 appendix I, for G.711 with concealment of loss (its appendix I), which
-telephones have; for G.729 that of annex A with VAD, for G.723.1 that of 6.3 kbit/s with VAD. G.711 without concealment
-has (0, 4.3). Codecs that the table has no Bpl for have no model. Programs that quote the table (the RTCP XR metrics of
-OPAL, and others) have the same values, those of GSM-EFR too."""
+"""By the name of RFC 3551 in lower case, from ITU-T G.113 (09/2024), appendix I, table I.4, which has both for five
+cases: G.711 in packets of 10 ms with the concealment of G.711 appendix I, as telephones have it, and without, which is
+(0, 4.3); G.729 annex A with VAD in packets of 20 ms; G.723.1 at 6.3 kbit/s with VAD in packets of 30 ms; GSM-EFR in
+packets of 20 ms. The Recommendation itself could not be read here: the values are those that others quote from this
+table by its number.
+
+No other codec has a model. Tables I.1 to I.3 have an Ie and no Bpl, so they say nothing once packets are lost. Wideband
+codecs (G.722, AMR-WB) have theirs in appendix IV, on the scale of G.107.1, whose best R is 129: they cannot stand
+beside these. Opus is in neither."""
 
 
 def rate(model: Model, loss_pct: float, burst_ratio: float = 1.0) -> float:

@@ -1,8 +1,7 @@
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
 cdef enum:
-    WORDS = 64                  # of the window: 4,096 sequence numbers
     STEPS_MAX = 4               # timestamp steps that are told apart
     TYPES_MAX = 8               # payload types that are told apart
 
@@ -42,13 +41,20 @@ cdef struct TypeCount:
     uint8_t payload_type
 
 
-# Extended sequence numbers (RFC 3550 A.1), which of the last 4,096 have come, and runs of those that did not.
+# Extended sequence numbers (RFC 3550 A.1), which of the last 128 have come, and runs of those that did not. What each
+# packet touches stands first.
 cdef struct Sequence:
-    int64_t base
     int64_t top                 # the highest so far
-    int64_t settled             # the first one that may still come late
-    int64_t expected_before     # before the last reset
+    int64_t settled             # the first one that may still come late; less than 100 below ``top``
+    uint64_t[2] seen            # a bit for each of the last 128 numbers
     int64_t packets
+    int64_t run                 # of loss, up to ``settled``
+    int32_t expects             # the number behind a stray one, −1 for none
+    uint8_t begun
+    uint8_t probation
+    # What few packets touch
+    int64_t base
+    int64_t expected_before     # before the last reset
     int64_t duplicates
     int64_t reordered
     int64_t resets
@@ -56,38 +62,33 @@ cdef struct Sequence:
     int64_t bursts              # runs of loss that have ended
     int64_t burst_lost
     int64_t burst_max
-    int64_t run                 # of loss, up to ``settled``
-    int32_t expects             # the number behind a stray one, −1 for none
     uint32_t stray_size
-    bint begun
-    bint probation
-    uint64_t[WORDS] seen
 
 
-# What each packet touches stands together, in the order of its use: with thousands of streams under way, most of the
-# time goes into fetching it from memory.
+# What each packet touches stands together, in as few lines of memory as it takes: with thousands of streams under way,
+# most of the time goes into fetching them.
 cdef class Stream:
     cdef readonly uint32_t ssrc
-    cdef public int dscp        # of its first packet, −1 until that was looked at
+    # What the payload type of the last packet means
+    cdef int16_t payload_type
+    cdef uint8_t kind
+    cdef uint8_t frames         # a marker ends a frame of video
+    cdef uint32_t clock
+    cdef double unit            # ns
     cdef readonly int64_t first
     cdef readonly int64_t last
     cdef int64_t touched        # when it took its place in the order of use
     cdef readonly uint64_t bytes
-    # What the payload type of the last packet means
-    cdef int payload_type
-    cdef Kind kind
-    cdef uint32_t clock
-    cdef bint frames            # a marker ends a frame of video
-    cdef double unit            # ns
-    cdef int64_t gap            # how many numbers the last packet left out
+    cdef public int8_t dscp     # of its first packet, −1 until that was looked at
     # The last packet of media, and what lies between them
-    cdef bint timed
-    cdef bint pause             # no sample up to the next packet
-    cdef int timed_type
-    cdef uint32_t timed_timestamp
-    cdef int64_t timed_at
+    cdef uint8_t timed
+    cdef uint8_t pause          # no sample up to the next packet
+    cdef uint8_t timed_type
     cdef uint16_t timed_sequence
-    cdef int type_count
+    cdef uint8_t late           # packets in a row
+    cdef uint32_t timed_timestamp
+    cdef uint32_t gap           # how many numbers the last packet left out
+    cdef int64_t timed_at
     cdef double jitter          # ns
     cdef double jitter_sum
     cdef double jitter_max
@@ -104,12 +105,14 @@ cdef class Stream:
     cdef double anchor          # the least transit of this half of the time it is kept for
     cdef double anchor_before
     cdef int64_t anchored
-    cdef int64_t discarded
-    cdef int late
     cdef Step[STEPS_MAX] steps
-    cdef TypeCount[TYPES_MAX] types
     cdef Sequence order
     # What few packets touch
+    cdef int64_t discarded
+    cdef TypeCount[TYPES_MAX] types
+    cdef int type_count
+    cdef int counted_type       # of the packets behind the first ``counted`` ones, which ``types`` has
+    cdef int64_t counted
     cdef readonly object flow   # the 5-tuple that it belongs to
     cdef Stream older           # in the order of use
     cdef Stream newer
@@ -130,7 +133,7 @@ cdef class Stream:
 
     cdef Fate add(self, const Arrival *one) noexcept
     cdef int learn(self, int payload_type) except -1
-    cdef void _count_type(self, uint8_t payload_type) noexcept
+    cdef void _count_types(self) noexcept
     cdef void _time(self, const Arrival *one) noexcept
     cdef void _count_step(self, int32_t step) noexcept
     cdef void _play(self, const Arrival *one, double moved, int64_t delta) noexcept

@@ -5,14 +5,13 @@ In: packets in the order of their arrival. Out: ``figures``. Times are in ns unt
 
 cimport cython
 from libc.math cimport fabs
-from libc.string cimport memset
 
 from otus_rtp.codecs import codec_of, kind_of
 
 cdef enum:
     MAX_DROPOUT = 3000          # RFC 3550 A.1
     MAX_MISORDER = 100          # RFC 3550 A.1
-    WINDOW = 64 * WORDS
+    WINDOW = 128                # sequence numbers; what is further behind is not waited for (MAX_MISORDER)
     LATE_IN_A_ROW = 3                # packets in a row, after which the play-out buffer begins anew
     VIDEO_CLOCK = 90000         # of all video (RFC 3551 §5), whose marker ends a frame instead of beginning a talkspurt
     SAMPLES_BEFORE_DEPTH = 16   # of jitter; the buffer keeps its first depth before
@@ -27,33 +26,49 @@ cdef double DRIFT_LEAST = 10e9              # of media, before the drift says so
 
 
 cdef inline bint _has(const Sequence *order, int64_t number) noexcept:
-    return order.seen[(number & (WINDOW - 1)) >> 6] >> (number & 63) & 1
+    return order.seen[number >> 6 & 1] >> (number & 63) & 1
 
 
 cdef inline void _mark(Sequence *order, int64_t number) noexcept:
-    order.seen[(number & (WINDOW - 1)) >> 6] |= <uint64_t>1 << (number & 63)
+    order.seen[number >> 6 & 1] |= <uint64_t>1 << (number & 63)
 
 
 cdef inline void _clear(Sequence *order, int64_t number) noexcept:
-    order.seen[(number & (WINDOW - 1)) >> 6] &= ~(<uint64_t>1 << (number & 63))
+    order.seen[number >> 6 & 1] &= ~(<uint64_t>1 << (number & 63))
 
 
 cdef void _begin(Sequence *order, uint16_t number) noexcept:
-    memset(order.seen, 0, sizeof(order.seen))
+    order.seen[0] = order.seen[1] = 0
     order.base = order.top = order.settled = 0x10000 + <int64_t>number  # so that none is below 0
     order.expects = -1
     order.begun = order.probation = True
     _mark(order, order.top)
 
 
-cdef void _settle(Sequence *order, int64_t end) noexcept:
-    """Nothing below ``end`` is waited for any more: what did not come is lost."""
+cdef inline void _settle(Sequence *order, int64_t end) noexcept:
+    """Nothing below ``end``, which is at most the number behind ``top``, is waited for any more: what did not come is
+    lost.
+    """
     while order.settled < end:
         if not _has(order, order.settled):
             order.run += 1
         elif order.run:
             _end_run(order)
         order.settled += 1
+
+
+cdef void _advance(Sequence *order, int64_t top) noexcept:
+    """Put a number beyond ``top`` in its place; those between the two have not come yet."""
+    cdef int64_t end = top - MAX_MISORDER + 1
+    cdef int64_t i
+    _settle(order, min(end, order.top + 1))
+    if order.settled < end:
+        order.run += end - order.settled
+        order.settled = end
+    for i in range(max(order.top + 1, top - WINDOW + 1), top):
+        _clear(order, i)
+    order.top = top
+    _mark(order, top)
 
 
 cdef inline void _end_run(Sequence *order) noexcept:
@@ -70,7 +85,7 @@ cdef void _restart(Sequence *order, uint16_t number) noexcept:
     _begin(order, number)
 
 
-cdef Fate _place(Sequence *order, uint16_t number, uint32_t size, int64_t *gap, uint64_t *found) noexcept:
+cdef Fate _place(Sequence *order, uint16_t number, uint32_t size, uint32_t *gap, uint64_t *found) noexcept:
     """Find the place of a sequence number, as RFC 3550 A.1 does, and whether it has come before. ``found`` are the
     bytes of a stray packet that has a place now.
     """
@@ -80,13 +95,8 @@ cdef Fate _place(Sequence *order, uint16_t number, uint32_t size, int64_t *gap, 
     if not order.begun:
         _begin(order, number)
     elif 0 < ahead < MAX_DROPOUT:
-        for i in range(order.top + 1, order.top + ahead):
-            _clear(order, i)
         gap[0] = ahead - 1
-        order.top += ahead
-        _clear(order, order.top)
-        _mark(order, order.top)
-        _settle(order, order.top - MAX_MISORDER + 1)
+        _advance(order, order.top + ahead)
         order.probation = False
         order.expects = -1
     elif ahead == 0 or ahead > 0x10000 - MAX_MISORDER:
@@ -105,8 +115,7 @@ cdef Fate _place(Sequence *order, uint16_t number, uint32_t size, int64_t *gap, 
     elif order.expects == number:   # the second in a row: the sender has begun anew
         order.resets += 1
         _restart(order, <uint16_t>(number - 1))
-        order.top += 1
-        _mark(order, order.top)
+        _advance(order, order.top + 1)
         order.probation = False
         order.strays -= 1
         order.packets += 1
@@ -128,7 +137,7 @@ cdef class Stream:
         self.flow = flow
         self.ssrc = ssrc
         self.codecs = codecs
-        self.payload_type = -1
+        self.payload_type = self.counted_type = -1
         self.event_at = -1
         self.dscp = -1
         self.match = ""
@@ -145,28 +154,34 @@ cdef class Stream:
             self.first = one.at
         self.last = one.at
         self.bytes += one.size + found
-        self._count_type(one.payload_type)
         if self.kind == MEDIA:
             self._time(one)
         elif self.kind == NOISE:
             self.pause = True
         return FRESH
 
-    cdef void _count_type(self, uint8_t payload_type) noexcept:
-        cdef int i
-        for i in range(self.type_count):
-            if self.types[i].payload_type == payload_type:
-                self.types[i].packets += 1
-                return
-        if self.type_count < TYPES_MAX:
-            self.types[self.type_count].payload_type = payload_type
-            self.types[self.type_count].packets = 1
+    cdef void _count_types(self) noexcept:
+        """Count the packets since the last call: all had one payload type."""
+        cdef int64_t packets = self.order.packets - self.counted
+        cdef int i = 0
+        self.counted = self.order.packets
+        if packets == 0:
+            return
+        while i < self.type_count and self.types[i].payload_type != self.counted_type:
+            i += 1
+        if i == TYPES_MAX:
+            return
+        if i == self.type_count:
+            self.types[i].payload_type = <uint8_t>self.counted_type
             self.type_count += 1
+        self.types[i].packets += packets
 
     cdef int learn(self, int payload_type) except -1:
         """Look up what a payload type means, when it is not that of the packet before."""
         name, clock = codec_of(payload_type, self.codecs)
-        self.payload_type = payload_type
+        self._count_types()
+        self.counted_type = payload_type
+        self.payload_type = <int16_t>payload_type
         self.kind = kind_of(name)
         self.clock = clock
         self.unit = 1e9 / clock if clock else 0.0
@@ -274,6 +289,7 @@ cdef class Stream:
     @property
     def payload_types(self):
         """Payload type → packets."""
+        self._count_types()
         return {self.types[i].payload_type: self.types[i].packets for i in range(self.type_count)}
 
     def codec(self):

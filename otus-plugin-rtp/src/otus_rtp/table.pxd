@@ -1,9 +1,18 @@
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from otus_core.inline.tables cimport Buckets
 from otus_rtp.stream cimport Stream
 
 
+# How the table refers to a flow, and lies in it.
+cdef struct Place:
+    void *chain
+    uint64_t hashed
+    void *flow
+
+
 cdef class Flow:
+    cdef Place place
     cdef Stream recent          # the stream of the last packet
     cdef uint32_t last_ssrc
     cdef public bint stale      # what was announced may have changed
@@ -21,7 +30,8 @@ cdef class Flow:
 
 
 cdef class Streams:
-    cdef readonly dict flows    # FlowKey → Flow
+    cdef Buckets buckets        # of flows, by FlowKey
+    cdef Py_ssize_t flow_count
     cdef dict watchers          # what the registry tells ends of → flows
     cdef dict by_ssrc
     cdef dict by_owner
@@ -31,6 +41,9 @@ cdef class Streams:
     cdef readonly Py_ssize_t most
     cdef int64_t use_every      # ns
 
+    cdef Flow flow_of(self, object key)
+    cdef void _place(self, Flow flow) noexcept
+    cdef int _grow(self) except -1
     cdef int add(self, Flow flow, Stream stream, int64_t now) except -1
     cdef int remove(self, Stream stream) except -1
     cdef void use(self, Stream stream, int64_t now) noexcept

@@ -4,8 +4,12 @@ Bounded: what has to go for another is chosen by ``crowded``, told by the caller
 """
 
 cimport cython
+from cpython.object cimport Py_EQ, PyObject_Hash, PyObject_RichCompareBool
+
+from otus_core.inline.tables cimport chain, close_buckets, open_buckets, unchain
 
 cdef enum:
+    FLOWS_FIRST = 1024          # that there are buckets for at first
     FLOW_STREAMS_MAX = 16       # SSRCs of one 5-tuple: whoever makes up more loses its own, not those of others
     SAME_SSRC_MAX = 64          # streams of one SSRC that a report is matched with; some telephones all begin with one
 
@@ -18,6 +22,8 @@ cdef class Flow:
 
     def __cinit__(self, key):
         self.key = key
+        self.place.hashed = <uint64_t>PyObject_Hash(key)
+        self.place.flow = <void *>self
         self.streams = []
         self.match = ""
         self.matches = ()
@@ -50,12 +56,47 @@ cdef class Streams:
     """
 
     def __cinit__(self, Py_ssize_t most, int64_t idle=8 * SECOND):
-        self.flows = {}
+        open_buckets(&self.buckets, FLOWS_FIRST)
         self.watchers = {}
         self.by_ssrc = {}
         self.by_owner = {}
         self.most = most
         self.use_every = max(idle // 8, SECOND)
+
+    def __dealloc__(self):
+        close_buckets(&self.buckets)
+
+    cdef Flow flow_of(self, object key):
+        """Give what is known of a 5-tuple, or ``None``."""
+        cdef uint64_t hashed = <uint64_t>PyObject_Hash(key)
+        cdef Place *place = <Place *>self.buckets.at[hashed & self.buckets.mask]
+        while place != NULL:
+            if place.hashed == hashed and PyObject_RichCompareBool((<Flow>place.flow).key, key, Py_EQ):
+                return <Flow>place.flow
+            place = <Place *>place.chain
+        return None
+
+    cdef void _place(self, Flow flow) noexcept:
+        cdef Buckets *buckets = &self.buckets
+        chain(&buckets.at[flow.place.hashed & buckets.mask], &flow.place, &flow.place.chain)
+
+    cdef int _grow(self) except -1:
+        """Make twice as many buckets."""
+        cdef Buckets old = self.buckets
+        cdef Buckets wider
+        cdef Place *place
+        cdef Place *following
+        cdef uint32_t i
+        open_buckets(&wider, 2 * (old.mask + 1))
+        self.buckets = wider
+        for i in range(old.mask + 1):
+            place = <Place *>old.at[i]
+            while place != NULL:
+                following = <Place *>place.chain
+                self._place(<Flow>place.flow)
+                place = following
+        close_buckets(&old)
+        return 0
 
     def crowded(self, Flow flow not None):
         """Give the stream that has to go before ``flow`` gets another one, or ``None``."""
@@ -74,7 +115,10 @@ cdef class Streams:
 
     cdef int add(self, Flow flow, Stream stream, int64_t now) except -1:
         if not flow.streams:
-            self.flows[flow.key] = flow
+            self.flow_count += 1
+            if self.flow_count > self.buckets.mask:
+                self._grow()
+            self._place(flow)
             for key in flow.watched:
                 _put(self.watchers, key, flow)
         flow.streams.append(stream)
@@ -97,7 +141,8 @@ cdef class Streams:
         for owner in stream.owners:
             _forget(self.by_owner, owner, stream)
         if not flow.streams:
-            self.flows.pop(flow.key, None)
+            unchain(&self.buckets.at[flow.place.hashed & self.buckets.mask], &flow.place, &flow.place.chain)
+            self.flow_count -= 1
             for key in flow.watched:
                 _forget(self.watchers, key, flow)
         self._unlink(stream)
