@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from otus_calls.screen.pace import SHARE, Pace
 from otus_calls.screen.store import Store, View
 from otus_core.testing import packets
 from tests.calls.commands.running import OTUS, otus
@@ -107,3 +108,36 @@ def test_calls_are_sorted_filtered_and_brought_up_to_date() -> None:
         View(problems=True): [2],
     }
     assert {view: [one.number for one in store.chosen(view)] for view in shown} == shown
+
+
+@pytest.mark.parametrize("took", [0.001, 0.05, 0.7])
+def test_drawing_takes_a_share_of_the_time_however_long_one_takes(took: float) -> None:
+    now, drawn = 0.0, 0.0
+    pace = Pace(lambda: now)
+    while now < 100:
+        pace.note()  # calls come all the time
+        if pace.due:
+            with pace.drawing():
+                now += took
+            drawn += took
+        now += 0.1  # the screen looks for what has come so often
+    assert drawn <= (now + 10 * took) * SHARE
+    assert drawn >= min(100 * SHARE, 100 / 0.2 * took) / 2, "it goes on drawing"
+
+
+def test_what_somebody_asks_for_is_drawn_at_once_and_nothing_without_a_reason() -> None:
+    now = 0.0
+    pace = Pace(lambda: now)
+    with pace.drawing():
+        now += 1
+    assert not pace.due
+    pace.note()
+    assert not pace.due, "it would take more than its share"
+    pace.ask()
+    assert pace.due
+    with pace.drawing():
+        pass
+    now += 10
+    assert not pace.due
+    pace.note()
+    assert pace.due

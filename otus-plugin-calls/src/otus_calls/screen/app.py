@@ -25,6 +25,7 @@ from otus_calls.commands.lifelines import Ladder, arrows
 from otus_calls.commands.rows import COLUMNS, LIVE_WIDTHS, cells
 from otus_calls.commands.source import Source
 from otus_calls.screen.feed import Feed
+from otus_calls.screen.pace import Pace
 from otus_calls.screen.store import SORTS, Key, Store, View
 from otus_core import OtusError, TableLayout, fit, printable
 
@@ -198,7 +199,7 @@ class WatchApp(App[None]):
         self._store = store
         self._view = View()
         self._held = False
-        self._stale = True
+        self._pace = Pace()
         self._about = Static(markup=False, classes="line")
         self._head = Static(id="head", markup=False, classes="line")
         self._list = CallList()
@@ -220,18 +221,19 @@ class WatchApp(App[None]):
 
     def on_resize(self) -> None:
         """Draw for another width."""
-        self._stale = True
+        self._pace.ask()
 
     def _update(self) -> None:
         """Take what has come, and draw it."""
         taken = self._feed.take()
         for facts in taken:
             self._store.put(facts)
-        if (taken and not self._held) or self._stale:
-            self._stale = False
-            rows = self._store.chosen(self._view)
-            self._list.show_rows(rows)
-            self._head.update(layout(self.size.width).header())
+        if taken and not self._held:
+            self._pace.note()
+        if self._pace.due:
+            with self._pace.drawing():
+                self._list.show_rows(self._store.chosen(self._view))
+                self._head.update(layout(self.size.width).header())
         self._tell()
         if self._feed.ended and self._feed.failed is not None and not len(self._store):
             self.exit()
@@ -250,7 +252,7 @@ class WatchApp(App[None]):
 
     def _change(self, **changes: Any) -> None:
         self._view = attrs.evolve(self._view, **changes)
-        self._stale = True
+        self._pace.ask()
 
     def action_sort(self) -> None:
         """Sort by the next column."""
@@ -268,12 +270,12 @@ class WatchApp(App[None]):
     def action_follow(self) -> None:
         """Keep the last call of the list in sight."""
         self._list.follows = not self._list.follows
-        self._stale = True
+        self._pace.ask()
 
     def action_hold(self) -> None:
         """Leave the list as it is, or go on; what comes meanwhile is kept."""
         self._held = not self._held
-        self._stale = True
+        self._pace.ask()
 
     def action_filter(self) -> None:
         """Ask for words."""

@@ -37,21 +37,19 @@ class View:
 
 
 class Store:
-    """Keeps calls, by Call-ID and the caller's tag. ``forgotten`` counts those that gave way to newer ones."""
+    """Keeps calls, by Call-ID and the caller's tag. ``forgotten`` counts those that gave way to newer ones,
+    ``under_way`` those that have not ended.
+    """
 
     def __init__(self, most: int = CALLS_MAX) -> None:
         self._most = most
         self._calls: dict[Key, Numbered] = {}
         self._begun = 0
         self.forgotten = 0
+        self.under_way = 0
 
     def __len__(self) -> int:
         return len(self._calls)
-
-    @property
-    def under_way(self) -> int:
-        """How many have not ended."""
-        return sum(one.facts["ended"] is None for one in self._calls.values())
 
     def put(self, facts: dict[str, Any]) -> None:
         """Take what was reported of a call, which keeps its number."""
@@ -62,12 +60,14 @@ class Store:
             if len(self._calls) >= self._most:
                 self._forget()
         self._calls[key] = Numbered(self._begun if before is None else before.number, facts, True)
+        self.under_way += _goes_on(facts) - (before is not None and _goes_on(before.facts))
 
     def _forget(self) -> None:
         """Give up the oldest call: one that has ended, if there is one among the oldest hundred."""
         oldest = [key for key, _ in zip(self._calls, range(100), strict=False)]
         ended = (key for key in oldest if self._calls[key].facts["ended"] is not None)
-        del self._calls[next(ended, oldest[0])]
+        gone = self._calls.pop(next(ended, oldest[0]))
+        self.under_way -= _goes_on(gone.facts)
         self.forgotten += 1
 
     def get(self, key: Key) -> Numbered | None:
@@ -85,6 +85,10 @@ class Store:
         key = SORTS[view.sort]
         found.sort(key=lambda one: (key(one.facts), one.number), reverse=view.down)
         return found
+
+
+def _goes_on(facts: words.Facts) -> bool:
+    return facts["ended"] is None
 
 
 def _matches(facts: words.Facts, wanted: Sequence[str]) -> bool:
