@@ -79,24 +79,34 @@ def send_all(brokers: str, outputs: Sequence[OutputPacket], **options: Any) -> t
 
 
 def place(outputs: Sequence[OutputPacket], partitions: int = 3, **options: Any) -> tuple[list[bytes], dict[str, int]]:
-    """Encode outputs without sending them; gives the finished batch of each partition, and the failures."""
+    """Encode outputs without sending them; gives the last batch of each partition, and the failures."""
+    batches, failed = asyncio.run(_lay(outputs, partitions, options))
+    return [of_one[-1] if of_one else b"" for of_one in batches], failed
 
-    async def run() -> tuple[list[bytes], dict[str, int]]:
-        config = KafkaReporterConfig(brokers=["localhost"], topic="t", batch_size=100_000, flush_interval=60, **options)
-        road = Road(config, ProducerLink(config))
-        limit = Limit(config.max_message_bytes)
-        lanes = Lanes([Lane(road, "t", n, limit) for n in range(partitions)])
-        ticket = Ticket(len(outputs))
-        Encoder(config, {"sip": "sip.call_id"}, {"sip": SCHEMA}).place(outputs, lanes, ticket, range(len(outputs)))
-        batches = []
-        for lane in lanes.lanes:
-            if lane.writer is not None:
-                lane.writer.finish()
-                batches.append(bytes(seal(lane.writer, config.compression, road.compress)._build()))
-                lane.writer = None
-            else:
-                batches.append(b"")
-        await road.stop()
-        return batches, {reason: len(places) for reason, places in ticket.failed.items()}
 
-    return asyncio.run(run())
+def place_all(outputs: Sequence[OutputPacket], **options: Any) -> tuple[list[bytes], dict[str, int]]:
+    """Encode outputs for one partition without sending them; gives all batches, and the failures."""
+    (batches,), failed = asyncio.run(_lay(outputs, 1, options))
+    return batches, failed
+
+
+async def _lay(
+    outputs: Sequence[OutputPacket], partitions: int, options: dict[str, Any]
+) -> tuple[list[list[bytes]], dict[str, int]]:
+    config = KafkaReporterConfig(brokers=["localhost"], topic="t", batch_size=100_000, flush_interval=60, **options)
+    road = Road(config, ProducerLink(config))
+    limit = Limit(config.max_message_bytes)
+    lanes = Lanes([Lane(road, "t", n, limit) for n in range(partitions)])
+    ticket = Ticket(len(outputs))
+    Encoder(config, {"sip": "sip.call_id"}, {"sip": SCHEMA}).place(outputs, lanes, ticket, range(len(outputs)))
+    batches = []
+    for lane in lanes.lanes:
+        writers = [parcel.writer for parcel in lane._ready]
+        if lane.writer is not None:
+            lane.writer.finish()
+            writers.append(lane.writer)
+            lane.writer = None
+        batches.append([bytes(seal(writer, config.compression, road.compress)._build()) for writer in writers])
+    failed = {reason: len(places) for reason, places in ticket.failed.items()}
+    await road.stop()
+    return batches, failed

@@ -23,12 +23,12 @@ from hypothesis import strategies as st
 from otus_core import OutputPacket, encode_json
 from otus_kafka.batch import BatchWriter, encode_text, record_body
 from otus_kafka.encoding import partition_hash
-from otus_kafka.records import compressor, seal
+from otus_kafka.records import compressor, make_writer, seal
 from otus_sip import parse
 from tests.core.model.test_labels import CUT, SOUND, Packed, output_of
 
 from .broker import Broker
-from .outputs import HEADERS, place, send_all, sip
+from .outputs import HEADERS, place, place_all, send_all, sip
 
 HOSTILE = {
     "empty": "",
@@ -168,7 +168,7 @@ def test_the_hash_of_a_key_is_kafkas(key: bytes) -> None:
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "snappy", "lz4", "zstd"])
 def test_many_records_of_every_size_keep_their_order_and_their_owners(compression: str) -> None:
-    writer = BatchWriter(1_771_668_600_123)
+    writer = make_writer(compression, 1_771_668_600_123)
     bodies = [record_body(None if n % 7 == 0 else b"%d" % n, b"v" * (n * 37 % 3000), [("h", b"")]) for n in range(700)]
     for n, body in enumerate(bodies):
         if n % 100 == 0:
@@ -244,3 +244,37 @@ def test_the_places_of_records_are_those_that_there_are() -> None:
     for start, count in ((0, 4), (2, 2), (3, 1), (-1, 1), (0, -1)):
         with pytest.raises(IndexError):
             writer.places(start, count)
+
+
+def test_what_a_compressor_raises_shows_when_the_batch_is_sealed() -> None:
+    """The records are those of many messages: the one that filled a block is not to be blamed alone."""
+
+    def fails(block: memoryview, into: memoryview) -> int:
+        raise MemoryError(f"no room for {len(block)}")
+
+    writer = BatchWriter(0, fails)
+    for _ in range(40):
+        writer.append(record_body(None, b"v" * 5000, []))
+    writer.finish()
+    with pytest.raises(MemoryError, match="no room for 65536"):
+        seal(writer, "snappy", None)
+
+
+def test_a_compressor_that_wrote_more_than_it_could_is_not_believed() -> None:
+    writer = BatchWriter(0, lambda block, into: len(into) + 1)
+    writer.append(record_body(None, b"v", []))
+    writer.finish()
+    with pytest.raises(ValueError, match="more than there was room for"):
+        writer.blocks()
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy"])
+def test_what_has_no_room_in_one_batch_is_the_first_of_the_next(compression: str) -> None:
+    """Each batch has as much as the limit allows, and no message is in none or in two."""
+    outputs = [sip(n, raw_payload=b"x" * (n * 17 % 900)) for n in range(300)]
+    batches, failed = place_all(outputs, compression=compression, max_message_bytes=8192)
+    assert failed == {}
+    assert len(batches) > 20
+    found = [record for batch in batches for record in records(batch)]
+    assert [json.loads(record.value)["payload"]["n"] for record in found] == list(range(300))
+    assert [record.offset for record in records(batches[1])] == list(range(len(records(batches[1]))))

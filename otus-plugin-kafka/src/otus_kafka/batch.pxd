@@ -7,11 +7,14 @@ cdef enum:
     BATCH_HEADER = 61
     RECORD_HEAD = 16            # at most: length, attributes, time and offset of one record
     VARINT_MAX = 10             # bytes of 64 bits, seven a byte
+    LENGTH_GUESS = 2            # bytes of most lengths: of 64 to 8191
 
 
 cdef int fit(Writer *out, Py_ssize_t n) except -1
 cdef void give_back(Writer *out) noexcept
 cdef bytes encode_name(str name)
+cdef int open_field(Writer *out) except -1
+cdef int close_field(Writer *out, Py_ssize_t at) except -1
 
 
 cdef inline int put_varint(Writer *out, int64_t value) except -1:
@@ -36,14 +39,24 @@ cdef inline int put_field(Writer *out, bytes data) except -1:
 
 
 cdef class BatchWriter:
-    cdef Writer out             # the records, one behind the other
+    cdef Writer out             # the records that are not compressed, one behind the other
+    cdef Writer packed          # room for the batch's header, and the records that are
     cdef Writer placed          # of each record its place among its owner's messages, 32 bits
     cdef readonly Py_ssize_t count
     cdef readonly int64_t made_ms
     cdef readonly object owner
     cdef readonly list shares
+    cdef object pack
+    cdef object fault           # what the compressor raised
+    cdef Py_ssize_t packed_size # bytes of the records in ``packed``, before compression
     cdef Py_ssize_t shared
     cdef Py_ssize_t views
     cdef bint finished
 
     cdef int add(self, const char *body, Py_ssize_t n, int32_t place) except -1
+    cdef Py_ssize_t begin(self, Py_ssize_t expected) except -1
+    cdef void undo(self, Py_ssize_t begun) noexcept
+    cdef int commit(self, Py_ssize_t begun, int32_t place) except -1
+    cdef int compress(self, Py_ssize_t least) except -1
+    cdef int compress_block(self, char *block, Py_ssize_t n) except -1
+    cdef Py_ssize_t bytes_taken(self) noexcept

@@ -1,15 +1,16 @@
 """The records of one batch, as Kafka's message format 2 has them behind the batch's header (section "Record" of its
 documentation).
 
-In: the bodies of records, put together with the functions of the ``.pxd``. Out: one buffer that holds all of them.
-Lengths are zigzag varints.
+In: the bodies of records, put together with the functions of the ``.pxd``. Out: one buffer that holds all of them, or,
+where a codec takes blocks that do not depend on each other (snappy), all of them compressed: each block is while it is
+still in the processor's cache. Lengths are zigzag varints.
 """
 
 cimport cython
-from cpython.buffer cimport PyBuffer_FillInfo
+from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE, PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memmove, memset
 
 from otus_core.inline.writer cimport raw, release, written
 
@@ -17,15 +18,20 @@ cdef enum:
     FIRST_ROOM = 4096
     # From here on memory grows fourfold (what is not touched takes none), and is kept for the next batch
     LARGE = 1 << 16
-    SPARES = 4
-    SPARE_MAX = 1 << 22
+    SPARES = 32
+    SPARE_BYTES = 1 << 24
+    # What snappy itself divides its input into; smaller blocks compress worse
+    BLOCK = 1 << 16
+    BLOCK_HEAD = 4
 
 HEADER_BYTES = BATCH_HEADER
 
 cdef extern from "Python.h":
     bytes PyUnicode_AsEncodedString(object, const char *, const char *)
+    object PyMemoryView_FromMemory(char *, Py_ssize_t, int)
 
 cdef Writer _spares[SPARES]
+cdef Py_ssize_t _spare_bytes = 0
 
 
 cdef int fit(Writer *out, Py_ssize_t n) except -1:
@@ -36,6 +42,7 @@ cdef int fit(Writer *out, Py_ssize_t n) except -1:
     cdef Py_ssize_t used = written(out)
     cdef void *grown
     cdef int i
+    global _spare_bytes
     if size - used > n:
         return 0
     size = max(size * (2 if size < LARGE else 4), used + n + 1, <Py_ssize_t>FIRST_ROOM)
@@ -46,6 +53,7 @@ cdef int fit(Writer *out, Py_ssize_t n) except -1:
                 PyMem_Free(out.start)
                 out[0] = _spares[i]
                 out.at = out.start + used
+                _spare_bytes -= out.end - out.start
                 memset(&_spares[i], 0, sizeof(Writer))
                 return 0
     grown = PyMem_Realloc(out.start, size)
@@ -59,11 +67,14 @@ cdef int fit(Writer *out, Py_ssize_t n) except -1:
 
 cdef void give_back(Writer *out) noexcept:
     """Keep the memory for somebody else, or free it."""
+    global _spare_bytes
+    cdef Py_ssize_t size = out.end - out.start
     cdef int i
-    if LARGE < out.end - out.start <= SPARE_MAX:
+    if LARGE < size <= SPARE_BYTES - _spare_bytes:
         for i in range(SPARES):
             if _spares[i].start == NULL:
                 _spares[i] = out[0]
+                _spare_bytes += size
                 memset(out, 0, sizeof(Writer))
                 return
     release(out)
@@ -102,27 +113,63 @@ def record_body(bytes key, bytes value, headers):
         release(&out)
 
 
+cdef int open_field(Writer *out) except -1:
+    """Leave room for the length of what follows; most are of two bytes."""
+    room(out, LENGTH_GUESS)
+    out.at += LENGTH_GUESS
+    return 0
+
+
+cdef int close_field(Writer *out, Py_ssize_t at) except -1:
+    """Write the length of what was written since ``open_field`` at ``at``."""
+    cdef char head[VARINT_MAX + 1]
+    cdef Writer length
+    cdef Py_ssize_t n = written(out) - at - LENGTH_GUESS
+    cdef Py_ssize_t size
+    length.start = length.at = head
+    length.end = head + sizeof(head)
+    put_varint(&length, n)
+    size = written(&length)
+    if size != LENGTH_GUESS:
+        room(out, size)
+        memmove(out.start + at + size, out.start + at + LENGTH_GUESS, n)
+        out.at += size - LENGTH_GUESS
+    memcpy(out.start + at, head, size)
+    return 0
+
+
 @cython.final
 cdef class BatchWriter:
     """Takes the bodies of records until somebody thinks that they are enough.
 
     ``shares`` says how many in a row belong to which owner, and ``places`` which of that owner's messages they are.
+    ``pack(block, into) -> int`` compresses a block of records and gives the size; with ``None`` they stay as they are.
 
     Records bear the time of the batch, which is at most a flush interval off.
     """
 
-    def __init__(self, int64_t now_ms):
+    def __init__(self, int64_t now_ms, pack=None, bytes magic=b""):
         self.made_ms = now_ms
         self.shares = []
+        self.pack = pack
+        if pack is not None:
+            fit(&self.packed, BATCH_HEADER + PyBytes_GET_SIZE(magic))
+            memset(self.packed.at, 0, BATCH_HEADER)
+            self.packed.at += BATCH_HEADER
+            raw_bytes(&self.packed, magic)
 
     def __dealloc__(self):
         give_back(&self.out)
+        give_back(&self.packed)
         release(&self.placed)
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         if not self.finished:
             raise BufferError("records are still added")
-        PyBuffer_FillInfo(buffer, self, self.out.start, written(&self.out), 1, flags)
+        if self.pack is not None:
+            PyBuffer_FillInfo(buffer, self, self.packed.start, written(&self.packed), 0, flags)
+        else:
+            PyBuffer_FillInfo(buffer, self, self.out.start, written(&self.out), 1, flags)
         self.views += 1
 
     def __releasebuffer__(self, Py_buffer *buffer):
@@ -130,8 +177,11 @@ cdef class BatchWriter:
 
     @property
     def size(self):
-        """Bytes of the records."""
-        return written(&self.out)
+        """Bytes of the records, before compression."""
+        return self.bytes_taken()
+
+    cdef Py_ssize_t bytes_taken(self) noexcept:
+        return self.packed_size + written(&self.out)
 
     def append(self, bytes body not None, int32_t place=0):
         """Add one record, which is its owner's message number ``place``."""
@@ -145,23 +195,84 @@ cdef class BatchWriter:
         return [at[start + i] for i in range(count)]
 
     cdef int add(self, const char *body, Py_ssize_t n, int32_t place) except -1:
-        cdef char head[2 + VARINT_MAX + 1]
-        cdef Writer first
+        cdef Py_ssize_t begun = self.begin(n)
+        raw(&self.out, body, n)
+        return self.commit(begun, place)
+
+    cdef Py_ssize_t begin(self, Py_ssize_t expected) except -1:
+        """Write a record's head; its body, for which ``expected`` bytes are made room for, is to follow in ``out``.
+        Gives what ``commit`` or ``undo`` is to be called with.
+        """
+        cdef Py_ssize_t begun = written(&self.out)
         if self.finished:
             raise ValueError("the batch is finished")
-        fit(&self.out, n + RECORD_HEAD + VARINT_MAX)
-        first.start, first.at, first.end = head, head + 2, head + sizeof(head)
-        head[0] = head[1] = 0               # no attributes; the time of the batch
-        put_varint(&first, self.count)      # its place in the batch
-        put_varint(&self.out, written(&first) + n)
-        raw(&self.out, head, written(&first))
-        raw(&self.out, body, n)
+        fit(&self.out, expected + RECORD_HEAD + VARINT_MAX)
+        open_field(&self.out)
+        self.out.at[0] = self.out.at[1] = 0     # no attributes; the time of the batch
+        self.out.at += 2
+        put_varint(&self.out, self.count)       # its place in the batch
+        return begun
+
+    cdef void undo(self, Py_ssize_t begun) noexcept:
+        self.out.at = self.out.start + begun
+
+    cdef int commit(self, Py_ssize_t begun, int32_t place) except -1:
+        close_field(&self.out, begun)
         raw(&self.placed, <const char *>&place, sizeof(place))
         self.count += 1
+        if self.pack is not None and written(&self.out) >= BLOCK:
+            self.compress(BLOCK)
+        return 0
+
+    cdef int compress(self, Py_ssize_t least) except -1:
+        """Compress what is there in blocks, down to a rest of less than ``least``. What the compressor raises shows
+        when the batch is sealed, and costs that batch alone.
+        """
+        cdef Py_ssize_t n = written(&self.out)
+        cdef Py_ssize_t done = 0
+        cdef Py_ssize_t block
+        try:
+            while n - done >= least and self.fault is None:
+                block = min(<Py_ssize_t>BLOCK, n - done)
+                self.compress_block(self.out.start + done, block)
+                done += block
+        except Exception as error:
+            self.fault = error
+        self.packed_size += done
+        memmove(self.out.start, self.out.start + done, n - done)
+        self.out.at -= done
+        return 0
+
+    cdef int compress_block(self, char *block, Py_ssize_t n) except -1:
+        cdef Py_ssize_t most = 32 + n + n // 6      # snappy's MaxCompressedLength
+        cdef Py_ssize_t size
+        cdef int i
+        fit(&self.packed, BLOCK_HEAD + most)
+        size = self.pack(
+            PyMemoryView_FromMemory(block, n, PyBUF_READ),
+            PyMemoryView_FromMemory(self.packed.at + BLOCK_HEAD, most, PyBUF_WRITE),
+        )
+        if not 0 <= size <= most:
+            raise ValueError("a compressor wrote more than there was room for")
+        for i in range(BLOCK_HEAD):
+            self.packed.at[i] = <char>(size >> 8 * (BLOCK_HEAD - 1 - i) & 255)
+        self.packed.at += BLOCK_HEAD + size
         return 0
 
     def records(self):
         """Give all records of a finished batch, one after the other; they are there until the view is released."""
+        if self.pack is not None:
+            raise BufferError("the records are compressed")
+        return memoryview(self)
+
+    def blocks(self):
+        """Give the records of a finished batch as they were compressed, behind room for the batch's header, to be
+        written to; raises what the compressor raised.
+        """
+        if not self.finished or self.pack is None:
+            raise BufferError("the records are not compressed")
+        if self.fault is not None:
+            raise self.fault
         return memoryview(self)
 
     def give_to(self, owner):
@@ -173,19 +284,34 @@ cdef class BatchWriter:
 
     def finish(self):
         """Take no more, and hold no more than twice the memory that it takes."""
-        cdef Py_ssize_t used = written(&self.out)
-        cdef void *fitting
+        if self.finished:
+            return
         self.give_to(None)
         self.finished = True
-        if used < (self.out.end - self.out.start) // 2 and not self.views:
-            fitting = PyMem_Realloc(self.out.start, used)
-            if fitting != NULL:
-                self.out.start = <char *>fitting
-                self.out.at = self.out.end = self.out.start + used
+        if self.pack is None:
+            shrink(&self.out)
+            return
+        self.compress(1)
+        give_back(&self.out)
 
     def let_go(self):
-        """Forget the records; whose they are stays."""
-        if self.views:
+        """Forget the records; whose they are stays, and what is compressed for as long as somebody has it."""
+        if self.views and self.pack is None:
             raise BufferError("the records are being read")
         self.finish()
         give_back(&self.out)
+        if not self.views:
+            give_back(&self.packed)
+        self.packed_size = 0
+
+
+cdef int shrink(Writer *out) except -1:
+    """Give back memory of which less than half is used."""
+    cdef Py_ssize_t used = written(out)
+    cdef void *fitting
+    if used < (out.end - out.start) // 2:
+        fitting = PyMem_Realloc(out.start, used)
+        if fitting != NULL:
+            out.start = <char *>fitting
+            out.at = out.end = out.start + used
+    return 0

@@ -1,8 +1,8 @@
-"""From outputs to the bodies of Kafka's records: key, value, headers, and which partition each belongs to.
+"""From outputs to Kafka's records: key, value, headers, and which partition each belongs to.
 
-In: outputs, and the lanes of their topic. Out: records in the ``BatchWriter`` of each lane (``batch``). A body is put
-together in one place that is used again, and is then copied behind its head. Everything about addresses is printed anew
-for each message: in C that takes less than to look a flow up.
+In: outputs, and the lanes of their topic. Out: records in the ``BatchWriter`` of each lane (``batch``). A record is
+written where it is to lie; lengths, which stand before what they count, are put in afterwards. Everything about
+addresses is printed anew for each message: in C that takes less than to look a flow up.
 """
 
 import time
@@ -12,17 +12,20 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_Next
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
-from libc.string cimport memcmp
-
-from otus_core import encode_json, packed_labels
+from libc.string cimport memcmp, memcpy
 
 from otus_kafka.batch import encode_text, record_body
 
 from otus_core.inline.labels cimport Label, load_little, next_label
+from otus_core.inline.layouts cimport Flow
+from otus_core.inline.outputs cimport OutputEntry, OutputView, output_entry
 from otus_core.inline.text cimport ADDRESS_MAX, DECIMAL_MAX, print_address, print_decimal
 from otus_core.inline.writer cimport WRITER_KEEPS, Writer, raw, raw_bytes, written
 
-from otus_kafka.batch cimport BATCH_HEADER, RECORD_HEAD, BatchWriter, encode_name, give_back, put_field, put_varint
+from otus_kafka.batch cimport (
+    BATCH_HEADER, RECORD_HEAD, VARINT_MAX, BatchWriter, close_field, encode_name, give_back, open_field, put_field,
+    put_varint,
+)
 
 cdef extern from "Python.h":
     bint PyUnicode_IS_COMPACT_ASCII(object)
@@ -31,10 +34,18 @@ cdef extern from "Python.h":
 
 cdef enum:
     RECORDS_IN_BATCH = 16384
+    RECORD_EXPECTED = 4096      # bytes of most records: less memory is not begun with
     CACHED_KINDS = 64           # a cache is emptied when it is full
     END_MAX = ADDRESS_MAX + 1 + DECIMAL_MAX     # an address, a colon and a port
     NAMED_HEADERS = 5           # task, agent, payload type, timestamp twice; and the schema, where there is one
     ADDRESS_HEADERS = 4
+
+cdef const OutputEntry *_core = output_entry()
+
+
+cdef int _text(Writer *out, const char *text, Py_ssize_t n) except -1:
+    put_varint(out, n)
+    return raw(out, text, n)
 
 
 cdef int _label(Writer *out, object name, object text) except -1:
@@ -48,21 +59,36 @@ cdef int _label(Writer *out, object name, object text) except -1:
     else:
         put_field(out, b"l." + encode_name(name))
     if PyUnicode_IS_COMPACT_ASCII(text):
-        put_varint(out, PyUnicode_GET_LENGTH(text))
-        return raw(out, <const char *>PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text))
+        return _text(out, <const char *>PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text))
     return put_field(out, encode_text(text))
 
 
-cdef Py_ssize_t _count_packed(bytes packed) except -1:
-    """Give how many labels there are; ValueError when lengths do not fit."""
+cdef Py_ssize_t _survey(bytes packed, bytes name, Label *found) except -1:
+    """Give how many labels there are, and the first one of this name, if it is there; ValueError when lengths do not
+    fit.
+    """
     cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(packed)
     cdef const uint8_t *end = at + PyBytes_GET_SIZE(packed)
+    cdef Py_ssize_t name_len = -1 if name is None else PyBytes_GET_SIZE(name)
     cdef Label label
     cdef Py_ssize_t count = 0
+    found.text = NULL
     while at < end:
         at = next_label(at, end, &label)
         count += 1
+        if label.name_len == name_len and memcmp(label.name, PyBytes_AS_STRING(name), name_len) == 0:
+            found[0] = label
+            name_len = -1
     return count
+
+
+cdef int _labels(Writer *out, dict labels) except -1:
+    cdef PyObject *name
+    cdef PyObject *text
+    cdef Py_ssize_t position = 0
+    while PyDict_Next(labels, &position, &name, &text):
+        _label(out, <object>name, <object>text)
+    return 0
 
 
 cdef int _packed(Writer *out, bytes packed) except -1:
@@ -75,8 +101,7 @@ cdef int _packed(Writer *out, bytes packed) except -1:
         put_varint(out, 2 + <int64_t>label.name_len)
         raw(out, b"l.", 2)
         raw(out, <const char *>label.name, label.name_len)
-        put_varint(out, label.text_len)
-        raw(out, <const char *>label.text, label.text_len)
+        _text(out, <const char *>label.text, label.text_len)
     return 0
 
 
@@ -124,44 +149,35 @@ cdef struct Ends:
     bint given                  # false for a record without addresses
 
 
-cdef int _read_ends(Ends *ends, tuple parts) except -1:
-    """Print what ``FlowKey.parts`` gives: address, port, address, port, protocol."""
-    ends.given = True
-    _print_end(&ends.src, <bytes?>parts[0], parts[1])
-    return _print_end(&ends.dst, <bytes?>parts[2], parts[3])
+cdef void _print_ends(Ends *ends, const Flow *flow) noexcept nogil:
+    ends.given = flow.version != 0
+    if ends.given:
+        _print_end(&ends.src, flow.src, flow.version, flow.src_port)
+        _print_end(&ends.dst, flow.dst, flow.version, flow.dst_port)
 
 
-cdef int _print_end(End *end, bytes packed, unsigned int port) except -1:
-    cdef int version = 4 if PyBytes_GET_SIZE(packed) == 4 else 6
-    cdef char *at = print_address(end.text, <const uint8_t *>PyBytes_AS_STRING(packed), version)
+cdef void _print_end(End *end, const uint8_t *address, int version, unsigned int port) noexcept nogil:
+    cdef char *at = print_address(end.text, address, version)
     end.address_len = at - end.text
     at[0] = c":"
-    end.len = print_decimal(at + 1, port & 0xFFFF) - end.text
-    return 0
+    end.len = print_decimal(at + 1, port) - end.text
 
 
-cdef int _ends(Writer *body, End *first, End *second) except -1:
-    """Write two ends with a hyphen between them."""
-    raw(body, first.text, first.len)
-    raw(body, b"-", 1)
-    return raw(body, second.text, second.len)
+cdef Py_ssize_t _join_ends(char *target, const End *first, const End *second) noexcept nogil:
+    """Write two ends with a hyphen between them, and give how many bytes that takes."""
+    memcpy(target, first.text, first.len)
+    target[first.len] = c"-"
+    memcpy(target + first.len + 1, second.text, second.len)
+    return first.len + 1 + second.len
 
 
-cdef int _flow_key(Writer *body, Ends *ends) except -1:
+cdef Py_ssize_t _flow_key(char *target, const Ends *ends) noexcept nogil:
     """Write what both directions of a flow share: its ends, the lesser text first."""
     cdef Py_ssize_t n = min(ends.src.len, ends.dst.len)
     cdef int order = memcmp(ends.src.text, ends.dst.text, n)
     if order > 0 or (order == 0 and ends.dst.len < ends.src.len):
-        return _ends(body, &ends.dst, &ends.src)
-    return _ends(body, &ends.src, &ends.dst)
-
-
-cdef int _partition_key(Writer *body, Ends *ends, bytes call, bint by_flow) except -1:
-    """Write what the partition is chosen by as the record's key; null where nothing is."""
-    if call is not None or not by_flow or not ends.given:
-        return put_field(body, call)
-    put_varint(body, ends.src.len + 1 + ends.dst.len)
-    return _flow_key(body, ends)
+        return _join_ends(target, &ends.dst, &ends.src)
+    return _join_ends(target, &ends.src, &ends.dst)
 
 
 cdef int _address_headers(Writer *body, Ends *ends) except -1:
@@ -174,15 +190,16 @@ cdef int _address_headers(Writer *body, Ends *ends) except -1:
 
 
 cdef int _text_header(Writer *body, const char *name, Py_ssize_t name_len, const char *text, Py_ssize_t n) except -1:
-    put_varint(body, name_len)
-    raw(body, name, name_len)
-    put_varint(body, n)
-    return raw(body, text, n)
+    _text(body, name, name_len)
+    return _text(body, text, n)
 
 
-cdef int _nanoseconds(Writer *body, int64_t at) except -1:
+cdef int _time_headers(Writer *body, int64_t at) except -1:
+    """Write the time in ms and in ns."""
     cdef char text[DECIMAL_MAX]
-    return _text_header(body, b"timestamp_ns", 12, text, print_decimal(text, at if at > 0 else 0) - text)
+    at = max(at, 0)
+    _text_header(body, b"timestamp", 9, text, print_decimal(text, at // 1_000_000) - text)
+    return _text_header(body, b"timestamp_ns", 12, text, print_decimal(text, at) - text)
 
 
 @cython.final
@@ -203,9 +220,19 @@ cdef class Encoder:
     cdef object agent
     cdef object payload_type
     cdef bytes named
-    cdef object call_label
-    cdef int64_t last_ms        # of the last output, and its header
-    cdef bytes stamp
+    cdef object call_label      # the name of its label, and the same as bytes
+    cdef bytes call_name
+    # Of the output that is being encoded
+    cdef OutputView view
+    cdef Ends ends
+    cdef const char *key        # what the partition is chosen by, NULL where nothing is
+    cdef Py_ssize_t key_len
+    cdef char flow_key[2 * END_MAX + 1]
+    cdef bytes packed           # its labels, and how many there are; or the dict of them
+    cdef dict labels
+    cdef Py_ssize_t label_count
+    cdef bytes call             # what ``key`` refers to
+    # A record that is the first of its batch, or that has no room in the one that is there
     cdef Writer body
 
     def __init__(self, config, call_labels, schemas):
@@ -217,7 +244,6 @@ cdef class Encoder:
         self.binary = config.serialization == "binary"
         self.largest = config.max_message_bytes - RECORD_HEAD - BATCH_HEADER
         self.kinds = {}
-        self.last_ms = -1
 
     def __dealloc__(self):
         give_back(&self.body)
@@ -233,100 +259,119 @@ cdef class Encoder:
         cdef list touched = []
         cdef Py_ssize_t limit = all_lanes[0].limit.bytes
         cdef Py_ssize_t spread = -1 if self.by_flow else lanes.next()
-        cdef Py_ssize_t at
+        cdef Py_ssize_t at, begun, size
         cdef BatchWriter writer
         cdef int32_t place
         for output, number in zip(batch, places):
             place = number
+            begun = -1
             try:
-                at = self.encode(output, len(all_lanes), spread)
+                at = self.choose(output, len(all_lanes), spread)
+                writer = writers[at]
+                if writer is None or writer.count >= RECORDS_IN_BATCH:
+                    self.body.at = self.body.start
+                    self.write(output, &self.body)
+                    size = written(&self.body)
+                else:
+                    begun = writer.begin(RECORD_EXPECTED)
+                    size = written(&writer.out)
+                    self.write(output, &writer.out)
+                    size = written(&writer.out) - size
             except Exception:  # a payload's own to_json, or a label that is no text: this message alone is lost
-                ticket.fail("encode", (place,))
+                size = -1
+            if not 0 <= size <= self.largest:
+                if begun >= 0:
+                    writer.undo(begun)
+                ticket.fail("encode" if size < 0 else "too_large", (place,))
                 continue
-            if written(&self.body) > self.largest:
-                ticket.fail("too_large", (place,))
-                continue
-            writer = writers[at]
-            if (
-                writer is None
-                or written(&writer.out) + written(&self.body) + RECORD_HEAD > limit
-                or writer.count >= RECORDS_IN_BATCH
-            ):
+            if begun >= 0 and writer.bytes_taken() + VARINT_MAX > limit:    # its length may need more than its guess
+                self.body.at = self.body.start
+                raw(&self.body, writer.out.at - size, size)
+                writer.undo(begun)
+                begun = -1
+            if begun < 0:
                 writer = writers[at] = all_lanes[at].next_writer(now_ms)
             if writer.owner is not ticket:
                 writer.give_to(ticket)
                 touched.append(all_lanes[at])
-            writer.add(self.body.start, written(&self.body), place)
+            if begun < 0:
+                writer.add(self.body.start, size, place)
+            else:
+                writer.commit(begun, place)
+        self.packed = self.call = self.labels = None
         if self.body.end - self.body.start > WRITER_KEEPS:
             give_back(&self.body)
         for lane in touched:
             lane.poke()
 
-    cdef Py_ssize_t encode(self, object output, Py_ssize_t count, Py_ssize_t lane) except -1:
-        """Write the body of one output's record, and give which of ``count`` lanes is its own; with ``lane`` ≥ 0 that
-        one is.
-
-        All that may be foreign code is called before anything is written.
+    cdef Py_ssize_t choose(self, object output, Py_ssize_t count, Py_ssize_t lane) except -1:
+        """Read what the record is to say of one output, except for its payload, and give which of ``count`` lanes is
+        its own; with ``lane`` ≥ 0 that one is.
         """
-        cdef bytes value = output.raw_payload if self.binary and not output.is_record else encode_json(output)
-        cdef int64_t ms = output.timestamp // 1_000_000
-        cdef bytes packed = packed_labels(output)
-        cdef dict labels = output.labels if packed is None else None
-        cdef Writer *body = &self.body
-        cdef bytes call = None
-        cdef Ends ends
-        cdef PyObject *name
-        cdef PyObject *text
-        cdef Py_ssize_t position = 0
-        flow = output.flow
-        ends.given = False
-        if flow is not None:
-            _read_ends(&ends, flow.parts())
-        self.know_kind(output)
-        if ms != self.last_ms:
-            self.last_ms, self.stamp = ms, _header("timestamp", b"%d" % ms)
-        if self.by_flow and (self.keyed or not ends.given):
-            found = output.key
-            if found is None and self.call_label is not None:
-                found = output.label(self.call_label)
-            if found is not None:
-                call = encode_text(found)
-        body.at = body.start
-        if call is not None:
-            lane = _murmur2(<const uint8_t *>PyBytes_AS_STRING(call), PyBytes_GET_SIZE(call)) % count
-        elif lane < 0 and not ends.given:
+        cdef Label found
+        cdef bint by_call
+        _core.view(output, &self.view)
+        self.know_kind()
+        _print_ends(&self.ends, &self.view.flow)
+        self.packed = _core.packed_labels(output)
+        self.labels = output.labels if self.packed is None else None
+        by_call = self.by_flow and (self.keyed or not self.ends.given)
+        self.label_count = (
+            len(self.labels) if self.packed is None
+            else _survey(self.packed, self.call_name if by_call else None, &found)
+        )
+        self.key = NULL
+        if by_call and <object>self.view.key is not None:
+            self.key_by(<object>self.view.key)
+        elif by_call and self.call_label is not None and self.packed is None:
+            self.key_by(self.labels.get(self.call_label))
+        elif by_call and self.call_label is not None and found.text != NULL:
+            self.key, self.key_len = <const char *>found.text, found.text_len
+        if self.key == NULL and self.by_flow and self.ends.given:
+            self.key, self.key_len = self.flow_key, _flow_key(self.flow_key, &self.ends)
+        if self.key != NULL:
+            return _murmur2(<const uint8_t *>self.key, self.key_len) % count
+        if lane < 0:
             lane = self.beyond = (self.beyond + 1) % count
-        elif lane < 0:
-            _flow_key(body, &ends)
-            lane = _murmur2(<const uint8_t *>body.start, written(body)) % count
-            body.at = body.start
-        if self.key_is_partition:
-            _partition_key(body, &ends, call, self.by_flow)
-        elif ends.given:
-            put_varint(body, ends.src.len + 1 + ends.dst.len)
-            _ends(body, &ends.src, &ends.dst)
-        else:
-            put_field(body, call)
-        put_field(body, value)
-        put_varint(body, NAMED_HEADERS + self.described + ADDRESS_HEADERS * ends.given
-                   + (len(labels) if packed is None else _count_packed(packed)))
-        raw_bytes(body, self.named)
-        if ends.given:
-            _address_headers(body, &ends)
-        raw_bytes(body, self.stamp)
-        _nanoseconds(body, output.timestamp)
-        if packed is not None:
-            _packed(body, packed)
-            return lane
-        while PyDict_Next(labels, &position, &name, &text):
-            _label(body, <object>name, <object>text)
         return lane
 
-    cdef int know_kind(self, object output) except -1:
+    cdef int key_by(self, object text) except -1:
+        if text is not None:
+            self.call = encode_text(text)
+            self.key, self.key_len = PyBytes_AS_STRING(self.call), PyBytes_GET_SIZE(self.call)
+        return 0
+
+    cdef int write(self, object output, Writer *body) except -1:
+        """Write the body of the output's record. The value comes first of what may be foreign code."""
+        cdef Py_ssize_t at
+        cdef char text[2 * END_MAX + 1]
+        if not self.key_is_partition and self.ends.given:
+            _text(body, text, _join_ends(text, &self.ends.src, &self.ends.dst))
+        elif self.key != NULL:
+            _text(body, self.key, self.key_len)
+        else:
+            put_field(body, None)
+        if self.binary and not self.view.is_record:
+            put_field(body, <bytes>self.view.raw_payload)
+        else:
+            at = written(body)
+            open_field(body)
+            _core.write_json(output, self.packed, body)
+            close_field(body, at)
+        put_varint(body, NAMED_HEADERS + self.described + ADDRESS_HEADERS * self.ends.given + self.label_count)
+        raw_bytes(body, self.named)
+        if self.ends.given:
+            _address_headers(body, &self.ends)
+        _time_headers(body, self.view.timestamp)
+        if self.packed is None:
+            return _labels(body, self.labels)
+        return _packed(body, self.packed)
+
+    cdef int know_kind(self) except -1:
         """Have the headers that name the output's task, agent and payload type."""
-        cdef object payload_type = output.payload_type
-        cdef object task = output.task_id
-        cdef object agent = output.agent_id
+        cdef object payload_type = <object>self.view.payload_type
+        cdef object task = <object>self.view.task_id
+        cdef object agent = <object>self.view.agent_id
         if payload_type is self.payload_type and task is self.task and agent is self.agent:
             return 0
         named = self.kinds.get((task, agent, payload_type))
@@ -343,6 +388,7 @@ cdef class Encoder:
         self.named = named
         self.described = schema is not None
         self.call_label = self.call_labels.get(payload_type)
+        self.call_name = None if self.call_label is None else encode_text(self.call_label)
         self.payload_type, self.task, self.agent = payload_type, task, agent
         return 0
 

@@ -20,7 +20,7 @@ from otus_core import Chores
 from otus_kafka.batch import HEADER_BYTES, BatchWriter
 from otus_kafka.link import ProducerLink
 from otus_kafka.outcome import Outcome
-from otus_kafka.records import SealedBatch, compressor, seal
+from otus_kafka.records import SealedBatch, compressor, make_writer, seal
 from otus_kafka.settings import KafkaReporterConfig
 
 BACKOFF_S = (0.1, 1.0)
@@ -159,7 +159,7 @@ class Lane:
     def next_writer(self, now_ms: int) -> BatchWriter:
         """Let the batch that is here go, and begin another."""
         self._close()
-        self.writer = BatchWriter(now_ms)
+        self.writer = make_writer(self._road.config.compression, now_ms)
         return self.writer
 
     def poke(self) -> None:
@@ -296,7 +296,7 @@ class Lane:
         self._ready.popleft()
         self._road.room.give(parcel.size)
         for part in (slice(middle, None), slice(0, middle)):
-            writer = BatchWriter(now_ms)
+            writer = make_writer(self._road.config.compression, now_ms)
             for owner, body, place in zip(owners[part], bodies[part], places[part], strict=True):
                 if writer.owner is not owner:
                     writer.give_to(owner)

@@ -18,16 +18,12 @@ from otus_kafka.batch import HEADER_BYTES, BatchWriter, record_body
 
 # The three lowest bits of a batch's attributes (kafka.apache.org/documentation/#recordbatch).
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
-SNAPPY_BLOCK = 64 * 1024
-"""What snappy itself divides its input into; smaller blocks compress worse."""
-
 # snappy-java's frame: magic, version, and the oldest version that can read it.
 SNAPPY_MAGIC = b"\x82SNAPPY\0" + struct.pack(">ii", 1, 1)
 
 _FRONT = struct.Struct(">qiib")
 _CHECKED = struct.Struct(">hiqqqhii")
 _CHECKED_AT = HEADER_BYTES - _CHECKED.size
-_SIZE = struct.Struct(">i")
 
 
 class SealedBatch:
@@ -37,7 +33,7 @@ class SealedBatch:
 
     __slots__ = ("_count", "_data")
 
-    def __init__(self, data: bytearray, count: int) -> None:
+    def __init__(self, data: bytearray | memoryview, count: int) -> None:
         self._data = data
         self._count = count
 
@@ -56,7 +52,7 @@ class SealedBatch:
     def close(self) -> None:
         """It is closed."""
 
-    def _build(self) -> bytearray:
+    def _build(self) -> bytearray | memoryview:
         return self._data
 
     def records(self) -> list[bytes]:
@@ -64,12 +60,12 @@ class SealedBatch:
         return [record_body(record.key, record.value, record.headers) for record in DefaultRecordBatch(self._data)]
 
 
-def compressor(codec: str, level: int | None) -> Callable[[memoryview], bytes | memoryview] | None:
-    """Give the function that compresses the records of a batch, ``None`` for ``none``."""
+def compressor(codec: str, level: int | None) -> Callable[[memoryview], bytes] | None:
+    """Give the function that compresses the records of a batch, ``None`` where none has to: for ``none``, and where
+    records are compressed while they come.
+    """
     if codec == "gzip":
         return lambda data: gzip.compress(data, compresslevel=level or 1, mtime=0)
-    if codec == "snappy":
-        return Snappy()
     if codec == "lz4":
         return lambda data: _lz4(data, level or 1)
     if codec == "zstd":
@@ -77,30 +73,13 @@ def compressor(codec: str, level: int | None) -> Callable[[memoryview], bytes | 
     return None
 
 
-class Snappy:
-    """Compresses into blocks as snappy-java has them, which Kafka's clients read; the room for it is used again.
-
-    The result is good until the next call.
+def make_writer(codec: str, now_ms: int) -> BatchWriter:
+    """Give an empty batch. Snappy's blocks stand each for itself, behind the head that snappy-java gives them, which
+    Kafka's clients read.
     """
-
-    def __init__(self) -> None:
-        self._room = bytearray()
-
-    def __call__(self, data: memoryview) -> memoryview:
-        """Compress."""
-        most = sum(
-            _SIZE.size + cramjam.snappy.compress_raw_max_len(data[at : at + SNAPPY_BLOCK])
-            for at in range(0, len(data), SNAPPY_BLOCK)
-        )
-        if len(self._room) < len(SNAPPY_MAGIC) + most:
-            self._room = bytearray(len(SNAPPY_MAGIC) + most)
-        out, at = memoryview(self._room), len(SNAPPY_MAGIC)
-        out[:at] = SNAPPY_MAGIC
-        for start in range(0, len(data), SNAPPY_BLOCK):
-            size = cramjam.snappy.compress_raw_into(data[start : start + SNAPPY_BLOCK], out[at + _SIZE.size :])
-            _SIZE.pack_into(out, at, size)
-            at += _SIZE.size + size
-        return out[:at]
+    if codec == "snappy":
+        return BatchWriter(now_ms, cramjam.snappy.compress_raw_into, SNAPPY_MAGIC)
+    return BatchWriter(now_ms)
 
 
 def _lz4(data: memoryview, level: int) -> bytes:
@@ -110,20 +89,25 @@ def _lz4(data: memoryview, level: int) -> bytes:
     return bytes(frames.finish())
 
 
-def seal(writer: BatchWriter, codec: str, compress: Callable[[memoryview], bytes | memoryview] | None) -> SealedBatch:
-    """Make the batch of what the writer holds."""
-    with writer.records() as records:
-        attributes, content = 0, records
-        if compress is not None:
-            smaller = compress(records)
+def seal(writer: BatchWriter, codec: str, compress: Callable[[memoryview], bytes] | None) -> SealedBatch:
+    """Make the batch of what the writer holds; raises what the compressor raises."""
+    attributes = CODECS[codec]
+    made: bytearray | memoryview
+    if codec == "snappy":
+        made = writer.blocks()
+    else:
+        with writer.records() as records:
+            content: bytes | memoryview = records
+            if compress is not None:
+                content = compress(records)
             # Small batches may grow; brokers and clients take an uncompressed one just as well.
-            if len(smaller) < len(records):
-                attributes, content = CODECS[codec], memoryview(smaller)
-        made = bytearray(HEADER_BYTES + len(content))
-        # no producer id, epoch or sequence: the producer is not idempotent
-        times_and_count = (writer.count - 1, writer.made_ms, writer.made_ms, -1, -1, -1, writer.count)
-        _CHECKED.pack_into(made, _CHECKED_AT, attributes, *times_and_count)
-        made[HEADER_BYTES:] = content
+            if len(content) >= len(records):
+                attributes, content = 0, records
+            made = bytearray(HEADER_BYTES + len(content))
+            made[HEADER_BYTES:] = content
+    # no producer id, epoch or sequence: the producer is not idempotent
+    times_and_count = (writer.count - 1, writer.made_ms, writer.made_ms, -1, -1, -1, writer.count)
+    _CHECKED.pack_into(made, _CHECKED_AT, attributes, *times_and_count)
     # The length does not count itself, nor the offset before it; the leader's epoch is -1 for a producer; 2 is the
     # format.
     _FRONT.pack_into(made, 0, 0, len(made) - 12, -1, 2)

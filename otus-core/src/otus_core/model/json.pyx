@@ -212,11 +212,12 @@ cdef int _schema(Writer *out, object name) except -1:
     return _text(out, name)
 
 
-cdef int _object(Writer *out, OutputPacket output, bint rfc3339, dict schemas) except -1:
-    """Write one object. All that may be foreign code is called before anything is written."""
+cdef int write_object(Writer *out, OutputPacket output, bytes packed, bint rfc3339, dict schemas) except -1:
+    """Write one object, with ``packed_labels`` of it. All that may be foreign code is called before anything is
+    written.
+    """
     cdef Layers *at = &output.at
     cdef bytes payload = _payload(output.payload)
-    cdef bytes packed = packed_labels(output)
     cdef dict labels = output.labels if packed is None else None
     raw(out, b'{"task_id":', 11)
     _text(out, output.task_id)
@@ -275,7 +276,7 @@ def encode_json(OutputPacket output not None, timestamp="ms"):
     cdef bint rfc3339 = _wants_rfc3339(timestamp)
     take(&_writer, &out)
     try:
-        _object(&out, output, rfc3339, None)
+        write_object(&out, output, packed_labels(output), rfc3339, None)
         return PyBytes_FromStringAndSize(out.start, out.at - out.start)
     finally:
         keep(&_writer, &out)
@@ -286,11 +287,13 @@ def encode_json_lines(outputs, timestamp="ms", dict schemas=None):
     cannot be encoded. ``schemas``, such as ``context.schemas``, names by payload type what each says as its ``schema``.
     """
     cdef Writer out
+    cdef OutputPacket output
     cdef bint rfc3339 = _wants_rfc3339(timestamp)
     take(&_writer, &out)
     try:
-        for output in outputs:
-            _object(&out, <OutputPacket?>output, rfc3339, schemas)
+        for given in outputs:
+            output = <OutputPacket?>given
+            write_object(&out, output, packed_labels(output), rfc3339, schemas)
             raw(&out, b"\n", 1)
         return PyBytes_FromStringAndSize(out.start, out.at - out.start)
     finally:
