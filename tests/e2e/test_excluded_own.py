@@ -14,8 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
+import dpkt
 import pytest
 
+from otus_core.testing import packets
 from tests import needs
 from tests.e2e.test_daemon_live import PORT, Node
 from tests.e2e.test_daemon_live import node as node
@@ -23,6 +25,7 @@ from tests.live.net import Pair
 from tests.patience import wait
 
 pytestmark = pytest.mark.live
+HOMER = 9060
 LISTENS, WAITS = "0A", "06"  # include/net/tcp_states.h
 TASK = {
     "id": "calls",
@@ -109,3 +112,31 @@ def metric(node: Node) -> float:
     text = urlopen(f"http://{Pair.NEAR}:{PORT}/metrics", timeout=60).read().decode()
     (found,) = re.findall(r'^otus_capture_excluded_total\{task="calls"\} (\S+)$', text, re.MULTILINE)
     return float(found)
+
+
+def test_the_connection_of_a_task_that_reads_a_file_is_left_out_too(node: Node) -> None:
+    message = b"OPTIONS sip:b@example.com SIP/2.0\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\r\n" + 1200 * b"x"
+    with (node.folder / "long.pcap").open("wb") as file:
+        writer = dpkt.pcap.Writer(file)
+        for _ in range(10_000):  # more than the buffers of a connection hold, which nobody reads
+            writer.writepkt(packets.udp(message), 1.0)
+    listener = node.pair.inside(node.pair.far, lambda: socket.create_server((Pair.FAR, HOMER)))
+    replayed = {
+        "id": "replayed",
+        "capture": {"type": "pcap", "files": [str(node.folder / "long.pcap")]},
+        "parsers": ["sip"],
+        "reporters": [{"type": "hep", "config": {"servers": [f"{Pair.FAR}:{HOMER}"], "transport": "tcp"}}],
+    }
+    node.start()
+    with listener:
+        for task in (TASK, replayed):
+            file_of = node.folder / f"{task['id']}.json"
+            file_of.write_text(json.dumps(task))
+            assert node.call("task", "create", "-f", str(file_of))[0] == 0
+        # The kernel asks again and again for room (RFC 9293 §3.8.6.1)
+        wait(lambda: excluded(node) > 0, what="frames of the connection are left out")
+
+
+def excluded(node: Node) -> int:
+    tasks = {task["task_id"]: task for task in node.rpc("task_status")["tasks"]}
+    return int((tasks["calls"].get("counters") or {}).get("excluded_own", 0))

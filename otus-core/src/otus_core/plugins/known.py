@@ -1,7 +1,7 @@
 """What the distributions of this repository bring: the one place where the core names plugins.
 
-It is for two things that no installed plugin can say: what to install for a component or command that is not here, and
-which distributions ``--safe`` still loads. Nothing else in the core depends on these names.
+It is for what no installed plugin can say: what to install for a component or command that is not here, which
+distributions ``--safe`` still loads, which need no trial import, and which names a new plugin cannot have.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ class Sampler:
             course.parent.ask_descriptors()
         if self._live:
             self._tell_trouble(self._source.trouble())
-            if self._connections.look():
-                course.parent.tell_connections(self._connections.all())
+        if self._connections.look():  # a live task beside this one leaves them out
+            course.parent.tell_connections(self._connections.all())
         self._tell_reporters()
 
     def book(self, stats: CaptureStats) -> None:
