@@ -268,7 +268,7 @@ BEYOND = {
     "otus_filter/tokens.py:SHOWN_MAX": CUT,
     "otus_filter/tokens.py:DIGITS_MAX": REFUSED,
     "otus_kafka/batch.pxd:VARINT_MAX": "cannot be",
-    "otus_kafka/batch.pyx:SPARE_MAX": "the memory is given back",
+    "otus_kafka/batch.pyx:SPARE_BYTES_MAX": "the memory is given back",
     "otus_kafka/begun.py:NOTE_MAX": CUT,
     "otus_kafka/channel.py:ANSWER_WITHIN_S": "it is not answered",
     "otus_kafka/channel.py:POLL_MOST": "stays with the broker",

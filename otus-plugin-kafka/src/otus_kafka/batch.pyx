@@ -19,7 +19,7 @@ cdef enum:
     # From here on memory grows fourfold (what is not touched takes none), and is kept for the next batch
     LARGE = 1 << 16
     SPARES = 32
-    SPARE_BYTES = 1 << 24
+    SPARE_BYTES_MAX = 1 << 24
     # What snappy itself divides its input into; smaller blocks compress worse
     BLOCK = 1 << 16
     BLOCK_HEAD = 4
@@ -70,7 +70,7 @@ cdef void give_back(Writer *out) noexcept:
     global _spare_bytes
     cdef Py_ssize_t size = out.end - out.start
     cdef int i
-    if LARGE < size <= SPARE_BYTES - _spare_bytes:
+    if LARGE < size <= SPARE_BYTES_MAX - _spare_bytes:
         for i in range(SPARES):
             if _spares[i].start == NULL:
                 _spares[i] = out[0]
