@@ -7,8 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import needs
+
+# A machine that is busy with other things is no fault of what is tested. (CI's own profile of Hypothesis has this too.)
+settings.register_profile("unhurried", settings(), deadline=None)
+settings.load_profile("unhurried")
 
 # A shell has what it runs in the background ignore SIGINT, and whoever we start inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)

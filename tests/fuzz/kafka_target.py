@@ -15,7 +15,7 @@ from otus_core import OutputPacket
 from otus_kafka.batch import record_body
 from otus_kafka.records import make_writer, seal
 from tests.fuzz.harness import run
-from tests.kafka.outputs import place
+from tests.kafka.outputs import place_all
 
 
 def one_input(data: bytes) -> None:
@@ -30,8 +30,8 @@ def one_input(data: bytes) -> None:
         for text, piece in zip(texts, pieces, strict=True)
     ]
     if outputs:
-        batches, failed = place(outputs, max_message_bytes=4096)
-        count = sum(len(list(DefaultRecordBatch(bytearray(batch)))) for batch in batches if batch)
+        batches, failed = place_all(outputs, max_message_bytes=4096)
+        count = sum(len(list(DefaultRecordBatch(bytearray(batch)))) for batch in batches)
         assert count + sum(failed.values()) == len(outputs)
     writer = make_writer("snappy", 0)
     bodies = [record_body(piece, None, [(text, piece)]) for piece, text in zip(pieces, texts, strict=True)]

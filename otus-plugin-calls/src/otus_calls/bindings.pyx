@@ -231,7 +231,7 @@ cdef class Bindings:
             one.removed = True
             one.due = at + _SETTLE
             return 0
-        granted = _granted(one.contact, what)
+        granted = _read_granted(one.contact, what)
         if granted < 0:
             granted = _number(what.expires, what.expires_len)
         if granted < 0:
@@ -347,7 +347,7 @@ cdef tuple _first_contact(Said *what):
     return b"", -1
 
 
-cdef int64_t _granted(bytes contact, Said *what) except -2:
+cdef int64_t _read_granted(bytes contact, Said *what) except -2:
     """Give after how many seconds a registrar says that a contact expires, -1 where it does not."""
     cdef int64_t granted = -1
     if not what.contact_len or (not what.more and memchr(what.contact, c";", what.contact_len) == NULL):

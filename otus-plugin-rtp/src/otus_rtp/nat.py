@@ -170,14 +170,14 @@ def _signalling(context: dict[str, Any]) -> tuple[bytes, bytes] | None:
     said = context.get("signalling")
     if not isinstance(said, tuple) or len(said) != 4 or not isinstance(said[0], str) or not isinstance(said[2], str):
         return None
-    source, destination = _packed(said[0]), _packed(said[2])
+    source, destination = _pack(said[0]), _pack(said[2])
     if source is None or destination is None or len(source) != len(destination):
         return None
     return source, destination
 
 
 @lru_cache(ADDRESSES_MAX)
-def _packed(address: str) -> bytes | None:
+def _pack(address: str) -> bytes | None:
     try:
         return inet_pton(AF_INET6 if ":" in address else AF_INET, address)
     except (OSError, ValueError):

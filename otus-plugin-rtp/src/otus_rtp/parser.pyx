@@ -175,7 +175,7 @@ cdef class RtpParser:
         """Look up who announced a 5-tuple that is not known yet; ``None`` for nobody."""
         matches = find_matches(self.flows, packet, key)
         if matches:
-            return self._found(key, matches, self.guess.held(key))
+            return self._find_flow(key, matches, self.guess.held(key))
         party = self.parties.party_for(key, payload[1] & 127, at) if self.parties else None
         if party is None and not self.guesses:
             return None
@@ -186,9 +186,9 @@ cdef class RtpParser:
             matches = find_matches(self.flows, key, key)
         elif not self.guesses:
             return None
-        return self._found(key, matches, packets[:len(packets) - 1])
+        return self._find_flow(key, matches, packets[:len(packets) - 1])
 
-    cdef Flow _found(self, object key, tuple matches, list earlier):
+    cdef Flow _find_flow(self, object key, tuple matches, list earlier):
         """A 5-tuple is known from now on; ``earlier`` are packets that came before that, with their times."""
         cdef Flow flow = Flow(key)
         self._explain(flow, matches)

@@ -231,9 +231,9 @@ cdef class SipParser:
             return []
         if start.line.kind == MALFORMED or start.line.kind == NOT_SIP:
             raise ParseError("malformed start line")
-        return self._parsed(packet, read_message(payload, start.begin, -1, &start.line, self.hides))
+        return self._make_parsed(packet, read_message(payload, start.begin, -1, &start.line, self.hides))
 
-    cdef object _parsed(self, object packet, SipMessage message):
+    cdef object _make_parsed(self, object packet, SipMessage message):
         """Give one message; calls are followed where anybody looks their media up."""
         cdef bint request = message.line.kind == REQUEST
         if message.cut:
@@ -273,7 +273,7 @@ cdef class SipParser:
         if event.call_id_len == 0:
             return 0
         if event.call_id_len > CALL_ID_KEPT:
-            shortened = _shortened(event.call_id, event.call_id_len)
+            shortened = _shorten(event.call_id, event.call_id_len)
             event.call_id = <const uint8_t *>PyBytes_AS_STRING(shortened)
             event.call_id_len = PyBytes_GET_SIZE(shortened)
         event.hashed = self.sessions.calls.expect(event.call_id, event.call_id_len)
@@ -323,7 +323,7 @@ cdef inline void _strip(const uint8_t **text, Py_ssize_t *size) noexcept:
         size[0] -= 1
 
 
-cdef bytes _shortened(const uint8_t *call_id, Py_ssize_t size):
+cdef bytes _shorten(const uint8_t *call_id, Py_ssize_t size):
     """Give the beginning of a Call-ID and a digest of the whole: it may be as long as a datagram, and a
     call keeps it.
     """

@@ -95,12 +95,12 @@ cdef Py_ssize_t whole_size(const uint8_t *data, Py_ssize_t size) noexcept nogil:
             end += 1
             return end + max(declared, 0)
         if declared == -1 and (data[at] | 32) in (99, 108) and not _blank(data[at]):  # c, l
-            declared = _declared(data + at, length, size - at)
+            declared = _read_declared(data + at, length, size - at)
         at = end + 1
     return 0
 
 
-cdef inline Py_ssize_t _declared(const uint8_t *line, Py_ssize_t length, Py_ssize_t size) noexcept nogil:
+cdef inline Py_ssize_t _read_declared(const uint8_t *line, Py_ssize_t length, Py_ssize_t size) noexcept nogil:
     """Give what a Content-Length line says, with those that go on with it, or -1 when it is another line or no number;
     ``size`` bytes are at hand.
     """
@@ -114,7 +114,7 @@ cdef inline Py_ssize_t _declared(const uint8_t *line, Py_ssize_t length, Py_ssiz
     if at >= length or line[at] != c":":
         return -1
     at += 1
-    length = _unfolded(line, length, size)
+    length = _measure_unfolded(line, length, size)
     while at < length and is_white(line[at]):
         at += 1
     while length > at and is_white(line[length - 1]):
@@ -122,7 +122,7 @@ cdef inline Py_ssize_t _declared(const uint8_t *line, Py_ssize_t length, Py_ssiz
     return number(line + at, length - at)
 
 
-cdef Py_ssize_t _unfolded(const uint8_t *line, Py_ssize_t length, Py_ssize_t size) noexcept nogil:
+cdef Py_ssize_t _measure_unfolded(const uint8_t *line, Py_ssize_t length, Py_ssize_t size) noexcept nogil:
     """Give the length of a line together with the lines that continue it (RFC 3261 §7.3.1)."""
     cdef const uint8_t *newline = <const uint8_t *>memchr(line + length, 10, size - length)
     while newline != NULL and newline + 1 < line + size and _blank(newline[1]):

@@ -38,10 +38,10 @@ cdef class Sessions:
     cdef bint _take_answer(self, Call call, const Event *event, bytes media) except -1
     cdef int _offer(self, Call call, const Event *event, uint64_t dialog, bytes media) except -1
     cdef bint _response(self, const Event *event, bytes media) except -1
-    cdef int _described(self, Call call, const Event *event, int i, bytes media) except -1
+    cdef int _take_description(self, Call call, const Event *event, int i, bytes media) except -1
     cdef int _confirm(self, Call call, const Event *event) except -1
     cdef bint _bye(self, const Event *event) except -1
-    cdef bint _failed(self, const Event *event) except -1
+    cdef bint _end_branch(self, const Event *event) except -1
     cdef Call _touch(self, const Event *event)
     cdef int _let_go(self, int64_t now) except -1
     cdef int _evict(self, Call call) except -1

@@ -86,13 +86,13 @@ cdef class Sessions:
         cdef bint changed
         self.answered = self.offered = False
         if event.status >= 300:
-            changed = self._failed(event)
+            changed = self._end_branch(event)
         elif event.status:
             changed = self._response(event, media)
         elif event.method == BYE_ID:
             changed = self._bye(event)
         elif event.method == CANCEL_ID:
-            changed = self._failed(event)
+            changed = self._end_branch(event)
         else:
             changed = self._request(event, media)
         if self.calls.weight > self.weight_max:
@@ -156,7 +156,7 @@ cdef class Sessions:
         if media is not None:
             i = _offer_of(call, event)
             if i >= 0:
-                self._described(call, event, i, media)
+                self._take_description(call, event, i, media)
         if event.status < 200:
             return media is not None
         i = call.offer_count - 1
@@ -171,7 +171,7 @@ cdef class Sessions:
             self._confirm(call, event)
         return True
 
-    cdef int _described(self, Call call, const Event *event, int i, bytes media) except -1:
+    cdef int _take_description(self, Call call, const Event *event, int i, bytes media) except -1:
         """A response to the request of offer ``i`` has a description."""
         cdef int at = call.pair_of(event.dialog, event.hop)
         if event.method == INVITE_ID and at >= 0 and call.pairs[at].invite == call.offers[i].transaction:
@@ -220,7 +220,7 @@ cdef class Sessions:
             self._forget(call)
         return True
 
-    cdef bint _failed(self, const Event *event) except -1:
+    cdef bint _end_branch(self, const Event *event) except -1:
         """CANCEL or a final failure: the transaction ends, with what it began (RFC 3261 §9.1, §17.1.3).
 
         Other branches of the call go on, and so does what is confirmed.

@@ -12,7 +12,7 @@ cdef class Breaker:
     cdef int64_t open_until
     cdef int errors
 
-    cdef int failed(self, int64_t now) except -1
+    cdef int note_failure(self, int64_t now) except -1
 
 
 cdef inline bint is_open(Breaker breaker, int64_t now) noexcept:

@@ -32,7 +32,7 @@ cdef class Breaker:
         self.failures = BREAK_AFTER
         self.open_until = monotonic() + <int64_t>(seconds * SECOND)
 
-    cdef int failed(self, int64_t now) except -1:
+    cdef int note_failure(self, int64_t now) except -1:
         if self.failures < BREAK_AFTER:
             self.failures += 1
         if self.failures >= BREAK_AFTER:

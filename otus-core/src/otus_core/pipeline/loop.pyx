@@ -150,7 +150,7 @@ cdef class Pipeline(Turns):
             self.flows._move_clock(now)
             if self.streams is not None:
                 self.streams.advance(now)
-                self._waiting(monotonic())
+                self._carry_ready(monotonic())
             self._tell_flows(self.flows, monotonic())
             if now >= self.tick_at:
                 return self._begin_ticks(now)
@@ -165,7 +165,7 @@ cdef class Pipeline(Turns):
         self.decoder.finish()
         if self.streams is not None:
             self.streams.finish()
-            self._waiting(monotonic())
+            self._carry_ready(monotonic())
         self._tell_flows(self.flows, monotonic())
         self._begin_finish(self.parsers)
 
@@ -189,7 +189,7 @@ cdef class Pipeline(Turns):
                 self.flows._move_clock(timestamp)
                 if self.streams is not None:
                     self.streams.advance(timestamp)
-                    self._waiting(monotonic())
+                    self._carry_ready(monotonic())
             else:
                 self.flows.now = timestamp
         return 0
@@ -227,7 +227,7 @@ cdef class Pipeline(Turns):
         verdict = self.streams.add(packet)
         if verdict != TAKEN:
             self._whose(packet, self.streams.owner if verdict == MESSAGE else -1, now)
-        return self._waiting(now)
+        return self._carry_ready(now)
 
     cdef int _whose(self, DecodedPacket packet, int owner, int64_t now) except -1:
         """Carry on a message of a stream, or the message that is in it; without an owner it is a segment."""
@@ -239,7 +239,7 @@ cdef class Pipeline(Turns):
             return self._unit(packet, now)
         return self._ask(packet, TRANSPORT_TCP, self.parsers, now)
 
-    cdef int _waiting(self, int64_t now) except -1:
+    cdef int _carry_ready(self, int64_t now) except -1:
         """Carry on what streams have ready, and book what their framers raised."""
         cdef ParserSlot slot
         cdef DecodedPacket packet
@@ -249,7 +249,7 @@ cdef class Pipeline(Turns):
             slot = <ParserSlot>self.framed[i]
             if slot.framer.error is not None:
                 error, slot.framer.error = slot.framer.error, None
-                self._slot_failed(slot, error)
+                self._blame_slot(slot, error)
         if PyList_GET_SIZE(self.streams.ready) == 0:
             return 0
         ready, self.streams.ready = self.streams.ready, []
@@ -308,22 +308,22 @@ cdef class Pipeline(Turns):
         error = take_error()
         self._carry(slot, now)
         if asks:
-            self._slot_failed(slot, error)
+            self._blame_slot(slot, error)
         elif isinstance(error, ParseError):
-            self._refused(packet, slot, error)
+            self._refuse(packet, slot, error)
         else:
-            self._parser_failed(slot, error, now)
+            self._blame_parser(slot, error, now)
         return asks
 
-    cdef int _parser_failed(self, ParserSlot slot, object error, int64_t now) except -1:
+    cdef int _blame_parser(self, ParserSlot slot, object error, int64_t now) except -1:
         self.accounts.at[slot.breaker.errors] += 1
         self.accounts.at[slot.fault] += 1
-        slot.breaker.failed(now)
+        slot.breaker.note_failure(now)
         self._end(slot.parse_error)
         self.on_error("parser", slot.breaker.name, error)
         return 0
 
-    cdef int _refused(self, DecodedPacket packet, ParserSlot slot, object error) except -1:
+    cdef int _refuse(self, DecodedPacket packet, ParserSlot slot, object error) except -1:
         """End a packet, or a message, that its parser cannot read, and count it by its reason."""
         slot.breaker.failures = 0
         try:
@@ -341,12 +341,12 @@ cdef class Pipeline(Turns):
         cdef Py_ssize_t i
         if type(result) is not list and type(result) is not tuple:
             fault = TypeError(f"the parser gave {type(result).__name__}, not Parsed or a list of Parsed")
-            return self._parser_failed(slot, fault, now)
+            return self._blame_parser(slot, fault, now)
         if len(result) == 0:
             slot.breaker.failures = 0
             return self._end(slot.ignored)
         if len(result) > MESSAGES_MAX:
-            return self._parser_failed(slot, ValueError(f"more than {MESSAGES_MAX} messages in one packet"), now)
+            return self._blame_parser(slot, ValueError(f"more than {MESSAGES_MAX} messages in one packet"), now)
         for i in range(len(result)):
             message = result[i]
             if i:
@@ -354,9 +354,9 @@ cdef class Pipeline(Turns):
             if type(message) is Parsed:
                 self._message(packet, slot, <Parsed>message, now)
             elif isinstance(message, ParseError):
-                self._refused(packet, slot, message)
+                self._refuse(packet, slot, message)
             else:
-                self._parser_failed(slot, TypeError(f"the parser gave a list with {type(message).__name__} in it"), now)
+                self._blame_parser(slot, TypeError(f"the parser gave a list with {type(message).__name__} in it"), now)
         return 0
 
     cdef int _message(self, DecodedPacket packet, ParserSlot slot, Parsed parsed, int64_t now) except -1:
@@ -366,11 +366,11 @@ cdef class Pipeline(Turns):
         if payload_type is None:
             payload_type = slot.payload_type
         elif type(payload_type) is not str or payload_type not in slot.payload_types:
-            return self._parser_failed(slot, ValueError("the parser gave a payload type that it does not declare"), now)
+            return self._blame_parser(slot, ValueError("the parser gave a payload type that it does not declare"), now)
         if raw is None:
             raw = packet.payload
         elif type(raw) is not bytes:
-            return self._parser_failed(slot, TypeError(f"raw is {type(raw).__name__}, not bytes"), now)
+            return self._blame_parser(slot, TypeError(f"raw is {type(raw).__name__}, not bytes"), now)
         slot.breaker.failures = 0
         return self._offer(
             make_output(packet, self.task_id, self.agent_id, self.pipeline_id, parsed.named, payload_type,

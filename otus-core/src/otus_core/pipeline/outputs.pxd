@@ -43,4 +43,4 @@ cdef class Outputs:
     cdef int _show(self, OutputPacket output) except -1
     cdef int _carry(self, Slot slot, int64_t now) except -1
     cdef int _record(self, Slot slot, Record record, int64_t now) except -1
-    cdef int _slot_failed(self, Slot slot, object error) except -1
+    cdef int _blame_slot(self, Slot slot, object error) except -1

@@ -108,7 +108,7 @@ cdef class Outputs:
         self._carry(slot, now)
         if not slot.passes:
             self._settle(slot.error, source)
-        self._slot_failed(slot, error)
+        self._blame_slot(slot, error)
         return slot.passes
 
     cdef int _carry(self, Slot slot, int64_t now) except -1:
@@ -129,9 +129,9 @@ cdef class Outputs:
         return self._offer(make_record_output(record, self.task_id, self.agent_id, self.pipeline_id), now, behind,
                            slot.records)
 
-    cdef int _slot_failed(self, Slot slot, object error) except -1:
+    cdef int _blame_slot(self, Slot slot, object error) except -1:
         """Count what a component raised where it costs no packet."""
         self.accounts.at[slot.breaker.errors] += 1
-        slot.breaker.failed(monotonic())
+        slot.breaker.note_failure(monotonic())
         self.on_error(slot.breaker.kind, slot.breaker.name, error)
         return 0

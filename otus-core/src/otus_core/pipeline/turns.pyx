@@ -57,7 +57,7 @@ cdef class Turns(Outputs):
         try:
             slot.on_route(key, message)
         except BaseException as error:
-            self._slot_failed(slot, error)
+            self._blame_slot(slot, error)
         self._carry(slot, monotonic())
         self.accounts.at[self.running] = 0
 
@@ -84,7 +84,7 @@ cdef class Turns(Outputs):
         try:
             method(*what)
         except BaseException as error:
-            self._slot_failed(slot, error)
+            self._blame_slot(slot, error)
         self._carry(slot, now)
         self.accounts.at[self.running] = 0
         return 0
@@ -174,4 +174,4 @@ cdef class Turns(Outputs):
     cdef int _cut_short(self, Slot slot, object error) except -1:
         """Count a ``tick`` or ``finish`` that failed: nobody knows how many records it would have told."""
         self.accounts.add(name_of("cut_short", f"{slot.breaker.kind}:{slot.breaker.name}"))
-        return self._slot_failed(slot, error)
+        return self._blame_slot(slot, error)

@@ -14,7 +14,7 @@ cdef class Socket:
 
     cdef bytes read(self, const uint8_t *data, Py_ssize_t size, Py_ssize_t most)
     cdef void _forget(self) noexcept
-    cdef bytes _inflated(self, bytes data, Py_ssize_t most)
+    cdef bytes _inflate_data(self, bytes data, Py_ssize_t most)
 
 
 cdef Py_ssize_t frames_size(const uint8_t *data, Py_ssize_t size) noexcept nogil

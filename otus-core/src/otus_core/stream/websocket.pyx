@@ -139,9 +139,9 @@ cdef class Socket:
         if self.failure:
             return None
         out = out[:end]
-        return self._inflated(out, most) if compressed else out
+        return self._inflate_data(out, most) if compressed else out
 
-    cdef bytes _inflated(self, bytes data, Py_ssize_t most):
+    cdef bytes _inflate_data(self, bytes data, Py_ssize_t most):
         """Inflate a message (RFC 7692 §7.2.2). One inflater serves with and without context takeover: what a message
         does not refer to does no harm.
         """
