@@ -49,7 +49,8 @@ cdef int fit(Writer *out, Py_ssize_t n) except -1:
     if size > LARGE:
         for i in range(SPARES):
             if _spares[i].end - _spares[i].start > used + n:
-                memcpy(_spares[i].start, out.start, used)
+                if used:        # else there may be no memory yet, and memcpy takes no NULL
+                    memcpy(_spares[i].start, out.start, used)
                 PyMem_Free(out.start)
                 out[0] = _spares[i]
                 out.at = out.start + used
@@ -239,7 +240,8 @@ cdef class BatchWriter:
         except Exception as error:
             self.fault = error
         self.packed_size += done
-        memmove(self.out.start, self.out.start + done, n - done)
+        if done and n > done:
+            memmove(self.out.start, self.out.start + done, n - done)
         self.out.at -= done
         return 0
 
