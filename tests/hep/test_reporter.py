@@ -298,7 +298,7 @@ def test_what_is_acknowledged_while_it_is_asked_about_is_not_waited_for_twice(mo
     acknowledged, under_way = iter((100, 150, 150)), iter((50, 0))
     asked = object.__new__(Connection)
     asked._socket = socket.socket()
-    monkeypatch.setattr(asked, "acknowledged", lambda: next(acknowledged))
+    monkeypatch.setattr(asked, "count_acknowledged", lambda: next(acknowledged))
     monkeypatch.setattr(fcntl, "ioctl", lambda *_: struct.pack("i", next(under_way)))
     with asked._socket:
         assert asked._mark() == 150
