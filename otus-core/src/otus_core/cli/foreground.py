@@ -266,7 +266,7 @@ async def _run_workers(config: TaskConfig, node: Node, registry: Registry, reque
         plugins=registry.selection.plain(),
         merger=merger,
         isatty=os.isatty(1),
-        columns=lambda: terminal_columns(),
+        columns=terminal_columns,
         log_level="info",
     )
     supervisor = TaskSupervisor(config, around)
