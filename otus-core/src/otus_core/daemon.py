@@ -42,6 +42,7 @@ from otus_core.process.connections import Gathered
 from otus_core.process.lock import lock_data_dir
 from otus_core.process.output import LineMerger
 from otus_core.process.privilege import ids_of
+from otus_core.process.signals import hear, ignore
 from otus_core.process.spawn import Reserve
 from otus_core.process.systemd import Notifier
 from otus_core.supervise.declared import TaskFolder
@@ -234,10 +235,8 @@ class Daemon:
         return answer
 
     def _on_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.request_shutdown)
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        ends = dict.fromkeys((signal.SIGINT, signal.SIGTERM), self.request_shutdown)
+        hear({**ends, signal.SIGHUP: self._hang_up})
 
     def _hang_up(self) -> None:
         if self._reloading is None or self._reloading.done():
@@ -364,19 +363,7 @@ class Daemon:
             os.close(self._data_lock)
         pid_file.remove()
         log.info("daemon_stopped")
-        await _heed_no_signals()
-
-
-async def _heed_no_signals() -> None:
-    """The loop's end would give signals back their own effect, and one that comes late would kill a process that has
-    stopped well.
-    """
-    loop, numbers = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    await loop.shutdown_default_executor()  # its threads could take what this one does not
-    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # for good: none gets in between
-    for number in numbers:
-        loop.remove_signal_handler(number)
-        signal.signal(number, signal.SIG_IGN)
+        ignore()  # one that comes late would kill a process that has stopped well
 
 
 async def _await_bounded(what: str, step: Any, within: float) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 import sys
 from typing import Any
@@ -22,6 +21,7 @@ from otus_core.plugins.loader import load
 from otus_core.process.channel import Channel
 from otus_core.process.messages import TO_OPENER, Acquire, Acquired, InitOpener, Log, Ready, Refused, ToOpener
 from otus_core.process.privilege import CAP_NET_RAW, call_acquire, die_with_parent, seal
+from otus_core.process.signals import ENDING, hear, ignore
 from otus_core.task.config import load_task
 from otus_core.task.spec import ComponentSpec
 
@@ -73,15 +73,14 @@ class Capture:
 
 
 async def _main(descriptor: int) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, lambda: None)
+    hear(dict.fromkeys(ENDING, lambda: None))
     channel = Channel(socket.socket(fileno=descriptor), TO_OPENER)
     gone = asyncio.Event()
     channel.on_closed = lambda _why: gone.set()
     opener = Opener(channel)
     await gone.wait()
     del opener
+    ignore()
 
 
 def main() -> None:

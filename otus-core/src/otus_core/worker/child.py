@@ -11,7 +11,6 @@ import asyncio
 import marshal
 import mmap
 import os
-import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -65,6 +64,7 @@ from otus_core.process.messages import (
 )
 from otus_core.process.output import PipeWriter
 from otus_core.process.privilege import acquire, die_with_parent, seal
+from otus_core.process.signals import ENDING, hear, ignore
 from otus_core.task.config import load_task
 from otus_core.worker.assembly import Assembly, Node, Place, assemble, name_left_out, origins
 from otus_core.worker.course import Parent, unless
@@ -319,10 +319,10 @@ class Child:
 
 
 async def _main(descriptor: int) -> int:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, lambda: None)  # the parent hears them and decides
-    return await Child(Channel(socket.socket(fileno=descriptor), TO_WORKER)).run()
+    hear(dict.fromkeys(ENDING, lambda: None))  # the parent hears them and decides
+    ended = await Child(Channel(socket.socket(fileno=descriptor), TO_WORKER)).run()
+    ignore()
+    return ended
 
 
 def main() -> None:
