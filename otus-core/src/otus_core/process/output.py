@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
 import select
 import threading
@@ -12,7 +14,12 @@ from otus_core.chores import keep_thread
 from otus_core.errors import StdoutClosed
 from otus_core.process.terminal import terminal_columns
 
-READ_BYTES = 1 << 16
+PIPE_BYTES = 1 << 20
+"""Of a worker's pipe, the most that the kernel gives by default (pipe-max-size, pipe(7)). A worker whose pipe is full
+comes back to it after a slice of capture, so that what fits into a pipe is what goes out in each; 64 KiB were 30 lines
+of JSON.
+"""
+READ_BYTES = 1 << 18
 LINE_MAX = 8 << 20
 """A worker's line that grows beyond this is written in parts; an output of 64 KiB takes about 200 KiB as JSON."""
 
@@ -93,6 +100,8 @@ class LineMerger:
     def pipe(self) -> int:
         """Make a pipe; gives the end for a worker, which the caller closes once the worker has it."""
         reader, writer = os.pipe()
+        with contextlib.suppress(OSError):  # its user has many pipes already (pipe-user-pages-soft): it stays small
+            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         with self._lock:
             self._tails[reader] = bytearray()
         os.write(self._wake_write, b"+")
@@ -123,20 +132,21 @@ class LineMerger:
     def _take(self, reader: int) -> None:
         tail = self._tails[reader]
         data = os.read(reader, READ_BYTES)
-        tail += data
         # Whole lines only: beyond PIPE_BUF bytes a pipe keeps nobody's writes together (pipe(7)), and lines of several
         # workers would mix. What a worker that has ended left without a newline goes out as it is.
-        end = tail.rfind(b"\n") + 1 if len(tail) < LINE_MAX and data else len(tail)
+        end = data.rfind(b"\n") + 1 if len(tail) + len(data) < LINE_MAX and data else len(data)
         try:
-            if end:
+            if end or (tail and not data):
                 self.before_write()
-            _write_all(self._out, bytes(tail[:end]))
+                _write_all(self._out, tail)
+                _write_all(self._out, memoryview(data)[:end])
+                tail.clear()
         except OSError as error:
             self.ended = error
             self._forget_all()
             self._on_closed()
             return
-        del tail[:end]
+        tail += memoryview(data)[end:]
         if not data:
             self._forget(reader)
 
@@ -158,7 +168,7 @@ def _readable(*descriptors: int) -> list[int]:
     return [descriptor for descriptor, _ in poll.poll()]
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
+def _write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     view = memoryview(data)
     while view:
         try:
