@@ -16,7 +16,7 @@ from otus_core.cli.output import OutputClosed, wants_json
 DEBUG = "OTUS_DEBUG"
 # 130 is 128 + SIGINT, as shells tell it of a command that Ctrl-C ended.
 FAILED, INTERRUPTED = 1, 130
-COLLECT_AFTER = (50_000, 10, 10)
+COLLECT_AFTER = (200_000, 10, 10)
 """Containers made and not given back before cycles are looked for: looking through what imports leave takes a tenth of
 a short command.
 """
