@@ -339,6 +339,7 @@ BEYOND = {
     "otus_calls/desk.py:EARLY_MAX": "those of calls that are not known yet are not told",
     "otus_calls/desk.py:LEGS_MAX": "those with the least evidence are not told",
     "otus_calls/legs.py:CARDS_MAX": "the oldest is no leg of a later call",
+    "otus_calls/legs.py:COMPARED_MAX": "further calls are not compared until there is time again: `legs_not_compared`",
     "otus_calls/legs.py:SAME_MAX": "further ones are compared when they are looked at themselves",
     "otus_calls/likely.pyx:SAME_MAX": "older ones are not compared",
     "otus_calls/likely.pyx:STEPS_MAX": "older ones are not compared",

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import dpkt
 import pytest
 
-from otus_calls.legs import CARDS_MAX, ENOUGH, Known, Legs, compare
+from otus_calls.legs import (
+    CARDS_MAX,
+    COMPARED_A_SECOND,
+    COMPARED_MAX,
+    ENOUGH,
+    SAME_MAX,
+    Known,
+    Legs,
+    compare,
+)
 from otus_calls.parties import read_party, same_user
+from otus_core.testing import packets
 from tests.calls.bench import BEGUN, sdp
+from tests.calls.commands.running import otus
 
 HEADERS = ("x-call-id",)
 MS = 1_000_000
@@ -118,3 +132,47 @@ def test_the_oldest_is_forgotten() -> None:
     others = [card(f"{n}", at=n * 5000 * MS, ends=("a", "b")) for n in range(CARDS_MAX)]
     assert linked(first, *others[2:], last) == {frozenset((b"first", b"last"))}
     assert linked(first, *others, last) == set()
+
+
+def flood(path: Path, calls: int) -> Path:
+    """Write INVITEs of one second that say all the same but for Call-ID, tag and branch."""
+    with path.open("wb") as file:
+        writer = dpkt.pcap.Writer(file)
+        for n in range(calls):
+            text = (
+                f"INVITE sip:bob@b.example SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK{n}\r\n"
+                f"From: <sip:alice@a.example>;tag={n}\r\nTo: <sip:bob@b.example>\r\nCall-ID: flood-{n}\r\n"
+                f"CSeq: 1 INVITE\r\nContent-Type: application/sdp\r\n\r\n{sdp('192.0.2.9')}"
+            )
+            writer.writepkt(packets.udp(text.encode()), BEGUN / 1e9 + n / calls)
+    return path
+
+
+def test_a_flood_of_calls_that_are_all_alike_is_not_compared_for_long(tmp_path: Path) -> None:
+    """Each may be a leg of 32 others, which took 0.6 ms a call: 1,600 calls a second held up a worker."""
+    calls, summary = 4_000, tmp_path / "summary"
+    asked = ("--parser", "sip", "--processor", "calls", "--format", "none", "-q", "--summary-json", summary)
+    done = otus("run", flood(tmp_path / "flood.pcap", calls), *asked)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(summary.read_text())
+    assert told["counted"]["processor:calls:calls_trying"] == calls
+    left_out = told["counted"]["processor:calls:legs_not_compared"]
+    assert calls * SAME_MAX - COMPARED_MAX - COMPARED_A_SECOND * 2 < left_out < calls * SAME_MAX * 2
+
+
+def test_comparisons_are_saved_up_and_spent() -> None:
+    """At most so many at once, and so many a second from then on; a call that is like no other costs none."""
+    legs, left_out = Legs(HEADERS), 0
+
+    def count(n: int) -> None:
+        nonlocal left_out
+        left_out += n
+
+    legs.not_compared = count
+    alike = COMPARED_MAX // SAME_MAX + 200
+    for n in range(alike):
+        legs.take(card(f"call-{n}", offer=sdp("192.0.2.9").encode()), BEGUN)
+    assert left_out > 0
+    before = left_out
+    legs.take(card("later", offer=sdp("192.0.2.9").encode()), BEGUN + 1_000 * MS)
+    assert left_out == before, "a second later there is time again"

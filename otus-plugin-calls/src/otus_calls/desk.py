@@ -69,6 +69,7 @@ class Desk:
         self._streams = {name: context.counter(name) for name in STREAM_COUNTERS}
         self._evicted = context.counter("evicted")
         self._namesakes = context.counter("namesakes")
+        self._legs.not_compared = context.counter("legs_not_compared")
 
     def take(self, output: Any) -> None:
         """Take a stream, or an ICMP error, to the calls that it belongs to; RTCP is told of with its stream."""
@@ -140,7 +141,7 @@ class Desk:
         elif kind == "scan":
             self.bindings.mark_scan(told)
         elif kind == "card":
-            self._join(self._legs.take(told))
+            self._join(self._legs.take(told, self._now))
         elif kind == "leg":
             self._take_leg(key, *told)
         elif kind == "kpi":

@@ -9,7 +9,7 @@ lacked no more than the same outcome.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ SESSION_ID, NAMED, SAME_SDP = 60, 60, 45
 TO_USER, FROM_USER, AT_ONCE, MIDDLE, OUTCOME = 20, 15, 20, 15, 15
 AT_ONCE_NS = 20_000_000
 """A B2BUA on the same network sends the second INVITE as soon as it has read the first."""
+SECOND_NS = 1_000_000_000
 APART_NS = 4_000_000_000
 """A leg that begins later than this after the other needs more than likeness: somebody has to name it."""
 ENDED_TOGETHER_NS = 500_000_000
@@ -38,6 +39,12 @@ ENDED_TOGETHER_NS = 500_000_000
 """
 CARDS_MAX = 16384
 """Calls whose legs are looked for at the same time; older ones are linked no more, and are reported all the same."""
+COMPARED_A_SECOND = 10_000
+"""Comparisons, by the packet clock: about 20 µs each with the links that they make, so a fifth of a processor. A
+thousand calls a second through a B2BUA need four thousand; a flood of calls that are all alike would need 32 each.
+"""
+COMPARED_MAX = 65_536
+"""Comparisons that are saved up for the end, where all calls that are up are looked at."""
 SAME_MAX = 32
 """Calls that are kept in mind as those that may yet be legs of one."""
 
@@ -147,22 +154,28 @@ class Legs:
         self._headers = tuple(name.lower() for name in headers)
         self.likely = Likely(tuple(name.encode() for name in self._headers))
         self._numbers: dict[tuple[bytes, bytes], int] = {}
+        self._affordable = COMPARED_MAX
+        self._since = 0
+        self.not_compared: Callable[[int], object] = lambda _n: None
+        """Told how many comparisons there was no time for (``COMPARED_A_SECOND``)."""
 
-    def take(self, card: Card) -> list[Link]:
-        """Take a card; gives, for each other leg that it shows, both with score and reasons."""
+    def take(self, card: Card, now: int = 0) -> list[Link]:
+        """Take a card at ``now``, ns of the packet clock; gives, for each other leg that it shows, both with score and
+        reasons.
+        """
         key = card[:2]
         number = self._numbers.get(key)
         before = None if number is None else self._recall(number, 0)
         if number is not None and before is not None and before.start == card[2]:
             self.likely.keep(number, card)
             near = self.likely.near.get(number)
-            return self.compare(number, near, 0) if near else []
+            return self.compare(number, near, now) if near else []
         number, gone = self.likely.next()
         self._forget(gone, number - CARDS_MAX)
         self._numbers[key] = number
         others = self._add(card)
         self.likely.keep(number, card)
-        return self.compare(number, others, 0) if others else []
+        return self.compare(number, others, now) if others else []
 
     def _add(self, card: Card) -> Sequence[int]:
         call_id, _, start, src, dst, fields, offer = card[:7]
@@ -182,8 +195,11 @@ class Legs:
     def compare(self, number: int, others: Sequence[int], now: int) -> list[Link]:
         """Compare a call with others; those that may yet be legs, when both have ended, are kept in mind."""
         found: list[Link] = []
+        others = self._afford(tuple(others), now)
+        if not others:
+            return found
         one = self._recall(number, now)
-        for their in tuple(others):
+        for their in others:
             other = self._recall(their, now)
             if one is None or other is None or their == number:
                 continue
@@ -198,6 +214,17 @@ class Legs:
                     if that not in near and len(near) < SAME_MAX:
                         near.append(that)
         return found
+
+    def _afford(self, others: tuple[int, ...], now: int) -> tuple[int, ...]:
+        """Give those of the calls that there is time to compare with, the first ones."""
+        more = (now - self._since) * COMPARED_A_SECOND // SECOND_NS
+        if more > 0:
+            self._affordable, self._since = min(COMPARED_MAX, self._affordable + more), now
+        if len(others) > self._affordable:
+            self.not_compared(len(others) - self._affordable)
+            others = others[: self._affordable]
+        self._affordable -= len(others)
+        return others
 
     def _forget(self, known: Known | Card | None, number: int) -> None:
         if known is None:

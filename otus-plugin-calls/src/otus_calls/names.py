@@ -72,6 +72,7 @@ OTHER_COUNTERS = (
     "effective",
     "ineffective",
     "evicted",
+    "legs_not_compared",
     "messages_cut",
     "namesakes",
     "not_followed",
