@@ -132,6 +132,14 @@ def test_what_a_party_says_anew_holds_where_it_was_found() -> None:
     assert [(one["ssrc"], one["codec"], one["match"]) for one in bench.end()][1] == ("00000007", "iLBC", "nat")
 
 
+def test_a_party_that_says_anew_where_it_is_is_forgotten() -> None:
+    bench = Bench()
+    for end, known in ((CALLED, 0), (PRIVATE_A, 1), (PRIVATE_A, 1), ((NAT_A, 4000), 0)):
+        party(bench, "a", end, CALLED[0] if end == CALLED else NAT_A, NAT_B)
+        bench.tick(SECOND)
+        assert bench.parser.party_count == known, end
+
+
 def test_parties_are_bounded_and_go_when_their_calls_end() -> None:
     bench = Bench()
     for n in range(20_000):

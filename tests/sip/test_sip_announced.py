@@ -188,6 +188,32 @@ def test_two_calls_may_announce_one_endpoint() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("line", "session", "field", "other"),
+    [
+        ("m=video 6000 RTP/AVP 0", (), "media", "audio"),
+        ("m=audio 6000 RTP/SAVP 0", (), "profile", "RTP/AVP"),
+        ("m=audio 6000 RTP/AVP 8", (), "codec", "PCMU/8000"),
+        ("m=audio 6000 RTP/AVP 0", ("a=recvonly",), "direction", "sendrecv"),
+        ("m=audio 6000 RTP/AVP 0", ("a=fingerprint:sha-256 AB",), "keying", None),
+        ("m=audio 6000 RTP/AVP 0", (), "port", 4000),
+    ],
+)
+def test_lines_that_differ_in_one_thing_are_told_apart(
+    line: str, session: tuple[str, ...], field: str, other: Any
+) -> None:
+    """What a line says is kept from one call to the next: a second call must get none of what the first one said."""
+    call = Call()
+    call.invite(sdp("192.0.2.1", "m=audio 4000 RTP/AVP 0", "a=ptime:20"), call_id="a")
+    call.invite(sdp("192.0.2.1", line, "a=ptime:20", session=session), call_id="b", to_tag="t")
+    (first,), (second,) = contexts(call, 4000), contexts(call, 6000)
+    fresh = Call()
+    fresh.invite(sdp("192.0.2.1", line, "a=ptime:20", session=session), call_id="b", to_tag="t")
+    assert (first.get(field), first["call_id"], "peer_tag" in first) == (other, "a", False)
+    assert second == contexts(fresh, 6000)[0]
+    assert second[field] != other  # type: ignore[literal-required]
+
+
 def test_a_sibling_knows_the_same() -> None:
     ours, theirs = Call(peers=lambda _message: None), FlowRegistry()
     ours.flows._on_change = theirs._apply

@@ -60,18 +60,19 @@ class Parties:
 
     def __init__(self, flows: FlowRegistry) -> None:
         self._flows = flows
-        self._all: dict[tuple[Any, Any, Any], Party] = {}
+        self.known: dict[tuple[Any, Any, Any], Party] = {}
+        """By the party's name: owner, tag and line."""
         self._at: dict[bytes, dict[tuple[Any, Any, Any], Party]] = {}
 
     def __len__(self) -> int:
-        return len(self._all)
+        return len(self.known)
 
     def hear(self, owner: Any, keys: Sequence[FlowKey], context: Any) -> None:
         """Take what was announced: a party that is where it says is not remembered."""
         if not keys or not carries_rtp(context):
             return
         name = (owner, context.get("tag"), context.get("line"))
-        known = self._all.get(name)
+        known = self.known.get(name)
         if context.get("nat"):  # it was latched on, here or by another worker
             if known is not None:
                 known.explained, known.latched = True, keys[0]
@@ -85,14 +86,14 @@ class Parties:
         if known is not None and known.keys == party.keys:
             party.explained, party.latched = known.explained, known.latched
         self._forget(name)
-        if len(self._all) >= PARTIES_MAX:
-            self._forget(next(iter(self._all)))
-        self._all[name] = self._at.setdefault(party.address, {})[name] = party
+        if len(self.known) >= PARTIES_MAX:
+            self._forget(next(iter(self.known)))
+        self.known[name] = self._at.setdefault(party.address, {})[name] = party
         if party.latched is not None:  # what it says anew holds there too
             self._announce(party)
 
     def _forget(self, name: tuple[Any, Any, Any]) -> None:
-        party = self._all.pop(name, None)
+        party = self.known.pop(name, None)
         if party is not None:
             there = self._at[party.address]
             del there[name]
@@ -157,10 +158,10 @@ class Parties:
 
     def sweep(self) -> None:
         """Forget some of those whose calls are over."""
-        for name in list(islice(self._all, SWEPT_EACH)):
-            party = self._all[name]
+        for name in list(islice(self.known, SWEPT_EACH)):
+            party = self.known[name]
             if self._holds(party):
-                self._all[name] = self._all.pop(name)
+                self.known[name] = self.known.pop(name)
             else:
                 self._forget(name)
 

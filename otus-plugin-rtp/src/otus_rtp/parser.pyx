@@ -11,6 +11,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 from otus_core import CONSUMED, DecodedPacket, Parsed, ParseError, Record
 
+from otus_rtp.ends cimport party_name, says_where_it_is
 from otus_rtp.packet cimport KEYS, OTHER, RTCP, Looks, look, read_header
 from otus_rtp.stream cimport EVENT, FRESH, Arrival, Stream
 from otus_rtp.table cimport Flow, Streams
@@ -56,6 +57,7 @@ cdef class RtpParser:
     cdef object guess
     cdef bint guesses           # what nobody announced is followed too
     cdef object parties         # those behind NAT
+    cdef dict elsewhere         # the same by name
     cdef object losses
     cdef object drops           # of the capturer
     cdef list byes              # streams that RTCP has ended, with the time when it did
@@ -79,6 +81,7 @@ cdef class RtpParser:
         self.guess = Guess()
         self.guesses = config.guess
         self.parties = None
+        self.elsewhere = {}
         self.losses = Losses()
         self.drops = Drops(int)
 
@@ -86,6 +89,7 @@ cdef class RtpParser:
         self.flows = context.flows
         if self.flows is not None:
             self.parties = Parties(self.flows)
+            self.elsewhere = self.parties.known
         self.drops = Drops(context.capture_drops)
         self.emit = context.emit
 
@@ -323,9 +327,11 @@ cdef class RtpParser:
 
     def on_announce(self, owner, keys, context):
         """Somebody announced where media are expected."""
-        if isinstance(context, dict) and "reported" in context:
+        if type(context) is not dict:
+            return
+        if "reported" in context:
             take_said(self.streams.of_owner(owner), owner, context)
-        else:
+        elif not says_where_it_is(keys, context) or party_name(owner, context) in self.elsewhere:
             self.parties.hear(owner, keys, context)
 
     def on_flow_end(self, key, context):

@@ -8,7 +8,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport uint16_t
-from libc.string cimport memcmp, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from otus_core import FlowContextRefused
 
@@ -16,7 +16,7 @@ from otus_core.inline.layouts cimport Flow, fill_flow
 from otus_core.inline.text cimport ADDRESS_MAX, print_address
 
 from otus_sip.address cimport Address, find_parameter
-from otus_sip.description cimport FORMATS_MAX, Description, Medium, Text, next_attribute, next_word, read_description
+from otus_sip.description cimport FORMATS_MAX, Description, Medium, Text, next_attribute, next_word
 from otus_sip.media cimport Media, is_rtp, read_ip
 from otus_sip.message cimport SipMessage
 from otus_sip.scan cimport ACK_ID, BYE_ID, CANCEL_ID, FROM, TO, number, same_text
@@ -84,99 +84,126 @@ cdef class Announced:
         self.known = {}
 
     cdef int take(self, object packet, SipMessage message, const Event *event, Sessions sessions, const uint8_t *data,
-                  Py_ssize_t size, bytes media) except -1:
+                  const Description *found, bytes media) except -1:
         """Take a message that ``sessions`` has taken: it has a description, or may have ended its call."""
         cdef bint answer
         if media is not None:
             answer = sessions.answered or (not sessions.offered and (event.status or event.method == ACK_ID))
             self._announce(packet, PyBytes_FromStringAndSize(<const char *>event.call_id, event.call_id_len),
                            _tag(message, TO if event.status else FROM), _tag(message, FROM if event.status else TO),
-                           answer, data, size, media)
+                           answer, data, found, media)
         elif event.status >= 300 or (not event.status and (event.method == BYE_ID or event.method == CANCEL_ID)):
             if sessions.calls.find(event.hashed, event.call_id, event.call_id_len) is None:
                 self.flows.end(PyBytes_FromStringAndSize(<const char *>event.call_id, event.call_id_len))
         return 0
 
-    cdef int report(self, SipMessage message) except -1:
-        """Tell what a message reports of media, if it does; that concerns no endpoint."""
-        cdef tuple signalling = message_signalling(message)
-        fields = select_signalling(message, HEADERS) if signalling[5] == b"BYE" else {}
-        found = read_report(message, signalling, fields)
+    cdef int report(self, SipMessage message, bint ends) except -1:
+        """Tell what a message reports of media, if it does; that concerns no endpoint. ``ends``: it is a BYE or the
+        response to one.
+        """
+        cdef dict fields = {}
+        if ends:
+            fields = select_signalling(message, HEADERS)
+            if not fields:
+                return 0
+        found = read_report(message, message_signalling(message), fields)
         if found is not None:
             self.flows.announce((), found[1], found[0], self.ttl)
         return 0
 
     cdef int _announce(self, object packet, bytes call_id, str tag, str peer_tag, bint answer, const uint8_t *data,
-                       Py_ssize_t size, bytes media) except -1:
+                       const Description *found, bytes media) except -1:
         """Announce the lines of a description; ``media`` is what ``scan_media`` made of it."""
-        cdef Description found
         cdef Flow[KEYS_MAX] keys
         cdef int count
         cdef int i
         cdef Py_ssize_t lines = PyBytes_GET_SIZE(media) // <Py_ssize_t>sizeof(Media)
         cdef const Media *settled = <const Media *>PyBytes_AS_STRING(media)
-        cdef Medium *line
-        cdef dict about
+        cdef const Medium *line
         cdef dict context
-        cdef str keying
-        read_description(data, size, &found)
-        about = {"call_id": call_id[:CALL_ID_SHOWN_MAX].decode("utf-8", "replace"),
-                 "role": "answer" if answer else "offer"}
-        if tag:
-            about["tag"] = tag
-        if peer_tag:
-            about["peer_tag"] = peer_tag
-        signalling = _ends_of(packet.flow.packed())
-        keying = _session_keying(data, &found)
+        cdef str shown = PyUnicode_DecodeUTF8(PyBytes_AS_STRING(call_id),
+                                              min(PyBytes_GET_SIZE(call_id), CALL_ID_SHOWN_MAX), b"replace")
+        cdef str keying = _session_keying(data, found)
         for i in range(min(found.count, lines)):
             line = &found.media[i]
             if line.port <= 0 or not is_rtp(&line.protocol):
                 continue
             count = 0
             _endpoints(&settled[i], answer, keys, &count)
-            context = dict(about)
+            context = self._said(line, &settled[i], keys, &count)
+            if not count:
+                continue
+            context["call_id"] = shown
+            context["role"] = "answer" if answer else "offer"
             context["line"] = i
-            _describe(context, line, &settled[i])
-            if keying:
+            if tag:
+                context["tag"] = tag
+            if peer_tag:
+                context["peer_tag"] = peer_tag
+            _describe(context, line)
+            if keying and "keying" not in context:
                 context["keying"] = keying
-            context.update(self._attributes(line, keys, &count))
-            if count:
-                self._line(context, call_id, PyBytes_FromStringAndSize(<const char *>keys, count * sizeof(Flow)),
-                           signalling)
+            self._line(packet, context, call_id, PyBytes_FromStringAndSize(<const char *>keys, count * sizeof(Flow)))
         return 0
 
-    cdef dict _attributes(self, Medium *line, Flow *keys, int *count):
-        """Give what the formats and attributes of a line say. Phones say the same in every call, so it is kept."""
-        cdef Py_ssize_t size = line.attributes.start + line.attributes.size - line.formats.start
-        cdef bytes text = None
+    cdef dict _said(self, const Medium *line, const Media *media, Flow *keys, int *count):
+        """Give a context with what a line says in every call of a phone, which is kept; what each call has of its own
+        is still ``None``.
+        """
+        cdef bytes text = _said_by(line)
         cdef dict read
-        if 0 < size <= KNOWN_TEXT_MAX:
-            text = PyBytes_FromStringAndSize(<const char *>line.formats.start, size)
+        if text is not None:
             known = self.known.get(text)
             if known is not None:
-                return <dict>known
-        read = {}
+                return (<dict>known).copy()
+        # Places for what is filled in later, so that a copy need not grow
+        read = dict.fromkeys(("call_id", "role", "line", "port", "rtcp_port", "signalling"))
+        _read_line(read, line, media)
         _read_attributes(read, line, keys, count)
         if text is not None and "ice" not in read:      # candidates are not in what is kept
             if len(self.known) >= KNOWN_MAX:
                 self.known.clear()
-            self.known[text] = read
+            self.known[text] = read.copy()
         return read
 
-    cdef int _line(self, dict context, bytes call_id, bytes keys, object signalling) except -1:
+    cdef int _line(self, object packet, dict context, bytes call_id, bytes keys) except -1:
         """Announce one line. Where the same is said at the next hop, what was seen first stays: it was nearer to the
         party.
         """
         before = self.flows.announced(keys, call_id)
+        signalling = None
         if type(before) is dict and before.get("tag") == context.get("tag"):
-            signalling = before.get("signalling", signalling)
-        context["signalling"] = signalling
+            signalling = before.get("signalling")
+        context["signalling"] = _ends_of(packet.flow.packed()) if signalling is None else signalling
         try:
             self.flows.announce(keys, context, call_id, self.ttl)
         except FlowContextRefused:      # of several fields that are long and not ASCII
             short = {name: context[name] for name in ("role", "line", "port")}
             self.flows.announce(keys, short, call_id, self.ttl)
         return 0
+
+
+cdef bytes _said_by(const Medium *line):
+    """Give the text of a line without its port, and of its attributes; ``None`` where that is too long to be kept."""
+    cdef Py_ssize_t rest = line.attributes.start + line.attributes.size - line.formats.start
+    cdef Py_ssize_t size = rest + line.direction.size + line.kind.size + line.protocol.size + 2
+    cdef bytes text
+    cdef char *at
+    if rest <= 0 or size > KNOWN_TEXT_MAX:
+        return None
+    text = PyBytes_FromStringAndSize(NULL, size)
+    at = _put(PyBytes_AS_STRING(text), &line.direction)     # eight letters; it may be the session's
+    at = _put(at, &line.kind)
+    at[0] = 10                  # ends a word, since none has it
+    at = _put(at + 1, &line.protocol)
+    at[0] = 10
+    memcpy(at + 1, line.formats.start, rest)
+    return text
+
+
+cdef inline char *_put(char *at, const Text *text) noexcept nogil:
+    memcpy(at, text.start, text.size)
+    return at + text.size
 
 
 cdef str _tag(SipMessage message, int header):
@@ -199,28 +226,33 @@ cdef void _endpoints(const Media *media, bint answer, Flow *keys, int *count) no
         _put_key(keys, count, media.rtcp_version, protocol, media.rtcp_address, media.rtcp_port)
 
 
-cdef int _describe(dict context, Medium *line, const Media *media) except -1:
-    """Put down what the m= and c= lines say."""
-    cdef Text text
+cdef int _describe(dict context, const Medium *line) except -1:
+    """Put down where a line's RTP and RTCP are to go, as it is written."""
     context["port"] = line.port
     context["rtcp_port"] = line.rtcp_port or min(line.port + 1, 65535)
+    if 0 < line.address.size <= WORD_MAX:
+        context["address"] = _text(&line.address)
+    if 0 < line.rtcp_address.size <= WORD_MAX:
+        context["rtcp_address"] = _text(&line.rtcp_address)
+    return 0
+
+
+cdef int _read_line(dict context, const Medium *line, const Media *media) except -1:
+    """Put down what the m= line says beside its port."""
+    cdef Text text
     context["rtcp_mux"] = bool(line.rtcp_mux)
     context["direction"] = _text(&line.direction)
     if line.kind.size <= WORD_MAX:
         context["media"] = _text(&line.kind)
     if line.protocol.size <= WORD_MAX:
         context["profile"] = _text(&line.protocol)
-    if 0 < line.address.size <= WORD_MAX:
-        context["address"] = _text(&line.address)
-    if 0 < line.rtcp_address.size <= WORD_MAX:
-        context["rtcp_address"] = _text(&line.rtcp_address)
     if media.codec_len:
         text.start, text.size = media.codec, media.codec_len
         context["codec"] = _text(&text)
     return 0
 
 
-cdef int _read_attributes(dict context, Medium *line, Flow *keys, int *count) except -1:
+cdef int _read_attributes(dict context, const Medium *line, Flow *keys, int *count) except -1:
     """Put down what the line's attributes say, and its ICE candidates among the endpoints."""
     cdef Text rest = line.attributes
     cdef Text value
@@ -255,7 +287,7 @@ cdef int _read_attributes(dict context, Medium *line, Flow *keys, int *count) ex
     return 0
 
 
-cdef dict _codecs(Medium *line, dict names):
+cdef dict _codecs(const Medium *line, dict names):
     """Name the formats in their order: by rtpmap, or by RFC 3551."""
     cdef Text rest = line.formats
     cdef Text word = next_word(&rest)
@@ -319,7 +351,7 @@ cdef void _put_candidate(Text rest, Flow *keys, int *count) noexcept nogil:
         _put_key(keys, count, version, UDP, address, <uint16_t>port)
 
 
-cdef str _session_keying(const uint8_t *data, Description *found):
+cdef str _session_keying(const uint8_t *data, const Description *found):
     """Tell how keys are agreed on where the session part says so for all lines."""
     cdef Text rest
     cdef Text value

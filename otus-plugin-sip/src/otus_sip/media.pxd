@@ -1,6 +1,6 @@
 from libc.stdint cimport uint8_t, uint16_t
 
-from otus_sip.description cimport Text
+from otus_sip.description cimport Description, Text
 
 cdef enum:
     KIND_MAX = 16           # "application" is the longest registered one (RFC 8866 §8.2.1)
@@ -24,6 +24,6 @@ cdef struct Media:
     uint8_t codec[CODEC_MAX]
 
 
-cdef bytes scan_media(const uint8_t *data, Py_ssize_t size)
-cdef bint is_rtp(Text *protocol) noexcept nogil
+cdef bytes scan_media(const uint8_t *data, Py_ssize_t size, Description *found)
+cdef bint is_rtp(const Text *protocol) noexcept nogil
 cdef uint8_t read_ip(Text *text, uint8_t *address) noexcept nogil

@@ -24,13 +24,12 @@ cdef enum:
 cdef list _static_codecs = [STATIC_CODECS.get(str(payload_type), "").encode() for payload_type in range(STATIC_TYPES)]
 
 
-cdef bytes scan_media(const uint8_t *data, Py_ssize_t size):
-    """Give a packed ``Media`` for each m= line, ``MEDIA_MAX`` at most."""
-    cdef Description found
+cdef bytes scan_media(const uint8_t *data, Py_ssize_t size, Description *found):
+    """Give a packed ``Media`` for each m= line, ``MEDIA_MAX`` at most; ``found`` is filled in."""
     cdef bytes packed
     cdef Media *media
     cdef int i
-    read_description(data, size, &found)
+    read_description(data, size, found)
     packed = PyBytes_FromStringAndSize(NULL, found.count * sizeof(Media))
     media = <Media *>PyBytes_AS_STRING(packed)
     memset(media, 0, found.count * sizeof(Media))
@@ -59,7 +58,7 @@ cdef int _settle(Medium *line, Media *media) except -1:
     return _name_codec(line, media)
 
 
-cdef bint is_rtp(Text *protocol) noexcept nogil:
+cdef bint is_rtp(const Text *protocol) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(protocol.size - 3):
         if memcmp(protocol.start + i, b"RTP/", 4) == 0:
@@ -148,7 +147,8 @@ def media_in(bytes body not None):
     """Give what ``scan_media`` finds: for each line ``(kind, address, port, rtcp address, rtcp port, mux, codec)``,
     ``None`` where it names no RTP flow.
     """
-    cdef bytes packed = scan_media(<const uint8_t *>PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
+    cdef Description described
+    cdef bytes packed = scan_media(<const uint8_t *>PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body), &described)
     cdef const Media *at = <const Media *>PyBytes_AS_STRING(packed)
     cdef Py_ssize_t i
     cdef list found = []

@@ -17,6 +17,7 @@ from otus_sip.names import HIDDEN, SEEN
 from otus_sip.address cimport Address, find_parameter, value_end
 from otus_sip.announced cimport Announced
 from otus_sip.claims cimport Flow
+from otus_sip.description cimport Description
 from otus_sip.media cimport scan_media
 from otus_sip.message cimport SipMessage
 from otus_sip.reading cimport read_message
@@ -257,11 +258,12 @@ cdef class SipParser:
             if _changes_a_call(message, request, method, status):
                 self._tell(packet, message, method, status)
         if _may_report(message, request, method, status):
-            self.announced.report(message)
+            self.announced.report(message, method == BYE_ID)
         return 0
 
     cdef int _tell(self, object packet, SipMessage message, int method, int status) except -1:
         cdef Event event
+        cdef Description found
         cdef bytes media = None
         cdef bytes description
         cdef bytes shortened
@@ -279,12 +281,12 @@ cdef class SipParser:
         event.hashed = self.sessions.calls.expect(event.call_id, event.call_id_len)
         if message.is_plain_sdp():
             body, body_size = message.data + message.body_start, message.size - message.body_start
-            media = scan_media(body, body_size)
+            media = scan_media(body, body_size, &found)
         elif message.holds_sdp():
             description = message.sdp_body()
             if description is not None:
                 body, body_size = <const uint8_t *>PyBytes_AS_STRING(description), PyBytes_GET_SIZE(description)
-                media = scan_media(body, body_size)
+                media = scan_media(body, body_size, &found)
         self.sessions.calls.fetch(event.hashed)
         event.now = _timestamp_of(packet)
         event.method = method
@@ -292,7 +294,7 @@ cdef class SipParser:
         event.hop = 0 if media is None else _hop(packet)
         _number(message, &event)
         self.sessions.event(&event, media)
-        self.announced.take(packet, message, &event, self.sessions, body, body_size, media)
+        self.announced.take(packet, message, &event, self.sessions, body, &found, media)
         return 0
 
 

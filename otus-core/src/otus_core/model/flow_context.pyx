@@ -7,12 +7,35 @@ from otus_core.errors import FlowContextRefused
 
 cdef extern from "Python.h":
     bint PyUnicode_IS_ASCII(object)
+    bint PyUnicode_CheckExact(object)
+    Py_ssize_t PyUnicode_GET_LENGTH(object)
+    long long PyLong_AsLongLongAndOverflow(object, int *) except? -1
 
 CONTEXT_MAX_BYTES = 4096
 """A context crosses to every sibling worker, so it stays small."""
 
 cdef enum:
     CONTEXT_DEPTH_MAX = 4
+
+
+cdef inline int _size_of_text(object value) noexcept:
+    cdef Py_ssize_t length = PyUnicode_GET_LENGTH(value)
+    return <int>min(length if PyUnicode_IS_ASCII(value) else 4 * length, CONTEXT_MAX + 1)
+
+
+cdef int _size_of_int(object value) except -1:
+    """Give the bytes of a number and its sign."""
+    cdef int overflow
+    cdef int size = 1
+    cdef long long number = PyLong_AsLongLongAndOverflow(value, &overflow)
+    if overflow:
+        return <int>min((value.bit_length() >> 3) + 1, CONTEXT_MAX + 1)
+    if number < 0:
+        number = -(number + 1)
+    while number >= 128:
+        number >>= 8
+        size += 1
+    return size
 
 
 cdef int _measure(object value, int depth, Py_ssize_t *items) except -1:
@@ -24,13 +47,13 @@ cdef int _measure(object value, int depth, Py_ssize_t *items) except -1:
     kind = type(value)
     items[0] += 1
     if kind is str:
-        return <int>min(len(<str>value) if PyUnicode_IS_ASCII(value) else 4 * len(<str>value), CONTEXT_MAX + 1)
+        return _size_of_text(value)
     if kind is bytes:
         return <int>min(len(<bytes>value), CONTEXT_MAX + 1)
     if kind is bool:
         return 1
     if kind is int:
-        return <int>min((value.bit_length() >> 3) + 1, CONTEXT_MAX + 1)
+        return _size_of_int(value)
     if kind is float:
         return 8
     if depth >= CONTEXT_DEPTH_MAX:
@@ -43,7 +66,12 @@ cdef int _measure(object value, int depth, Py_ssize_t *items) except -1:
         return total
     if kind is dict:
         while PyDict_Next(value, &at, &key, &item):
-            total += _measure(<object>key, depth + 1, items) + _measure(<object>item, depth + 1, items)
+            if PyUnicode_CheckExact(<object>key):       # as nearly all are
+                items[0] += 1
+                total += _size_of_text(<object>key)
+            else:
+                total += _measure(<object>key, depth + 1, items)
+            total += _measure(<object>item, depth + 1, items)
             if total > CONTEXT_MAX:
                 break
         return total
