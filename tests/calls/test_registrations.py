@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from otus_calls.bindings import Bindings
 from tests.calls.bench import CALLEE, Bench, sdp
 
 REGISTRAR, PHONE = ("192.0.2.9", 5060), ("192.0.2.1", 5060)
@@ -125,6 +126,48 @@ def test_too_many_registrations_are_evicted_each_with_a_record() -> None:
     found = bench.of("registration")
     assert len({one["aor"] for one in found}) == len(found) == 100
     assert [one["ended"] for one in found].count("evicted") == 90
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> tuple[Bench, Bindings]:
+    """Give a processor, and the registrations in it."""
+    made: list[Bindings] = []
+
+    def make(most: int, failed: Any) -> Bindings:
+        made.append(Bindings(most, failed))
+        return made[-1]
+
+    monkeypatch.setattr("otus_calls.desk.Bindings", make)
+    bench = Bench()
+    (bindings,) = made
+    return bench, bindings
+
+
+def test_a_tick_looks_only_at_registrations_that_are_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, bindings = watched(monkeypatch)
+    for n in range(500):
+        register(bench, 1, user=f"u{n}", call=f"r{n}", after=0)
+        answered(
+            bench, 1, 200, f"Contact: <sip:alice@192.0.2.1>;expires={3600 if n else 60}", user=f"u{n}", call=f"r{n}"
+        )
+    bench.tick(50)  # the queue has come to each once, and found that it is due later
+    before = bindings.looks
+    bench.tick(100)
+    assert [found["aor"] for found in bench.of("registration")] == ["sip:u0@example.com"]
+    assert bindings.looks - before <= 2
+    bindings.mark_scan("sip:u7@example.com")
+    assert bindings.looks - before <= 3
+    bench.tick(3700)
+    assert len(bench.of("registration")) == 500
+
+
+def test_what_is_left_over_of_registrations_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each registration that is granted for less time than the one before is due sooner than it was."""
+    bench, bindings = watched(monkeypatch)
+    for n in range(2000):
+        register(bench, n + 1, call="r1", after=0)
+        answered(bench, n + 1, 200, f"Contact: <sip:alice@192.0.2.1>;expires={90_000 - 20 * n}")
+    assert bindings.queue_size < 100
+    assert one(bench)["refreshes"] == 1999
 
 
 @pytest.mark.parametrize("workers", [1, 2])
