@@ -101,18 +101,6 @@ cdef class Call:
         """Give what became of it by ``now``, in ns since 1970."""
         return replay(self, now)
 
-    def has_tag(self, bytes tag not None):
-        """Whether one of its parties has this tag."""
-        cdef const Packed *note
-        cdef uint32_t i
-        if self.from_tag == tag:
-            return True
-        for i in range(self.count):
-            note = self.notes[i]
-            if note.to_tag == PyBytes_GET_SIZE(tag) and memcmp(text_of(note), PyBytes_AS_STRING(tag), note.to_tag) == 0:
-                return True
-        return False
-
     def __repr__(self):
         return f"<Call {self.call_id!r}, {self.messages} messages>"
 
@@ -270,7 +258,7 @@ cdef class Table:
         return 0
 
     def of(self, bytes call_id not None, Py_ssize_t most, bytes tag=None):
-        """Give the newest ``most`` calls with a Call-ID, or those of them that a tag belongs to if there are such."""
+        """Give the newest ``most`` calls with a Call-ID, or those of them with this tag in From."""
         cdef uint64_t hash = keyed_hash(self.secret, PyBytes_AS_STRING(call_id), PyBytes_GET_SIZE(call_id))
         cdef void *at = self.named.at[hash & self.named.mask]
         cdef list calls = []
@@ -279,7 +267,7 @@ cdef class Table:
                 calls.append(<Call>at)
             at = (<Call>at).namesake
         calls.reverse()         # the newest stands first in its bucket
-        return [one for one in calls if tag and (<Call>one).has_tag(tag)] or calls
+        return calls if tag is None else [one for one in calls if (<Call>one).from_tag == tag]
 
     def lose(self, Call call not None, int64_t until):
         """Report a call that talks at ``until`` if nothing more comes: its media have ended, and no BYE was seen."""
