@@ -19,7 +19,7 @@ SYSTEM = (
     "dpkg dash bash coreutils sed grep findutils gzip tar diffutils libc-bin base-files base-passwd login passwd "
     "util-linux init-system-helpers perl-base systemd systemd-sysv dbus mount"
 )
-ENTER = 'mount -t proc none "$0/proc" && exec chroot "$0" "$@"'
+ENTER = 'mount -t proc none "$0/proc" && exec env "$@"'
 
 
 def shipped(name: str = "") -> Path:
@@ -44,16 +44,19 @@ class Bare:
         if arm:
             needs.tool(QEMU)
 
-    def command(self, *words: object) -> list[str]:
-        """Give the command line that runs a program there, which ends with it and all that it started."""
+    def command(self, *words: object, **environment: str) -> list[str]:
+        """Give the command line that runs a program there, which ends with it and all that it started. The environment
+        is for that program alone: what leads to the emulator may be Python too.
+        """
         apart = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", ENTER, str(self.folder))
-        return [*(ARM if self.arm else ()), *apart, *map(str, words)]
+        given = (f"{name}={value}" for name, value in environment.items())
+        return [*(ARM if self.arm else ()), *apart, *given, "chroot", str(self.folder), *map(str, words)]
 
     def run(self, *words: object, status: int = 0, **environment: str) -> str:
         """Give what a program says on standard output; it has to end with this status."""
         done = subprocess.run(
-            self.command(*words),
-            env={"HOME": "/root", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "NO_COLOR": "1", **environment},
+            self.command(*words, **environment),
+            env={"HOME": "/root", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "NO_COLOR": "1"},
             capture_output=True,
             text=True,
             timeout=280,
