@@ -51,8 +51,6 @@ STUBTEST = (
     "tests/stubtest-allowlist.txt",
 )
 
-ON_DEMAND = ("-m", "on_demand")
-"""For pytest: the tests of what only that session makes or installs."""
 
 nox.needs_version = ">=2024.10"
 nox.options.default_venv_backend = "venv"
@@ -60,11 +58,16 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "types", "tests"]
 
 
+def try_made(session: nox.Session, *tests: str, **environment: str) -> None:
+    """Run the tests of what only this session makes or installs; a tool or a capture that they lack is an error."""
+    session.run("pytest", "-q", *tests, "-m", "on_demand", env={"CI": "true", **environment})
+
+
 @nox.session
 def clickhouse(session: nox.Session) -> None:
     """Try the queries of docs/kafka.md on ClickHouse as a library, which takes half a gigabyte."""
     install(session, DISTRIBUTIONS, *BUILD_TOOLS, *TEST_TOOLS, "chdb")
-    session.run("pytest", "-q", "tests/kafka/test_kafka_page.py", *ON_DEMAND, *session.posargs)
+    try_made(session, "tests/kafka/test_kafka_page.py", *session.posargs)
 
 
 @nox.session
@@ -135,13 +138,7 @@ def wheels(session: nox.Session) -> None:
     """
     if session.posargs[:1] == ["all"]:
         ship(session, "cross", "dist/wheels", *session.posargs[1:])
-        session.run(
-            "pytest",
-            "-q",
-            "tests/shipping/test_arm.py",
-            *ON_DEMAND,
-            env={"OTUS_SHIPPED": str(ROOT / "dist" / "wheels")},
-        )
+        try_made(session, "tests/shipping/test_arm.py", OTUS_SHIPPED=str(ROOT / "dist" / "wheels"))
         return
     tools = ("pytest", "pytest-timeout", "hypothesis", "dpkt", "setuptools", "wheel")
     install(session, DISTRIBUTIONS, *tools, "textual")  # which the extra otus-plugin-calls[screen] asks for
@@ -160,7 +157,7 @@ def binary(session: nox.Session) -> None:
     (machine,) = session.posargs or ("x86_64",)
     ship(session, "binary", "dist", "--machine", machine)
     file = ROOT / "dist" / f"otus-{machine}"
-    session.run("pytest", "-q", "tests/shipping/test_binary.py", *ON_DEMAND, env={"OTUS_SHIPPED": str(file)})
+    try_made(session, "tests/shipping/test_binary.py", OTUS_SHIPPED=str(file))
 
 
 @nox.session
@@ -173,8 +170,7 @@ def deb(session: nox.Session) -> None:
     if machine == os.uname().machine:  # no systemd runs in the emulator
         tried.append("tests/shipping/test_service.py")
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}[machine]
-    environment = {"OTUS_SHIPPED": str(ROOT / "dist"), "OTUS_ARCHITECTURE": architecture}
-    session.run("pytest", "-q", *tried, *ON_DEMAND, env=environment)
+    try_made(session, *tried, OTUS_SHIPPED=str(ROOT / "dist"), OTUS_ARCHITECTURE=architecture)
 
 
 @nox.session(name="release-check")
