@@ -51,16 +51,10 @@ STUBTEST = (
     "tests/stubtest-allowlist.txt",
 )
 
-
 nox.needs_version = ">=2024.10"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "types", "tests"]
-
-
-def try_made(session: nox.Session, *tests: str, **environment: str) -> None:
-    """Run the tests of what only this session makes or installs; a tool or a capture that they lack is an error."""
-    session.run("pytest", "-q", *tests, "-m", "on_demand", env={"CI": "true", **environment})
 
 
 @nox.session
@@ -264,6 +258,11 @@ def dev(session: nox.Session) -> None:
     editable = [word for name in DISTRIBUTIONS for word in ("-e", str(ROOT / name))]
     session.run(*pip, "--no-build-isolation", *editable, env=build_environment(), external=True)
     session.log("ready: . .venv/bin/activate; after a change to a .pyx run nox -s dev again")
+
+
+def try_made(session: nox.Session, *tests: str, **environment: str) -> None:
+    """Run the tests of what only this session makes or installs; a tool or a capture that they lack is an error."""
+    session.run("pytest", "-q", *tests, "-m", "on_demand", env={"CI": "true", **environment})
 
 
 def ship(session: nox.Session, module: str, out: str, *options: str) -> None:

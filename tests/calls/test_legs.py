@@ -177,5 +177,7 @@ def test_comparisons_are_saved_up_and_spent() -> None:
         legs.take(card(f"call-{n}", offer=sdp("192.0.2.9").encode()), BEGUN)
     assert left_out > 0
     before = left_out
+    legs.take(card("other", ends=("192.0.2.7", "192.0.2.8"), fields={"from": "<sip:x@x>", "to": "<sip:y@y>"}), BEGUN)
+    assert left_out == before
     legs.take(card("later", offer=sdp("192.0.2.9").encode()), BEGUN + 1_000 * MS)
     assert left_out == before, "a second later there is time again"

@@ -25,6 +25,7 @@ def hear(handlers: Mapping[signal.Signals, Callable[[], None]]) -> None:
     def drain() -> None:
         reader.recv(4096)
 
+    # It keeps the writer: the interpreter knows only its number, which another file would get.
     def handler(number: int, _frame: object, _kept: socket.socket = writer) -> None:
         if not loop.is_closed():
             loop.call_soon_threadsafe(handlers[signal.Signals(number)])
