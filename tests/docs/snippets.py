@@ -20,7 +20,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -34,6 +34,8 @@ ANY = "…"
 PLAIN = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 OWN_FOLDERS = ("/run", "/var/lib", "/var/log")
 DONE = "\x1dDONE "
+ENDED = re.compile(rf"{DONE}(\d+)\r?\n")
+TELL = "printf '\\035DONE %s\\n' $?\n"
 PRELUDE = f"""\
 set +m; PS1=; PS2=; stty -echo
 sudo() {{ "$@"; }}
@@ -97,21 +99,40 @@ class Shell:
 
     def run(self, command: str) -> tuple[int, list[str]]:
         """Run a command; gives its status, and the lines that came on the terminal."""
-        os.write(self._master, f"{command}\nprintf '\\035DONE %s\\n' $?\n".encode())
+        os.write(self._master, f"{command}\n{TELL}".encode())
+        written, found = self._read(ENDED, command)
+        return int(found[1]), lines_of(written[: found.start()])
+
+    def interrupt(self, command: str) -> tuple[int, list[str]]:
+        """Run a command until it has printed a line, and interrupt it as Ctrl-C does."""
+        # As a job whose process is the command itself. A shell without job control has its jobs ignore the signal.
+        os.write(self._master, f"{{ exec env --default-signal=INT {command}\n}} &\n".encode())
+        before, _ = self._read(re.compile(r"^(?!\[1\]).*\S.*\n", re.MULTILINE), command)
+        os.write(self._master, f"kill -INT $!; wait $!\n{TELL}".encode())
+        written, found = self._read(ENDED, command)
+        return int(found[1]), lines_of(before + written[: found.start()])
+
+    def _read(self, wanted: re.Pattern[str], command: str) -> tuple[str, re.Match[str]]:
+        """Read until this comes."""
         written, until = "", time.monotonic() + PATIENCE_S
-        while not (found := re.search(rf"{DONE}(\d+)\r?\n", written)):
-            assert time.monotonic() < until, f"{command} does not end: {written}"
+        while not (found := wanted.search(written)):
+            assert time.monotonic() < until, f"{command} does not go on: {written}"
             if select.select([self._master], [], [], 0.1)[0]:
                 written += os.read(self._master, 65536).decode()
-        text = PLAIN.sub("", written[: found.start()]).replace("\r\n", "\n")
-        lines = (line.rpartition("\r")[2].rstrip() for line in text.splitlines())  # a progress bar writes over itself
-        return int(found[1]), [line for line in lines if line]
+        return written, found
 
     def end(self) -> None:
         """End the shell and, as the first process of its namespace, all that it has started, whatever that does."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         os.close(self._master)
+
+
+def lines_of(written: str) -> list[str]:
+    """Give the lines that a terminal shows, without colours and empty ones."""
+    text = PLAIN.sub("", written).replace("\r\n", "\n")
+    lines = (line.rpartition("\r")[2].rstrip() for line in text.splitlines())  # a progress bar writes over itself
+    return [line for line in lines if line]
 
 
 def agrees(told: list[str], expected: tuple[str, ...]) -> bool:
@@ -126,12 +147,38 @@ def agrees(told: list[str], expected: tuple[str, ...]) -> bool:
     return bool(re.fullmatch(pattern, told[0])) and (agrees(told[1:], expected[1:]) if expected[1:] else len(told) == 1)
 
 
-def follow(page: Path, folder: Path, *, network: bool = True, changes: Mapping[str, str] | None = None) -> int:
-    """Do what a page says; gives the number of commands. Raises AssertionError at the first that differs."""
+def follow(
+    page: Path,
+    folder: Path,
+    *,
+    network: bool = True,
+    changes: Mapping[str, str] | None = None,
+    prepare: Sequence[str] = (),
+    live: Sequence[str] = (),
+    apart: Collection[str] = (),
+) -> int:
+    """Do what a page says; gives the number of commands. Raises AssertionError at the first that differs.
+
+    ``prepare`` are commands before those of the page. A command that begins as one of ``live`` does is interrupted
+    when it has printed a line. One that begins as one of ``apart`` does is not done.
+    """
     shell = Shell(folder, network=network)
     count = 0
+    met: set[str] = set()
     try:
+        for command in prepare:
+            status, told = shell.run(command)
+            assert status == 0, f"{command}: {status}\n{told}"
         for step in steps(page, changes or {}):
+            begins = {words for words in (*live, *apart) if step.command.startswith(words)}
+            met |= begins
+            if begins.intersection(apart):
+                continue
+            if begins:
+                count += 1
+                status, told = shell.interrupt(step.command.removeprefix("sudo "))
+                assert status in (0, 130), f"{page.name}: {step.command}: {status}\n{told}"
+                continue
             if step.file:
                 (folder / step.file).parent.mkdir(parents=True, exist_ok=True)
                 (folder / step.file).write_text("\n".join(step.lines) + "\n")
@@ -139,8 +186,10 @@ def follow(page: Path, folder: Path, *, network: bool = True, changes: Mapping[s
             count += 1
             status, told = shell.run(step.command)
             said = "\n".join(told)
-            assert status in (0, 1) or "exit" in step.command, f"{page.name}: {step.command}: {status}\n{said}"
+            well = status == 0 or (status == 1 and step.lines) or "exit" in step.command
+            assert well, f"{page.name}: {step.command}: {status}\n{said}"
             assert agrees(told, step.lines), f"{page.name}: {step.command} printed\n{said}"
     finally:
         shell.end()
+    assert met == {*live, *apart}, f"{page.name} has no such commands: {sorted({*live, *apart} - met)}"
     return count
