@@ -316,7 +316,7 @@ BEYOND = {
     "otus_pcap/pace.py:GAP_MAX_NS": "due at once",
     "otus_pcap/pace.py:BACK_MAX_NS": "the pace begins anew",
     "otus_pcap/reading.py:NAME_SHOWN_MAX": CUT,
-    "otus_calls/brief.pyx:BRIEF_MAX": CUT,
+    "otus_calls/brief.pxd:BRIEF_MAX": CUT,
     "otus_calls/commands/reading.py:VALUES_MAX": "in further rules",
     "otus_calls/commands/reading.py:CALLS_MAX": "all messages are looked at",
     "otus_calls/commands/reading.py:ID_MAX": "compared up to there",

@@ -51,6 +51,66 @@ class TestCalls(ProcessorContract):
         return conversation()
 
 
+class Told:
+    """A message of a parser of SIP that is not compiled: it says what ``SipMessage`` says, as bytes."""
+
+    def __init__(self, message: otus_sip.SipMessage) -> None:
+        self._message = message
+
+    def packed_signalling(self) -> bytes:
+        return self._message.packed_signalling()
+
+    def packed_fields(self, names: frozenset[str]) -> bytes:
+        return self._message.packed_fields(names)
+
+    @property
+    def description(self) -> bytes | None:
+        return self._message.description
+
+
+class Foreign(Bench):
+    """Gives every other message as one of another parser."""
+
+    def give(self, output: OutputPacket) -> Any:
+        if self._given % 4 < 2:
+            src, sport, dst, dport, _ = output.flow.parts()
+            output = OutputPacket(
+                timestamp=output.timestamp,
+                src_ip=src,
+                src_port=sport,
+                dst_ip=dst,
+                dst_port=dport,
+                payload=Told(output.payload),
+                payload_type="sip",
+                raw_payload=output.raw_payload,
+            )
+        return super().give(output)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_messages_of_another_parser_are_followed_alike(workers: int) -> None:
+    told: list[Any] = []
+    for bench in (Bench(workers), Foreign(workers)):
+        bench.established(more=('Authorization: Digest username="a", response="b"',))
+        bench.answer(200, body=sdp(CALLEE[0]), after=0.5)
+        bench.bye(more=("Reason: Q.850;cause=16",))
+        register(bench, 1)
+        answered(bench, 1, 200, "Contact: <sip:alice@192.0.2.1>;expires=60")
+        bench.finish()
+        told.append((bench.calls(), bench.of("registration"), bench.counted))
+    assert told[0] == told[1]
+    ((call,), (registration,), counted) = told[1]
+    assert (call["state"], call["q850"], call["retransmissions"], len(call["messages"])) == ("completed", 16, 1, 7)
+    assert call["messages"][0]["sdp"] and (registration["state"], registration["expires"]) == ("registered", 60)
+    assert not counted.get("not_followed")
+
+
+def test_messages_that_say_nothing_are_counted() -> None:
+    bench = Bench()
+    bench.give(OutputPacket(timestamp=BEGUN, payload=object(), payload_type="sip"))
+    assert bench.counted == {"not_followed": 1} and bench.finish() == []
+
+
 def every_kind() -> Bench:
     bench = Bench(kpi=60.0)
     bench.tick()

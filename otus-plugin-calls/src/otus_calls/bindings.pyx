@@ -9,12 +9,13 @@ from heapq import heapify, heappop, heappush
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t
-from libc.string cimport memcmp
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memcmp, memcpy
 
 from otus_core.inline.layouts cimport Flow
-from otus_core.inline.signalling cimport Signalling
+from otus_core.inline.signalling cimport Signalling, unpack_signalling
 
+from otus_calls.note cimport Heard
 from otus_calls.said cimport Said, first_contact, granted_to, read_said, said_aor, said_seconds
 
 from otus_calls.registrations import DUPLICATE_NS, SETTLE_NS, TEXT_MAX, source_of
@@ -34,22 +35,6 @@ cdef Py_ssize_t _TEXT_MAX = TEXT_MAX
 @cython.no_gc
 cdef class Binding:
     """One registration; times in ns since 1970, 0 for what was not seen; numbers that were not said are -1."""
-
-    cdef readonly bytes key
-    cdef readonly bytes aor
-    cdef readonly bytes contact
-    cdef readonly bytes flow            # of the newest request
-    cdef readonly bytes call_id
-    cdef readonly bytes agent           # or None
-    cdef readonly int64_t first, last, due, registered_at, asked, attempt
-    cdef readonly int64_t requested, expires
-    cdef readonly int64_t delay_count, delay_total, delay_most      # of RRD, in ns
-    cdef readonly int attempts, challenges, refreshes, successes, failures, ineffective, refused_proofs
-    cdef readonly int retransmissions, duplicates, code
-    cdef readonly bint removed, had_proof, challenged
-    cdef public bint scan
-    cdef Binding before, after          # others of the address of record; unlinked before it is let go
-    cdef int64_t turn                   # when the queue comes to it: not later than ``due``
 
     def state(self, int64_t now):
         """Say how it stands."""
@@ -81,15 +66,6 @@ cdef class Bindings:
     refused.
     """
 
-    cdef Py_ssize_t most
-    cdef object failed
-    cdef readonly int64_t looks     # how many registrations `due` and `mark_scan` have looked at
-    cdef list queue             # (turn, number, registration), the soonest first; an entry may be left over
-    cdef int64_t queued         # entries that there were
-    cdef dict users             # by address of record, its newest registration, which is linked with the others
-    cdef object bindings        # by address of record, contact and registrar, the one used last at the end
-    cdef object pending         # by Call-ID and CSeq, the newest at the end
-
     def __init__(self, Py_ssize_t most, failed):
         self.most = most
         self.failed = failed
@@ -107,33 +83,47 @@ cdef class Bindings:
         """Take a message, as ``otus_core.inline`` has its flow, its signalling and its header fields; gives the
         registration that has no room any more, if there is one.
         """
-        cdef const Signalling *head = <const Signalling *>PyBytes_AS_STRING(said)
-        cdef const char *call_id = PyBytes_AS_STRING(said) + sizeof(Signalling)
+        cdef Heard heard
+        heard.time = at
+        heard.flow = <const Flow *>PyBytes_AS_STRING(flow)
+        heard.head = unpack_signalling(said, heard.texts)
+        heard.fields, heard.fields_len = PyBytes_AS_STRING(fields), <uint32_t>PyBytes_GET_SIZE(fields)
+        return self.hear(&heard)
+
+    cdef object hear(self, const Heard *heard):
+        """Do the same."""
+        cdef const Signalling *head = heard.head
+        cdef char *at
+        cdef bytes key
         cdef Said what
-        read_said(fields, &what)
-        key = PyBytes_FromStringAndSize(call_id, head.call_id) + PyBytes_FromStringAndSize(
-            <const char *>&head.cseq, sizeof(head.cseq)
-        )
+        if 0 < head.status < 200:
+            return None
+        read_said(heard.fields, heard.fields_len, &what)
+        key = PyBytes_FromStringAndSize(NULL, head.call_id + sizeof(head.cseq))
+        at = PyBytes_AS_STRING(key)
+        memcpy(at, heard.texts[0], head.call_id)
+        memcpy(at + head.call_id, &head.cseq, sizeof(head.cseq))
         if head.status == 0:
-            return self._ask(at, flow, PyBytes_FromStringAndSize(call_id, head.call_id), <bytes>key, &what)
-        if head.status >= 200:
-            self._answer(at, <const Flow *>PyBytes_AS_STRING(flow), <bytes>key, head.status, &what)
+            return self._ask(heard, key, &what)
+        self._answer(heard.time, heard.flow, key, head.status, &what)
         return None
 
-    cdef object _ask(self, int64_t at, bytes flow, bytes call_id, bytes request, Said *what):
+    cdef object _ask(self, const Heard *heard, bytes request, Said *what):
         cdef Pending before = <Pending>self.pending.get(request)
         cdef Binding one
+        cdef int64_t at = heard.time
         if before is not None:
-            if before.flow == flow:         # a second hop has other ends, and is neither
-                if at - before.at <= _DUPLICATE:
+            if memcmp(PyBytes_AS_STRING(before.flow), heard.flow, sizeof(Flow)) == 0:
+                if at - before.at <= _DUPLICATE:        # a second hop has other ends, and is neither
                     before.one.duplicates += 1
                 else:
                     before.one.retransmissions += 1
             return None
-        one = self._binding(at, <const Flow *>PyBytes_AS_STRING(flow), call_id, what)
+        one = self._binding(heard, what)
         if one is None:
             return None
-        one.flow, one.last, one.asked = flow, at, at
+        one.flow = PyBytes_FromStringAndSize(<const char *>heard.flow, sizeof(Flow))
+        one.last, one.asked = at, at
         if what.agent_len:
             one.agent = PyBytes_FromStringAndSize(what.agent, min(what.agent_len, _TEXT_MAX))
         if not (one.challenged and what.proof):     # else the same attempt, now with credentials
@@ -142,19 +132,17 @@ cdef class Bindings:
         one.had_proof, one.challenged = what.proof, False
         self._wait(one, at)
         before = Pending.__new__(Pending)
-        before.one, before.at, before.flow = one, at, flow
+        before.one, before.at, before.flow = one, at, one.flow
         self.pending[request] = before
         if len(self.pending) > PENDING_MAX:
             self.pending.popitem(last=False)
         return self._remove(<Binding>next(iter(self.bindings.values()))) if len(self.bindings) > self.most else None
 
-    cdef Binding _binding(self, int64_t at, const Flow *flow, bytes call_id, Said *what):
+    cdef Binding _binding(self, const Heard *heard, Said *what):
         """Give the registration that a request is about, ``None`` where it names nobody."""
         cdef bytes aor = said_aor(what)
         cdef bytes contact
-        cdef bytes registrar = PyBytes_FromStringAndSize(<const char *>flow.dst, 16) + PyBytes_FromStringAndSize(
-            <const char *>&flow.dst_port, 2
-        )
+        cdef bytes key
         cdef int64_t expires
         cdef Binding one
         if not aor:
@@ -162,12 +150,13 @@ cdef class Bindings:
         contact, expires = first_contact(what)
         if expires < 0:
             expires = said_seconds(what.expires, what.expires_len)
-        key = b"%b\0%b\0%b" % (aor, contact, registrar)
+        key = _key_of(aor, contact, heard.flow)
         one = <Binding>self.bindings.get(key)
         if one is None:
             one = Binding.__new__(Binding)
-            one.key, one.aor, one.contact, one.call_id = key, aor, contact, call_id
-            one.first, one.requested, one.expires = at, -1, -1
+            one.key, one.aor, one.contact = key, aor, contact
+            one.call_id = PyBytes_FromStringAndSize(heard.texts[0], heard.head.call_id)
+            one.first, one.requested, one.expires = heard.time, -1, -1
             self._add(one)
         else:
             self.bindings.move_to_end(key)
@@ -306,8 +295,22 @@ cdef class Bindings:
         return [self._remove(<Binding>one) for one in list(self.bindings.values())]
 
 
+cdef bytes _key_of(bytes aor, bytes contact, const Flow *flow):
+    """Give an address of record, a contact and a registrar as one."""
+    cdef Py_ssize_t aor_len = PyBytes_GET_SIZE(aor) + 1         # with the zero behind them
+    cdef Py_ssize_t contact_len = PyBytes_GET_SIZE(contact) + 1
+    cdef bytes key = PyBytes_FromStringAndSize(NULL, aor_len + contact_len + sizeof(flow.dst) + sizeof(flow.dst_port))
+    cdef char *at = PyBytes_AS_STRING(key)
+    memcpy(at, PyBytes_AS_STRING(aor), aor_len)
+    memcpy(at + aor_len, PyBytes_AS_STRING(contact), contact_len)
+    at += aor_len + contact_len
+    memcpy(at, flow.dst, sizeof(flow.dst))
+    memcpy(at + sizeof(flow.dst), &flow.dst_port, sizeof(flow.dst_port))
+    return key
+
+
 def aor_in(bytes fields not None):
     """Give the address of record that header fields name, empty where they name none."""
     cdef Said what
-    read_said(fields, &what)
+    read_said(PyBytes_AS_STRING(fields), PyBytes_GET_SIZE(fields), &what)
     return said_aor(&what)

@@ -3,25 +3,21 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp, memcpy
 
-cdef enum:
-    BRIEF_MAX = 4096            # bytes that are kept
-
-
 def brief(bytes body not None):
     """Give a description without the lines that nothing here is told of: ``read_sdp`` reads the same in both."""
-    return brief_of(body)
+    cdef char kept[BRIEF_ROOM]
+    return PyBytes_FromStringAndSize(kept, make_brief(PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body), kept))
 
 
-cdef bytes brief_of(bytes body):
-    cdef const char *at = PyBytes_AS_STRING(body)
-    cdef const char *end = at + min(PyBytes_GET_SIZE(body), BRIEF_MAX)
+cdef Py_ssize_t make_brief(const char *at, Py_ssize_t size, char *kept) noexcept:
+    """Write what is kept of a description where there are ``BRIEF_ROOM`` bytes; gives how many they are."""
+    cdef const char *end = at + min(size, BRIEF_MAX)
     cdef const char *line_end
     cdef const char *after
-    cdef char kept[BRIEF_MAX + 1]
     cdef Py_ssize_t used = 0
-    cdef Py_ssize_t size
     if _is_odd(at, end - at):
-        return body[:BRIEF_MAX]
+        memcpy(kept, at, end - at)
+        return end - at
     while at < end:
         line_end = <const char *>memchr(at, c"\n", end - at)
         if line_end == NULL:
@@ -38,7 +34,7 @@ cdef bytes brief_of(bytes body):
                 kept[used] = c"\n"
                 used += 1
         at = after
-    return PyBytes_FromStringAndSize(kept, used)
+    return used
 
 
 cdef Py_ssize_t _worth(const char *line, Py_ssize_t size) noexcept:

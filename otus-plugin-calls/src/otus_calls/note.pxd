@@ -2,7 +2,7 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t,
 from libc.string cimport memcmp
 
 from otus_core.inline.layouts cimport Flow
-from otus_core.inline.signalling cimport Signalling
+from otus_core.inline.signalling cimport SIGNALLING_TEXTS, Signalling
 
 
 # What is kept of one SIP message, in this order behind it: To tag, branch, line, header fields, session description.
@@ -27,6 +27,22 @@ cdef struct Packed:
     uint16_t fields         # as ``otus_core.inline.signalling`` has them
     uint16_t body
     uint16_t room
+
+
+# A message as it is taken, with what is to be kept of it where it stands.
+cdef struct Heard:
+    int64_t time
+    const Flow *flow
+    const Signalling *head
+    const char *texts[SIGNALLING_TEXTS]     # in the order of their sizes in the head
+    const char *fields          # as ``otus_core.inline.signalling`` has them
+    const char *body
+    uint64_t digest
+    uint32_t size               # of the message
+    uint32_t fields_len
+    uint32_t body_len
+    int16_t vlan
+    bint described
 
 
 cdef extern from *:
@@ -98,6 +114,5 @@ cdef inline bint _same(const uint8_t *one, const uint8_t *other) noexcept nogil:
     return memcmp(one, other, ADDRESS) == 0
 
 
-cdef Py_ssize_t note_size(const Signalling *said, bytes fields, bytes body) noexcept
-cdef void write_note(Packed *note, int64_t at, const Flow *flow, int16_t vlan, const Signalling *said, uint64_t digest,
-                     uint32_t size, bytes fields, bytes body) noexcept
+cdef Py_ssize_t note_size(const Heard *heard) noexcept
+cdef void write_note(Packed *note, const Heard *heard, Py_ssize_t span) noexcept

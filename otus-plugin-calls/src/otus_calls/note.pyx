@@ -34,76 +34,84 @@ _DIGEST_KEY[1] = <uint64_t>0xC2B2AE3D27D4EB4F
 
 cdef uint64_t digest_of(bytes raw) noexcept:
     """Give a number that tells whether two messages are equal to the byte: four words a step, each on its own, because
-    a processor multiplies several numbers at a time.
+    a processor multiplies several numbers at a time. Whoever makes two messages with one number has one of them count
+    as a copy instead of a retransmission, no more.
     """
     cdef const char *at = PyBytes_AS_STRING(raw)
     cdef Py_ssize_t left = PyBytes_GET_SIZE(raw)
-    cdef uint64_t word[4]
+    cdef uint64_t one
+    cdef uint64_t two
+    cdef uint64_t three
+    cdef uint64_t four
     cdef uint64_t a = _DIGEST_KEY[0]
     cdef uint64_t b = _DIGEST_KEY[1]
+    cdef uint64_t c = 1
+    cdef uint64_t d = 2
+    cdef uint64_t factor = _DIGEST_KEY[0] | 1
     while left >= 32:
-        memcpy(word, at, 32)
-        a = fold(a ^ word[0], word[1] ^ _DIGEST_KEY[1])
-        b = fold(b ^ word[2], word[3] ^ _DIGEST_KEY[0])
+        memcpy(&one, at, 8)
+        memcpy(&two, at + 8, 8)
+        memcpy(&three, at + 16, 8)
+        memcpy(&four, at + 24, 8)
+        a = (a ^ one) * factor          # an odd factor loses nothing
+        b = (b ^ two) * factor
+        c = (c ^ three) * factor
+        d = (d ^ four) * factor
         at += 32
         left -= 32
-    return fold(a, b ^ _DIGEST_KEY[0]) ^ keyed_hash(_DIGEST_KEY, at, left)
+    return fold(a ^ _DIGEST_KEY[1], b) ^ fold(c ^ _DIGEST_KEY[0], d) ^ keyed_hash(_DIGEST_KEY, at, left)
 
 
-cdef Py_ssize_t note_size(const Signalling *said, bytes fields, bytes body) noexcept:
+cdef Py_ssize_t note_size(const Heard *heard) noexcept:
     """Give how many bytes a note may take."""
-    cdef Py_ssize_t size = sizeof(Packed) + said.to_tag + said.branch + _line_size(said)
-    if fields is not None:
-        size += min(PyBytes_GET_SIZE(fields), FIELDS_MAX)
-    if body is not None:
-        size += PyBytes_GET_SIZE(body)
-    return (size + 7) & ~7
+    cdef const Signalling *said = heard.head
+    cdef Py_ssize_t size = sizeof(Packed) + said.to_tag + said.branch + _line_size(said) + heard.body_len
+    return (size + min(heard.fields_len, FIELDS_MAX) + 7) & ~7
 
 
-cdef Py_ssize_t _line_size(const Signalling *said) noexcept:
+cdef inline Py_ssize_t _line_size(const Signalling *said) noexcept:
     """Give how much of the start line is kept, at most."""
     if said.status:
         return min(said.line, REASON_MAX)
     return said.line if said.method == INVITE else 0
 
 
-cdef void write_note(Packed *note, int64_t at, const Flow *flow, int16_t vlan, const Signalling *said, uint64_t digest,
-                     uint32_t size, bytes fields, bytes body) noexcept:
-    """Write a note where there is room for ``note_size`` bytes. The texts stand behind ``said``."""
-    cdef const char *text = <const char *>said + sizeof(Signalling) + said.call_id + said.from_tag
-    cdef const char *line = text + said.to_tag + said.branch + said.method_name
+cdef void write_note(Packed *note, const Heard *heard, Py_ssize_t span) noexcept:
+    """Write a note where there is room for ``span`` bytes, which ``note_size`` gave."""
+    cdef const Signalling *said = heard.head
     cdef char *out = <char *>note + sizeof(Packed)
-    note.time = at
-    note.digest = digest
-    note.flow = flow[0]
+    note.time = heard.time
+    note.digest = heard.digest
+    note.flow = heard.flow[0]
     note.cseq = said.cseq
-    note.size = size
-    note.span = <uint32_t>note_size(said, fields, body)
-    note.vlan = vlan
+    note.size = heard.size
+    note.span = <uint32_t>span
+    note.vlan = heard.vlan
     note.status = said.status
     note.method = <uint8_t>said.method
     note.by_caller = note.repeat = 0
-    note.described = body is not None
+    note.described = heard.described
     note.to_tag = said.to_tag
     note.branch = said.branch
-    note.line = <uint16_t>whole_letters(line, said.line, _line_size(said))
-    note.fields = 0 if fields is None else <uint16_t>min(PyBytes_GET_SIZE(fields), FIELDS_MAX)
-    note.body = 0 if body is None else <uint16_t>PyBytes_GET_SIZE(body)
+    note.line = <uint16_t>whole_letters(heard.texts[5], said.line, _line_size(said))
+    note.fields = <uint16_t>min(heard.fields_len, FIELDS_MAX)
+    note.body = <uint16_t>heard.body_len
     note.room = 0
-    memcpy(out, text, said.to_tag + said.branch)
+    memcpy(out, heard.texts[2], said.to_tag)
+    memcpy(out + said.to_tag, heard.texts[3], said.branch)
+    note.ident = fold(
+        keyed_hash(_DIGEST_KEY, out, said.to_tag + said.branch)
+        ^ (<uint64_t>said.status << 32 | <uint32_t>said.cseq) ^ <uint64_t>said.method << 48,
+        keyed_hash(_DIGEST_KEY, heard.flow, sizeof(Flow)) ^ said.to_tag,
+    )
     out += said.to_tag + said.branch
-    memcpy(out, line, note.line)
+    memcpy(out, heard.texts[5], note.line)
     out += note.line
     if note.fields:
-        memcpy(out, PyBytes_AS_STRING(fields), note.fields)
+        memcpy(out, heard.fields, note.fields)
         out += note.fields
     if note.body:
-        memcpy(out, PyBytes_AS_STRING(body), note.body)
-    note.ident = fold(
-        keyed_hash(_DIGEST_KEY, text, said.to_tag + said.branch)
-        ^ (<uint64_t>said.status << 32 | <uint32_t>said.cseq) ^ <uint64_t>said.method << 48,
-        keyed_hash(_DIGEST_KEY, flow, sizeof(Flow)) ^ said.to_tag,
-    )
+        memcpy(out, heard.body, note.body)
 
 
 @cython.final

@@ -6,14 +6,16 @@ several workers say together what one says alone. What is not on the way of ever
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.object cimport Py_TYPE
-from libc.stdint cimport int16_t, int64_t, uint32_t, uint64_t
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from otus_core.inline.layouts cimport Flow
+from otus_core.inline.outputs cimport OutputEntry, OutputView, output_entry
 from otus_core.inline.signalling cimport (
-    ACK, BYE, CANCEL, INFO, INVITE, NOTIFY, PRACK, REFER, REGISTER, UPDATE, FieldHead, Signalling, next_field,
-    whole_letters,
+    ACK, BYE, CANCEL, INFO, INVITE, NOTIFY, PRACK, REFER, REGISTER, UPDATE, FieldHead, Signalling, SignallingEntry,
+    next_field, pack_signalling, signalling_entry, unpack_signalling, whole_letters,
 )
+from otus_core.inline.writer cimport Writer, release, written
 
 from otus_core import CONSUMED, OutputPacket
 
@@ -21,26 +23,26 @@ from otus_calls.desk import Desk
 from otus_calls.fields import ANSWERED, PROOFS, VALUE_MAX, fields_with, scheme_of
 from otus_calls.registrations import FIELDS
 
-from otus_calls.brief cimport brief_of
-from otus_calls.note cimport digest_of
+from otus_calls.bindings cimport Bindings
+from otus_calls.brief cimport BRIEF_ROOM, make_brief
+from otus_calls.note cimport Heard, digest_of
 from otus_calls.table cimport Table
+
+cdef const OutputEntry *_outputs = output_entry()
+
+cdef enum Wanted:       # which header fields a message is asked for
+    REGISTERED = 0
+    ENDS = 1            # all that BYE and CANCEL may say (RFC 3326)
+    ANSWERS = 2
+    CALLS = 3
+    NOTHING = 4
 
 cdef object _CONSUMED = CONSUMED
 cdef frozenset _PROOFS = frozenset(name.encode() for name in PROOFS)
-cdef frozenset _ENDS = frozenset({"reason"})    # all that BYE and CANCEL may say (RFC 3326)
-cdef frozenset _ANSWERED = ANSWERED
-cdef frozenset _REGISTERED = FIELDS
 cdef Py_ssize_t _VALUE_MAX = VALUE_MAX
 cdef object _MESSAGE = "message"    # the kind of a routed message, beside those of the desk
-
-# Attributes that every message is asked for: called where they are, instead of being looked up by name each time.
+cdef str _SIP = "sip"
 cdef object _Output = OutputPacket
-cdef object _kind = OutputPacket.payload_type
-cdef object _payload = OutputPacket.payload
-cdef object _timestamp = OutputPacket.timestamp
-cdef object _flow = OutputPacket.flow
-cdef object _vlans = OutputPacket.vlans
-cdef object _raw = OutputPacket.raw_payload
 
 
 @cython.final
@@ -50,10 +52,15 @@ cdef class Calls:
     cdef readonly double tick_interval
     cdef Table table
     cdef object desk
-    cdef object take_register
+    cdef Bindings bindings
     cdef object route
     cdef object not_followed
-    cdef frozenset fields
+    cdef tuple names                # of header fields, by Wanted
+    cdef object spoken              # the class of messages met last, and what those answer
+    cdef const SignallingEntry *entry
+    cdef list chosen                # the names as ``entry`` has them
+    cdef Writer fields
+    cdef char body[BRIEF_ROOM]
     cdef bint consume
     cdef bint alone
 
@@ -64,9 +71,12 @@ cdef class Calls:
             ring_timeout=int(config.ring_timeout * 1e9), talk_timeout=int(config.talk_timeout * 1e9),
         )
         self.desk = Desk(config, self.table)
-        self.take_register = self.desk.bindings.take
-        self.fields = fields_with(config.leg_headers)
+        self.bindings = self.desk.bindings
+        self.names = (FIELDS, frozenset({"reason"}), ANSWERED, fields_with(config.leg_headers))
         self.consume = config.consume
+
+    def __dealloc__(self):
+        release(&self.fields)
 
     def wire(self, context):
         """Take the way to other workers, and to the reporters."""
@@ -88,74 +98,92 @@ cdef class Calls:
 
     def process(self, output):
         """Take a message, a stream, a packet of RTCP or an ICMP error."""
-        cdef bytes said
-        cdef bint ours = type(output) is _Output
-        kind = Py_TYPE(_kind).tp_descr_get(_kind, output, _Output) if ours else output.payload_type
-        if kind == "sip":
-            payload = Py_TYPE(_payload).tp_descr_get(_payload, output, _Output) if ours else output.payload
-            try:
-                said = payload.packed_signalling()
-            except AttributeError:          # from a parser that does not offer it
-                self.not_followed()
-                return True
-            if ours:
-                self._message(output, payload, said, <bytes>Py_TYPE(_raw).tp_descr_get(_raw, output, _Output))
-        else:
+        cdef OutputView view
+        if type(output) is _Output:
+            _outputs.view(output, &view)
+            if view.payload_type == <PyObject *>_SIP or <object>view.payload_type == _SIP:
+                self._message(&view, <object>view.payload)
+            else:
+                self.desk.take(output)
+        elif output.payload_type != _SIP:
             self.desk.take(output)
         return _CONSUMED if self.consume else True
 
-    cdef int _message(self, object output, object payload, bytes said, bytes raw) except -1:
-        cdef const Signalling *head = <const Signalling *>PyBytes_AS_STRING(said)
-        cdef int64_t at = Py_TYPE(_timestamp).tp_descr_get(_timestamp, output, _Output)
-        cdef bytes fields = None
-        cdef bytes body = None
-        cdef bytes flow
-        cdef int16_t vlan = -1
-        cdef int method = head.method
-        if at <= 0:                         # 0 stands for a time that nothing was seen at; captures may begin then
-            at = 1
-        if not head.call_id:
+    cdef int _meet(self, object kind) except -1:
+        """Learn what messages of a class answer."""
+        self.spoken = None
+        self.entry = signalling_entry(kind)
+        if self.entry != NULL:
+            self.chosen = [self.entry.choose(names) for names in self.names]
+        self.spoken = kind
+        return 0
+
+    cdef int _message(self, const OutputView *view, object payload) except -1:
+        cdef Heard heard
+        cdef Signalling head
+        cdef bytes said
+        if type(payload) is not self.spoken:
+            self._meet(type(payload))
+        if self.entry != NULL:
+            self.entry.look(payload, &head, heard.texts)
+            heard.head = &head
+            return self._hear(view, payload, &heard)
+        try:
+            said = payload.packed_signalling()
+        except AttributeError:          # from a parser that does not offer it
+            self.not_followed()
             return 0
+        heard.head = unpack_signalling(said, heard.texts)
+        return self._hear(view, payload, &heard)
+
+    cdef int _hear(self, const OutputView *view, object payload, Heard *heard) except -1:
+        cdef int method = heard.head.method
+        cdef int wanted
+        if not heard.head.call_id or (method != REGISTER and not _is_followed(method)):
+            return 0
+        heard.time = max(view.timestamp, 1)     # 0 stands for a time that nothing was seen at; captures may begin then
+        heard.flow = &view.flow
+        heard.vlan = view.vlan
+        heard.fields = heard.body = NULL
+        heard.fields_len = heard.body_len = 0
+        heard.described = False
         if method == REGISTER:
-            flow = Py_TYPE(_flow).tp_descr_get(_flow, output, _Output).packed()
-            fields = payload.packed_fields(_REGISTERED)
-            if self.alone:
-                surplus = self.take_register(at, flow, said, fields)
-                if surplus is not None:
-                    self.desk.evict_binding(surplus)
-            else:
-                self.desk.route_register(at, flow, said, fields)
-            return 0
-        if not _is_followed(method):
-            return 0
+            self._read_fields(payload, REGISTERED, heard)
+            return self._register(heard)
         if self.alone:
-            self.table.expect(head)
+            self.table.expect(heard)
         if method == INVITE or method == UPDATE or method == ACK or method == PRACK:
-            body = payload.description
-            if body is not None:
-                body = brief_of(body)
-        if head.status >= 200 if head.status else (
-            method == INVITE or method == BYE or method == CANCEL or method == REFER
-        ):
-            fields = self._fields_of(payload, method, head.status)
+            self._read_body(payload, heard)
+        wanted = _wanted(method, heard.head.status)
+        held = self._read_fields(payload, wanted, heard) if wanted != NOTHING else None
         if self.alone:
             self.table.near()
-        flow = Py_TYPE(_flow).tp_descr_get(_flow, output, _Output).packed()
-        vlans = Py_TYPE(_vlans).tp_descr_get(_vlans, output, _Output)
-        if vlans:
-            vlan = vlans[0]
+        heard.size = <uint32_t>PyBytes_GET_SIZE(<bytes>view.raw_payload)
+        heard.digest = digest_of(<bytes>view.raw_payload)
         if self.alone:
-            self._put(at, flow, vlan, said, digest_of(raw), <uint32_t>PyBytes_GET_SIZE(raw), fields, body)
+            return self._take(heard)
+        said = pack_signalling(heard.head, heard.texts)
+        self.route(heard.texts[0][:heard.head.call_id].decode("latin-1"), (_MESSAGE, (
+            heard.time, (<const char *>heard.flow)[:sizeof(Flow)], heard.vlan, said, heard.digest, heard.size,
+            heard.fields[:heard.fields_len], heard.body[:heard.body_len] if heard.described else None,
+        )))
+        return 0
+
+    cdef int _register(self, const Heard *heard) except -1:
+        if self.alone:
+            surplus = self.bindings.hear(heard)
+            if surplus is not None:
+                self.desk.evict_binding(surplus)
         else:
-            self.route(said[sizeof(Signalling):sizeof(Signalling) + head.call_id].decode("latin-1"),
-                       (_MESSAGE, (at, flow, vlan, said, digest_of(raw), PyBytes_GET_SIZE(raw), fields, body)))
+            self.desk.route_register(heard.time, (<const char *>heard.flow)[:sizeof(Flow)],
+                                     pack_signalling(heard.head, heard.texts), heard.fields[:heard.fields_len])
         return 0
 
     def on_route(self, key, message):
         """Take what belongs to a key of this worker."""
         if message[0] == _MESSAGE:
             at, flow, vlan, said, digest, size, fields, body = message[1]
-            self._take(at, flow, vlan, said, digest, size, fields, body)
+            self._take_routed(at, flow, vlan, said, digest, size, fields, body)
         else:
             self.desk.on_route(key, message)
 
@@ -167,26 +195,60 @@ cdef class Calls:
         """Report everything."""
         return self.desk.finish(now)
 
-    cdef int _take(self, int64_t at, bytes flow, int16_t vlan, bytes said, uint64_t digest, uint32_t size,
-                   bytes fields, bytes body) except -1:
-        self.table.expect(<const Signalling *>PyBytes_AS_STRING(said))
-        return self._put(at, flow, vlan, said, digest, size, fields, body)
+    cdef int _take_routed(self, int64_t at, bytes flow, int vlan, bytes said, uint64_t digest, uint32_t size,
+                          bytes fields, bytes body) except -1:
+        cdef Heard heard
+        heard.time = at
+        heard.flow = <const Flow *>PyBytes_AS_STRING(flow)
+        heard.vlan = vlan
+        heard.head = unpack_signalling(said, heard.texts)
+        heard.digest = digest
+        heard.size = size
+        heard.fields, heard.fields_len = PyBytes_AS_STRING(fields), <uint32_t>PyBytes_GET_SIZE(fields)
+        heard.described = body is not None
+        heard.body, heard.body_len = NULL, 0
+        if body is not None:
+            heard.body, heard.body_len = PyBytes_AS_STRING(body), <uint32_t>PyBytes_GET_SIZE(body)
+        self.table.expect(&heard)
+        return self._take(&heard)
 
-    cdef int _put(self, int64_t at, bytes flow, int16_t vlan, bytes said, uint64_t digest, uint32_t size,
-                  bytes fields, bytes body) except -1:
-        self.table.take(at, <const Flow *>PyBytes_AS_STRING(flow), vlan, <const Signalling *>PyBytes_AS_STRING(said),
-                        digest, size, fields, body)
+    cdef int _take(self, const Heard *heard) except -1:
+        self.table.take(heard)
         if self.table.count > self.table.most:
             self.desk.evict()
         return 0
 
-    cdef bytes _fields_of(self, object payload, int method, int status):
-        """Give header fields of a message that says more than that it is there."""
-        if status and method != INVITE and status < 300:
-            return None
-        cdef frozenset wanted = _ENDS if method == BYE or method == CANCEL else _ANSWERED if status else self.fields
-        cdef bytes fields = payload.packed_fields(wanted)
-        return fields if _may_be_kept(fields) else _trim(fields)
+    cdef int _read_body(self, object payload, Heard *heard) except -1:
+        """Read what is kept of the session description."""
+        cdef const char *text = NULL
+        cdef Py_ssize_t size = 0
+        if self.entry != NULL:
+            held = self.entry.description(payload, &text, &size)
+        else:
+            held = payload.description
+            if held is not None:
+                text, size = PyBytes_AS_STRING(<bytes?>held), PyBytes_GET_SIZE(<bytes?>held)
+        if held is not None:
+            heard.described = True
+            heard.body = self.body
+            heard.body_len = <uint32_t>make_brief(text, size, self.body)
+        return 0
+
+    cdef object _read_fields(self, object payload, int wanted, Heard *heard):
+        """Read header fields; gives what is to be held while they are needed."""
+        cdef bytes fields
+        if self.entry != NULL:
+            self.fields.at = self.fields.start
+            self.entry.fields(payload, self.chosen[wanted], &self.fields)
+            heard.fields, heard.fields_len = self.fields.start, <uint32_t>written(&self.fields)
+            fields = None
+        else:
+            fields = payload.packed_fields(self.names[wanted])
+            heard.fields, heard.fields_len = PyBytes_AS_STRING(fields), <uint32_t>PyBytes_GET_SIZE(fields)
+        if wanted != REGISTERED and not _may_be_kept(heard.fields, heard.fields_len):
+            fields = _trim(heard.fields, heard.fields_len)
+            heard.fields, heard.fields_len = PyBytes_AS_STRING(fields), <uint32_t>PyBytes_GET_SIZE(fields)
+        return fields
 
 
 cdef inline bint _is_followed(int method) noexcept:
@@ -194,10 +256,20 @@ cdef inline bint _is_followed(int method) noexcept:
             or method == UPDATE)
 
 
-cdef bint _may_be_kept(bytes fields) noexcept:
+cdef inline int _wanted(int method, int status) noexcept:
+    """Say what a message is asked for, if it may say more than that it is there."""
+    if method == INVITE:
+        return CALLS if not status else ANSWERS if status >= 200 else NOTHING
+    if status and status < 300:
+        return NOTHING
+    if method == BYE or method == CANCEL:
+        return ENDS
+    return ANSWERS if status else CALLS if method == REFER else NOTHING
+
+
+cdef bint _may_be_kept(const char *at, Py_ssize_t size) noexcept:
     """Whether no value is long, and none proves a password."""
-    cdef const char *at = PyBytes_AS_STRING(fields)
-    cdef const char *end = at + PyBytes_GET_SIZE(fields)
+    cdef const char *end = at + size
     cdef FieldHead head
     at = next_field(at, end, &head)
     while at != NULL:
@@ -212,10 +284,9 @@ cdef inline bint _may_be_proof(const char *name, int size) noexcept:
     return (size == 13 and name[0] == c"a") or (size == 16 and name[0] == c"w") or (size >= 18 and name[1] == c"r")
 
 
-cdef bytes _trim(bytes fields):
+cdef bytes _trim(const char *at, Py_ssize_t size):
     """Give fields without what proves a password and what is beyond the bound of a value."""
-    cdef const char *at = PyBytes_AS_STRING(fields)
-    cdef const char *end = at + PyBytes_GET_SIZE(fields)
+    cdef const char *end = at + size
     cdef FieldHead head
     cdef list kept = []
     cdef bytes name

@@ -18,7 +18,7 @@ cdef struct Said:
     bint stale                  # its challenge says that the nonce was merely stale
 
 
-cdef void read_said(bytes fields, Said *what) noexcept
+cdef void read_said(const char *at, Py_ssize_t size, Said *what) noexcept
 cdef bytes said_aor(Said *what)
 cdef tuple first_contact(Said *what)
 cdef int64_t granted_to(bytes contact, Said *what) except -2

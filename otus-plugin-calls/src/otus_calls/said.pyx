@@ -3,7 +3,6 @@
 In: header fields as ``otus_core.inline.signalling`` has them. Out: pieces of them, and what they mean.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.string cimport memchr
 
 from otus_core.inline.signalling cimport next_field
@@ -16,10 +15,9 @@ cdef enum:
 cdef Py_ssize_t _TEXT_MAX = TEXT_MAX
 
 
-cdef void read_said(bytes fields, Said *what) noexcept:
+cdef void read_said(const char *at, Py_ssize_t size, Said *what) noexcept:
     """Find what matters in header fields; of those that are there twice the first counts."""
-    cdef const char *at = PyBytes_AS_STRING(fields)
-    cdef const char *end = at + PyBytes_GET_SIZE(fields)
+    cdef const char *end = at + size
     cdef FieldHead head
     what.to = what.contact = what.expires = what.agent = NULL
     what.to_len = what.contact_len = what.expires_len = what.agent_len = 0

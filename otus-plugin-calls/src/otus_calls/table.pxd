@@ -1,10 +1,8 @@
-from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from otus_core.inline.layouts cimport Flow
-from otus_core.inline.signalling cimport Signalling
 from otus_core.inline.tables cimport Buckets, Links, Order
 
-from otus_calls.note cimport Packed
+from otus_calls.note cimport Heard, Packed
 
 
 # How far a call has come, as far as that decides how long it is waited for.
@@ -61,13 +59,11 @@ cdef class Table:
     cdef int64_t linger, ring_timeout, talk_timeout
     cdef uint64_t id_hash, both_hash        # of the message that is expected
 
-    cdef void expect(self, const Signalling *said) noexcept
+    cdef void expect(self, const Heard *heard) noexcept
     cdef void near(self) noexcept
-    cdef Call take(self, int64_t at, const Flow *flow, int16_t vlan, const Signalling *said, uint64_t digest,
-                   uint32_t size, bytes fields, bytes body)
-    cdef Call _find(self, uint64_t hash, const char *call_id, Py_ssize_t call_id_len, const char *tag,
-                    Py_ssize_t tag_len)
-    cdef Call _begin(self, uint64_t id_hash, uint64_t hash, const Signalling *said, int64_t at)
+    cdef int take(self, const Heard *heard) except -1
+    cdef Call _find(self, uint64_t hash, const Heard *heard, const char *tag, Py_ssize_t tag_len)
+    cdef Call _begin(self, const Heard *heard)
     cpdef int remove(self, Call call) except -1
     cdef int _name(self, Call call, void **bucket) noexcept
     cdef int _advance(self, Call call, const Packed *note) noexcept

@@ -13,12 +13,12 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.string cimport memcmp, memcpy, memmove
 
 from otus_core.inline.hashing cimport fold, keyed_hash
-from otus_core.inline.signalling cimport BYE, INVITE
+from otus_core.inline.signalling cimport BYE, INVITE, Signalling
 from otus_core.inline.tables cimport append, chain, close_buckets, leave, open_buckets, unchain
 
 from otus_calls.transitions import TIMER_B_NS
 
-from otus_calls.note cimport note_size, prefetch, text_of, write_note
+from otus_calls.note cimport Heard, note_size, prefetch, text_of, write_note
 from otus_calls.replay cimport replay
 
 cdef enum:
@@ -137,13 +137,12 @@ cdef class Table:
     def __len__(self):
         return self.count
 
-    cdef void expect(self, const Signalling *said) noexcept:
+    cdef void expect(self, const Heard *heard) noexcept:
         """Have the memory fetched where the call of a message is found, because ``take`` follows soon: with thousands
         of calls up, waiting for memory is most of what finding one takes.
         """
-        cdef const char *text = <const char *>said + sizeof(Signalling)
-        self.id_hash = keyed_hash(self.secret, text, said.call_id)
-        self.both_hash = _with_tag(self.secret, self.id_hash, text + said.call_id, said.from_tag)
+        self.id_hash = keyed_hash(self.secret, heard.texts[0], heard.head.call_id)
+        self.both_hash = _with_tag(self.secret, self.id_hash, heard.texts[1], heard.head.from_tag)
         prefetch(&self.known.at[self.both_hash & self.known.mask])
 
     cdef void near(self) noexcept:
@@ -153,68 +152,65 @@ cdef class Table:
             prefetch(&(<Call>at).name)
             prefetch(&(<Call>at).hash)
 
-    cdef Call take(self, int64_t at, const Flow *flow, int16_t vlan, const Signalling *said, uint64_t digest,
-                   uint32_t size, bytes fields, bytes body):
-        """Put a message, which was expected, with its call; ``None`` if it belongs to none and begins none. Requests go
-        both ways, so either tag may be the caller's.
+    cdef int take(self, const Heard *heard) except -1:
+        """Put a message, which was expected, with its call, unless it belongs to none and begins none. Requests go both
+        ways, so either tag may be the caller's.
         """
-        cdef const char *call_id = <const char *>said + sizeof(Signalling)
-        cdef const char *from_tag = call_id + said.call_id
-        cdef const char *to_tag = from_tag + said.from_tag
-        cdef uint64_t id_hash = self.id_hash
-        cdef uint64_t hash = self.both_hash
-        cdef Call call = self._find(hash, call_id, said.call_id, from_tag, said.from_tag)
+        cdef const Signalling *said = heard.head
+        cdef Call call = self._find(self.both_hash, heard, heard.texts[1], said.from_tag)
         cdef bint by_caller = True
         cdef Packed *note
+        cdef Py_ssize_t size
         if call is None:
-            call = self._find(_with_tag(self.secret, id_hash, to_tag, said.to_tag), call_id, said.call_id, to_tag,
+            call = self._find(_with_tag(self.secret, self.id_hash, heard.texts[2], said.to_tag), heard, heard.texts[2],
                               said.to_tag)
             by_caller = False
         if call is None:
             if said.status or said.method != INVITE or said.to_tag:
                 if (said.method != INVITE and (said.status or said.method != BYE)
-                        or self.gone[id_hash % GONE] == id_hash):
-                    return None
+                        or self.gone[self.id_hash % GONE] == self.id_hash):
+                    return 0
             by_caller = True
-            call = self._begin(id_hash, hash, said, at)
+            call = self._begin(heard)
+        size = note_size(heard)
         try:
-            note = call._add_note(note_size(said, fields, body), self.notes_most)
+            note = call._add_note(size, self.notes_most)
         except MemoryError:
             if not call.count:          # of a call without a message nothing could be told
                 self.remove(call)
             raise
-        write_note(note, at, flow, vlan, said, digest, size, fields, body)
+        write_note(note, heard, size)
         note.by_caller = by_caller
-        if at > call.last:
-            call.last = at
+        if heard.time > call.last:
+            call.last = heard.time
         self._advance(call, note)
         if <void *>call != self.order.newest:
             leave(&self.order, <void *>call, &call.age)
             append(&self.order, <void *>call, &call.age)
-        return call
+        return 0
 
-    cdef Call _find(self, uint64_t hash, const char *call_id, Py_ssize_t call_id_len, const char *tag,
-                    Py_ssize_t tag_len):
+    cdef Call _find(self, uint64_t hash, const Heard *heard, const char *tag, Py_ssize_t tag_len):
         cdef void *at = self.known.at[hash & self.known.mask]
         while at != NULL:
-            if (<Call>at).hash == hash and _is(<Call>at, call_id, call_id_len, tag, tag_len):
+            if (<Call>at).hash == hash and _is(<Call>at, heard.texts[0], heard.head.call_id, tag, tag_len):
                 return <Call>at
             at = (<Call>at).next
         return None
 
-    cdef Call _begin(self, uint64_t id_hash, uint64_t hash, const Signalling *said, int64_t at):
-        cdef const char *text = <const char *>said + sizeof(Signalling)
+    cdef Call _begin(self, const Heard *heard):
+        cdef const Signalling *said = heard.head
         cdef Call call = Call.__new__(Call)
         call.name = <char *>PyMem_Malloc(said.call_id + said.from_tag)
         if call.name == NULL:
             raise MemoryError
         call.id_size, call.tag_size = said.call_id, said.from_tag
-        memcpy(call.name, text, said.call_id + said.from_tag)
-        call.first = call.last = at
-        call.id_hash = id_hash
-        call.hash = hash
-        chain(&self.known.at[hash & self.known.mask], <void *>call, &call.next)
-        self._name(call, &self.named.at[id_hash & self.named.mask])
+        memcpy(call.name, heard.texts[0], said.call_id)
+        memcpy(call.name + said.call_id, heard.texts[1], said.from_tag)
+        call.first = call.last = heard.time
+        call.id_hash = self.id_hash
+        call.hash = self.both_hash
+        chain(&self.known.at[call.hash & self.known.mask], <void *>call, &call.next)
+        self._name(call, &self.named.at[call.id_hash & self.named.mask])
         append(&self.order, <void *>call, &call.age)
         call.listed = True
         Py_INCREF(call)         # the table's own

@@ -22,3 +22,4 @@ cdef void read_address(const uint8_t *text, Py_ssize_t size, Address *found) noe
 cdef bint find_parameter(const uint8_t *text, Py_ssize_t size, const char *name, Py_ssize_t name_len,
                          const uint8_t **value, Py_ssize_t *value_len) noexcept nogil
 cdef Py_ssize_t value_end(const uint8_t *text, Py_ssize_t size) noexcept nogil
+cdef Py_ssize_t parameter_end(const uint8_t *text, Py_ssize_t at, Py_ssize_t size) noexcept nogil

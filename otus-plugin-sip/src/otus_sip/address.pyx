@@ -140,8 +140,12 @@ cdef inline void _set_parameters(const uint8_t *text, Py_ssize_t at, Py_ssize_t 
     found.parameters_len = size - at
 
 
-cdef inline Py_ssize_t _value_end(const uint8_t *text, Py_ssize_t at, Py_ssize_t size) noexcept nogil:
-    while at < size and text[at] != c";" and text[at] != c"," and not is_white(text[at]):
+cdef Py_ssize_t parameter_end(const uint8_t *text, Py_ssize_t at, Py_ssize_t size) noexcept nogil:
+    """Give where the value of a parameter ends that begins at ``at``."""
+    # All of them but the semicolon are below the hyphen, letters and digits are not
+    while at < size and text[at] != c";" and (
+        text[at] >= c"-" or (text[at] != c"," and not is_white(text[at]))
+    ):
         at += 1
     return at
 
@@ -162,7 +166,7 @@ cdef bint find_parameter(const uint8_t *text, Py_ssize_t size, const char *name,
         and memcmp(text + 1, name, name_len) == 0
     ):
         value[0] = text + start
-        value_len[0] = _value_end(text, start, size) - start
+        value_len[0] = parameter_end(text, start, size) - start
         return True
     while at < size:
         if text[at] == 34:
@@ -189,7 +193,7 @@ cdef bint find_parameter(const uint8_t *text, Py_ssize_t size, const char *name,
             while start < size and is_white(text[start]):
                 start += 1
             value[0] = text + start
-            value_len[0] = _value_end(text, start, size) - start
+            value_len[0] = parameter_end(text, start, size) - start
         return True
     return False
 

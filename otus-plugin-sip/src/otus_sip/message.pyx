@@ -27,17 +27,15 @@ from otus_sip.scan cimport (
     REQUEST, TO, VIA, classify, is_sdp, number, same_text, skip_crlf,
 )
 from otus_sip.sdp cimport read_sdp
-from otus_sip.signalling cimport message_packed_fields, message_packed_signalling
+from otus_sip.signalling cimport message_packed_fields, message_packed_signalling, signalling_capsule
 from otus_sip.verdict cimport verdict
 from otus_sip.folds cimport unfold
 
 LONG_NAMES = {
     "a": "accept-contact", "b": "referred-by", "c": "content-type", "d": "request-disposition", "e": "content-encoding",
-    "f": "from",
-    "i": "call-id", "j": "reject-contact", "k": "supported", "l": "content-length", "m": "contact",
-    "n": "identity-info", "o": "event",
-    "r": "refer-to", "s": "subject", "t": "to", "u": "allow-events", "v": "via", "x": "session-expires",
-    "y": "identity",
+    "f": "from", "i": "call-id", "j": "reject-contact", "k": "supported", "l": "content-length", "m": "contact",
+    "n": "identity-info", "o": "event", "r": "refer-to", "s": "subject", "t": "to", "u": "allow-events", "v": "via",
+    "x": "session-expires", "y": "identity",
 }
 """Compact forms and what they stand for, as IANA's registry of SIP header fields has them."""
 
@@ -55,6 +53,8 @@ cdef class SipMessage:
 
     ``raw`` are its bytes, and those that a datagram has behind it. Text is UTF-8; what is not becomes U+FFFD.
     """
+
+    SIGNALLING = signalling_capsule()
 
     def __init__(self):
         raise TypeError("use otus_sip.parse(data)")

@@ -7,7 +7,7 @@ this file it was made for; whatever they do, the methods and functions of Python
 
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport int64_t
+from libc.stdint cimport int16_t, int64_t
 
 from otus_core.inline.layouts cimport Flow
 from otus_core.inline.writer cimport Writer
@@ -16,17 +16,19 @@ cdef extern from "Python.h":
     object PyImport_ImportModule(const char *)
 
 cdef enum:
-    OUTPUTS_VERSION = 1
+    OUTPUTS_VERSION = 2
 
 
 # What an output says. References are borrowed: they are good for as long as the output is held.
 cdef struct OutputView:
     int64_t timestamp           # ns since 1970
     Flow flow                   # its version is 0, and all else, where there are no addresses
+    int16_t vlan                # the outermost, -1 where there is none
     bint is_record
     PyObject *task_id           # str
     PyObject *agent_id          # str
     PyObject *payload_type      # str
+    PyObject *payload
     PyObject *raw_payload       # bytes
     PyObject *key               # str or None
 

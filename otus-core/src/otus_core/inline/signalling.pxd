@@ -1,17 +1,25 @@
-"""What a SIP message says of its call, as bytes that a parser of SIP gives to whoever follows calls.
+"""What a SIP message says of its call, as a parser of SIP gives it to whoever follows calls.
 
-``packed_signalling()`` of a message gives a ``Signalling`` and then its texts, in the order of their sizes. Its
-``packed_fields(names)`` gives header fields, one behind the other: a ``FieldHead``, the name in lower case, the value.
+``packed_signalling()`` of a message gives a ``Signalling`` and then its texts, in the order of their sizes, as bytes.
+Its ``packed_fields(names)`` gives header fields, one behind the other: a ``FieldHead``, the name in lower case, the
+value. A compiled parser may offer the same without an object for each answer: the class of its messages then has a
+capsule (https://docs.python.org/3/c-api/capsule.html) ``SIGNALLING``, which holds a ``SignallingEntry``.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int32_t, uint8_t, uint16_t
 from libc.string cimport memcpy
+
+from otus_core.inline.writer cimport Writer
 
 
 cdef enum:
     SIGNALLING_TEXT_MAX = 256   # bytes of each text but the last
     SIGNALLING_LINE_MAX = 512
     FIELD_VALUE_MAX = 8192      # bytes of a header field's value
+    SIGNALLING_TEXTS = 6
+    SIGNALLING_VERSION = 1
 
 
 cdef enum:  # Method
@@ -47,6 +55,62 @@ cdef struct Signalling:
 cdef struct FieldHead:
     uint16_t name
     uint16_t value
+
+
+# What messages of one class answer; ``message`` is one of exactly that class.
+cdef struct SignallingEntry:
+    int version
+    # Fills in the head, and where the texts begin in the message: good for as long as the message is held
+    void (*look)(object message, Signalling *head, const char **texts) noexcept
+    # Gives what ``fields`` takes for a frozenset of names in lower case
+    object (*choose)(object names)
+    # Writes the header fields that were chosen, as ``packed_fields`` gives them
+    int (*fields)(object message, object chosen, Writer *out) except -1
+    # Finds the session description, content coding undone; gives what has to be held while it is read, or None
+    object (*description)(object message, const char **text, Py_ssize_t *size)
+
+
+cdef inline const SignallingEntry *signalling_entry(object kind) except? NULL:
+    """Give what messages of a class answer, NULL where they have no capsule. Raises ImportError for another version."""
+    cdef const SignallingEntry *entry
+    capsule = getattr(kind, "SIGNALLING", None)
+    if capsule is None:
+        return NULL
+    entry = <const SignallingEntry *>PyCapsule_GetPointer(capsule, b"SIGNALLING")
+    if entry.version != SIGNALLING_VERSION:
+        raise ImportError(f"compiled for version {<int>SIGNALLING_VERSION} of signalling, not {entry.version}")
+    return entry
+
+
+cdef inline bytes pack_signalling(const Signalling *head, const char **texts):
+    """Give a head and its texts as ``packed_signalling`` does."""
+    cdef const uint16_t *sizes = &head.call_id
+    cdef Py_ssize_t total = sizeof(Signalling)
+    cdef bytes packed
+    cdef char *at
+    cdef int i
+    for i in range(SIGNALLING_TEXTS):
+        total += sizes[i]
+    packed = PyBytes_FromStringAndSize(NULL, total)
+    at = PyBytes_AS_STRING(packed)
+    memcpy(at, head, sizeof(Signalling))
+    at += sizeof(Signalling)
+    for i in range(SIGNALLING_TEXTS):
+        memcpy(at, texts[i], sizes[i])
+        at += sizes[i]
+    return packed
+
+
+cdef inline const Signalling *unpack_signalling(bytes packed, const char **texts) noexcept:
+    """Give the head of what ``packed_signalling`` gave, and where its texts begin."""
+    cdef const Signalling *head = <const Signalling *>PyBytes_AS_STRING(packed)
+    cdef const uint16_t *sizes = &head.call_id
+    cdef const char *at = <const char *>head + sizeof(Signalling)
+    cdef int i
+    for i in range(SIGNALLING_TEXTS):
+        texts[i] = at
+        at += sizes[i]
+    return head
 
 
 cdef inline const char *next_field(const char *at, const char *end, FieldHead *head) noexcept nogil:

@@ -4,6 +4,7 @@ in a capsule.
 
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_New
+from libc.stdint cimport int16_t
 from libc.string cimport memset
 
 from otus_core.inline.layouts cimport fill_flow
@@ -22,10 +23,12 @@ cdef int _view(object given, OutputView *view) except -1:
     else:
         fill_flow(&view.flow, output.at.ip_version, output.at.protocol, output.at.src, output.at.src_port,
                   output.at.dst, output.at.dst_port)
+    view.vlan = <int16_t>output.at.vlans[0] if output.at.vlan_count else -1
     view.is_record = output.is_record
     view.task_id = <PyObject *>output.task_id
     view.agent_id = <PyObject *>output.agent_id
     view.payload_type = <PyObject *>output.payload_type
+    view.payload = <PyObject *>output.payload
     view.raw_payload = <PyObject *>output.raw_payload
     view.key = <PyObject *>output.key
     return 0
