@@ -1,5 +1,6 @@
 """What a developer and CI run: ``nox -s demo | tests | lint | types | wheels | bench | docs | reference | pictures |
-fuzz | hostile | soak | dev``. What is shipped: ``nox -s wheels -- all``, ``nox -s binary | deb | release-check``.
+fuzz | hostile | soak | dev``. What is shipped: ``nox -s wheels -- all``, ``nox -s binary | deb | image |
+release-check``.
 
 Every session builds what it needs: wheels of the distributions, once for each state of their sources.
 """
@@ -165,6 +166,17 @@ def deb(session: nox.Session) -> None:
         tried.append("tests/shipping/test_service.py")
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}[machine]
     try_made(session, *tried, OTUS_SHIPPED=str(ROOT / "dist"), OTUS_ARCHITECTURE=architecture)
+
+
+@nox.session
+def image(session: nox.Session) -> None:
+    """Build the container image, and run it as the manifests of ``deploy`` say; leaves it in ``dist/otus-image.tar``.
+
+    Its base is made here; ``nox -s image -- --pull`` takes the one of a registry.
+    """
+    install(session, DISTRIBUTIONS, *TEST_TOOLS)
+    session.run("python", "-m", "shipping.image", "dist", *session.posargs)
+    try_made(session, "tests/shipping/test_image.py", OTUS_SHIPPED=str(ROOT / "dist" / "otus-image.tar"))
 
 
 @nox.session(name="release-check")

@@ -1,6 +1,7 @@
-"""How Otus is shipped: wheels for other machines, the executable that needs no Python, the Debian package, a release.
+"""How Otus is shipped: wheels for other machines, the executable that needs no Python, the Debian package, the
+container image, a release.
 
-Run by ``nox -s wheels -- all | binary | deb | release-check``; nothing of it is installed with Otus.
+Run by ``nox -s wheels -- all | binary | deb | image | release-check``; nothing of it is installed with Otus.
 """
 
 from __future__ import annotations

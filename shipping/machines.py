@@ -112,7 +112,7 @@ def unpack(architecture: str, suite: str, packages: str, folder: Path) -> None:
     options = (f"--architectures={architecture}", "--variant=extract", f"--include={names}", "--quiet")
     # A copy of the archive may be older than Debian lets an unreleased suite be.
     lax = ("--aptopt=Acquire::Check-Valid-Until false",) if suite == "sid" else ()
-    command = [need("mmdebstrap", "mmdebstrap"), *options, *lax, suite, str(folder), *_archives(suite)]
+    command = [need("mmdebstrap", "mmdebstrap"), *options, *lax, suite, str(folder), *archives(suite)]
     subprocess.run(command, check=True)
     # Since trixie everything lies in /usr, and a package's script, which does not run here, makes the links to it.
     for name in ("bin", "lib", "lib64", "sbin"):
@@ -120,7 +120,7 @@ def unpack(architecture: str, suite: str, packages: str, folder: Path) -> None:
             (folder / name).symlink_to(f"usr/{name}")
 
 
-def _archives(suite: str) -> list[str]:
+def archives(suite: str) -> list[str]:
     """Give the lines of sources.list that lead to a suite and its security updates, from the archives used here."""
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian"]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()

@@ -220,6 +220,37 @@ print("sealed")
 """
 
 
+OPEN = """
+import os, socket, sys
+from otus_core.process import privilege
+from otus_core.task.spec import ComponentSpec
+RAW = 1 << privilege.CAP_NET_RAW
+privilege._set_capabilities(0, int(sys.argv[1]), 0)
+def sets():
+    return [privilege._read_capabilities(name) for name in ("CapEff", "CapPrm", "CapInh")]
+def call(capture, shard, shards, state):
+    return [socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).detach()]
+privilege.call_acquire = call
+print(sets())
+try:
+    print(len(privilege.acquire(None)), sets())
+except PermissionError:
+    print("refused", sets())
+privilege.seal()
+print(sets())
+"""
+
+
+@pytest.mark.parametrize(("permitted", "opened"), [(NET_RAW, "1"), (0, "refused")])
+def test_what_a_program_file_permits_is_in_force_while_sources_are_opened(permitted: int, opened: str) -> None:
+    """As in the container image, whose file cannot say that it is in force: it has to start without it, too."""
+    needs.root()
+    command = [sys.executable, "-c", OPEN, str(permitted)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    expected = [f"[0, {permitted}, 0]", f"{opened} [{permitted}, {permitted}, 0]", "[0, 0, 0]"]
+    assert done.stdout.splitlines() == expected, done.stderr
+
+
 def test_the_calls_are_refused_and_others_are_not() -> None:
     column = {"x86_64": 0, "aarch64": 1}[os.uname().machine]
     numbers = [row[column] for name, row in REFUSED.items()]

@@ -42,6 +42,7 @@ def acquire(capture: ComponentSpec, shard: int = 0, shards: int = 1) -> list[int
 
     Raises CaptureError, OSError, and TaskStartFailed for whatever else the capturer does.
     """
+    raise_capabilities()
     try:
         return call_acquire(capture, shard, shards, {})
     except (CaptureError, OSError):
@@ -104,18 +105,32 @@ def keep_capabilities(*kept: int) -> None:
     if not kept:
         _libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    permitted = _read_permitted() & sum(1 << capability for capability in kept)
-    low, high = permitted & 0xFFFFFFFF, permitted >> 32
+    permitted = _read_capabilities("CapPrm") & sum(1 << capability for capability in kept)
+    _set_capabilities(permitted, permitted, 0)
+
+
+def raise_capabilities() -> None:
+    """Put every capability that this process may have into force.
+
+    A program file may permit a capability without that, so that it runs where nobody grants the capability, too; with
+    it the kernel would refuse to start the program there (capabilities(7), "File capabilities").
+    """
+    permitted = _read_capabilities("CapPrm")
+    if permitted & ~_read_capabilities("CapEff"):
+        _set_capabilities(permitted, permitted, _read_capabilities("CapInh"))
+
+
+def _set_capabilities(effective: int, permitted: int, inheritable: int) -> None:
     header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
-    sets = struct.pack("=6I", low, low, 0, high, high, 0)
-    if _libc.capset(header, sets) != 0:
+    sets = (effective, permitted, inheritable)
+    if _libc.capset(header, struct.pack("=6I", *(one & 0xFFFFFFFF for one in sets), *(one >> 32 for one in sets))) != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"capset: {os.strerror(code)}")
 
 
-def _read_permitted() -> int:
+def _read_capabilities(which: str) -> int:
     with open("/proc/self/status", encoding="ascii", errors="replace") as status:
         for line in status:
-            if line.startswith("CapPrm:"):
+            if line.startswith(f"{which}:"):
                 return int(line.split()[1], 16)
     return 0
