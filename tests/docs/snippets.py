@@ -20,7 +20,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -34,6 +34,10 @@ ANY = "…"
 PLAIN = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 OWN_FOLDERS = ("/run", "/var/lib", "/var/log")
 DONE = "\x1dDONE "
+SOON_S = 6.0
+"""A call is told half a minute after its end, or when its command is interrupted."""
+JOB = re.compile(r"\[\d+\][ +-]+(\d+$|Done|Exit|Interrupt)")
+"""What the shell says of a command in the background."""
 ENDED = re.compile(rf"{DONE}(\d+)\r?\n")
 TELL = "printf '\\035DONE %s\\n' $?\n"
 PRELUDE = f"""\
@@ -89,7 +93,7 @@ class Shell:
             ],
             cwd=folder, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
             env={
-                "PATH": path, "TERM": "xterm", "LC_ALL": "C.UTF-8", "HOME": str(folder), "NO_COLOR": "1",
+                "PATH": path, "TERM": "xterm", "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": str(folder), "NO_COLOR": "1",
                 "PYTHONPATH": str(folder / "site"), "XDG_CACHE_HOME": str(folder / "cache"),
             },
         )  # fmt: skip
@@ -100,26 +104,43 @@ class Shell:
     def run(self, command: str) -> tuple[int, list[str]]:
         """Run a command; gives its status, and the lines that came on the terminal."""
         os.write(self._master, f"{command}\n{TELL}".encode())
-        written, found = self._read(ENDED, command)
-        return int(found[1]), lines_of(written[: found.start()])
+        return self._end(command)
 
-    def interrupt(self, command: str) -> tuple[int, list[str]]:
-        """Run a command until it has printed a line, and interrupt it as Ctrl-C does."""
+    def interrupt(self, command: str, expected: tuple[str, ...]) -> tuple[int, list[str]]:
+        """Run a command until it has printed these lines, and interrupt it as Ctrl-C does.
+
+        Where no lines are asked for, it is interrupted after a while even if it has printed none yet.
+        """
+        soon = time.monotonic() + SOON_S
+
+        def printed(written: str) -> bool:
+            if not expected and time.monotonic() > soon:
+                return True
+            whole = written[: written.rfind("\n") + 1]
+            lines = [line for line in lines_of(whole) if not JOB.match(line)]
+            return bool(lines) and agrees(lines, (*expected, ANY) if expected else ())
+
         # As a job whose process is the command itself. A shell without job control has its jobs ignore the signal.
         os.write(self._master, f"{{ exec env --default-signal=INT {command}\n}} &\n".encode())
-        before, _ = self._read(re.compile(r"^(?!\[1\]).*\S.*\n", re.MULTILINE), command)
+        before = self._read(printed, command)
         os.write(self._master, f"kill -INT $!; wait $!\n{TELL}".encode())
-        written, found = self._read(ENDED, command)
-        return int(found[1]), lines_of(before + written[: found.start()])
+        status, lines = self._end(command)
+        return status, [line for line in (*lines_of(before), *lines) if not JOB.match(line)]
 
-    def _read(self, wanted: re.Pattern[str], command: str) -> tuple[str, re.Match[str]]:
-        """Read until this comes."""
+    def _end(self, command: str) -> tuple[int, list[str]]:
+        written = self._read(ENDED.search, command)
+        found = ENDED.search(written)
+        assert found
+        return int(found[1]), lines_of(written[: found.start()])
+
+    def _read(self, is_enough: Callable[[str], object], command: str) -> str:
+        """Read what is written until it is enough."""
         written, until = "", time.monotonic() + PATIENCE_S
-        while not (found := wanted.search(written)):
+        while not is_enough(written):
             assert time.monotonic() < until, f"{command} does not go on: {written}"
             if select.select([self._master], [], [], 0.1)[0]:
                 written += os.read(self._master, 65536).decode()
-        return written, found
+        return written
 
     def end(self) -> None:
         """End the shell and, as the first process of its namespace, all that it has started, whatever that does."""
@@ -160,7 +181,8 @@ def follow(
     """Do what a page says; gives the number of commands. Raises AssertionError at the first that differs.
 
     ``prepare`` are commands before those of the page. A command that begins as one of ``live`` does is interrupted
-    when it has printed a line. One that begins as one of ``apart`` does is not done.
+    when it has printed what the page says, or after a while; it has to have printed something.
+    One that begins as one of ``apart`` does is not done.
     """
     shell = Shell(folder, network=network)
     count = 0
@@ -176,8 +198,8 @@ def follow(
                 continue
             if begins:
                 count += 1
-                status, told = shell.interrupt(step.command.removeprefix("sudo "))
-                assert status in (0, 130), f"{page.name}: {step.command}: {status}\n{told}"
+                status, told = shell.interrupt(step.command.removeprefix("sudo "), step.lines)
+                assert status in (0, 130) and told, f"{page.name}: {step.command}: {status}\n{told}"
                 continue
             if step.file:
                 (folder / step.file).parent.mkdir(parents=True, exist_ok=True)

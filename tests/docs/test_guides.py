@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,13 +29,47 @@ INTERFACE = (
     "ip link add eth0 type veth peer name far",
     "ip link set far up && ip link set eth0 up && ip addr add 192.0.2.20/24 dev eth0",
 )
-CALLS = "(while :; do tcpreplay -q -i far {}; sleep 0.2; done) > replay.log 2>&1 &"
-TRAFFIC = (*INTERFACE, CALLS.format("examples/call.pcap"))
-MEDIA = (
-    *INTERFACE,
-    "otus extract big.pcap -o one.pcapng --call 5",
-    CALLS.format("-x 10 one.pcapng"),
+CALLS = """
+import itertools, socket, struct, time
+data, at, frames = open("examples/call.pcap", "rb").read(), 24, []
+while at < len(data):
+    size = struct.unpack_from("<I", data, at + 8)[0]
+    frames.append(data[at + 16 : at + 16 + size])
+    at += 16 + size
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+    wire.bind(("far", 0))
+    for number in itertools.count(10000):
+        for frame in frames:
+            wire.send(frame.replace(b"31016", b"%d" % number))
+            time.sleep(0.05)
+"""
+"""The call of the example again and again, with another Call-ID each time: a call that goes on has not ended."""
+MEDIA = "(while :; do tcpreplay -q -x 10 -i far one.pcapng; sleep 0.2; done) > replay.log 2>&1 &"
+
+
+def start(script: str) -> str:
+    """Give the command that runs a Python program in the background."""
+    return f"python3 -c {shlex.quote(script)} > /dev/null 2>&1 &"
+
+
+TRAFFIC = (*INTERFACE, start(CALLS))
+STREAMS = (*INTERFACE, "otus extract big.pcap -o one.pcapng --call 5", MEDIA)
+INVITE = (
+    *(
+        "INVITE sip:bob@example.com SIP/2.0",
+        "Via: SIP/2.0/UDP 127.0.0.1:5066;branch=z9hG4bK1",
+        "Call-ID: 1@example.com",
+    ),
+    *("From: <sip:alice@example.com>;tag=1", "To: <sip:bob@example.com>", "CSeq: 1 INVITE", "", ""),
 )
+SEND = f"""
+import socket, time
+while True:
+    with socket.socket(type=socket.SOCK_DGRAM) as phone:
+        phone.bind(("127.0.0.1", 5066))
+        phone.sendto({chr(10).join(INVITE).encode()!r}, ("127.0.0.1", 5060))
+    time.sleep(0.3)
+"""
 TASK = re.search(r"```yaml\n(id: .*?)```", (DOCS / "guides" / "live.md").read_text(), re.DOTALL)
 WRITE_TASK = f"cat > task.yaml <<'END'\n{TASK[1] if TASK else ''}END"
 CONFIG = "otus config sample > config.yml && chmod 600 config.yml"
@@ -68,6 +103,8 @@ STAGES = {
         },
     ),
     "../otus-plugin-calls/README.md": Stage(FILES),
+    "../otus-plugin-console/README.md": Stage(),
+    "../otus-plugin-filter/README.md": Stage(),
     "../otus-plugin-rtp/README.md": Stage(FILES),
     "index.md": Stage(
         FILES,
@@ -97,8 +134,9 @@ STAGES = {
     ),
     "guides/files.md": Stage(FILES, changes={"--processor NAME": "--processor calls"}),
     "guides/health.md": Stage((*INTERFACE, CONFIG, DAEMON, ANSWERS)),
+    "guides/hidden.md": Stage((start(SEND),), live=("sudo otus run",)),
     "guides/live.md": Stage((*TRAFFIC, CONFIG), live=("sudo otus run",)),
-    "guides/media.md": Stage((*FILES, *MEDIA), live=("sudo otus media",)),
+    "guides/media.md": Stage((*FILES, *STREAMS), live=("sudo otus media",)),
     "guides/tasks.md": Stage(
         (*INTERFACE, CONFIG, DAEMON, ANSWERS, "mkdir tasks", WRITE_TASK, "mv task.yaml tasks/"),
     ),
