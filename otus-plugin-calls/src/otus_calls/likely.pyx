@@ -350,13 +350,8 @@ cdef bint _is_plain(const char *text, Py_ssize_t size) noexcept:
 
 cdef bint _is_last_at(const char *text, Py_ssize_t size) noexcept:
     """Whether a URI has no further ``@``, and ends as it should."""
-    cdef Py_ssize_t i
-    for i in range(size):
-        if text[i] == c"@":
-            return False
-        if text[i] == c">":
-            return True
-    return False
+    cdef const char *end = <const char *>memchr(text, c">", size)
+    return end != NULL and memchr(text, c"@", end - text) == NULL
 
 
 cdef uint64_t _endpoint(const char *offer, Py_ssize_t size) noexcept:

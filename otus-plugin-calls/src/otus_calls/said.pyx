@@ -68,18 +68,29 @@ cdef bytes said_aor(Said *what):
     return at[:min(end - at, _TEXT_MAX)]
 
 
-cdef tuple first_contact(Said *what):
-    """Give the URI of the first contact, and what it asks to expire after, in seconds, -1 where it does not say."""
+cdef const char *_only_contact(Said *what) noexcept:
+    """Give where the only contact of a field begins, in brackets, if no parameter follows it; NULL for any other."""
     cdef const char *at
     cdef const char *end
     cdef Py_ssize_t size = min(what.contact_len, CONTACTS_MAX)
+    if memchr(what.contact, c",", size) != NULL or memchr(what.contact, 34, size) != NULL:
+        return NULL
+    at = <const char *>memchr(what.contact, c"<", size)
+    end = <const char *>memchr(what.contact, c">", size)
+    if at == NULL or end == NULL or end <= at or memchr(end, c";", size - (end - what.contact)) != NULL:
+        return NULL
+    return at
+
+
+cdef tuple first_contact(Said *what):
+    """Give the URI of the first contact, and what it asks to expire after, in seconds, -1 where it does not say."""
+    cdef const char *at
+    cdef Py_ssize_t size = min(what.contact_len, CONTACTS_MAX)
     if not size:
         return b"", -1
-    if memchr(what.contact, c",", size) == NULL and memchr(what.contact, 34, size) == NULL:
-        at = <const char *>memchr(what.contact, c"<", size)
-        end = <const char *>memchr(what.contact, c">", size)
-        if at != NULL and end > at and memchr(end, c";", size - (end - what.contact)) == NULL:
-            return at[1:end - at], -1
+    at = _only_contact(what)
+    if at != NULL:
+        return at[1:<const char *>memchr(at, c">", size - (at - what.contact)) - at], -1
     for uri, parameters in contacts_of((what.contact)[:size].decode("utf-8", "replace")):
         return uri.encode("utf-8"), expires_of(parameters)
     return b"", -1
@@ -89,6 +100,8 @@ cdef int64_t granted_to(bytes contact, Said *what) except -2:
     """Give after how many seconds a registrar says that a contact expires, -1 where it does not."""
     cdef int64_t granted = -1
     if not what.contact_len or (not what.more and memchr(what.contact, c";", what.contact_len) == NULL):
+        return -1
+    if not what.more and _only_contact(what) != NULL:
         return -1
     wanted = contact.decode("utf-8", "replace")
     for uri, parameters in contacts_of(_contacts(what)):

@@ -5,7 +5,7 @@ In: a header's value as it stands in the message, folds included. Out: pointers 
 
 from libc.string cimport memchr, memcmp
 
-from otus_sip.scan cimport same_text
+from otus_sip.scan cimport otus_token, same_text
 
 
 cdef inline Py_ssize_t _find_quote_end(const uint8_t *text, Py_ssize_t at, Py_ssize_t size) noexcept nogil:
@@ -142,12 +142,12 @@ cdef inline void _set_parameters(const uint8_t *text, Py_ssize_t at, Py_ssize_t 
 
 cdef Py_ssize_t parameter_end(const uint8_t *text, Py_ssize_t at, Py_ssize_t size) noexcept nogil:
     """Give where the value of a parameter ends that begins at ``at``."""
-    # All of them but the semicolon are below the hyphen, letters and digits are not
-    while at < size and text[at] != c";" and (
-        text[at] >= c"-" or (text[at] != c"," and not is_white(text[at]))
-    ):
+    while True:
+        while at < size and otus_token[text[at]]:       # nothing that ends it
+            at += 1
+        if at >= size or text[at] == c";" or text[at] == c"," or is_white(text[at]):
+            return at
         at += 1
-    return at
 
 
 cdef bint find_parameter(const uint8_t *text, Py_ssize_t size, const char *name, Py_ssize_t name_len,

@@ -12,6 +12,8 @@ cdef class Outbox:
     cdef Py_ssize_t most
     cdef public bint closed     # nothing is carried on any more
 
+    cpdef int check(self, object record) except -1
+
 
 cdef class Slot:
     cdef readonly Breaker breaker

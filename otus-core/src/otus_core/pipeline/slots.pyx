@@ -72,7 +72,7 @@ cdef class Outbox:
                              "return an iterator of any length")
         self.waiting.append(record)
 
-    def check(self, record):
+    cpdef int check(self, object record) except -1:
         """Raise what ``emit`` raises for a record that is not sound."""
         if type(record) is not Record:
             raise TypeError(f"{self.name} emitted {type(record).__name__}, not a Record")
@@ -80,6 +80,7 @@ cdef class Outbox:
             there = ", ".join(sorted(self.payload_types)) or "none"
             raise ValueError(f"{self.name} emitted the payload type {(<Record>record).payload_type[:60]!r}; "
                              f"it declares {there}")
+        return 0
 
 
 cdef class Slot:
