@@ -7,13 +7,13 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint64_t
-from libc.string cimport memchr, memcmp
+from libc.string cimport memchr, memcmp, memcpy
 
 from otus_core.inline.signalling cimport (
     FIELD_VALUE_MAX, SIGNALLING_LINE_MAX, SIGNALLING_TEXT_MAX, SIGNALLING_TEXTS, SIGNALLING_VERSION, FieldHead,
     Signalling, SignallingEntry, pack_signalling, whole_letters,
 )
-from otus_core.inline.writer cimport Writer, keep, raw, room, take, written
+from otus_core.inline.writer cimport Writer, keep, room, take, written
 
 from otus_sip.address cimport Address, find_parameter, parameter_end, value_end
 from otus_sip.message cimport SipMessage
@@ -174,6 +174,7 @@ cdef int _fields(object what, object chosen, Writer *out) except -1:
     cdef const char *value
     cdef const Field *field
     cdef Py_ssize_t length
+    cdef char *at
     cdef bytes its_name
     cdef bytes made
     for i in range(message.count):
@@ -189,10 +190,13 @@ cdef int _fields(object what, object chosen, Writer *out) except -1:
             value, length = PyBytes_AS_STRING(made), PyBytes_GET_SIZE(made)
         head.name = <uint16_t>PyBytes_GET_SIZE(its_name)
         head.value = <uint16_t>whole_letters(value, length, FIELD_VALUE_MAX)
-        room(out, sizeof(FieldHead) + head.name + head.value)
-        raw(out, <const char *>&head, sizeof(FieldHead))
-        raw(out, PyBytes_AS_STRING(its_name), head.name)
-        raw(out, value, head.value)
+        at = room(out, sizeof(FieldHead) + head.name + head.value)
+        memcpy(at, &head, sizeof(FieldHead))
+        at += sizeof(FieldHead)
+        memcpy(at, PyBytes_AS_STRING(its_name), head.name)
+        at += head.name
+        memcpy(at, value, head.value)
+        out.at = at + head.value
         left -= 1
         if not left:
             break

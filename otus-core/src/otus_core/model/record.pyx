@@ -8,6 +8,9 @@ from otus_core.inline.layouts cimport Flow
 from otus_core.model.flow_key cimport FlowKey, packed_address
 from otus_core.model.output cimport OutputPacket, check_texts, make_labels
 
+cdef extern from "Python.h":
+    long long PyLong_AsLongLongAndOverflow(object, int *) except? -1
+
 cdef enum:
     PORT_MAX = 65535
     PROTOCOL_MAX = 255
@@ -122,9 +125,11 @@ cdef object _texts(object labels):
 
 
 cdef int64_t _number(str name, object value, int64_t most) except -1:
-    if type(value) is not int or not 0 <= value <= most:
+    cdef int beyond = 0
+    cdef int64_t number = PyLong_AsLongLongAndOverflow(value, &beyond) if type(value) is int else -1
+    if beyond or not 0 <= number <= most:
         raise ValueError(f"{name} is {value!r}: give a number from 0 to {most}")
-    return value
+    return number
 
 
 cdef OutputPacket make_record_output(Record record, object task_id, object agent_id, object pipeline_id):
