@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-import attrs
+from otus_core.values import frozen
 
 
-@attrs.frozen
+@frozen
 class Caller:
     """What a channel knows of a caller, by name; ``routine`` tells that the channel itself asks, and nobody else."""
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
+from otus_core.values import frozen
+
 if TYPE_CHECKING:
     from otus_core.context import Context
     from otus_core.errors import ParseError
@@ -43,7 +45,7 @@ class _Lifecycle:
         """Take what the component needs from its surroundings."""
 
 
-@attrs.frozen
+@frozen
 class CaptureStats:
     """Totals since ``open``, in frames.
 
@@ -255,7 +257,7 @@ Some = int | Sequence[int]
 """How many messages of a batch, or which: their places in it, counted from 0."""
 
 
-@attrs.frozen
+@frozen
 class ReportResult:
     """The fate of a batch.
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
+from otus_core.values import frozen
+
 if TYPE_CHECKING:
     from otus_core.model.flows import FlowRegistry
     from otus_core.model.record import Record
@@ -51,7 +53,7 @@ def _refuse_route(_key: str, _message: Any) -> None:
     raise RuntimeError("this component does not declare routes, so it cannot route")
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Context:
     """What a component receives from its surroundings in ``wire``.
 

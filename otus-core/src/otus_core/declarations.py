@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
+from otus_core.values import define, frozen
+
 Stability = Literal["experimental", "beta", "stable", "deprecated"]
 STABILITIES: tuple[Stability, ...] = ("experimental", "beta", "stable", "deprecated")
 # Names become keys of YAML, label values of metrics, and parts of file names and topics: no dots, blanks or capitals.
@@ -31,7 +33,7 @@ PAYLOAD_TYPES_MAX = 32
 """Of one parser; each may become a topic."""
 
 
-@attrs.define
+@define
 class NoConfig:
     """The configuration of a component that has none."""
 
@@ -118,7 +120,7 @@ def _describes(_instance: object, _attribute: attrs.Attribute[Any], value: Any) 
         raise ValueError(f"describes {repr(value)[:SHOWN]}: give a class or 'package.module:Class'")
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class PayloadSchema:
     """What the payload of one type holds: for consumers, who get it as JSON Schema from ``otus schema``.
 
@@ -160,7 +162,7 @@ def _schemas(instance: Declaration, _attribute: attrs.Attribute[Any], value: Any
             raise ValueError(f"{about}: {one!r} is no payload type that is declared here")
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Declaration:
     """What all kinds have in common. ``factory`` is called with the configuration and returns the component.
 
@@ -203,7 +205,7 @@ class Declaration:
         return _class_at(self.config)
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Capturer(Declaration):
     """A source of frames.
 
@@ -234,7 +236,7 @@ def _streams(instance: Any, _attribute: attrs.Attribute[Any], value: Any) -> Non
         raise ValueError(f"{about}: 'tcp' is missing: a WebSocket runs over it")
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Parser(Declaration):
     """A parser.
 
@@ -275,7 +277,7 @@ class Parser(Declaration):
     on_request: bool = False
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Processor(Declaration):
     """A processor.
 
@@ -295,7 +297,7 @@ class Processor(Declaration):
     labels: tuple[str, ...] = ()
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Reporter(Declaration):
     """A reporter.
 
@@ -314,14 +316,14 @@ class Reporter(Declaration):
     batch_timeout: float = 0.1
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class CommandChannel(Declaration):
     """A way for commands to reach the daemon from elsewhere."""
 
     kind: ClassVar[str] = "command_channel"
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class CommandGroup:
     """A group of ``otus`` commands that a plugin adds: ``app`` names a ``typer.Typer``, as ``"package.module:name"``,
     imported when it is used.
@@ -336,7 +338,7 @@ def _block(_instance: object, _attribute: attrs.Attribute[str], value: str) -> N
         raise ValueError(f"name {value!r}: use 1 to 32 of a-z 0-9 _, a letter first")
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class SharedConfig:
     """A block of the daemon's configuration, ``otus.NAME``, from which several components of a plugin inherit.
 

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
-
 from otus_core.errors import CaptureError
+from otus_core.values import define
 
 # 128 and the signal's number, as shells say it: SIGINT is 2 (POSIX, XCU 2.8.2).
 GOOD, FAILED, INTERRUPTED = 0, 1, 130
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Result:
     """How a run ended, and its counters."""
 

@@ -16,8 +16,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from otus_core.cli.ending import Result, failures_of, status_of
 from otus_core.cli.hidden import as_arguments
 from otus_core.cli.progress import Progress, summary_text
@@ -34,6 +32,7 @@ from otus_core.task.deprecated import find_deprecated
 from otus_core.task.inherit import TaskDefaults
 from otus_core.task.sharing import sharing_warnings
 from otus_core.task.spec import TaskConfig
+from otus_core.values import frozen
 from otus_core.worker.assembly import Node, Place, assemble, name_left_out, names_of, origins, roster_of
 from otus_core.worker.course import unless
 from otus_core.worker.worker import Worker
@@ -45,7 +44,7 @@ takes.
 """
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class RunRequest:
     """The arguments of ``otus run``."""
 

@@ -26,6 +26,7 @@ from otus_core.config.problems import unknown_key
 from otus_core.config.sections import CHANNEL, REPORTERS, Sections, keys_of
 from otus_core.config.shape import Either, Entries, Field, Items, Nested, Own, Scalar, Shape, fields_of
 from otus_core.errors import ConfigInvalid, ConfigProblem
+from otus_core.values import frozen
 
 ROOT = "otus"
 # All of 127.0.0.0/8 is this machine (RFC 1122 §3.2.1.3), and of IPv6 the one address ::1 (RFC 4291 §2.5.3).
@@ -39,7 +40,7 @@ IFF_UP, IFF_LOOPBACK = 0x1, 0x8
 T = TypeVar("T")
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Effective:
     """A configuration with the node's name and address settled, and what is worth a warning."""
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any, dataclass_transform
 
 import attrs
 
+from otus_core.values import frozen
+
 OPTION = "otus"
 """Key of the field's metadata that holds its ``Option``."""
 
@@ -20,7 +22,7 @@ class DurationMark:
 Duration = Annotated[float, DurationMark]
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Option:
     """What is known of a field beside its name, type and default.
 

@@ -11,13 +11,15 @@ from typing import Any, TypeVar
 
 import attrs
 
+from otus_core.values import frozen
+
 T = TypeVar("T")
 
 TAKEN: tuple[type, ...] = (bool, int, float, str, bytes, list, tuple, dict, frozenset, set, type(None), object)
 """What has its meaning already."""
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class OwnType:
     """How values of a type are read and written; ``takes`` says in a few words what a user gives."""
 

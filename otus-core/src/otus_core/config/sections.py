@@ -19,11 +19,12 @@ from otus_core.config.daemon import CommandChannelConfig, DaemonConfig
 from otus_core.config.fields import configuration, option
 from otus_core.config.shape import fields_of
 from otus_core.errors import closest
+from otus_core.values import frozen
 
 CHANNEL, REPORTERS = "command_channel", "reporters"
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Shared:
     """A block below ``otus``: its key, its class, its help, the paths of the sections that inherit from it, and what
     they inherit only with its destination.
@@ -36,7 +37,7 @@ class Shared:
     bound: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Sections:
     """What plugins add.
 

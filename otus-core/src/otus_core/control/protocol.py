@@ -11,11 +11,10 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Literal
 
-import attrs
-
 from otus_core.config.fields import configuration, option
 from otus_core.config.message import MessageForm
 from otus_core.errors import ConfigInvalid, ConfigProblem, OtusError
+from otus_core.values import frozen
 
 # JSON-RPC 2.0 §5.1 reserves -32768 to -32000 and gives these five a meaning; -32000 to -32099 are the server's.
 PARSE_ERROR = -32700
@@ -38,7 +37,7 @@ STEPS = bytes.maketrans(b"[{}]", b"\x01\x01\xff\xff")
 """How a bracket changes the depth, as signed bytes."""
 
 
-@attrs.frozen
+@frozen
 class Request:
     """A request; ``id`` is ``None`` for a notification, which gets no answer."""
 
@@ -61,7 +60,7 @@ class Frame:
 FRAME = MessageForm(Frame)
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Follow:
     """An answer with more behind it: ``opening`` is the result; each of the ``events`` goes out as a notification
     ``method``, until there are no more or the caller goes.

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-import attrs
-
 from otus_core.model.text import columns_of, fit
+from otus_core.values import frozen
 
 GAP = "  "
 
 
-@attrs.frozen
+@frozen
 class Column:
     """A column of a table, and how it gives way where there is no room."""
 

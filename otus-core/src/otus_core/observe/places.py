@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
-import attrs
+from otus_core.values import define
 
 PLACES = 16
 """Connections that are served at once: each takes a descriptor and a thread of the daemon."""
@@ -36,7 +36,7 @@ NETWORK_V6 = 64
 """One customer has a network of so many bits at least (RFC 6177 §2), and all its addresses."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Held:
     """A connection: its peer, when its time is over, and whether its request has come whole."""
 

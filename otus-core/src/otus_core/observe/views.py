@@ -14,9 +14,10 @@ from otus_core.plugins.records import PluginRecord
 from otus_core.supervise.entry import Task
 from otus_core.supervise.health import troubles
 from otus_core.supervise.levels import answering, fill_levels, spool_levels, spool_limits
+from otus_core.values import frozen
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class TaskView:
     """One task as the metrics see it.
 
@@ -44,7 +45,7 @@ class TaskView:
     memory_limit: int = 0
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class View:
     """What is measured, as of now.
 

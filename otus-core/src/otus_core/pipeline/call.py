@@ -7,10 +7,9 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
-import attrs
-
 from otus_core.model.output import OutputPacket
 from otus_core.pipeline.spool import Range
+from otus_core.values import define, frozen
 
 ABANDON_S = 1.0
 """Time for a cancelled reporter to close what it has open; after it the process ends all the same."""
@@ -31,7 +30,7 @@ class HandsOver(Protocol):
 D = TypeVar("D", bound=HandsOver)
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class DeliveryLimits:
     """What bounds the delivery to one reporter; times are in seconds."""
 
@@ -48,7 +47,7 @@ def patience(limits: DeliveryLimits, *, spooled: bool) -> float:
     return SPOOLED_STALLED_S if spooled else max(STALLED_S, 2 * limits.send_timeout)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Call:
     """One batch on its way. ``batch`` is what is left of it: packets whose fate is not known."""
 

@@ -14,6 +14,7 @@ import attrs
 from otus_core.model.accounts import Accounts
 from otus_core.model.counter_names import begin_of, label_of, name_of, of_reporter
 from otus_core.pipeline.hidden import hidden_counters, not_looked_into
+from otus_core.values import frozen
 
 UNMATCHED = name_of("dropped", "unmatched")
 CRASHED = name_of("dropped", "worker_crash")
@@ -83,7 +84,7 @@ disk that a part of a batch was acknowledged. Beside ``offered`` on the left sid
 """
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Roster:
     """The ids of a task's components, in order, with each reporter's declared failure reasons; ``live`` when its
     source is.

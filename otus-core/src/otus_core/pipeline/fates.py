@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import attrs
 
 from otus_core.components import ReportResult
+from otus_core.values import define
 
 T = TypeVar("T")
 INVALID = "invalid"
@@ -19,7 +20,7 @@ INVALID = "invalid"
 KINDS = ("failed", "retry", "final")
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Fates:
     """``failed`` and ``retry`` are places in the batch with their reasons; ``lost`` counts those that are dropped, by
     reason.

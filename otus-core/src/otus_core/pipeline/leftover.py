@@ -13,16 +13,15 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import attrs
-
 from otus_core.errors import OtusError
 from otus_core.pipeline.segments import FLAGS, NAME
+from otus_core.values import frozen
 
 FOLDER = re.compile(r"worker-\d{1,5}\Z")
 OTHER_FILES = re.compile(r"(?:lock|position|\d{20}(?:-\d{1,10})?\.damaged)\Z")
 
 
-@attrs.frozen
+@frozen
 class Leftover:
     """``messages`` counts those in finished files, of which some may have been sent; a file that a crash left open has
     bytes alone.

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import attrs
+from otus_core.values import frozen
 
 MAGIC = b"OTUSSPL1"
 """The last character is the format's version."""
@@ -29,7 +29,7 @@ NAME = re.compile(r"(?P<born>\d{20})(?:-(?P<count>\d{1,10})\.spool|\.open)\Z")
 FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
-@attrs.frozen
+@frozen
 class Piece:
     """Records read in one go.
 

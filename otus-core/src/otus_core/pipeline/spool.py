@@ -17,11 +17,10 @@ import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import attrs
-
 from otus_core.errors import OtusError
 from otus_core.folders import make_folder
 from otus_core.pipeline.segments import FLAGS, FRAME, MAGIC, Segment
+from otus_core.values import define, frozen
 
 SEGMENTS = 16
 """A full spool gives up its oldest segment, one part in so many."""
@@ -37,7 +36,7 @@ class SpoolError(OtusError):
     """A spool's folder cannot be used."""
 
 
-@attrs.frozen
+@frozen
 class SpoolLimits:
     """``max_age`` is in seconds."""
 
@@ -45,7 +44,7 @@ class SpoolLimits:
     max_age: float
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Range:
     """Records that were given out together: ``seen`` of a segment from number ``first`` on, damaged ones included.
 

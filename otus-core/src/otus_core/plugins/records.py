@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from otus_core.model.text import printable
+from otus_core.values import frozen
 
 if TYPE_CHECKING:
     from otus_core.declarations import Declaration, SharedConfig
@@ -27,7 +28,7 @@ def state_of(stage: Stage, reason: str = "") -> str:
     return stage if stage in ("ready", "disabled") else "failed"
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Described:
     """What a list tells of a component, kept in place of its declaration where its plugin is not imported."""
 
@@ -43,7 +44,7 @@ class Described:
 DESCRIBED = tuple(attribute.name for attribute in attrs.fields(Described))
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class ComponentRecord:
     """One declared component: ``ready``, lost in a ``conflict``, or ``disabled`` where ``plugins.prefer`` gives its
     name to another.
@@ -66,7 +67,7 @@ class ComponentRecord:
         return str(self.declaration.name)
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class PluginRecord:
     """One entry point: how far it came, why no further, and what to do about it."""
 

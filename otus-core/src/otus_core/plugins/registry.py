@@ -18,6 +18,7 @@ from otus_core.plugins.limited import CHANCES, LIMITS_S, TookTooLong, limit_time
 from otus_core.plugins.missing import why_missing
 from otus_core.plugins.records import ComponentRecord, PluginRecord, state_of
 from otus_core.plugins.selection import Selection
+from otus_core.values import frozen
 
 if TYPE_CHECKING:
     from otus_core.config.sections import Sections
@@ -30,7 +31,7 @@ HEIRS = {"reporter": "reporters", "command_channel": "command_channel"}
 """Where the daemon's configuration has options of components of a kind, by their names."""
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Loaded:
     """A plugin's record, with the manager that calls its hooks when it is ready."""
 
@@ -38,7 +39,7 @@ class Loaded:
     manager: pluggy.PluginManager | None = attrs.field(default=None, eq=False, repr=False)
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Registered:
     """A component that can be used, and the plugin that it comes from."""
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, NotRequired, TypedDict
 
-import attrs
-
 from otus_core.declarations import PayloadSchema, schema_id
 from otus_core.model.described import DRAFT, Schema, describe
 from otus_core.plugins.registry import Registered, Registry
+from otus_core.values import frozen
 
 MESSAGE = "message"
 MESSAGE_VERSION = 1
@@ -58,7 +57,7 @@ WRITTEN = {
 }
 
 
-@attrs.frozen
+@frozen
 class Document:
     """One schema: what it is called, whose it is, and how it comes to be."""
 

@@ -9,11 +9,12 @@ from typing import Any
 import attrs
 
 from otus_core.plugins.known import FIRST_PARTY
+from otus_core.values import frozen
 
 DISABLED_ENVIRONMENT = "OTUS_DISABLED_PLUGINS"
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Selection:
     """``disabled`` and ``enabled`` (an allow-list, ``None`` for all) name entry points or distributions.
 

@@ -30,6 +30,7 @@ from otus_core.plugins.records import (
     Stage,
 )
 from otus_core.plugins.selection import Selection, normalize
+from otus_core.values import frozen
 
 FAILURE_AGE_S = 3600.0
 """So long it is remembered that a plugin failed: what it lacked may be there by then, outside the files that are
@@ -41,7 +42,7 @@ INTERFACE = ("declarations.py", "hookspecs.py")
 """Of the core: they change under a plugin's feet only where somebody works on the core itself."""
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Survey:
     """``records`` as a registry has them, with descriptions in place of declarations.
 
@@ -54,7 +55,7 @@ class Survey:
     complaints: tuple[tuple[PluginRecord, str], ...]
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class _Seen:
     """One plugin as it was when it was looked at."""
 

@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-import attrs
-
 from otus_core.process.connections import Connection
+from otus_core.values import frozen
 
 
-@attrs.frozen
+@frozen
 class InitWorker:
     """The first message to a worker. With it come the descriptors of the counters' memory and of the pipe for output,
     then those of the capture, if an opener has opened it.
@@ -45,38 +44,38 @@ class InitWorker:
     secret: bytes
 
 
-@attrs.frozen
+@frozen
 class Stop:
     """To a worker: end well, soon."""
 
 
-@attrs.frozen
+@frozen
 class LogLevel:
     """To a worker: log from this level on."""
 
     level: str
 
 
-@attrs.frozen
+@frozen
 class Columns:
     """To a worker: the terminal has got this width."""
 
     columns: int
 
 
-@attrs.frozen
+@frozen
 class Descriptors:
     """To a worker: here are the new descriptors of the capture that it asked for."""
 
 
-@attrs.frozen
+@frozen
 class Exclude:
     """To a worker: these connections, of all of Otus's processes, are to be left out of the capture."""
 
     connections: list[Connection]
 
 
-@attrs.frozen
+@frozen
 class TaskState:
     """To a worker: the state of a task, its own or another one's, has changed."""
 
@@ -86,7 +85,7 @@ class TaskState:
     reason: str
 
 
-@attrs.frozen
+@frozen
 class Tap:
     """To a worker: show up to ``rate`` messages a second that match ``expression``, as ``text`` or ``json``."""
 
@@ -98,7 +97,7 @@ class Tap:
     rate: int
 
 
-@attrs.frozen
+@frozen
 class Untap:
     """To a worker: nobody looks any more."""
 
@@ -109,7 +108,7 @@ REFUSAL_MAX = 300
 """Characters of a refusal: a line of the terminal or two, whatever an expression or a plugin says."""
 
 
-@attrs.frozen
+@frozen
 class Tapped:
     """From a worker: whole lines for who looks in. ``seen`` messages went to the reporters since it last told; of these
     ``shown`` are in ``lines``, and ``skipped`` are not because they were too many. ``refusal``: why there is nothing.
@@ -123,7 +122,7 @@ class Tapped:
     refusal: str
 
 
-@attrs.frozen
+@frozen
 class Publish:
     """From a worker, and on to its siblings: what components tell those in other workers, packed once more.
 
@@ -134,14 +133,14 @@ class Publish:
     packed: bytes
 
 
-@attrs.frozen
+@frozen
 class PublishLost:
     """To a worker: so many messages that it published did not reach a sibling; one that two miss counts twice."""
 
     count: int
 
 
-@attrs.frozen
+@frozen
 class Route:
     """From a worker: packed messages for the worker that owns their keys, with how many there are of each component."""
 
@@ -150,35 +149,35 @@ class Route:
     packed: bytes
 
 
-@attrs.frozen
+@frozen
 class Routed:
     """To a worker: packed messages from another worker, for components here. The parent has passed them on unread."""
 
     packed: bytes
 
 
-@attrs.frozen
+@frozen
 class RouteLost:
     """To a worker: so many messages of each component could not be passed on."""
 
     counts: dict[str, int]
 
 
-@attrs.frozen
+@frozen
 class Arrived:
     """From a worker: it has sent everything that it sends before this stage of its end."""
 
     stage: str
 
 
-@attrs.frozen
+@frozen
 class Met:
     """To a worker: all workers have arrived at this stage, and what they sent before it has been passed on."""
 
     stage: str
 
 
-@attrs.frozen
+@frozen
 class Started:
     """From a worker: it runs, with these reporters, and without the components left out, by ``kind id``."""
 
@@ -186,7 +185,7 @@ class Started:
     left_out: tuple[str, ...]
 
 
-@attrs.frozen
+@frozen
 class Fault:
     """From a worker: its source reports something that it could not read."""
 
@@ -196,7 +195,7 @@ class Fault:
     fatal: bool
 
 
-@attrs.frozen
+@frozen
 class Trouble:
     """From a worker: nothing comes in, for this reason; empty when something may come again.
 
@@ -206,33 +205,33 @@ class Trouble:
     reason: str
 
 
-@attrs.frozen
+@frozen
 class WantDescriptors:
     """From a worker: its source needs new descriptors."""
 
 
-@attrs.frozen
+@frozen
 class Reporters:
     """From a worker: what its reporters tell of their destinations, by name."""
 
     statuses: dict[str, dict[str, Any]]
 
 
-@attrs.frozen
+@frozen
 class Components:
     """From a worker: what its components say of themselves, by ``kind:id``: a status, and why."""
 
     said: dict[str, tuple[str, str]]
 
 
-@attrs.frozen
+@frozen
 class Connections:
     """From a worker: the TCP connections that it has now."""
 
     connections: list[Connection]
 
 
-@attrs.frozen
+@frozen
 class Chore:
     """From a worker: a chore of this name has failed so often more."""
 
@@ -240,19 +239,19 @@ class Chore:
     failures: int
 
 
-@attrs.frozen
+@frozen
 class Failed:
     """From a worker, its last: it ends because of this."""
 
     reason: str
 
 
-@attrs.frozen
+@frozen
 class Ended:
     """From a worker, its last: it has read its source, or was stopped, or nobody reads its output any more."""
 
 
-@attrs.frozen
+@frozen
 class Log:
     """From a worker or an opener: an event for the log."""
 
@@ -260,7 +259,7 @@ class Log:
     event: dict[str, Any]
 
 
-@attrs.frozen
+@frozen
 class InitOpener:
     """The first message to an opener: the part of the task that it needs, and the one plugin that it is to import."""
 
@@ -269,7 +268,7 @@ class InitOpener:
     log_level: str
 
 
-@attrs.frozen
+@frozen
 class Acquire:
     """To an opener: open the capture for this worker. ``number`` is in the answer."""
 
@@ -278,19 +277,19 @@ class Acquire:
     shards: int
 
 
-@attrs.frozen
+@frozen
 class Ready:
     """From an opener: it has read its task."""
 
 
-@attrs.frozen
+@frozen
 class Acquired:
     """From an opener: the descriptors come with this."""
 
     number: int
 
 
-@attrs.frozen
+@frozen
 class Refused:
     """From an opener: it could not open the capture, and need not be asked again if that is ``fatal``."""
 

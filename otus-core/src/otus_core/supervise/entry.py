@@ -14,12 +14,13 @@ from otus_core.supervise.store import StoredTask
 from otus_core.supervise.supervisor import TaskSupervisor
 from otus_core.task.spec import TaskConfig
 from otus_core.task.state import State
+from otus_core.values import define
 
 RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0
 """The pause after the first failed start; each further one doubles it, up to the longest."""
 
 
-@attrs.define(kw_only=True, eq=False)
+@define(kw_only=True, eq=False)
 class Task:
     """One task of the daemon.
 

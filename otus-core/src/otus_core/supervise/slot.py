@@ -19,6 +19,7 @@ from otus_core.model.text import printable
 from otus_core.pipeline.counters import STATUSES, Roster
 from otus_core.process.channel import Channel
 from otus_core.process.messages import FromWorker, ToWorker
+from otus_core.values import define
 from otus_core.worker.status import STATUS_TEXT_MAX, Status, complaint
 
 log = Logger("otus.supervisor")
@@ -50,7 +51,7 @@ def _tell_state(slot: WorkerSlot, _field: object, state: str) -> str:
     return state
 
 
-@attrs.define(kw_only=True)
+@define(kw_only=True)
 class WorkerSlot:
     """``state``: starting, running, waiting (for its interface), restarting, ended, failed; ``reason`` says why it is
     not running.

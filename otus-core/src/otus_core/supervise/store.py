@@ -25,6 +25,7 @@ from otus_core.errors import ConfigInvalid
 from otus_core.folders import make_folder, open_regular
 from otus_core.log import Logger
 from otus_core.task.state import TASK_ID, State
+from otus_core.values import frozen
 
 log = Logger("otus.store")
 
@@ -40,7 +41,7 @@ FINISHED = re.compile(r"(?P<id>[A-Za-z0-9][A-Za-z0-9._-]{0,63})\.(?P<ns>\d{1,20}
 """An id as ``TASK_ID`` allows it, and a time: 20 digits hold 64 bits."""
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class StoredTask:
     """What is kept of a task. Times are ns since 1970, 0 for not yet.
 

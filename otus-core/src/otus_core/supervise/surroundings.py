@@ -10,10 +10,11 @@ import attrs
 from otus_core.process.connections import Gathered
 from otus_core.process.output import LineMerger
 from otus_core.process.spawn import Reserve
+from otus_core.values import frozen
 from otus_core.worker.assembly import Node
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Surroundings:
     """What a supervisor is given by its owner.
 

@@ -16,6 +16,7 @@ from otus_core.errors import OtusError
 from otus_core.model.text import printable
 from otus_core.process.messages import REFUSAL_MAX, Tap, Tapped, Untap
 from otus_core.supervise.slot import WorkerSlot
+from otus_core.values import define
 
 # Each costs every worker of the task a comparison for each message that it looks at.
 TAPS_MAX = 8
@@ -26,7 +27,7 @@ TELL_EVERY_S = 0.5
 """Also when there is nothing: how many messages were skipped is news, and a reader that has gone is noticed."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Viewer:
     """One who looks in. Iterating gives what there is, at least every ``TELL_EVERY_S``, as plain data: ``lines``, and
     how many messages were ``seen``, ``shown`` and ``skipped`` since the last time; at the end, ``ended`` with the

@@ -11,19 +11,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from otus_core.errors import ConfigInvalid, ConfigProblem
 from otus_core.model.text import printable
 from otus_core.task.config import read_task_file
 from otus_core.task.state import TASK_ID
+from otus_core.values import frozen
 
 SUFFIXES = (".yaml", ".yml", ".json")
 FILES_MAX = 1000
 """Of one folder: a node runs a handful of tasks, and a folder given by mistake may hold anything."""
 
 
-@attrs.frozen
+@frozen
 class TaskFile:
     """One task as a file has it, not yet validated."""
 

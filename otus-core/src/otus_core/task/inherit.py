@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from otus_core.values import frozen
+
 if TYPE_CHECKING:
     from otus_core.config.daemon import DaemonConfig
     from otus_core.config.sections import Sections
@@ -18,7 +20,7 @@ LISTS = ("parsers", "processors", "reporters")
 NOTHING = object()
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class TaskDefaults:
     """What the daemon's own configuration gives to tasks that do not say otherwise.
 

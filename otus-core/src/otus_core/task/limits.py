@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-import attrs
-
 from otus_core.config.daemon import DaemonConfig
 from otus_core.errors import TaskStartFailed
 from otus_core.log import Logger
 from otus_core.task.spec import TaskConfig
+from otus_core.values import frozen
 
 log = Logger("otus.task")
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Limits:
     """``max_workers`` is 0 for no limit; a task counts as degraded by the fill levels of its buffers; ``max_history``
     counts ended tasks.

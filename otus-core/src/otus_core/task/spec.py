@@ -10,9 +10,10 @@ from otus_core.decode.options import DecoderConfig
 from otus_core.plugins.records import PluginRecord
 from otus_core.stream.options import StreamsConfig
 from otus_core.task.options import OnFailure, SpoolConfig
+from otus_core.values import frozen
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class ComponentSpec:
     """One component of a task: which it is, and the settings that its factory gets."""
 
@@ -24,14 +25,14 @@ class ComponentSpec:
     record: PluginRecord
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class ProcessorSpec(ComponentSpec):
     """A processor, and what its exceptions do to packets."""
 
     on_error: Literal["drop", "pass"] = "drop"
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class ReporterSpec(ComponentSpec):
     """A reporter and its send buffer; ``batch_size`` and ``batch_timeout`` are ``None`` where the
     declaration's hold.
@@ -47,7 +48,7 @@ class ReporterSpec(ComponentSpec):
     spool: SpoolConfig | None
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class TaskConfig:
     """A valid task.
 

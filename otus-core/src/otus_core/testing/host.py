@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
+from otus_core.values import frozen
 
 WITHIN_S = 120
 BEGUN_NS = 1_771_669_800_000_000_000
@@ -25,7 +25,7 @@ Timed = bytes | tuple[int, bytes]
 """A frame, or the time at which it was captured, in ns since 1970, and the frame."""
 
 
-@attrs.frozen
+@frozen
 class Ran:
     """What a run gave: each output as a dict (the JSON of ``--format json``), the counters, and what was said on
     standard error.

@@ -28,6 +28,7 @@ from otus_core.pipeline.slots import Outbox
 from otus_core.pipeline.steps import run_timed
 from otus_core.stream.streams import COUNTERS as STREAM_COUNTERS
 from otus_core.task.spec import ComponentSpec, TaskConfig
+from otus_core.values import define, frozen
 from otus_core.worker.routes import Routes
 from otus_core.worker.source import Source
 from otus_core.worker.status import Statuses
@@ -39,7 +40,7 @@ STOP_WITHIN_S = 12.0
 """Somewhat less than a supervisor gives a worker."""
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Node:
     """The machine that a worker runs on, as components see it."""
 
@@ -48,7 +49,7 @@ class Node:
     tags: Mapping[str, str] = attrs.field(factory=dict)
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class Place:
     """Where in its task a worker stands, and what it is given by its surroundings.
 
@@ -69,7 +70,7 @@ class Place:
     on_waiting: Callable[[str], None] = lambda _why: None
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Part:
     """A component with the specification that it was made from."""
 
@@ -84,7 +85,7 @@ class Part:
         return f"{self.spec.declaration.kind}:{self.spec.id}"
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Assembly:
     """One worker's components, wired."""
 

@@ -10,6 +10,7 @@ import attrs
 
 from otus_core.errors import CaptureError
 from otus_core.process.connections import Connection
+from otus_core.values import define
 from otus_core.worker.assembly import Assembly, Place
 from otus_core.worker.status import Status, Told
 
@@ -51,7 +52,7 @@ class Parent:
         """There is something to show to somebody who looks in."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Outcome:
     """How a run ended. ``faults`` are what the source reported."""
 
@@ -59,7 +60,7 @@ class Outcome:
     stopped: bool = False
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Course:
     """One run. ``reopening``: new descriptors have been asked for, and have not come yet."""
 

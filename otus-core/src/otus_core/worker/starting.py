@@ -20,6 +20,7 @@ from otus_core.pipeline.spooler import Spooler
 from otus_core.stream.framer import Framer
 from otus_core.stream.streams import Streams
 from otus_core.task.spec import ReporterSpec
+from otus_core.values import frozen
 from otus_core.worker.assembly import (
     Assembly,
     Node,
@@ -32,7 +33,7 @@ from otus_core.worker.assembly import (
 from otus_core.worker.trying import SKIPPED, attempt, start_failure
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Running:
     """An assembly whose components have been started, with what they are joined by."""
 

@@ -20,6 +20,7 @@ from otus_core.model.text import tell
 from otus_core.pipeline.loop import Pipeline
 from otus_core.plugins.registry import Registry
 from otus_core.process.messages import REFUSAL_MAX, Tap, Tapped
+from otus_core.values import define
 
 EVERY_S = 0.1
 """A reader sees a message a tenth of a second after it passed; that costs ten messages between processes a second."""
@@ -89,7 +90,7 @@ class Spy:
         return self._text.encode((output,), failed)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Taps:
     """All who look in on this worker. ``tell`` takes what they are to be told."""
 

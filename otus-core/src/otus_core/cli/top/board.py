@@ -10,6 +10,7 @@ import attrs
 
 from otus_core.model.table import Column
 from otus_core.model.text import printable
+from otus_core.values import define, frozen
 
 COLUMNS = (
     Column("task", least=8),
@@ -32,7 +33,7 @@ SOURCES_MAX = 2_000
 """Addresses and codes of a sample that are counted; packets choose them."""
 
 
-@attrs.frozen
+@frozen
 class Row:
     """One task: its cells, and the numbers that it is sorted by."""
 
@@ -41,7 +42,7 @@ class Row:
     numbers: Mapping[str, float | str]
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Board:
     """Remembers the answer before the last, so that all counters are rates too."""
 
