@@ -23,7 +23,6 @@ from otus_sip.scan cimport ACK_ID, BYE_ID, CANCEL_ID, FROM, TO, number, same_tex
 from otus_sip.sessions cimport Event, Sessions
 from otus_sip.signalling cimport select_signalling, message_signalling
 
-from otus_sip.reports import HEADERS, read_report
 from otus_sip.sdp import STATIC_CODECS
 
 cdef enum:
@@ -74,6 +73,19 @@ cdef inline void _put_key(Flow *keys, int *count, uint8_t version, uint8_t proto
         count[0] += 1
 
 
+cdef tuple _loaded = None
+
+
+cdef tuple _reports():
+    """Give what reads reports. It is imported for the first of them: most runs do without."""
+    global _loaded
+    if _loaded is None:
+        from otus_sip.reports import HEADERS, read_report
+
+        _loaded = (read_report, HEADERS)
+    return _loaded
+
+
 @cython.final
 cdef class Announced:
     """``flows`` is the task's registry; ``ttl`` is in seconds."""
@@ -102,11 +114,14 @@ cdef class Announced:
         response to one.
         """
         cdef dict fields = {}
+        cdef object read
+        cdef object headers
+        read, headers = _reports()
         if ends:
-            fields = select_signalling(message, HEADERS)
+            fields = select_signalling(message, headers)
             if not fields:
                 return 0
-        found = read_report(message, message_signalling(message), fields)
+        found = read(message, message_signalling(message), fields)
         if found is not None:
             self.flows.announce((), found[1], found[0], self.ttl)
         return 0

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from otus_core.model.output import OutputPacket
-from otus_core.pipeline.spool import Range
 from otus_core.values import define, frozen
+
+if TYPE_CHECKING:
+    from otus_core.pipeline.spool import Range
 
 ABANDON_S = 1.0
 """Time for a cancelled reporter to close what it has open; after it the process ends all the same."""
@@ -17,6 +19,8 @@ STALLED_S = 30.0
 """Once a source has ended, its reporters are waited for while something is reported now and then."""
 SPOOLED_STALLED_S = 5.0
 """With a spool not so long: what is left waits there."""
+SPOOL_AFTER_NS = 1_000_000_000
+"""A call that takes longer tells that the destination may be away: from then on packets go to disk."""
 
 
 class HandsOver(Protocol):

@@ -4,7 +4,6 @@ through to see whether it may close.
 
 from __future__ import annotations
 
-import random
 import time
 
 from otus_core.pipeline.fates import Fates
@@ -30,6 +29,8 @@ def pause_before(attempt: int, bounds: tuple[float, float] = PAUSE_S) -> float:
     """Give the seconds to wait before try ``attempt`` + 1: twice as long each time, and up to half as much off, so that
     many nodes do not come at once.
     """
+    import random  # which takes hashlib along, and is needed when something fails
+
     first, longest = bounds
     # 2 to the 16th is beyond every longest pause; unbounded, the power would be too large for a float after a thousand
     # tries.

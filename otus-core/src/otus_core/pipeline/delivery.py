@@ -11,6 +11,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from otus_core.chores import Chores, report_failure
 from otus_core.components import BaseReporter
@@ -19,11 +20,13 @@ from otus_core.model.accounts import Accounts
 from otus_core.model.counter_names import name_of, of_reporter
 from otus_core.model.output import OutputPacket
 from otus_core.pipeline.buffer import SendBuffer
-from otus_core.pipeline.call import Call, DeliveryLimits, end_tasks, follows_a_retry, patience
+from otus_core.pipeline.call import SPOOL_AFTER_NS, Call, DeliveryLimits, end_tasks, follows_a_retry, patience
 from otus_core.pipeline.circuit import Circuit, pause_before
 from otus_core.pipeline.fates import Fates, by_reason, fail_all
 from otus_core.pipeline.guard import Guard
-from otus_core.pipeline.spooler import SPOOL_AFTER_NS, Spooler
+
+if TYPE_CHECKING:
+    from otus_core.pipeline.spooler import Spooler
 
 LEAVE_AFTER_S = 2.0
 """A call that goes on for so long after it was cancelled is left to itself: it does not heed cancellation."""
@@ -48,14 +51,11 @@ class Delivery:
         mark: int,
         spooler: Spooler | None = None,
     ) -> None:
-        self.name = name
-        self.buffer = buffer
+        self.name, self.buffer = name, buffer
         self._fallback: Delivery | None = None
         self._reporter = reporter
-        self._accounts = accounts
-        self._limits = limits
-        self._on_error = on_error
-        self._on_closed = on_closed
+        self._accounts, self._limits = accounts, limits
+        self._on_error, self._on_closed = on_error, on_closed
         self._spooler = spooler
         self._circuit = Circuit()
         send_timeout = None if limits.own_retries else limits.send_timeout

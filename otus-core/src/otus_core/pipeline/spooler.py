@@ -19,8 +19,6 @@ from otus_core.pipeline.call import Call
 from otus_core.pipeline.spool import Range, Spool, SpoolLimits, sync
 from otus_core.pipeline.stored import restore, store
 
-SPOOL_AFTER_NS = 1_000_000_000
-"""A call that takes longer tells that the destination may be away: from then on packets go to disk."""
 AT_ONCE = 512
 """As many as a slice of packets brings: they are encoded in one go, and this holds up the packets meanwhile."""
 EXPIRE_EVERY_S = 1.0

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pwd
 import signal
-import struct
 from typing import Any
 
 from otus_core.errors import CaptureError, OtusError, TaskStartFailed
 from otus_core.model.text import tell
+from otus_core.process.kernel import get_death_signal, prctl, set_capabilities
 from otus_core.process.seccomp import refuse_system_calls
 from otus_core.task.spec import ComponentSpec
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-PR_GET_PDEATHSIG = 2
 PR_SET_DUMPABLE = 4
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
-CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
 CAP_NET_RAW = 13
 CAP_LAST = 63
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def die_with_parent(parent: int) -> None:
     """End this process when its parent ends. An orphan would keep its fanout seat and take its share of the traffic."""
     # The kernel's doing, so it holds whatever this process is stuck in, a plugin's endless loop included (prctl(2)).
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     # A parent that ended before the call above sends no signal any more: it has another parent by now.
     if os.getppid() != parent:
         os._exit(1)
@@ -84,16 +79,15 @@ def ids_of(name: str) -> tuple[int, int] | None:
 
 
 def _become(uid: int, gid: int) -> None:
-    parent, ends = os.getppid(), ctypes.c_int()
-    _libc.prctl(PR_GET_PDEATHSIG, ctypes.byref(ends), 0, 0, 0)
+    parent, ends = os.getppid(), get_death_signal()
     # Groups first, then the group, then the user: without root's rights the others could not be given up any more.
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     # A change of user takes both away (prctl(2)): without the second a process may not look at its own /proc/self/fd.
-    if ends.value:
+    if ends:
         die_with_parent(parent)
-    _libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+    prctl(PR_SET_DUMPABLE, 1)
 
 
 def keep_capabilities(*kept: int) -> None:
@@ -101,12 +95,12 @@ def keep_capabilities(*kept: int) -> None:
     for capability in range(CAP_LAST + 1):
         if capability not in kept:
             # Refused without CAP_SETPCAP: then there is little to lose
-            _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+            prctl(PR_CAPBSET_DROP, capability)
     if not kept:
-        _libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-    _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
     permitted = _read_capabilities("CapPrm") & sum(1 << capability for capability in kept)
-    _set_capabilities(permitted, permitted, 0)
+    set_capabilities(permitted, permitted, 0)
 
 
 def raise_capabilities() -> None:
@@ -117,15 +111,7 @@ def raise_capabilities() -> None:
     """
     permitted = _read_capabilities("CapPrm")
     if permitted & ~_read_capabilities("CapEff"):
-        _set_capabilities(permitted, permitted, _read_capabilities("CapInh"))
-
-
-def _set_capabilities(effective: int, permitted: int, inheritable: int) -> None:
-    header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
-    sets = (effective, permitted, inheritable)
-    if _libc.capset(header, struct.pack("=6I", *(one & 0xFFFFFFFF for one in sets), *(one >> 32 for one in sets))) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"capset: {os.strerror(code)}")
+        set_capabilities(permitted, permitted, _read_capabilities("CapInh"))
 
 
 def _read_capabilities(which: str) -> int:

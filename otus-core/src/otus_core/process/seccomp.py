@@ -9,14 +9,13 @@ record of faults.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import struct
 from collections.abc import Iterator
 
-PR_SET_SECCOMP = 22  # linux/prctl.h
-SECCOMP_MODE_FILTER = 2  # linux/seccomp.h
+from otus_core.process.kernel import set_filter
+
 RET_ALLOW = 0x7FFF0000
 RET_ERRNO = 0x00050000
 NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data; an argument's low half comes first
@@ -57,11 +56,7 @@ def refuse_system_calls() -> bool:
     machine = os.uname().machine
     if machine not in ARCHITECTURES:
         return False
-    made = program(machine)
-    code = ctypes.create_string_buffer(made, len(made))
-    filter_program = struct.pack("HxxxxxxP", len(made) // 8, ctypes.addressof(code))  # struct sock_fprog
-    libc = ctypes.CDLL(None, use_errno=True)
-    return bool(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, filter_program, 0, 0) == 0)
+    return set_filter(program(machine))
 
 
 def program(machine: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -15,8 +16,6 @@ from otus_core.pipeline.call import DeliveryLimits
 from otus_core.pipeline.delivery import Delivery
 from otus_core.pipeline.loop import Pipeline
 from otus_core.pipeline.slots import ParserSlot, ProcessorSlot
-from otus_core.pipeline.spool import SpoolError, SpoolLimits
-from otus_core.pipeline.spooler import Spooler
 from otus_core.stream.framer import Framer
 from otus_core.stream.streams import Streams
 from otus_core.task.spec import ReporterSpec
@@ -31,6 +30,9 @@ from otus_core.worker.assembly import (
     stop_part,
 )
 from otus_core.worker.trying import SKIPPED, attempt, start_failure
+
+if TYPE_CHECKING:
+    from otus_core.pipeline.spooler import Spooler
 
 
 @frozen(eq=False)
@@ -98,6 +100,10 @@ def _spooler(spec: ReporterSpec, assembly: Assembly, place: Place) -> Spooler | 
     """Open a reporter's spool, if it has one. Raises TaskStartFailed."""
     if spec.spool is None:
         return None
+    # Few tasks have one, and what it takes is a thirtieth of a start
+    from otus_core.pipeline.spool import SpoolError, SpoolLimits
+    from otus_core.pipeline.spooler import Spooler
+
     limits = SpoolLimits(spec.spool.max_bytes, spec.spool.max_age)
     where = (Path(spec.spool.path), place.shard, place.shards)
     spooler = Spooler(spec.id, *where, limits, assembly.accounts, place.on_error)
