@@ -14,16 +14,19 @@ cdef enum:
 
 cdef inline char *print_decimal(char *at, uint64_t value) noexcept nogil:
     """Print a number."""
-    cdef char digits[DECIMAL_MAX]
-    cdef int i = DECIMAL_MAX
+    cdef uint64_t rest = value
+    cdef char *end
+    at += 1
+    while rest >= 10:
+        rest //= 10
+        at += 1
+    end = at
     while True:
-        i -= 1
-        digits[i] = <char>(48 + value % 10)
+        at -= 1
+        at[0] = <char>(48 + value % 10)
         value //= 10
         if value == 0:
-            break
-    memcpy(at, digits + i, DECIMAL_MAX - i)
-    return at + DECIMAL_MAX - i
+            return end
 
 
 cdef inline char *print_padded(char *at, uint64_t value, int width) noexcept nogil:

@@ -13,12 +13,12 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.dict cimport PyDict_Next
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from otus_core.inline.json cimport write_number, write_str, write_utf8
 from otus_core.inline.labels cimport Label, next_label
 from otus_core.inline.text cimport ADDRESS_MAX, print_address, print_date, print_padded
-from otus_core.inline.writer cimport Writer, keep, raw, raw_bytes, room, take
+from otus_core.inline.writer cimport Writer, keep, raw, raw_bytes, release, room, take
 from otus_core.model.base64 cimport write_base64
 from otus_core.model.json_check cimport check_json
 from otus_core.model.labels cimport packed_labels
@@ -204,12 +204,64 @@ cdef bint _wants_rfc3339(object timestamp) except -1:
     return False
 
 
-cdef int _schema(Writer *out, object name) except -1:
-    """Write which schema describes a message, where that is known."""
-    if name is None:
-        return 0
-    raw(out, b',"schema":', 10)
-    return _text(out, name)
+cdef class _Said:
+    """What objects of one task begin with, or what they say of their payload: the same in one after the other."""
+
+    cdef object first
+    cdef object second
+    cdef object third
+    cdef bytes text
+
+
+cdef _Said _head = _Said()
+cdef _Said _kind = _Said()
+
+
+cdef bytes _head_of(OutputPacket output):
+    """Give the fields before the time."""
+    global _head
+    cdef _Said said = _head
+    cdef Writer out
+    if said.text is None or (said.first is not output.task_id or said.second is not output.agent_id
+                             or said.third is not output.pipeline_id):
+        said = _Said()
+        said.first, said.second, said.third = output.task_id, output.agent_id, output.pipeline_id
+        memset(&out, 0, sizeof(out))
+        try:
+            raw(&out, b'{"task_id":', 11)
+            _text(&out, output.task_id)
+            raw(&out, b',"agent_id":', 12)
+            _text(&out, output.agent_id)
+            raw(&out, b',"pipeline_id":', 15)
+            write_number(&out, output.pipeline_id)
+            raw(&out, b',"timestamp":', 13)
+            said.text = PyBytes_FromStringAndSize(out.start, out.at - out.start)
+        finally:
+            release(&out)
+        _head = said
+    return said.text
+
+
+cdef bytes _kind_of(OutputPacket output, object schema):
+    """Give what stands behind the labels: the payload's type and, where it is known, the schema that describes it."""
+    global _kind
+    cdef _Said said = _kind
+    cdef Writer out
+    if said.text is None or said.first is not output.payload_type or said.second is not schema:
+        said = _Said()
+        said.first, said.second = output.payload_type, schema
+        memset(&out, 0, sizeof(out))
+        try:
+            raw(&out, b'},"payload_type":', 17)
+            _text(&out, output.payload_type)
+            if schema is not None:
+                raw(&out, b',"schema":', 10)
+                _text(&out, schema)
+            said.text = PyBytes_FromStringAndSize(out.start, out.at - out.start)
+        finally:
+            release(&out)
+        _kind = said
+    return said.text
 
 
 cdef int write_object(Writer *out, OutputPacket output, bytes packed, bint rfc3339, dict schemas) except -1:
@@ -219,13 +271,8 @@ cdef int write_object(Writer *out, OutputPacket output, bytes packed, bint rfc33
     cdef Layers *at = &output.at
     cdef bytes payload = _payload(output.payload)
     cdef dict labels = output.labels if packed is None else None
-    raw(out, b'{"task_id":', 11)
-    _text(out, output.task_id)
-    raw(out, b',"agent_id":', 12)
-    _text(out, output.agent_id)
-    raw(out, b',"pipeline_id":', 15)
-    write_number(out, output.pipeline_id)
-    raw(out, b',"timestamp":', 13)
+    cdef bytes kind = _kind_of(output, None if schemas is None else schemas.get(output.payload_type))
+    raw_bytes(out, _head_of(output))
     if rfc3339:
         _rfc3339(out, at.timestamp)
     else:
@@ -247,10 +294,7 @@ cdef int write_object(Writer *out, OutputPacket output, bytes packed, bint rfc33
         _labels(out, labels)
     else:
         _packed(out, packed)
-    raw(out, b'},"payload_type":', 17)
-    _text(out, output.payload_type)
-    if schemas is not None:
-        _schema(out, schemas.get(output.payload_type))
+    raw_bytes(out, kind)
     if output.key is not None:
         raw(out, b',"key":', 7)
         _text(out, output.key)
