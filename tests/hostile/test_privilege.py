@@ -225,7 +225,7 @@ import os, socket, sys
 from otus_core.process import privilege
 from otus_core.task.spec import ComponentSpec
 RAW = 1 << privilege.CAP_NET_RAW
-privilege._set_capabilities(0, int(sys.argv[1]), 0)
+privilege.set_capabilities(0, int(sys.argv[1]), 0)
 def sets():
     return [privilege._read_capabilities(name) for name in ("CapEff", "CapPrm", "CapInh")]
 def call(capture, shard, shards, state):
