@@ -128,12 +128,12 @@ def wheels(session: nox.Session) -> None:
     """Install nothing but wheels in a fresh environment, and see that they work there by themselves.
 
     Everything else is shown by ``tests``, which installs the same wheels. ``nox -s wheels -- all [--python 3.11 ...]
-    [--machine aarch64 ...]`` makes them for other Pythons and machines, in ``dist/wheels``, and tries those of ARM in
-    an emulator; it needs what CONTRIBUTING.md names.
+    [--machine aarch64 ...]`` makes them for other Pythons and machines, in ``dist/wheels``, and tries them, those of
+    ARM in an emulator; it needs what CONTRIBUTING.md names.
     """
     if session.posargs[:1] == ["all"]:
         ship(session, "cross", "dist/wheels", *session.posargs[1:])
-        try_made(session, "tests/shipping/test_arm.py", OTUS_SHIPPED=str(ROOT / "dist" / "wheels"))
+        try_made(session, "tests/shipping/test_wheels.py", OTUS_SHIPPED=str(ROOT / "dist" / "wheels"))
         return
     tools = ("pytest", "pytest-timeout", "hypothesis", "dpkt", "setuptools", "wheel")
     install(session, DISTRIBUTIONS, *tools, "textual")  # which the extra otus-plugin-calls[screen] asks for
