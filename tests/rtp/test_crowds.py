@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import struct
+import subprocess
 from collections import Counter
+from pathlib import Path
 
+import dpkt
 import pytest
 
+from tests.bench.generate import media
+from tests.live.net import OTUS
 from tests.rtp.bench import CALLED, CALLER, MS, SECOND, Bench, rtp
 
+SOURCE_AT = 26
+"""The source of an IPv4 header behind an Ethernet header."""
 STREAM_BYTES = 4608
 """With all that is kept about its 5-tuple: somewhat more than the help of ``max_streams`` says."""
 
@@ -79,3 +88,56 @@ def test_whatever_was_evicted_is_told_with_its_packets() -> None:
         bench.parser.take(bench.packet(rtp(n // 300, 0, ssrc=n % 300, payload=b""), n * MS, *((CALLER, CALLED))))
     facts = bench.end()
     assert sum(one["packets"] + one["duplicates"] + one["strays"] for one in facts) == 3000
+
+
+def crowd(path: Path, count: int, *, many_sources: bool) -> Path:
+    """Make a capture of a call, and of ``count`` RTP packets to the party that answers: each has an SSRC of its own,
+    and a source of its own where there are ``many_sources``.
+    """
+    with path.open("wb") as file:
+        writer = dpkt.pcap.Writer(file)
+        head = b""
+        for n, frame in enumerate(media(2, 1)):
+            head = frame[:-172]  # without RTP: in the end of what the caller sends
+            if n < 2:
+                writer.writepkt(frame, ts=0.001 * n)
+        frame = bytearray(head)
+        for n in range(count):
+            if many_sources:
+                struct.pack_into("!I", frame, SOURCE_AT, 0x0B000000 + n)
+            writer.writepkt(bytes(frame) + rtp(1, 0, ssrc=n, payload=bytes(160)), ts=1 + n / 100_000)
+    return path
+
+
+def run(capture: Path, *options: str) -> tuple[Counter[str], int]:
+    """Run ``otus run``; gives why its streams ended, and the most memory that it had at a time."""
+    lines = capture.with_suffix(".json")
+    command = [OTUS, "run", capture, "--parser", "sip", "--parser", "rtp", "--format", "json", "-q", *options]
+    with lines.open("wb") as out, subprocess.Popen(command, stdout=out) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    told: Counter[str] = Counter()
+    with lines.open() as file:
+        for line in file:
+            told.update(part.split('"')[0] for part in line.split('"ended":"')[1:])
+    lines.unlink()
+    return told, used.ru_maxrss << 10
+
+
+@pytest.mark.slow
+def test_a_run_tells_of_each_of_many_ssrcs_and_takes_no_more_memory_for_them(tmp_path: Path) -> None:
+    few, little = run(crowd(tmp_path / "few.pcap", 20_000, many_sources=False))
+    many, memory = run(crowd(tmp_path / "many.pcap", 200_000, many_sources=False))
+    assert few == {"evicted": 20_000 - 16, "finish": 16}
+    assert many == {"evicted": 200_000 - 16, "finish": 16}
+    assert memory < little + (16 << 20)
+
+
+@pytest.mark.slow
+def test_a_run_follows_as_many_streams_as_are_allowed_and_tells_of_the_others(tmp_path: Path) -> None:
+    few, little = run(crowd(tmp_path / "few.pcap", 1000, many_sources=True))
+    many, memory = run(crowd(tmp_path / "many.pcap", 100_000, many_sources=True))
+    assert few == {"finish": 1000}
+    assert many == {"evicted": 100_000 - 65_536, "finish": 65_536}
+    assert memory < little + 65_536 * STREAM_BYTES
