@@ -162,6 +162,7 @@ cdef class RtpParser:
             flow.recent = stream
         if stream.dscp < 0:
             stream.dscp = packet.dscp
+        self.streams.look_ahead(flow, stream)
         self.streams.use(stream, one.at)
         if stream.payload_type != one.payload_type:
             stream.learn(one.payload_type)

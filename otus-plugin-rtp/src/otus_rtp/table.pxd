@@ -11,10 +11,18 @@ cdef struct Place:
     void *flow
 
 
+# What a packet touched; only addresses.
+cdef struct Turn:
+    const void *flow
+    const void *key
+    const void *stream
+
+
 cdef class Flow:
     cdef Place place
     cdef Stream recent          # the stream of the last packet
     cdef uint32_t last_ssrc
+    cdef uint32_t turn          # of its last packet
     cdef public bint stale      # what was announced may have changed
     cdef readonly object key    # FlowKey
     cdef list streams
@@ -40,12 +48,15 @@ cdef class Streams:
     cdef readonly Py_ssize_t count
     cdef readonly Py_ssize_t most
     cdef int64_t use_every      # ns
+    cdef Turn *turns            # what the last packets touched, once there are many streams
+    cdef uint32_t turn
 
     cdef Flow flow_of(self, object key)
     cdef void _place(self, Flow flow) noexcept
     cdef int _grow(self) except -1
     cdef int add(self, Flow flow, Stream stream, int64_t now) except -1
     cdef int remove(self, Stream stream) except -1
+    cdef void look_ahead(self, Flow flow, Stream stream) noexcept
     cdef void use(self, Stream stream, int64_t now) noexcept
     cdef void _catch_up(self, Stream stream) noexcept
     cdef void _renew(self, Stream stream) noexcept

@@ -4,11 +4,22 @@ Bounded: what has to go for another is chosen by ``crowded``, told by the caller
 """
 
 cimport cython
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport Py_EQ, PyObject_Hash, PyObject_RichCompareBool
 
 from otus_core.inline.tables cimport chain, close_buckets, open_buckets, unchain
 
+cdef extern from *:
+    """
+    #define otus_prefetch(at) __builtin_prefetch((const void *)(at), 1)
+    """
+    void prefetch "otus_prefetch" (const void *at) noexcept nogil
+
 cdef enum:
+    LINE = 64                   # bytes of memory that are fetched together
+    FORESEEN = 4                # packets: what they need is fetched meanwhile
+    CROWD = 1024                # streams from which on fetching them takes more time than looking ahead
+    TURNS = 1 << 16             # packets that are remembered: with more between two of a stream nothing is foreseen
     FLOWS_FIRST = 1024          # that there are buckets for at first
     FLOW_STREAMS_MAX = 16       # SSRCs of one 5-tuple: whoever makes up more loses its own, not those of others
     SAME_SSRC_MAX = 64          # streams of one SSRC that a report is matched with; some telephones all begin with one
@@ -65,6 +76,35 @@ cdef class Streams:
 
     def __dealloc__(self):
         close_buckets(&self.buckets)
+        PyMem_Free(self.turns)
+
+    cdef void look_ahead(self, Flow flow, Stream stream) noexcept:
+        """Have fetched what the next packets will touch: telephones send at one pace, so they are likely to be of those
+        streams that followed on this one last time. Called with each packet.
+        """
+        cdef const char *at
+        cdef const char *end
+        cdef Turn *turn
+        if self.count < CROWD:
+            return
+        if self.turns == NULL:
+            self.turns = <Turn *>PyMem_Calloc(TURNS, sizeof(Turn))
+            if self.turns == NULL:
+                return
+        # What has gone since is no harm: nothing is read from it
+        turn = &self.turns[(flow.turn + FORESEEN) & (TURNS - 1)]
+        prefetch(turn.flow)
+        prefetch(<const char *>turn.flow + LINE)
+        prefetch(turn.key)
+        at = <const char *>turn.stream
+        end = at + (<const char *>&stream.discarded - <const char *><void *>stream)     # what each packet touches
+        while at < end:
+            prefetch(at)
+            at += LINE
+        self.turn += 1
+        flow.turn = self.turn
+        turn = &self.turns[self.turn & (TURNS - 1)]
+        turn.flow, turn.key, turn.stream = <const void *>flow, <const void *>flow.key, <const void *>stream
 
     cdef Flow flow_of(self, object key):
         """Give what is known of a 5-tuple, or ``None``."""
