@@ -199,7 +199,13 @@ async def _run_here(config: TaskConfig, node: Node, request: RunRequest, *, seal
         _seal(ids_of(request.user))
     repeats = Repeats(origins(config))
     stdout = StdoutWriter()
-    place = Place(descriptors=opened, stdout=stdout, on_error=repeats.note_error, on_refused=repeats.note_refusal)
+    place = Place(
+        descriptors=opened,
+        stdout=stdout,
+        waited=lambda: stdout.waited_ns,
+        on_error=repeats.note_error,
+        on_refused=repeats.note_refusal,
+    )
     ending = asyncio.Event()
     # Ctrl-C counts from here on, while components are made, which may take long.
     stops = [ending.set]  # asyncio takes long to set a handler: this one stays, and calls whatever is last here

@@ -49,6 +49,7 @@ class Delivery:
         on_error: Callable[[str, str, BaseException], None],
         on_closed: Callable[[str], None],
         mark: int,
+        waited: Callable[[], int] = lambda: 0,
         spooler: Spooler | None = None,
     ) -> None:
         self.name, self.buffer = name, buffer
@@ -56,10 +57,9 @@ class Delivery:
         self._reporter = reporter
         self._accounts, self._limits = accounts, limits
         self._on_error, self._on_closed = on_error, on_closed
-        self._spooler = spooler
-        self._circuit = Circuit()
+        self._spooler, self._circuit = spooler, Circuit()
         send_timeout = None if limits.own_retries else limits.send_timeout
-        self._guard = Guard(name, reporter, send_timeout, accounts, on_error, mark)
+        self._guard = Guard(name, reporter, send_timeout, accounts, on_error, mark, waited)
         self._wake, self._room, self._slot = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._flushing = self._closed = False

@@ -24,7 +24,8 @@ class Guard:
     """Stands between delivery and one reporter.
 
     A call takes ``limit`` seconds at most, unless it does not heed cancellation. ``mark`` names the reporter, while one
-    of its steps runs, for whoever looks when the thread does not come back.
+    of its steps runs, for whoever looks when the thread does not come back. ``waited`` gives how long (ns) this process
+    has waited for whoever reads its standard output: that is no reporter's doing.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Guard:
         accounts: Accounts,
         on_error: Callable[[str, str, BaseException], None],
         mark: int,
+        waited: Callable[[], int],
     ) -> None:
         self._name = name
         self._blocked_ns = of_reporter(name, "blocked_ns")
@@ -43,6 +45,8 @@ class Guard:
         self._accounts = accounts
         self._on_error = on_error
         self._mark = mark
+        self._waited = waited
+        self._waited_before = 0
 
     async def ask(self, batch: Sequence[OutputPacket]) -> Fates:
         """Call ``report`` once."""
@@ -75,9 +79,11 @@ class Guard:
 
     def _begin(self) -> None:
         self._accounts.set("running", self._mark)
+        self._waited_before = self._waited()
 
     def _note_time(self, ns: int) -> None:
         self._accounts.set("running", 0)
+        ns -= self._waited() - self._waited_before
         self._accounts.add(self._blocked_ns, ns)
         if ns > BLOCKED_WARN_NS:
             error = RuntimeError(f"held the thread for {ns // 1_000_000} ms in one step")

@@ -8,6 +8,7 @@ import fcntl
 import os
 import select
 import threading
+import time
 from collections.abc import Callable
 
 from otus_core.chores import keep_thread
@@ -25,10 +26,13 @@ LINE_MAX = 8 << 20
 
 
 class StdoutWriter:
-    """Writes to this process's own standard output. ``ended`` is why no more can be written."""
+    """Writes to this process's own standard output. ``ended`` is why no more can be written; ``waited_ns`` is how long
+    writing has taken, which is up to whoever reads.
+    """
 
     def __init__(self, descriptor: int = 1) -> None:
         self.ended: OSError | None = None
+        self.waited_ns = 0
         self._descriptor = descriptor
         self.isatty = os.isatty(descriptor)
         self.before_write: Callable[[], None] = lambda: None
@@ -41,11 +45,14 @@ class StdoutWriter:
     async def write(self, lines: bytes) -> None:
         """Write whole lines. Raises StdoutClosed when nobody reads any more, or there is no room for more."""
         self.before_write()
+        begun = time.monotonic_ns()
         try:
             _write_all(self._descriptor, lines)
         except OSError as error:  # part of it may be written: to try again would write that twice
             self.ended = error
             raise StdoutClosed(*error.args) from None
+        finally:
+            self.waited_ns += time.monotonic_ns() - begun
 
 
 class PipeWriter:

@@ -54,7 +54,8 @@ class Place:
     """Where in its task a worker stands, and what it is given by its surroundings.
 
     ``secret`` decides which worker owns a key; ``meet`` waits at a named stage until all workers are there.
-    ``on_waiting`` is told why a component that could not be started is to be tried again.
+    ``on_waiting`` is told why a component that could not be started is to be tried again. ``waited`` gives how long
+    (ns) writing to ``stdout`` has kept the thread so far.
     """
 
     shard: int = 0
@@ -62,6 +63,7 @@ class Place:
     counters: memoryview | None = None
     descriptors: Sequence[int] = ()
     stdout: LineWriter | None = None
+    waited: Callable[[], int] = lambda: 0
     publish: Callable[[tuple[str, Any]], None] | None = None
     secret: bytes = b""
     meet: Callable[[str], Awaitable[None]] | None = None

@@ -87,6 +87,7 @@ def _deliveries(assembly: Assembly, place: Place, on_closed: Callable[[str], Non
             on_error=place.on_error,
             on_closed=on_closed,
             mark=marks[part.name],
+            waited=place.waited,
             spooler=_spooler(spec, assembly, place),
         )
     for name, delivery in deliveries.items():
