@@ -39,6 +39,11 @@ class CallsConfig:
     max_messages: int = otus_core.option(
         default=256, ge=16, le=4096, help="Messages of a call that are kept; those in the middle give way"
     )
+    messages: bool = otus_core.option(
+        default=True,
+        help="Records tell of each message of their call; without, they are half as large, and made in two thirds of "
+        "the time",
+    )
     max_registrations: int = otus_core.option(
         default=65536, ge=1, le=1_000_000, help="Registrations that are followed at a time"
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 
@@ -17,10 +18,17 @@ def moment(at: int) -> str | None:
     if not at:
         return None
     seconds, rest = divmod(at, 1_000_000_000)
+    second = _second(seconds)
+    return f"{second}.{rest // 1000:06d}Z" if second else None
+
+
+@lru_cache(256)
+def _second(seconds: int) -> str:
+    """Give a second, the same for many times of one call; nothing for one beyond the years of a ``datetime``."""
     try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:06d}Z"
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
     except (ValueError, OverflowError, OSError):  # a capture may name any year
-        return None
+        return ""
 
 
 class Payload:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 MEDIA_MAX = 16
@@ -25,8 +26,12 @@ STATIC = {
 }
 
 
+@lru_cache(64)  # of a record each is read twice: for the message, and for what the session came to
 def read_sdp(body: bytes | None) -> list[dict[str, Any]]:
-    """Give a description's media lines: ``media``, ``address``, ``port``, ``protocol``, ``codecs``, ``direction``."""
+    """Give a description's media lines: ``media``, ``address``, ``port``, ``protocol``, ``codecs``, ``direction``.
+
+    Others get the same list: nobody changes it.
+    """
     session: dict[str, Any] = {"address": None, "direction": "sendrecv"}
     lines: list[dict[str, Any]] = []
     at = session

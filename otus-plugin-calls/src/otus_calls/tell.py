@@ -82,7 +82,7 @@ def tell_call(call: Call, outcome: Outcome, ended: str | None, config: CallsConf
         "partial": outcome.partial,
         "ended": ended,
         "messages_cut": call.cut,
-        "messages": [tell_message(note) for note in outcome.notes],
+        "messages": [tell_message(note) for note in outcome.notes] if config.messages else [],
     }
     facts["flags"] = find_flags(facts, outcome, session, config, media=media)
     return facts

@@ -55,7 +55,7 @@ def calls(
     elif interface is not None:
         _show_live(source, where, problems, as_json, as_csv)
     else:
-        found = find_calls(source, where)
+        found = find_calls(source, where, messages=as_json)
         shown = [one for one in found.calls if one.chosen and (not problems or words.is_problem(one.facts))]
         if as_json:
             write_json(map(_whole, shown))
@@ -88,7 +88,7 @@ def _watch(source: Source, where: str | None) -> None:
 
 def _show_live(source: Source, where: str | None, problems: bool, as_json: bool, as_csv: bool) -> None:
     """Show each call when its record comes."""
-    numbered = follow_calls(source, where, lambda facts: not problems or words.is_problem(facts))
+    numbered = follow_calls(source, where, lambda facts: not problems or words.is_problem(facts), messages=as_json)
     if as_json:
         write_json(map(_whole, numbered))
     elif as_csv:

@@ -40,7 +40,7 @@ def extract(
         raise refuse("--where", "say which calls: --where EXPR, or --call with a number of otus calls or a Call-ID")
     source = files_to_read_twice(files, bpf, tunnels)
     with new_file(output, source.files, "-o") as file:
-        found = find_calls(source, where)
+        found = find_calls(source, where, messages=False)
         calls = choose(found, call)
         choice = _choice(source, Wanted(calls, found.calls), not no_media)
         try:

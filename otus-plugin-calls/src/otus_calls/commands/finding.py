@@ -37,12 +37,14 @@ class Found:
             raise self.failure
 
 
-def find_calls(source: Source, where: str | None = None) -> Found:
-    """Read all there is. Raises RunFailed where nothing could be read."""
+def find_calls(source: Source, where: str | None = None, *, messages: bool = True) -> Found:
+    """Read all there is; calls without their ``messages`` take two thirds of the time. Raises RunFailed where nothing
+    could be read.
+    """
     records: list[dict[str, Any]] = []
     failure = None
     try:
-        records += (one for one in source.records({}, where) if one["payload_type"] == "call")
+        records += (one for one in source.records({"messages": messages}, where) if one["payload_type"] == "call")
     except RunFailed as error:
         failure = error
         if error.exit_status == 2 or not records:
@@ -55,9 +57,11 @@ def find_calls(source: Source, where: str | None = None) -> Found:
     return Found(calls, failure)
 
 
-def follow_calls(source: Source, where: str | None, wanted: Callable[[dict[str, Any]], bool]) -> Iterator[Numbered]:
+def follow_calls(
+    source: Source, where: str | None, wanted: Callable[[dict[str, Any]], bool], *, messages: bool = True
+) -> Iterator[Numbered]:
     """Give the calls of an interface that match ``where`` and are wanted, each when it has ended. Raises RunFailed."""
-    records = (one for one in source.records({}, where) if one["payload_type"] == "call")
+    records = (one for one in source.records({"messages": messages}, where) if one["payload_type"] == "call")
     told = (one["payload"] for one in records if where is None or CHOSEN in one["labels"])
     for number, facts in enumerate(filter(wanted, told), 1):
         yield Numbered(number, facts, True)

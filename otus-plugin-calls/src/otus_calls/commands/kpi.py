@@ -84,7 +84,7 @@ def kpi(
     if interface is not None:
         _show_live(source, by, where, LIVE_STEP if step is None else step, as_json=as_json, as_csv=as_csv)
         return
-    found = find_calls(source, where)
+    found = find_calls(source, where, messages=False)
     rows = _rows(found, by, step)
     if as_json:
         write_json(rows)
@@ -103,7 +103,7 @@ def _show_live(source: Source, by: str | None, where: str | None, step: int, *, 
     if step > LIVE_STEP_MAX:
         raise refuse("--every", "with an interface 1d is the longest")
     names = [name for name in FLAT if name not in NOT_LIVE]
-    records = source.records({"kpi": step / SECOND_NS}, kind="kpi")
+    records = source.records({"kpi": step / SECOND_NS, "messages": False}, kind="kpi")
     told = (one["payload"] for one in records if one["payload_type"] == "kpi")
     rows = ({**{name: one.get(name) for name in names}, "answered": one["counts"]["established"]} for one in told)
     if as_json:

@@ -86,7 +86,7 @@ def registrations(
     """
     source = source_of(files, interface, bpf, tunnels)
     check_formats(as_json=as_json, as_csv=as_csv)
-    told = _records(source.records({}, where, "registration"), where, problems)
+    told = _records(source.records({"messages": False}, where, "registration"), where, problems)
     if as_json:
         write_json(told)
     elif as_csv:
