@@ -13,7 +13,7 @@ cdef extern from *:
     """
     #define otus_prefetch(at) __builtin_prefetch((const void *)(at), 1)
     """
-    void prefetch "otus_prefetch" (const void *at) noexcept nogil
+    void prefetch "otus_prefetch" (size_t address) noexcept nogil
 
 cdef enum:
     LINE = 64                   # bytes of memory that are fetched together
@@ -82,8 +82,8 @@ cdef class Streams:
         """Have fetched what the next packets will touch: telephones send at one pace, so they are likely to be of those
         streams that followed on this one last time. Called with each packet.
         """
-        cdef const char *at
-        cdef const char *end
+        cdef size_t at
+        cdef size_t end
         cdef Turn *turn
         if self.count < CROWD:
             return
@@ -91,20 +91,20 @@ cdef class Streams:
             self.turns = <Turn *>PyMem_Calloc(TURNS, sizeof(Turn))
             if self.turns == NULL:
                 return
-        # What has gone since is no harm: nothing is read from it
+        # Numbers: what stood there may have gone since, which is no harm, for nothing is read from it
         turn = &self.turns[(flow.turn + FORESEEN) & (TURNS - 1)]
         prefetch(turn.flow)
-        prefetch(<const char *>turn.flow + LINE)
+        prefetch(turn.flow + LINE)
         prefetch(turn.key)
-        at = <const char *>turn.stream
-        end = at + (<const char *>&stream.discarded - <const char *><void *>stream)     # what each packet touches
+        at = turn.stream
+        end = at + (<size_t>&stream.discarded - <size_t><void *>stream)     # what each packet touches
         while at < end:
             prefetch(at)
             at += LINE
         self.turn += 1
         flow.turn = self.turn
         turn = &self.turns[self.turn & (TURNS - 1)]
-        turn.flow, turn.key, turn.stream = <const void *>flow, <const void *>flow.key, <const void *>stream
+        turn.flow, turn.key, turn.stream = <size_t><void *>flow, <size_t><void *>flow.key, <size_t><void *>stream
 
     cdef Flow flow_of(self, object key):
         """Give what is known of a 5-tuple, or ``None``."""
