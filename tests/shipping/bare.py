@@ -59,7 +59,7 @@ class Bare:
             env={"HOME": "/root", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "NO_COLOR": "1"},
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=1200 if self.arm else 280,  # an emulator takes minutes where other work is done beside it
             check=False,
         )
         assert done.returncode == status, done.stdout + done.stderr

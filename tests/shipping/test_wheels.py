@@ -56,6 +56,7 @@ def installed(machine: Machine, python: str, tmp_path_factory: pytest.TempPathFa
     return bare, f"/usr/bin/python{python}"
 
 
+@pytest.mark.timeout(1800)
 def test_every_example_gives_the_same_json(installed: tuple[Bare, str], machine: Machine) -> None:
     bare, python = installed
     said = bare.run(python, "-P", "-c", "import os; print(os.uname().machine)")
