@@ -21,10 +21,9 @@ cdef extern from *:
     typedef signed char otus_bytes __attribute__((vector_size(16)));
     typedef uint64_t otus_halves __attribute__((vector_size(16)));
 
-    /* All bits of a byte are set where it is no ASCII, a control character, a quote or a backslash. One more than
-       DEL, 127, is negative, as what is no ASCII is. */
+    /* All bits of a byte are set where it is no ASCII, a control character, a quote or a backslash. */
     static inline otus_bytes otus_odd(otus_bytes text) {
-        return (text + 1 < 33) | (text == 34) | (text == 92);
+        return (text < 32) | (text == 34) | (text == 92) | (text == 127);
     }
 
     static inline int otus_copy_plain(char *target, const uint8_t *text, Py_ssize_t n) {
