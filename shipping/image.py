@@ -66,6 +66,13 @@ def mounts(scratch: Path) -> Iterator[str]:
         yield f"--volume={found['cert']}:{found['cert']}:ro"
 
 
+def let_go() -> None:
+    """Unmount what podman leaves mounted of the store: the clone that it lies in could not be deleted."""
+    places = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for place in reversed([one for one in places if one.startswith(f"{STORE}/")]):
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
 def build(pull: bool, out: Path) -> Path:
     """Build the image and save it in a folder; gives the file."""
     with tempfile.TemporaryDirectory() as made:
@@ -100,7 +107,10 @@ def main() -> None:
     given = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("the image is built as root")
-    build(given.pull, given.out)
+    try:
+        build(given.pull, given.out)
+    finally:
+        let_go()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from shipping.image import NAME, command, size
+from shipping.image import NAME, command, let_go, size
 from tests import needs
 from tests.patience import wait
 from tests.shipping.bare import messages_here, shipped
@@ -81,6 +81,7 @@ def engine() -> Iterator[Engine]:
             engine.run("rm", "--all", "--force", "--time=1")
         finally:
             outer.kill()
+            let_go()
 
 
 @pytest.fixture(scope="module")
