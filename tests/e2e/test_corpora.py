@@ -32,6 +32,7 @@ class Collected:
     isatty = False
     columns = 0
     ended = None
+    waited_ns = 0
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
