@@ -30,12 +30,10 @@ else:
 
 def _made(cls: type | None, by_attrs: Callable[..., type], eq: bool, hashed: Callable[[Any], int] | None) -> Any:
     def made(cls: type) -> type:
-        own = vars(cls)
-        if "__repr__" not in own:
-            cls.__repr__ = _shown  # type: ignore[assignment]
-        if eq and "__eq__" not in own:
-            cls.__eq__ = _equal  # type: ignore[assignment]
-            cls.__hash__ = hashed  # type: ignore[assignment]
+        shared = {"__repr__": _shown, **({"__eq__": _equal, "__hash__": hashed} if eq else {})}
+        for name, method in shared.items():
+            if name not in vars(cls):
+                setattr(cls, name, method)
         return by_attrs(cls, repr=False, eq=False)
 
     return made if cls is None else made(cls)

@@ -13,12 +13,12 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.dict cimport PyDict_Next
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
 from otus_core.inline.json cimport write_number, write_str, write_utf8
 from otus_core.inline.labels cimport Label, next_label
 from otus_core.inline.text cimport ADDRESS_MAX, print_address, print_date, print_padded
-from otus_core.inline.writer cimport Writer, keep, raw, raw_bytes, release, room, take
+from otus_core.inline.writer cimport Writer, keep, raw, raw_bytes, room, take, written
 from otus_core.model.base64 cimport write_base64
 from otus_core.model.json_check cimport check_json
 from otus_core.model.labels cimport packed_labels
@@ -205,63 +205,61 @@ cdef bint _wants_rfc3339(object timestamp) except -1:
 
 
 cdef class _Said:
-    """What objects of one task begin with, or what they say of their payload: the same in one after the other."""
+    """What one object after the other says in the same way, and the values that it says."""
 
     cdef object first
     cdef object second
     cdef object third
     cdef bytes text
 
+    cdef bint is_of(self, object first, object second, object third):
+        return (self.text is not None and self.first is first and self.second is second and self.third is third)
+
 
 cdef _Said _head = _Said()
 cdef _Said _kind = _Said()
 
 
-cdef bytes _head_of(OutputPacket output):
-    """Give the fields before the time."""
+cdef _Said _remember(Writer *out, Py_ssize_t begun, object first, object second, object third):
+    """Keep what was written since ``begun``, an offset: the buffer may have moved."""
+    cdef _Said said = _Said()
+    said.first, said.second, said.third = first, second, third
+    said.text = PyBytes_FromStringAndSize(out.start + begun, written(out) - begun)
+    return said
+
+
+cdef int _write_head(Writer *out, OutputPacket output) except -1:
+    """Write the fields before the time."""
     global _head
     cdef _Said said = _head
-    cdef Writer out
-    if said.text is None or (said.first is not output.task_id or said.second is not output.agent_id
-                             or said.third is not output.pipeline_id):
-        said = _Said()
-        said.first, said.second, said.third = output.task_id, output.agent_id, output.pipeline_id
-        memset(&out, 0, sizeof(out))
-        try:
-            raw(&out, b'{"task_id":', 11)
-            _text(&out, output.task_id)
-            raw(&out, b',"agent_id":', 12)
-            _text(&out, output.agent_id)
-            raw(&out, b',"pipeline_id":', 15)
-            write_number(&out, output.pipeline_id)
-            raw(&out, b',"timestamp":', 13)
-            said.text = PyBytes_FromStringAndSize(out.start, out.at - out.start)
-        finally:
-            release(&out)
-        _head = said
-    return said.text
+    cdef Py_ssize_t begun = written(out)
+    if said.is_of(output.task_id, output.agent_id, output.pipeline_id):
+        return raw_bytes(out, said.text)
+    raw(out, b'{"task_id":', 11)
+    _text(out, output.task_id)
+    raw(out, b',"agent_id":', 12)
+    _text(out, output.agent_id)
+    raw(out, b',"pipeline_id":', 15)
+    write_number(out, output.pipeline_id)
+    raw(out, b',"timestamp":', 13)
+    _head = _remember(out, begun, output.task_id, output.agent_id, output.pipeline_id)
+    return 0
 
 
-cdef bytes _kind_of(OutputPacket output, object schema):
-    """Give what stands behind the labels: the payload's type and, where it is known, the schema that describes it."""
+cdef int _write_kind(Writer *out, object payload_type, object schema) except -1:
+    """Write what stands behind the labels: the payload's type and, where it is known, the schema that describes it."""
     global _kind
     cdef _Said said = _kind
-    cdef Writer out
-    if said.text is None or said.first is not output.payload_type or said.second is not schema:
-        said = _Said()
-        said.first, said.second = output.payload_type, schema
-        memset(&out, 0, sizeof(out))
-        try:
-            raw(&out, b'},"payload_type":', 17)
-            _text(&out, output.payload_type)
-            if schema is not None:
-                raw(&out, b',"schema":', 10)
-                _text(&out, schema)
-            said.text = PyBytes_FromStringAndSize(out.start, out.at - out.start)
-        finally:
-            release(&out)
-        _kind = said
-    return said.text
+    cdef Py_ssize_t begun = written(out)
+    if said.is_of(payload_type, schema, None):
+        return raw_bytes(out, said.text)
+    raw(out, b'},"payload_type":', 17)
+    _text(out, payload_type)
+    if schema is not None:
+        raw(out, b',"schema":', 10)
+        _text(out, schema)
+    _kind = _remember(out, begun, payload_type, schema, None)
+    return 0
 
 
 cdef int write_object(Writer *out, OutputPacket output, bytes packed, bint rfc3339, dict schemas) except -1:
@@ -271,8 +269,7 @@ cdef int write_object(Writer *out, OutputPacket output, bytes packed, bint rfc33
     cdef Layers *at = &output.at
     cdef bytes payload = _payload(output.payload)
     cdef dict labels = output.labels if packed is None else None
-    cdef bytes kind = _kind_of(output, None if schemas is None else schemas.get(output.payload_type))
-    raw_bytes(out, _head_of(output))
+    _write_head(out, output)
     if rfc3339:
         _rfc3339(out, at.timestamp)
     else:
@@ -294,7 +291,7 @@ cdef int write_object(Writer *out, OutputPacket output, bytes packed, bint rfc33
         _labels(out, labels)
     else:
         _packed(out, packed)
-    raw_bytes(out, kind)
+    _write_kind(out, output.payload_type, None if schemas is None else schemas.get(output.payload_type))
     if output.key is not None:
         raw(out, b',"key":', 7)
         _text(out, output.key)
