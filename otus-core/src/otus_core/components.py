@@ -7,7 +7,7 @@ exactly once, also after a failed ``start``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -251,6 +251,16 @@ class BaseProcessor(_Timely):
         ``output.replace(payload=…, raw_payload=…)`` puts others in their place.
         """
         raise NotImplementedError
+
+    def before_finish(self, now: int) -> Iterator[None] | None:
+        """The source has ended for all workers, and what they had routed is here: route what is open. For processors
+        that declare ``routes``; called once, before any worker calls ``finish``.
+
+        Write a generator: at each ``yield`` the workers wait for each other, and it goes on when what all of them had
+        routed has been taken by ``on_route``. What that routes in answer arrives at the next ``yield``, and the last of
+        it before ``finish``. A generator may take 256 rounds, and five seconds.
+        """
+        return None
 
 
 Some = int | Sequence[int]

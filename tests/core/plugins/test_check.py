@@ -369,6 +369,18 @@ ABILITIES = {
     "a finish": ("Parser", "def finish(self): pass", PARSES, "finish must take 1 argument beside self"),
     "routes nowhere": ("Processor", "pass", ", routes=True", "it declares routes, and has no method on_route"),
     "undeclared": ("Processor", "def on_route(self, key, message): pass", "", "does not declare routes"),
+    "never asked": (
+        "Processor",
+        "def before_finish(self, now): pass",
+        "",
+        "it has a method before_finish, and is no processor that declares routes",
+    ),
+    "no last word": (
+        "Processor",
+        "def on_route(self, key, message): pass\n    def before_finish(self): pass",
+        ", routes=True",
+        "before_finish must take 1 argument beside self",
+    ),
     "no frame": ("Parser", "pass", PARSES + ", streams=('tcp',)", "no method frame that takes data and a place"),
     "streams": (
         "Parser",

@@ -22,10 +22,10 @@ class Slot:
         self.full = False
         self.told: list[Any] = []
 
-    def send(self, message: Any) -> bool:
-        if not self.full:
+    def send(self, message: Any, *, needed: bool = False) -> bool:
+        if needed or not self.full:
             self.told.append(message)
-        return not self.full
+        return needed or not self.full
 
 
 @pytest.fixture
@@ -64,11 +64,29 @@ def test_what_is_routed_to_a_worker_that_is_being_started_is_lost_and_said_to_be
 def test_all_that_are_there_go_on_together(slots: list[Any]) -> None:
     exchange = Exchange(slots)
     for slot in slots[:2]:
-        exchange.carry(slot, Arrived("calls"))
+        exchange.carry(slot, Arrived("calls", more=False))
     assert [slot.told for slot in slots] == [[], [], []]
     slots[2].alive = False
     exchange.let_go_on()
-    assert [slot.told for slot in slots[:2]] == [[Met("calls")]] * 2
+    assert [slot.told for slot in slots[:2]] == [[Met("calls", more=False)]] * 2
+
+
+def test_one_that_wants_another_stage_is_enough(slots: list[Any]) -> None:
+    exchange = Exchange(slots)
+    for slot, more in zip(slots, (False, True, False), strict=True):
+        exchange.carry(slot, Arrived("calls 0", more))
+    for slot in slots:
+        exchange.carry(slot, Arrived("calls 1", more=False))
+    assert [slot.told for slot in slots] == [[Met("calls 0", more=True), Met("calls 1", more=False)]] * 3
+
+
+def test_a_worker_that_has_much_to_read_hears_that_it_may_go_on(slots: list[Any]) -> None:
+    """What was routed to it may have filled its channel; what it is not told it would wait for."""
+    slots[0].full = True
+    exchange = Exchange(slots)
+    for slot in slots:
+        exchange.carry(slot, Arrived("calls", more=False))
+    assert slots[0].told == [Met("calls", more=False)]
 
 
 @pytest.mark.parametrize("owner", [-1, 3])
@@ -82,7 +100,7 @@ def test_stages_cannot_be_made_up_without_end(slots: list[Any], monkeypatch: pyt
     monkeypatch.setattr(module, "STAGES_MAX", 10)
     exchange = Exchange(slots)
     for n in range(10):
-        exchange.carry(slots[0], Arrived(str(n)))
+        exchange.carry(slots[0], Arrived(str(n), more=False))
     with pytest.raises(ValueError, match="stages"):
-        exchange.carry(slots[0], Arrived("one more"))
-    exchange.carry(slots[1], Arrived("0"))
+        exchange.carry(slots[0], Arrived("one more", more=False))
+    exchange.carry(slots[1], Arrived("0", more=False))

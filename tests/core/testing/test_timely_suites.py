@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,56 @@ class Counting(otus_core.BaseProcessor):
 class Suite(ProcessorContract):
     def messages(self) -> list[OutputPacket]:
         return [output for output in outputs(5) for _ in range(2)]
+
+
+class Asks(Counting):
+    """Tells, of each call that is open in the end, who had the most messages: one worker knows, and is asked."""
+
+    most = 0
+
+    def __init__(self, config: NoConfig) -> None:
+        super().__init__(config)
+        self.best: dict[str, int] = {}
+
+    def on_route(self, key: str, message: Any) -> None:
+        if key == "all":
+            call, count = message
+            self.most = max(self.most, count)
+            self.route(call, self.most)
+        elif type(message) is int:
+            self.best[key] = message
+        else:
+            super().on_route(key, message)
+
+    def before_finish(self, now: int) -> Iterator[None] | None:
+        for _ in range(2):
+            for call, (count, _) in self.calls.items():
+                self.route("all", (call, count))
+            yield
+
+    def record(self, call: str) -> Record:
+        count, last = self.calls[call]
+        return Record("calls", {"messages": count, "most": self.best.get(call)}, last, key=call)
+
+
+class AsksInTheEnd(Asks):
+    """Does not wait for the answers."""
+
+    def before_finish(self, now: int) -> Iterator[None] | None:
+        for _ in super().before_finish(now) or ():
+            pass
+        return None
+
+
+class AsksForSomething(Asks):
+    def before_finish(self, now: int) -> Any:
+        yield "an answer"
+
+
+class AsksForEver(Asks):
+    def before_finish(self, now: int) -> Iterator[None] | None:
+        while True:
+            yield
 
 
 class Undeclared(Counting):
@@ -231,6 +281,9 @@ PROCESSORS: dict[str, tuple[type[Counting], str]] = {
     "routes much": (RoutesMuch, RECORDS),
     "keeps for itself": (KeepsForItself, "test_the_number_of_workers_changes_nothing"),
     "wants order": (WantsOrder, "test_any_message_of_its_own_is_taken"),
+    "does not wait for answers": (AsksInTheEnd, "test_the_number_of_workers_changes_nothing"),
+    "asks for something": (AsksForSomething, RECORDS),
+    "asks for ever": (AsksForEver, RECORDS),
     "holds something over": (HoldsOver, "test_it_begins_anew_when_it_is_made_anew"),
     "trusts the clock": (TrustsTheClock, "test_the_clock_may_say_anything"),
     "ticks only after a message": (NeedsAStart, "test_the_clock_may_say_anything"),
@@ -247,7 +300,7 @@ def processor(component: type, **more: Any) -> Processor:
     return Processor(**{**about, **more})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("component", [Counting, TakesIn])
+@pytest.mark.parametrize("component", [Counting, TakesIn, Asks])
 def test_a_good_processor_passes(component: type, tmp_path: Path) -> None:
     assert failing(Suite, processor(component), tmp_path) == set()
 

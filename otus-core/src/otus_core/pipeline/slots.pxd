@@ -49,6 +49,7 @@ cdef class ParserSlot(Slot):
 
 cdef class ProcessorSlot(Slot):
     cdef object process
+    cdef readonly object before_finish  # or None
     cdef object accepts         # a set of payload types, or None for all
     cdef bint passes
     cdef bint rewrites

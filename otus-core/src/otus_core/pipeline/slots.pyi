@@ -49,6 +49,7 @@ class ParserSlot(Slot):
 
 @final
 class ProcessorSlot(Slot):
+    before_finish: Any
     def __init__(
         self,
         accounts: Accounts,

@@ -177,6 +177,7 @@ cdef class ProcessorSlot(Slot):
                  bint rewrites=False, outbox=None):
         super().__init__("processor", accounts, name, component, mark, outbox)
         self.process = component.process
+        self.before_finish = _own(component, "before_finish", BaseProcessor)
         self.accepts = frozenset(accepts) if accepts else None
         self.passes = passes
         self.rewrites = rewrites

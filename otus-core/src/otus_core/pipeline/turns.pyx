@@ -14,7 +14,12 @@ from otus_core.model.flows cimport FlowRegistry
 from otus_core.model.record cimport Record
 from otus_core.pipeline.breaker cimport is_open, monotonic
 from otus_core.pipeline.outputs cimport Outputs
-from otus_core.pipeline.slots cimport ParserSlot, Slot
+from otus_core.pipeline.slots cimport ParserSlot, ProcessorSlot, Slot
+
+ROUNDS_MAX = 256
+"""In which one processor routes what is open, before it finishes."""
+ROUNDS_WITHIN_S = 5.0
+"""As long as what a stopped source still holds is read for."""
 
 cdef enum:
     SLICE_RECORDS = 512             # of an iterator, before reporters are served
@@ -39,6 +44,35 @@ cdef class Turns(Outputs):
     def breakers(self):
         """The circuit breakers of parsers and processors."""
         return [(<Slot>slot).breaker for slot in self.slots]
+
+    def rounds(self, Py_ssize_t at):
+        """Have one processor route what is open before it finishes: gives true for each round after which workers are
+        to wait for each other.
+        """
+        cdef ProcessorSlot slot = <ProcessorSlot>self.processors[at]
+        cdef int64_t until = monotonic() + <int64_t>(ROUNDS_WITHIN_S * 1e9)
+        cdef object rest = None
+        cdef int count = 0
+        while slot.before_finish is not None:
+            self.accounts.at[self.running] = slot.mark
+            try:
+                if rest is None:
+                    rest = slot.before_finish(self.clock)
+                    rest = iter(() if rest is None else rest)
+                given = next(rest, _END)
+                if given is not None and given is not _END:
+                    raise TypeError(f"before_finish gave {type(given).__name__}: each yield stands for a round alone")
+                if given is None and (count >= ROUNDS_MAX or monotonic() > until):
+                    raise TimeoutError(f"before_finish has not ended in {ROUNDS_MAX} rounds, or {ROUNDS_WITHIN_S:g} s")
+            except BaseException as error:
+                self._cut_short(slot, error)
+                given = _END
+            self._carry(slot, monotonic())
+            self.accounts.at[self.running] = 0
+            if given is _END:
+                return
+            count += 1
+            yield True
 
     def finish_processor(self, Py_ssize_t at):
         """Have one processor finish, when all before it have; ``carry_on`` until it gives true."""

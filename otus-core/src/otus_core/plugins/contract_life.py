@@ -47,7 +47,7 @@ ARGUMENTS = {
 }
 HEARERS = ("reporter", "command_channel")
 """Kinds of components that receive hooks."""
-TIMELY = {"tick": 1, "finish": 1, "on_route": 2}
+TIMELY = {"tick": 1, "finish": 1, "on_route": 2, "before_finish": 1}
 """Methods of parsers and processors that speak over time, with what they take."""
 TICK_LEAST_S, TICK_MOST_S = 0.1, 86400.0
 """As the pipeline has it, which is compiled and not loaded here."""
@@ -244,6 +244,8 @@ def _abilities(declared: Declaration, component: Any) -> Complaints:
         yield "it declares routes, and has no method on_route"
     if "on_route" in own and not getattr(declared, "routes", False):
         yield "it has a method on_route, and does not declare routes: it would never be called"
+    if "before_finish" in own and not (declared.kind == "processor" and getattr(declared, "routes", False)):
+        yield "it has a method before_finish, and is no processor that declares routes: it would never be called"
     for name in sorted(own):
         if not _takes(getattr(component, name), TIMELY[name]):
             yield f"its method {name} must take {TIMELY[name]} argument{'' if TIMELY[name] == 1 else 's'} beside self"

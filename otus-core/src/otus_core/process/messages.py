@@ -165,16 +165,21 @@ class RouteLost:
 
 @frozen
 class Arrived:
-    """From a worker: it has sent everything that it sends before this stage of its end."""
+    """From a worker: it has sent everything that it sends before this stage of its end. ``more``: it wants another."""
 
     stage: str
+    more: bool
 
 
 @frozen
 class Met:
-    """To a worker: all workers have arrived at this stage, and what they sent before it has been passed on."""
+    """To a worker: all workers have arrived at this stage, and what they sent before it has been passed on.
+
+    ``more``: one of them wants another.
+    """
 
     stage: str
+    more: bool
 
 
 @frozen

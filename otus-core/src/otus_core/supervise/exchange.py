@@ -9,8 +9,10 @@ from otus_core.process.messages import Arrived, Met, Publish, PublishLost, Route
 from otus_core.supervise.slot import WorkerSlot
 from otus_core.supervise.taps import Taps
 
-STAGES_MAX = 1000
-"""A worker has a stage for each processor that routes; one under an attacker's control could make up others."""
+STAGES_MAX = 10_000
+"""A worker has some stages for each processor that routes (``ROUNDS_MAX``); one under an attacker's control could make
+up others.
+"""
 
 
 class Exchange:
@@ -26,6 +28,7 @@ class Exchange:
         self.taps = Taps(slots)
         self._arrived: dict[str, set[int]] = {}
         self._passed: set[str] = set()
+        self._wanting: set[str] = set()
 
     def carry(self, slot: WorkerSlot, message: Publish | Route | Arrived) -> None:
         """Carry what one worker says to those whom it concerns.
@@ -46,10 +49,12 @@ class Exchange:
                 # One that is still being started has no component yet that could take it.
                 if other.state != "running" or not other.send(Routed(packed)):
                     slot.send(RouteLost(counts))
-            case Arrived(stage):
+            case Arrived(stage, more):
                 if stage not in self._arrived and len(self._arrived) >= STAGES_MAX:
                     raise ValueError("more stages than a task can have")
                 self._arrived.setdefault(stage, set()).add(slot.shard)
+                if more:
+                    self._wanting.add(stage)
                 self.let_go_on()
 
     def let_go_on(self) -> None:
@@ -60,4 +65,5 @@ class Exchange:
             if present <= shards and stage not in self._passed:
                 self._passed.add(stage)
                 for slot in self._slots:
-                    slot.send(Met(stage))
+                    # Behind what was routed, which may have filled the channel: who hears nothing waits in vain.
+                    slot.send(Met(stage, stage in self._wanting), needed=True)

@@ -126,9 +126,11 @@ class WorkerSlot:
         self.state, self.was_running, self.trouble = "running", True, ""
         self._begun = time.monotonic()  # its first beat is still to come, and getting up was no silence
 
-    def send(self, message: ToWorker) -> bool:
-        """Tell the worker something; false if there is none, or it has not read what it was told for too long."""
-        return self.channel is not None and self.alive and self.channel.send(message)
+    def send(self, message: ToWorker, *, needed: bool = False) -> bool:
+        """Tell the worker something; false if there is none, or it has not read what it was told for too long (if that
+        is ``needed``, it waits with the rest).
+        """
+        return self.channel is not None and self.alive and self.channel.send(message, needed=needed)
 
     def count_chore(self, name: str, failures: int) -> None:
         """Take how often a chore of the worker has failed since it last told."""

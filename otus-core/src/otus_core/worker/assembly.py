@@ -53,7 +53,8 @@ class Node:
 class Place:
     """Where in its task a worker stands, and what it is given by its surroundings.
 
-    ``secret`` decides which worker owns a key; ``meet`` waits at a named stage until all workers are there.
+    ``secret`` decides which worker owns a key; ``meet`` waits at a named stage until all workers are
+    there; it takes and gives whether one of them wants another stage of this kind.
     ``on_waiting`` is told why a component that could not be started is to be tried again. ``waited`` gives how long
     (ns) writing to ``stdout`` has kept the thread so far.
     """
@@ -66,7 +67,7 @@ class Place:
     waited: Callable[[], int] = lambda: 0
     publish: Callable[[tuple[str, Any]], None] | None = None
     secret: bytes = b""
-    meet: Callable[[str], Awaitable[None]] | None = None
+    meet: Callable[[str, bool], Awaitable[bool]] | None = None
     on_error: Callable[[str, str, BaseException], None]
     on_refused: Callable[[str, ParseError, DecodedPacket], None] = lambda _parser, _error, _packet: None
     on_waiting: Callable[[str], None] = lambda _why: None

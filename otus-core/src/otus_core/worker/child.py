@@ -147,7 +147,7 @@ class Child:
         self._published: list[tuple[str, Any]] = []
         self._early: list[Publish] = []
         self._early_lost = 0
-        self._stages: dict[str, asyncio.Event] = {}
+        self._stages: dict[str, asyncio.Future[bool]] = {}
         channel.on_message = self._hear
         # At once: without its parent nobody reads its lines or counters, and its socket keeps its share of the traffic.
         channel.on_closed = lambda _why: os._exit(FAILED_EXIT)
@@ -264,17 +264,22 @@ class Child:
         else:
             self._early_lost += message.count
 
-    async def _meet(self, stage: str) -> None:
-        """Wait until all workers have sent what they had to send before this stage, and it is here."""
+    async def _meet(self, stage: str, more: bool) -> bool:
+        """Wait until all workers have sent what they had to send before this stage, and it is here; takes and gives
+        whether one of them wants another such stage.
+        """
         self._send_published()
-        there = self._stages.setdefault(stage, asyncio.Event())
         # Behind what was routed, on one channel that keeps the order: who hears of it has had all that came before.
-        self._channel.send(Arrived(stage), needed=True)
+        self._channel.send(Arrived(stage, more), needed=True)
         try:
             async with asyncio.timeout(MEET_WITHIN_S):
-                await there.wait()
+                return await self._stage(stage)
         except TimeoutError:
             log.warning("workers_did_not_meet", stage=stage)
+            return False
+
+    def _stage(self, stage: str) -> asyncio.Future[bool]:
+        return self._stages.setdefault(stage, asyncio.get_running_loop().create_future())
 
     def _hear(self, message: ToWorker, descriptors: list[int]) -> None:
         match message:
@@ -282,8 +287,8 @@ class Child:
                 self._init.set_result((message, descriptors))
             case Stop():
                 self._ending.set()
-            case Met(stage):
-                self._stages.setdefault(stage, asyncio.Event()).set()
+            case Met(stage, more) if not self._stage(stage).done():
+                self._stage(stage).set_result(more)
             case LogLevel(level):
                 setup_forwarding(level, self._log)
                 settle()  # plugins may hold loggers of their own

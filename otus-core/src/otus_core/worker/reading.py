@@ -12,6 +12,8 @@ from otus_core.errors import CaptureError
 from otus_core.model.frames import FrameBatch
 from otus_core.pipeline.call import drain_order
 from otus_core.pipeline.counters import KERNEL_COUNTERS, ResumePoint
+from otus_core.pipeline.slots import ProcessorSlot
+from otus_core.pipeline.turns import ROUNDS_MAX
 from otus_core.worker.course import Course
 from otus_core.worker.sampling import Sampler
 from otus_core.worker.starting import Running
@@ -101,7 +103,7 @@ class Reading:
 
     async def _finish(self) -> None:
         """Have parsers, and then processors in their order, tell what is open; before one that routes finishes, what
-        other workers routed to it has arrived.
+        other workers routed to it has arrived, and what it routes in rounds.
         """
         until = time.monotonic() + DRAIN_LIVE_S
         self._pipeline.finish()
@@ -109,7 +111,7 @@ class Reading:
         routing = self._assembly.roster.routing
         for at, slot in enumerate(self._pipeline.processors):
             if f"processor:{slot.breaker.name}" in routing:
-                await self._meet(slot.breaker.name)
+                await self._meet_in_rounds(at, slot)
             self._pipeline.finish_processor(at)
             await self._carry_on(until)
         if routing:
@@ -122,9 +124,20 @@ class Reading:
         while not self._pipeline.carry_on((self._live or self._course.ends) and time.monotonic() > until):
             await self._serve_others()
 
-    async def _meet(self, stage: str) -> None:
-        if self._course.place.meet is not None:
-            await self._course.place.meet(stage)
+    async def _meet_in_rounds(self, at: int, slot: ProcessorSlot) -> None:
+        """Wait for what was routed to a processor; then have it route what is open, in as many rounds as that of any
+        worker wants. After each, all has arrived.
+        """
+        name = slot.breaker.name
+        if not await self._meet(name, slot.before_finish is not None):
+            return
+        rounds = self._pipeline.rounds(at)
+        for n in range(ROUNDS_MAX + 1):
+            if not await self._meet(f"{name} {n}", next(rounds, False)):
+                break
+
+    async def _meet(self, stage: str, more: bool = False) -> bool:
+        return more if self._course.place.meet is None else await self._course.place.meet(stage, more)
 
     def take_routed(self, messages: Iterable[tuple[str, str, Any]]) -> None:
         """Take what components routed here from other workers: the component's kind and id, the key, the message."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain, zip_longest
 from typing import Any
 
 import pytest
@@ -93,12 +94,36 @@ class ProcessorContract(TimelyContract):
         for n, output in enumerate(messages):
             self.process(*team[n % workers], output)
         now = max((output.timestamp for output in messages), default=0)
+        self._go_rounds(team, now)
         for component, spoken in team:
-            self.finish(component, spoken, now)
+            self._end(component, spoken, now)
         return sorted(record for _, spoken in team for record in spoken.tell_all())
+
+    def _go_rounds(self, team: Sequence[tuple[Any, Spoken]], now: int) -> None:
+        """Have all route what is open, round by round: what they route to each other arrives between two rounds."""
+        waiting: list[tuple[str, Any]] = []
+        for component, spoken in team:
+            spoken.deliver = _delivers(team, component, waiting)
+        for _ in chain(zip_longest(*(self.rounds(component, spoken, now) for component, spoken in team)), (None,)):
+            arrived = waiting.copy()
+            waiting.clear()
+            for key, message in arrived:
+                _owner(team, key).on_route(key, message)
 
     def _type(self) -> str:
         return self.declaration.accepts[0] if self.declaration.accepts else "sip"
+
+
+def _delivers(
+    team: Sequence[tuple[Any, Spoken]], component: Any, waiting: list[tuple[str, Any]]
+) -> Callable[[str, Any], None]:
+    def deliver(key: str, message: Any) -> None:
+        if _owner(team, key) is component:
+            component.on_route(key, message)
+        else:
+            waiting.append((key, message))
+
+    return deliver
 
 
 def _owner(team: Sequence[tuple[Any, Spoken]], key: str) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from otus_core.components import BaseParser, BaseProcessor
 from otus_core.model.json import encode_json
 from otus_core.model.output import OutputPacket
 from otus_core.pipeline.slots import RECORDS_MAX, Outbox
+from otus_core.pipeline.turns import ROUNDS_MAX
 from otus_core.worker.routes import MESSAGE_MAX
 
 FRAMES_MAX = 1_000_000
@@ -67,6 +68,18 @@ class Spoken:
                 self.emit(record)
         assert not self.faults, self.faults
         return answer
+
+    def rounds(self, given: Any) -> Iterator[None]:
+        """Have what ``before_finish`` gave go on, round by round."""
+        self._in_call = 0
+        if given is not None:
+            assert isinstance(given, Iterable), f"before_finish() gave {given!r}, neither None nor an iterable"
+            for n, one in enumerate(given):
+                assert one is None, f"before_finish() gave {one!r}: each yield stands for a round alone"
+                assert n < ROUNDS_MAX, f"before_finish() takes more than {ROUNDS_MAX} rounds"
+                yield
+                self._in_call = 0
+        assert not self.faults, self.faults
 
     def tell_all(self) -> list[str]:
         """Give the records in a form that can be compared, sorted."""

@@ -5,6 +5,7 @@ A component that does none of this passes without a word.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -40,6 +41,16 @@ class TimelyContract(Contract):
 
     def finish(self, component: Any, spoken: Spoken, now: int) -> None:
         """Tell it that the source has ended, and stop it."""
+        for _ in self.rounds(component, spoken, now):
+            pass
+        self._end(component, spoken, now)
+
+    def rounds(self, component: Any, spoken: Spoken, now: int) -> Iterator[None]:
+        """Have it route what is open, round by round, before it finishes."""
+        if self.kind == "processor" and self.declaration.routes and find_own(component, "before_finish") is not None:
+            yield from spoken.rounds(component.before_finish(now))
+
+    def _end(self, component: Any, spoken: Spoken, now: int) -> None:
         if find_own(component, "finish") is not None:
             spoken.call(component.finish, now)
         component.stop()
