@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import Any
 
 import otus_sip
@@ -144,6 +145,8 @@ class Bench:
 
     def finish(self) -> list[dict[str, Any]]:
         """End the capture; gives the calls that were reported."""
+        for _ in zip_longest(*(one.before_finish(BEGUN + round(self.at * SECOND)) for one in self.team)):
+            pass
         for one in self.team:
             self.records += one.finish(BEGUN + round(self.at * SECOND))
         return self.calls()

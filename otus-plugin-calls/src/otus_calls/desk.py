@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from itertools import chain
@@ -34,6 +35,14 @@ EARLY_TICKS = 2
 EARLY_MAX = 1024
 """Streams and errors that are kept, and for how many ticks, because nothing is known of their calls yet."""
 LEGS_MAX = 16
+SHOWN_A_ROUND = 512
+"""Calls that each worker shows at the end before all wait for each other: with 1 kB each, those of sixteen workers wait
+in the parent, and more would not find room there.
+"""
+SHOWN_LAST_MAX = 100_000
+"""Calls that a worker shows at the end, in fewer rounds than the core gives it; the others count as not compared."""
+SHOW_WITHIN_S = 4.0
+"""So does what would take longer; the core gives it five seconds."""
 NAMESAKES_MAX = 64
 """Calls with one Call-ID that are told of a stream or an error, of which nothing else says whose it is."""
 SILENCE_NS = 60 * SECOND
@@ -228,6 +237,20 @@ class Desk:
                 if call.last > call.told:
                     call.told = now
                     yield self._reports.interim(call, now)
+
+    def before_finish(self, now: int) -> Iterator[None]:
+        """Show calls that are open to whoever looks for legs, where that may be another worker; the links come back."""
+        self._now = now
+        self._take_early()
+        if self._alone:
+            return
+        calls, until = self._table.unseen(), time.monotonic() + SHOW_WITHIN_S
+        for at in range(0, len(calls), SHOWN_A_ROUND):
+            if at >= SHOWN_LAST_MAX or time.monotonic() > until:
+                self._legs.not_compared(len(calls) - at)
+                break
+            self._show(calls[at : at + SHOWN_A_ROUND])
+            yield
 
     def finish(self, now: int) -> Iterator[otus_core.Record]:
         """Report all calls. Where there are other workers, those have finished or are about to: nothing is routed."""

@@ -2,7 +2,7 @@
 
 Evidence is added up, each piece with its reason; from ``ENOUGH`` on two calls are linked. What is known of a call comes
 to the worker that looks for legs, from other workers as a card of plain values: once when it has begun, and once more
-when it has ended.
+when it has ended, or when the capture has.
 The first time the few calls that may be its legs are looked up in ``likely``; later only those are compared again that
 lacked no more than the same outcome.
 """

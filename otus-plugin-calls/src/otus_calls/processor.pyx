@@ -191,6 +191,10 @@ cdef class Calls:
         """Report what has ended by now."""
         return self.desk.tick(now)
 
+    def before_finish(self, now):
+        """Show open calls to the worker that looks for legs."""
+        return self.desk.before_finish(now)
+
     def finish(self, now):
         """Report everything."""
         return self.desk.finish(now)

@@ -5,6 +5,7 @@ cross each other, where a server that calls on keeps it.
 """
 
 import os
+from operator import attrgetter
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -31,6 +32,7 @@ cdef enum:
     NOTE_BYTES = 1024           # that a message may take on average
     ROOM_FIRST = 8                  # for messages, at first: as many as an ordinary call has
 
+cdef object _beginning = attrgetter("first")
 cdef int64_t SETTLED_NS = 2_000_000_000     # messages of other workers have arrived by then
 cdef int64_t _TIMER_B = TIMER_B_NS
 cdef int64_t _NEVER = <int64_t>0x7FFFFFFFFFFFFFFF
@@ -332,6 +334,20 @@ cdef class Table:
             elif call.last < until:
                 past += 1
             at = call.age.older
+        return found
+
+    def unseen(self):
+        """Give the calls of which the search for legs would learn something more, in the order of their beginning."""
+        cdef void *at = self.order.oldest
+        cdef Call call
+        cdef list found = []
+        while at != NULL:
+            call = <Call>at
+            # Of one that it knows, only how it ended and who sends its media matter.
+            if not call.shown or call.streams or (call.phase == OVER and call.shown != SHOWN_ENDED):
+                found.append(call)
+            at = call.age.newer
+        found.sort(key=_beginning)
         return found
 
     def calls(self):
