@@ -222,12 +222,15 @@ print("sealed")
 
 OPEN = """
 import os, socket, sys
-from otus_core.process import privilege
+from otus_core.process import kernel, privilege
 from otus_core.task.spec import ComponentSpec
 RAW = 1 << privilege.CAP_NET_RAW
 privilege.set_capabilities(0, int(sys.argv[1]), 0)
 def sets():
-    return [privilege._read_capabilities(name) for name in ("CapEff", "CapPrm", "CapInh")]
+    status = dict(line.split(":\\t", 1) for line in open("/proc/self/status"))
+    told = [int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh")]
+    assert kernel.get_capabilities() == tuple(told), kernel.get_capabilities()
+    return told
 def call(capture, shard, shards, state):
     return [socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).detach()]
 privilege.call_acquire = call
@@ -248,6 +251,27 @@ def test_what_a_program_file_permits_is_in_force_while_sources_are_opened(permit
     command = [sys.executable, "-c", OPEN, str(permitted)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     expected = [f"[0, {permitted}, 0]", f"{opened} [{permitted}, {permitted}, 0]", "[0, 0, 0]"]
+    assert done.stdout.splitlines() == expected, done.stderr
+
+
+SETS = """
+import sys
+from otus_core.process import kernel
+kernel.set_capabilities(*map(int, sys.argv[1:]))
+print(*kernel.get_capabilities())
+print(*(int(line.split()[1], 16) for line in open("/proc/self/status") if line[:6] in ("CapInh", "CapPrm", "CapEff")))
+"""
+
+
+@pytest.mark.parametrize("high", [0, 1 << 38])
+def test_capabilities_are_read_as_the_kernel_shows_them(high: int) -> None:
+    """Each set differs from the others; CAP_PERFMON is in the second half of the bits."""
+    needs.root()
+    sets = [NET_RAW | high, NET_RAW | high | 1, NET_RAW | 1]
+    command = [sys.executable, "-c", SETS, *map(str, sets)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    effective, permitted, inheritable = sets
+    expected = [f"{effective} {permitted} {inheritable}", f"{inheritable} {permitted} {effective}"]
     assert done.stdout.splitlines() == expected, done.stderr
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from otus_core.errors import CaptureError, OtusError, TaskStartFailed
 from otus_core.model.text import tell
-from otus_core.process.kernel import get_death_signal, prctl, set_capabilities
+from otus_core.process.kernel import get_capabilities, get_death_signal, prctl, set_capabilities
 from otus_core.process.seccomp import refuse_system_calls
 from otus_core.task.spec import ComponentSpec
 
@@ -99,7 +99,8 @@ def keep_capabilities(*kept: int) -> None:
     if not kept:
         prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     prctl(PR_SET_NO_NEW_PRIVS, 1)
-    permitted = _read_capabilities("CapPrm") & sum(1 << capability for capability in kept)
+    _, permitted, _ = get_capabilities()
+    permitted &= sum(1 << capability for capability in kept)
     set_capabilities(permitted, permitted, 0)
 
 
@@ -109,14 +110,6 @@ def raise_capabilities() -> None:
     A program file may permit a capability without that, so that it runs where nobody grants the capability, too; with
     it the kernel would refuse to start the program there (capabilities(7), "File capabilities").
     """
-    permitted = _read_capabilities("CapPrm")
-    if permitted & ~_read_capabilities("CapEff"):
-        set_capabilities(permitted, permitted, _read_capabilities("CapInh"))
-
-
-def _read_capabilities(which: str) -> int:
-    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-        for line in status:
-            if line.startswith(f"{which}:"):
-                return int(line.split()[1], 16)
-    return 0
+    effective, permitted, inheritable = get_capabilities()
+    if permitted & ~effective:
+        set_capabilities(permitted, permitted, inheritable)
