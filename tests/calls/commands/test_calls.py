@@ -55,6 +55,7 @@ def test_calls_as_json_and_as_csv_say_the_same(corpora: Path) -> None:
     rows = list(csv.DictReader(io.StringIO("\n".join(shown("calls", corpora / B2BUA, "--csv")))))
     for name in ("call_id", "state", "pdd", "mos"):
         assert [str(one[name]) for one in told] == [row[name] for row in rows]
+    assert [json.dumps(one["partial"]) for one in told] == [row["partial"] for row in rows]
     assert [one["number"] for one in told] == [1, 2]
     assert len(told[0]["messages"]) > 10
 

@@ -68,6 +68,11 @@ def test_colours_are_for_terminals_that_want_them(
         assert not is_coloured()
 
 
+def test_cells_are_written_as_values_of_json_are(capsys: pytest.CaptureFixture[str]) -> None:
+    write_csv([{"yes": True, "no": False, "nothing": None, "n": 1, "x": 1.5}], ("yes", "no", "nothing", "n", "x"))
+    assert capsys.readouterr().out == "yes,no,nothing,n,x\ntrue,false,,1,1.5\n"
+
+
 def test_a_spreadsheet_runs_nothing_that_a_packet_says(capsys: pytest.CaptureFixture[str]) -> None:
     texts = ["=1+1", "+1", "-1", "@a", "\t=1", "\r=1", "\x1b[2J", "plain", "a,b", ""]
     write_csv(({"text": text, "n": -1, "other": "left out"} for text in texts), ("n", "text"))

@@ -39,7 +39,7 @@ def write_lines(lines: Iterable[str]) -> None:
 
 
 def write_csv(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> None:
-    """Write these columns of each row as it comes (RFC 4180), below a line of names."""
+    """Write these columns of each row as it comes (RFC 4180), below a line of names; true and false are as in JSON."""
     import csv  # which help pages, that ask for colours here, do not need
 
     writer = csv.DictWriter(sys.stdout, names, lineterminator="\n")
@@ -51,6 +51,8 @@ def write_csv(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> None:
 
 def _harmless(value: Any) -> Any:
     """Give a cell that can be shown: packets choose texts, and a spreadsheet would run one that begins as a formula."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if not isinstance(value, str):
         return value
     # CWE-1236: with an apostrophe before it, a spreadsheet takes the cell for text.
