@@ -68,7 +68,10 @@ def get_death_signal():
 
 
 def get_capabilities():
-    """Give this thread's capabilities, a bit for each: effective, permitted, inheritable (capget(2)). Raises OSError."""
+    """Give this thread's capabilities, a bit for each: effective, permitted, inheritable (capget(2)).
+
+    Raises OSError.
+    """
     cdef uint64_t effective = 0
     cdef uint64_t permitted = 0
     cdef uint64_t inheritable = 0
