@@ -1,4 +1,5 @@
-"""What Linux offers to a process that gives up rights, and Python does not: prctl(2), capget(2), capset(2), seccomp(2)."""
+"""What Linux offers to a process that gives up rights, and Python does not: prctl(2), capget(2), capset(2), seccomp(2).
+"""
 
 import os
 
