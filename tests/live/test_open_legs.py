@@ -129,6 +129,8 @@ def test_legs_of_calls_that_are_up_are_found_with_any_number_of_workers(
     assert len(found[0]) == calls and all(found[0].values()), found[0]
     assert found[1] == found[0]
     assert found[2] == found[0]
+    if frames is recorded:
+        assert all(one["media"] == ["callee", "caller"] for (one,) in found[0].values()), found[0]
 
 
 def test_a_worker_that_stands_still_holds_up_the_others_for_a_while_only(pair: Pair, run: Any, tmp_path: Path) -> None:

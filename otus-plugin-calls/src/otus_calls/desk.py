@@ -65,6 +65,7 @@ class Desk:
         self._reports = Reports(config)
         self._counts: dict[str, int] = {}
         self._begun = 0
+        self._ending = False
         self._early: list[tuple[str, str, Any, int]] = []
         self._gathered: dict[int, dict[str, int]] = {}
 
@@ -174,6 +175,8 @@ class Desk:
                 one for one in call.legs or () if (one["call_id"], one["from_tag"]) != (leg["call_id"], leg["from_tag"])
             ]
             call.legs = sorted([*legs, leg], key=lambda one: (-one["score"], one["call_id"]))[:LEGS_MAX]
+            if self._ending and call.streams and not call.number:
+                self._show_last([call])  # its leg is to tell who sends media here
 
     def _show(self, calls: list[Followed]) -> None:
         """Show calls to whoever looks for legs."""
@@ -244,13 +247,21 @@ class Desk:
         self._take_early()
         if self._alone:
             return
+        self._ending = True
         calls, until = self._table.unseen(), time.monotonic() + SHOW_WITHIN_S
         for at in range(0, len(calls), SHOWN_A_ROUND):
             if at >= SHOWN_LAST_MAX or time.monotonic() > until:
                 self._legs.not_compared(len(calls) - at)
                 break
-            self._show(calls[at : at + SHOWN_A_ROUND])
+            self._show_last(calls[at : at + SHOWN_A_ROUND])
             yield
+        yield  # the last links are here, and calls that they gave a leg have been shown
+        yield
+
+    def _show_last(self, calls: list[Followed]) -> None:
+        for call in calls:
+            call.number = 1  # which has no other use where cards are shown
+        self._show(calls)
 
     def finish(self, now: int) -> Iterator[otus_core.Record]:
         """Report all calls. Where there are other workers, those have finished or are about to: nothing is routed."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from otus_calls.likely import Likely
+from otus_calls.media import senders_of
 from otus_calls.parties import read_party, same_user, sessions_of
 from otus_calls.sdp import endpoints, read_sdp
 
@@ -103,7 +104,7 @@ def card_of(call: Followed, now: int) -> Card:
         outcome.state,
         None if outcome.final is None else outcome.final.status,
         outcome.end,
-        sorted({one["by"] for one in call.streams if one.get("by")}) if call.streams else [],
+        senders_of(call.streams, call.from_tag.decode("utf-8", "replace"), outcome.notes) if call.streams else [],
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from otus_calls.session import CALLEE, CALLER, Session
+from otus_calls.session import CALLEE, CALLER, Session, read_session
 
 STREAM_FIELDS = (
     "ssrc",
@@ -63,6 +64,12 @@ def join_media(streams: list[dict[str, Any]], from_tag: str, session: Session) -
         kept = {name: value for name, value in stream.items() if name not in ("sender_tag", "receiver_tag")}
         joined.append({"by": _sender(stream, from_tag, session), **kept})
     return joined
+
+
+def senders_of(streams: list[dict[str, Any]], from_tag: str, notes: Iterable[Any]) -> list[str]:
+    """Give the parties, ``caller`` and ``callee``, that send media in a call of these messages."""
+    session = read_session(notes)
+    return sorted({by for one in streams if (by := _sender(one, from_tag, session)) is not None})
 
 
 def _sender(stream: dict[str, Any], from_tag: str, session: Session) -> str | None:

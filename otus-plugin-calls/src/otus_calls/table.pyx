@@ -343,8 +343,8 @@ cdef class Table:
         cdef list found = []
         while at != NULL:
             call = <Call>at
-            # Of one that it knows, only how it ended and who sends its media matter.
-            if not call.shown or call.streams or (call.phase == OVER and call.shown != SHOWN_ENDED):
+            # Of one that it knows, only how it ended is new; and its legs tell who sends media in it.
+            if not call.shown or (call.phase == OVER and call.shown != SHOWN_ENDED) or (call.streams and call.legs):
                 found.append(call)
             at = call.age.newer
         found.sort(key=_beginning)
