@@ -41,8 +41,8 @@ in the parent, and more would not find room there.
 """
 SHOWN_LAST_MAX = 100_000
 """Calls that a worker shows at the end, in fewer rounds than the core gives it; the others count as not compared."""
-SHOW_WITHIN_S = 4.0
-"""So does what would take longer; the core gives it five seconds."""
+SHOW_WITHIN_S = 3.0
+"""So does what would take longer. The core gives it five seconds, of which the links that come back need some."""
 NAMESAKES_MAX = 64
 """Calls with one Call-ID that are told of a stream or an error, of which nothing else says whose it is."""
 SILENCE_NS = 60 * SECOND
