@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import nox
@@ -293,46 +295,68 @@ def install(session: nox.Session, distributions: tuple[str, ...], *tools: str) -
     """Install wheels of our distributions, built if they are not there yet, and tools, all at the pinned versions; give
     the wheels.
     """
-    built = [str(wheel(session, name)) for name in distributions]
+    earlier = list(Path(session.virtualenv.location).glob("lib/*/site-packages/otus_*.dist-info"))
+    built = [str(path) for path in all_wheels(session, distributions)]
     session.install("-q", "-c", CONSTRAINTS, *tools, *built)
-    session.run("pip", "install", "-q", "--force-reinstall", "--no-deps", *built, silent=True)
+    if earlier:  # pip takes a wheel for installed by its version, which says nothing of its state
+        session.run("pip", "install", "-q", "--force-reinstall", "--no-deps", *built, silent=True)
     return built
 
 
-def wheel(session: nox.Session, name: str) -> Path:
-    """Give the wheel of a distribution.
+def all_wheels(session: nox.Session, names: tuple[str, ...]) -> list[Path]:
+    """Give the wheels of distributions. Those that are not there yet are built: first the core, which the plugins need
+    for it, and then as many plugins at a time as there are cores, for half of a build is not parallel by itself.
+    """
+    missing = [name for name in names if not ready(name)]
+    if missing:
+        session.install("-q", "-c", CONSTRAINTS, *BUILD_TOOLS, *WHEEL_TOOLS)
+        if not ready(CORE):
+            build(session, CORE)
+        plugins = [name for name in missing if name != CORE]
+        if plugins:
+            session.install("-q", "--no-deps", "--force-reinstall", str(ready(CORE)))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(partial(build, session), plugins))
+    return [path for name in names if (path := ready(name))]
+
+
+def ready(name: str) -> Path | None:
+    """Give the wheel of a distribution as its sources are now, if it has been built."""
+    return next(iter(sorted(folder_of(name).glob("*.whl"))), None)
+
+
+def folder_of(name: str) -> Path:
+    """Give the folder of the wheel of a distribution as its sources are now."""
+    return WHEELS / f"{name}-{digest(ROOT / name)}"
+
+
+def build(session: nox.Session, name: str) -> None:
+    """Build the wheel of a distribution.
 
     It is built from its sdist, which shows that nothing is missing there, and that from a copy, so that nothing stale
-    gets in.
+    gets in. Several threads may do so at a time, each for another distribution.
     """
-    folder = WHEELS / f"{name}-{digest(ROOT / name)}"
-    if ready := sorted(folder.glob("*.whl")):
-        return ready[0]
-    session.install("-q", "-c", CONSTRAINTS, *BUILD_TOOLS, *WHEEL_TOOLS)
-    if name != CORE:  # which is a build requirement of the plugins
-        session.install("-q", "--no-deps", "--force-reinstall", str(wheel(session, CORE)))
+    folder = folder_of(name)
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / name
         shutil.copytree(
             ROOT / name, copy, ignore=shutil.ignore_patterns("build", "*.egg-info", "*.so", "*.c", "__pycache__", ".*")
         )
-        with session.chdir(copy):
-            session.run(
-                "python", "-c", f"from setuptools import build_meta as m; m.build_sdist({scratch!r})", silent=True
-            )
+        sdist = (
+            f"import os; os.chdir({str(copy)!r}); from setuptools import build_meta as m; m.build_sdist({scratch!r})"
+        )
+        session.run("python", "-c", sdist, silent=True)
         shutil.rmtree(copy)
-        (sdist,) = Path(scratch).glob("*.tar.gz")
+        (made,) = Path(scratch).glob("*.tar.gz")
         options = ("--no-deps", "--no-build-isolation", "-q", "-w", scratch)
-        session.run("pip", "wheel", *options, str(sdist), env=build_environment())
+        session.run("pip", "wheel", *options, str(made), env=build_environment())
         made = next(Path(scratch).glob("*.whl"))
         folder.mkdir(parents=True, exist_ok=True)
         if made.name.endswith("-none-any.whl"):
             shutil.move(made, folder)
         else:  # an index takes wheels that name the oldest glibc they run on (PEP 600), and no others
             session.run("auditwheel", "repair", "-w", str(folder), str(made), silent=True)
-    made = next(folder.glob("*.whl"))
-    check_wheel(session, made)
-    return made
+    check_wheel(session, next(folder.glob("*.whl")))
 
 
 def check_wheel(session: nox.Session, path: Path) -> None:
