@@ -10,6 +10,7 @@ those of the page.
 
 from __future__ import annotations
 
+import codecs
 import os
 import pty
 import re
@@ -136,10 +137,11 @@ class Shell:
     def _read(self, is_enough: Callable[[str], object], command: str) -> str:
         """Read what is written until it is enough."""
         written, until = "", time.monotonic() + PATIENCE_S
+        characters = codecs.getincrementaldecoder("utf-8")()  # a terminal gives 4 KiB, which may end within a character
         while not is_enough(written):
             assert time.monotonic() < until, f"{command} does not go on: {written}"
             if select.select([self._master], [], [], 0.1)[0]:
-                written += os.read(self._master, 65536).decode()
+                written += characters.decode(os.read(self._master, 65536))
         return written
 
     def end(self) -> None:
