@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import os
 import pty
@@ -36,9 +37,10 @@ class Screen:
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
+        characters = codecs.getincrementaldecoder("utf-8")("replace")  # a piece may end within a character
         while True:
             try:
-                self._all += os.read(self.parent, 65536).decode("utf-8", "replace")
+                self._all += characters.decode(os.read(self.parent, 65536))
             except OSError:
                 return
 
