@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.live.net import OTUS, control
+from tests.live.net import OTUS, answers, ask, control
 from tests.patience import PATIENCE_S, free_port, wait
 
 
@@ -44,7 +43,7 @@ class Node:
                 stderr=errors,
                 env={**os.environ, **environment},
             )
-        wait(lambda: self.call("status", "--alive")[0] == 0, what="the daemon answers")
+        wait(lambda: answers(self.folder), what="the daemon answers")
 
     def call(self, *arguments: str, text: str | None = None) -> tuple[int, Any, str]:
         """Give exit status, the JSON answer, and standard error."""
@@ -52,13 +51,7 @@ class Node:
 
     def rpc(self, method: str, **params: Any) -> dict[str, Any]:
         """Ask without a process of its own; gives the whole answer."""
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(PATIENCE_S)
-            sock.connect(f"{self.folder}/o.sock")
-            sock.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n")
-            with sock.makefile("rb") as answer:
-                told: dict[str, Any] = json.loads(answer.readline())
-                return told
+        return ask(self.folder, method, **params)
 
     def state(self, task_id: str) -> dict[str, Any]:
         """Give one task's status."""

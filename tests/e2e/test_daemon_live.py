@@ -21,7 +21,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from otus_core.testing import packets
-from tests.live.net import OTUS, Pair, control
+from tests.live.net import OTUS, Pair, answers, ask, control
 from tests.live.test_live import call as make_calls
 from tests.live.test_live import message
 from tests.patience import PATIENCE_S, beyond, keeps, nearly_all, wait
@@ -70,26 +70,15 @@ class Node:
             stderr=subprocess.DEVNULL,
             env={**os.environ, **environment},
         )
-        wait(self.answers, what="the daemon answers")
+        wait(lambda: answers(self.folder), what="the daemon answers")
 
     def call(self, *arguments: str) -> tuple[int, Any]:
         status, answer, _ = control(self.folder, *arguments)
         return status, answer
 
-    def answers(self) -> bool:
-        try:
-            return bool(self.rpc("daemon_status"))
-        except OSError:  # its socket is not there yet, or it is the one that a dead daemon left
-            return False
-
     def rpc(self, method: str) -> Any:
         """Ask without a process of its own."""
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(PATIENCE_S)
-            sock.connect(f"{self.folder}/o.sock")
-            sock.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method}).encode() + b"\n")
-            with sock.makefile("rb") as answer:
-                return json.loads(answer.readline())["result"]
+        return ask(self.folder, method)["result"]
 
     def counters(self) -> dict[str, Any]:
         """The task's counters; empty while it is not back yet."""

@@ -14,7 +14,7 @@ import pytest
 
 from otus_core.testing import packets
 from tests import needs
-from tests.live.net import Pair, own_memory
+from tests.live.net import Pair, ask, own_memory
 from tests.live.test_live import message
 from tests.patience import keeps, took, wait
 
@@ -33,8 +33,8 @@ GROWTH_MAX = 64 << 20
 
 
 def counters(daemon: Daemon) -> dict[str, Any]:
-    (task,) = daemon.call("task", "status")["tasks"]
-    return dict(daemon.call("task", "status", task["task_id"]))
+    (task,) = ask(daemon.folder, "task_status")["result"]["tasks"]
+    return dict(ask(daemon.folder, "task_status", task_id=task["task_id"])["result"])
 
 
 @pytest.mark.timeout(900)

@@ -50,6 +50,25 @@ def control(folder: Path, *arguments: str, text: str | None = None) -> tuple[int
     return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
 
 
+def ask(folder: Path, method: str, **params: Any) -> dict[str, Any]:
+    """Ask the daemon whose socket is in ``folder`` without a process of its own; gives the whole answer."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(PATIENCE_S)
+        sock.connect(f"{folder}/o.sock")
+        sock.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n")
+        with sock.makefile("rb") as answer:
+            told: dict[str, Any] = json.loads(answer.readline())
+            return told
+
+
+def answers(folder: Path) -> bool:
+    """Whether a daemon answers there, whatever it says."""
+    try:
+        return bool(ask(folder, "daemon_status"))
+    except (OSError, ValueError):  # its socket is not there yet, or it is the one that a dead daemon left
+        return False
+
+
 @contextmanager
 def sipp_answers(address: str, folder: Path, namespace: str = "", transport: str = "u1") -> Iterator[None]:
     """Have sipp answer calls on port 5060, in a namespace or here; ``transport`` as sipp names it."""
