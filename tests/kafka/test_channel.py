@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 
 from otus_core import PluginInitFailed
 from otus_kafka import envelope
@@ -291,16 +292,45 @@ def test_a_broker_that_is_restarted(own_broker: Broker, tmp_path: Path) -> None:
     assert [command for command, _ in one.executed] == ["before", "after"]
 
 
+async def until_status(n: Node, connected: bool) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while n.channel.status()["connected"] is not connected:
+        assert time.monotonic() < until, n.channel.status()
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_broker_that_goes_while_it_is_told_how_far_we_are_is_missed(
+    own_broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client library's ``commit()`` asks again and again then, and says nothing to us."""
+    one = Node(own_broker, tmp_path, request_timeout=1.0)
+    commit = AIOKafkaConsumer.commit
+
+    async def killing(consumer: AIOKafkaConsumer, offsets: Any = None) -> None:
+        if offsets is None and own_broker.running:  # what was read, not where we begin
+            own_broker.signal(signal.SIGKILL)
+        await commit(consumer, offsets)
+
+    async def work(n: Node) -> None:
+        monkeypatch.setattr(AIOKafkaConsumer, "commit", killing)
+        n.send("before")
+        await until_status(n, connected=True)
+        await until_status(n, connected=False)
+        monkeypatch.undo()
+        own_broker.start()
+        n.send("after")
+        await n.counted(executed=2)
+        await until_status(n, connected=True)
+
+    one.run(work)
+    assert [command for command, _ in one.executed] == ["before", "after"]
+
+
 @pytest.mark.slow
 def test_a_broker_that_is_away_for_long_ends_nothing(own_broker: Broker, tmp_path: Path) -> None:
     """The client library's ``stop()`` raises CancelledError then, which ended the channel for good."""
     one = Node(own_broker, tmp_path, request_timeout=1.0)
-
-    async def until_status(n: Node, connected: bool) -> None:
-        until = time.monotonic() + PATIENCE_S
-        while n.channel.status()["connected"] is not connected:
-            assert time.monotonic() < until, n.channel.status()
-            await asyncio.sleep(0.05)
 
     async def work(n: Node) -> None:
         n.send("before")

@@ -245,7 +245,8 @@ class KafkaChannel(BaseCommandChannel):
                 batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_MOST)
             assigned = frozenset(consumer.assignment())
             if assigned and assigned != known:
-                await self._settle(consumer, assigned, batches)
+                async with asyncio.timeout(self._silent_s):  # the client asks again for as long as nobody answers
+                    await self._settle(consumer, assigned, batches)
                 known = assigned
             latest = max((consumer.last_poll_timestamp(part) or 0 for part in assigned), default=0) / 1000
             heard = max(heard, time.monotonic() - max(0.0, time.time() - latest)) if latest else heard
@@ -255,7 +256,8 @@ class KafkaChannel(BaseCommandChannel):
             await asyncio.sleep(0)  # what lies here already is given without a wait: others have their turn between
             is_behind |= bool(batches)
             if any(accepted) or (is_behind and (not batches or time.monotonic() - committed > COMMIT_EVERY_S)):
-                await consumer.commit()
+                async with asyncio.timeout(self._silent_s):
+                    await consumer.commit()
                 committed, is_behind = time.monotonic(), False
 
     async def _settle(self, consumer: AIOKafkaConsumer, assigned: frozenset[Any], taken: Mapping[Any, Any]) -> None:
