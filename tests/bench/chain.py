@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import attrs
 import dpkt
@@ -32,7 +33,7 @@ class ChainRow:
     format: str = "none"
     tunnels: str = ""
     parsers: tuple[str, ...] = ("sip",)
-    processors: tuple[str, ...] = ()
+    processors: tuple[str | dict[str, Any], ...] = ()
 
 
 ROWS = (
@@ -47,6 +48,13 @@ ROWS = (
     ChainRow(name="QinQ", capture="qinq", target=12.0),
     ChainRow(name="VXLAN", capture="vxlan", target=12.0, tunnels="vxlan"),
     ChainRow(name="calls", capture="sip", target=9.0, processors=("calls",)),
+    ChainRow(
+        name="calls, records as JSON",
+        capture="sip",
+        target=3.0,
+        format="json",
+        processors=({"type": "calls", "config": {"consume": True}},),
+    ),
     ChainRow(name="plain-Python SIP parser", capture="sip", target=3.0, parsers=("plainsip",)),
 )
 

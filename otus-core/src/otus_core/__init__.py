@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from otus_core.model.flows import FlowRegistry
     from otus_core.model.frames import FRAME_INDEX_FORMAT, FrameBatch, RawPacket
     from otus_core.model.json import encode_json, encode_json_lines
+    from otus_core.model.json_values import to_json
     from otus_core.model.label_source import LabelSource
     from otus_core.model.labels import packed_labels
     from otus_core.model.lines import TextLines
@@ -132,6 +133,7 @@ _EXPORTS = {
     "model.flows": ("FlowRegistry",),
     "model.frames": ("FRAME_INDEX_FORMAT", "FrameBatch", "RawPacket"),
     "model.json": ("encode_json", "encode_json_lines"),
+    "model.json_values": ("to_json",),
     "model.label_source": ("LabelSource",),
     "model.labels": ("packed_labels",),
     "model.lines": ("TextLines",),
@@ -230,6 +232,7 @@ __all__ = [
     "server_tls",
     "table_lines",
     "terminal_columns",
+    "to_json",
     "write_csv",
     "write_lines",
 ]

@@ -104,7 +104,7 @@ def card_of(call: Followed, now: int) -> Card:
         outcome.state,
         None if outcome.final is None else outcome.final.status,
         outcome.end,
-        senders_of(call.streams, call.from_tag.decode("utf-8", "replace"), outcome.notes) if call.streams else [],
+        senders_of(call.streams, call.from_tag.decode("utf-8", "replace"), outcome) if call.streams else [],
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from otus_calls.session import CALLEE, CALLER, Session, read_session
+from otus_calls.session import CALLEE, CALLER, Session, session_of
+
+if TYPE_CHECKING:
+    from otus_calls.replay import Outcome
 
 STREAM_FIELDS = (
     "ssrc",
@@ -60,23 +62,28 @@ def join_media(streams: list[dict[str, Any]], from_tag: str, session: Session) -
     ``None`` where that cannot be told.
     """
     joined = []
+    listens = session.listens(CALLER), session.listens(CALLEE)
     for stream in sorted(streams, key=lambda one: (one["first"] or "", one["ssrc"])):
         kept = {name: value for name, value in stream.items() if name not in ("sender_tag", "receiver_tag")}
-        joined.append({"by": _sender(stream, from_tag, session), **kept})
+        joined.append({"by": _sender(stream, from_tag, *listens), **kept})
     return joined
 
 
-def senders_of(streams: list[dict[str, Any]], from_tag: str, notes: Iterable[Any]) -> list[str]:
-    """Give the parties, ``caller`` and ``callee``, that send media in a call of these messages."""
-    session = read_session(notes)
-    return sorted({by for one in streams if (by := _sender(one, from_tag, session)) is not None})
+def senders_of(streams: list[dict[str, Any]], from_tag: str, outcome: Outcome) -> list[str]:
+    """Give the parties, ``caller`` and ``callee``, that send media in a call."""
+    session = session_of(outcome)
+    listens = session.listens(CALLER), session.listens(CALLEE)
+    return sorted({by for one in streams if (by := _sender(one, from_tag, *listens)) is not None})
 
 
-def _sender(stream: dict[str, Any], from_tag: str, session: Session) -> str | None:
+def _sender(
+    stream: dict[str, Any], from_tag: str, caller: set[tuple[str, int]], callee: set[tuple[str, int]]
+) -> str | None:
+    """Tell who sends a stream. ``caller`` and ``callee`` are where each said it listens."""
     to = (stream["dst"], stream["dport"])
-    if to in session.everywhere[CALLER] and to not in session.everywhere[CALLEE]:
+    if to in caller and to not in callee:
         return CALLEE
-    if to in session.everywhere[CALLEE] and to not in session.everywhere[CALLER]:
+    if to in callee and to not in caller:
         return CALLER
     if from_tag in (stream["sender_tag"], stream["receiver_tag"]):
         return CALLER if stream["sender_tag"] == from_tag else CALLEE

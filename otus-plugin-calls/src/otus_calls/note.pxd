@@ -82,6 +82,9 @@ cdef class Note:
     cdef readonly bint from_caller      # the request, or the request that this answers, is the caller's
 
 
+cdef tuple METHOD_NAMES         # by Method
+
+
 cdef Note tell_note(const Packed *note)
 cdef dict tell_fields(const char *at, Py_ssize_t size)
 cdef uint64_t digest_of(bytes raw) noexcept

@@ -3,23 +3,22 @@
 ``write_note`` writes them, ``tell_note`` makes an object of them when somebody wants to know.
 """
 
-from ipaddress import ip_address
-
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcpy
 
 from otus_core.inline.hashing cimport fold, keyed_hash
 from otus_core.inline.signalling cimport INVITE, FieldHead, next_field, whole_letters
+from otus_core.inline.text cimport ADDRESS_MAX, print_address
 
 from otus_calls.fields import ALIKE, LONG, PROOFS, REQUEST_URI, VALUE_MAX, scheme_of
 
 cdef enum:
     REASON_MAX = 128            # bytes
     FIELDS_MAX = 16384
-    SHARED_MAX = 4096           # addresses and texts that what is told has in common
+    SHARED_MAX = 4096           # texts that what is told has in common
 
-cdef tuple _NAMES = ("", "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "PRACK", "SUBSCRIBE", "NOTIFY",
+cdef tuple METHOD_NAMES = ("", "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "PRACK", "SUBSCRIBE", "NOTIFY",
                      "PUBLISH", "INFO", "REFER", "MESSAGE", "UPDATE")      # by Method
 cdef dict _LONG = LONG
 cdef frozenset _PROOFS = frozenset(PROOFS)
@@ -138,7 +137,7 @@ cdef Note tell_note(const Packed *kept):
     note.status = <int16_t>kept.status
     note.cseq = kept.cseq
     note.size = kept.size
-    note.method = _NAMES[kept.method]
+    note.method = METHOD_NAMES[kept.method]
     note.to_tag = PyBytes_FromStringAndSize(at, kept.to_tag)
     note.branch = PyBytes_FromStringAndSize(at + kept.to_tag, kept.branch)
     line = (at + kept.to_tag + kept.branch)[:kept.line]
@@ -172,14 +171,9 @@ cdef dict tell_fields(const char *at, Py_ssize_t size):
 
 
 cdef str _address(const uint8_t *packed, int version):
-    """Give an address as text, the same object for equal ones."""
-    cdef bytes key = PyBytes_FromStringAndSize(<const char *>packed, 4 if version == 4 else 16)
-    found = _shared.get((version, key))
-    if found is None:
-        if len(_shared) >= SHARED_MAX:
-            _shared.clear()
-        found = _shared[version, key] = str(ip_address(key)) if version else ""
-    return <str>found
+    """Give an address as text, empty for none."""
+    cdef char text[ADDRESS_MAX]
+    return text[:print_address(text, packed, version) - text].decode("ascii") if version else ""
 
 
 cdef str _share(bytes text):

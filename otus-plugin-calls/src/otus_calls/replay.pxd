@@ -38,7 +38,7 @@ cdef class Outcome:
     cdef int32_t count
     cdef Flow caller_flow                   # begins at the caller
     cdef Call call
-    cdef list told                          # the notes as objects, or None
+    cdef list told                          # the notes as objects, None for those nobody has asked for, or None
 
     cdef int _put_in_order(self) except -1
     cdef int _mark(self) noexcept
@@ -49,7 +49,7 @@ cdef class Outcome:
     cdef int _take_bye(self, int32_t at, const Packed *note) noexcept
     cdef int _event(self, int event) noexcept
     cdef bint _is_first_hop(self, const Packed *note, Seen *seen) noexcept
-    cdef Note _note(self, int32_t at)
+    cdef Note note(self, int32_t at)
     cdef const Packed *first_note(self) noexcept
 
 

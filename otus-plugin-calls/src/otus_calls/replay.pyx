@@ -72,33 +72,31 @@ cdef class Outcome:
     def notes(self):
         """The messages, in the order of their time."""
         cdef int32_t i
-        if self.told is None:
-            self.told = [tell_note(self.order[i]) for i in range(self.count)]
-        return self.told
+        return [self.note(i) for i in range(self.count)]
 
     @property
     def first(self):
-        return self._note(0)
+        return self.note(0)
 
     @property
     def invite(self):
-        return self._note(self.invite_at)
+        return self.note(self.invite_at)
 
     @property
     def final(self):
-        return self._note(self.final_at)
+        return self.note(self.final_at)
 
     @property
     def challenge(self):
-        return self._note(self.challenge_at)
+        return self.note(self.challenge_at)
 
     @property
     def accepted(self):
-        return self._note(self.accepted_at)
+        return self.note(self.accepted_at)
 
     @property
     def bye_note(self):
-        return self._note(self.bye_at)
+        return self.note(self.bye_at)
 
     @property
     def caller(self):
@@ -107,15 +105,22 @@ cdef class Outcome:
         cdef int32_t i
         for i in range(self.count):
             if is_from(self.order[i], &self.caller_flow):
-                note = self._note(i)
+                note = self.note(i)
                 return note.src, note.sport
             if is_to(self.order[i], &self.caller_flow):
-                note = self._note(i)
+                note = self.note(i)
                 return note.dst, note.dport
         return "", 0
 
-    cdef Note _note(self, int32_t at):
-        return None if at < 0 else <Note>self.notes[at]
+    cdef Note note(self, int32_t at):
+        """Give one message by its place in the order of time, ``None`` for -1."""
+        if at < 0:
+            return None
+        if self.told is None:
+            self.told = [None] * self.count
+        if self.told[at] is None:
+            self.told[at] = tell_note(self.order[at])
+        return <Note>self.told[at]
 
     cdef const Packed *first_note(self) noexcept:
         """Give the first INVITE, or else the first message."""

@@ -11,14 +11,14 @@ from otus_core.inline.layouts cimport Flow
 from otus_core import Record
 
 from otus_calls.kpi import counts_of
-from otus_calls.model import Call as CallPayload
 from otus_calls.names import STATES
-from otus_calls.tell import tell_call
 
 from otus_calls.likely cimport Likely
+from otus_calls.model cimport Call as CallPayload
 from otus_calls.note cimport prefetch
 from otus_calls.replay cimport Outcome, replay
 from otus_calls.table cimport Call, Table
+from otus_calls.tell cimport tell_call
 
 cdef enum:
     FETCHED = 16                # messages of a call that are fetched ahead
@@ -27,7 +27,6 @@ cdef enum:
     MESSAGE_BYTES = 400         # about what a message takes in the record that tells of it
 
 cdef tuple _STATES = STATES
-cdef object _new = CallPayload.__new__
 cdef object _beginning = attrgetter("first")
 cdef tuple _FIGURES = ("attempts", "established", "effective", "ineffective")
 
@@ -44,7 +43,7 @@ cdef class Telling:
     cdef Reports reports
 
     def __call__(self):
-        return tell_call(self.call, self.outcome, self.ended, self.reports.config, media=self.reports.media)
+        return tell_call(self.call, self.outcome, self.ended, self.reports.config, self.reports.media)
 
 
 @cython.final
@@ -119,18 +118,18 @@ cdef class Reports:
     def interim(self, Call call not None, int64_t now):
         """Give the record of a call that is under way. It tells of the call as it is now."""
         cdef Outcome outcome = replay(call, now)
-        payload = self._payload(call, outcome, None)
-        payload.facts           # made now: the call goes on
+        cdef CallPayload payload = self._payload(call, outcome, None)
+        payload.few()           # put together now: the call goes on
         return _record(payload, call, outcome)
 
-    cdef object _payload(self, Call call, Outcome outcome, object ended):
+    cdef CallPayload _payload(self, Call call, Outcome outcome, object ended):
         cdef Telling telling = Telling.__new__(Telling)
         telling.call = call
         telling.outcome = outcome
         telling.ended = ended
         telling.reports = self
-        payload = _new(CallPayload)
-        payload._facts = telling        # as its __init__ has it, which would take a frame of Python
+        cdef CallPayload payload = CallPayload.__new__(CallPayload)
+        payload.told = telling
         return payload
 
     cdef tuple _figures_of(self, Outcome outcome):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+from otus_core import to_json
 
 SENDER_REPORT, RECEIVER_REPORT, SDES, XR = 200, 201, 202, 207
 """RFC 3550 §12.1, RFC 3611 §2."""
@@ -35,7 +36,7 @@ def homer_json(data: bytes, *, encrypted: bool = False) -> bytes:
     """
     if encrypted:
         clear = {"type": data[1], "report_count": data[0] & 31, "ssrc": _number(data, 4)} if len(data) >= 8 else {}
-        return json.dumps({**clear, "encrypted": True}, separators=(",", ":")).encode()
+        return to_json({**clear, "encrypted": True})
     told: dict[str, Any] = {
         "sender_information": dict.fromkeys(SENDER, 0),
         "ssrc": 0,
@@ -52,7 +53,7 @@ def homer_json(data: bytes, *, encrypted: bool = False) -> bytes:
         size = 4 + 4 * int.from_bytes(data[at + 2 : at + 4])
         _read(told, data[at + 1], data[at] & 31, data[at + 4 : at + size])
         at += size
-    return json.dumps(told, separators=(",", ":")).encode()
+    return to_json(told)
 
 
 def _number(data: bytes, at: int, size: int = 4) -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from otus_core import to_json
 from otus_rtp.codecs import MEDIA, codec_of, kind_of
 from otus_rtp.quality import Model, opinion, rate
 
@@ -37,7 +37,7 @@ class StreamReport:
 
     def to_json(self) -> bytes:
         """Give the facts as JSON."""
-        return json.dumps(self.facts, separators=(",", ":")).encode()
+        return to_json(self.facts)
 
     def label(self, name: str) -> str | None:
         """Give one label."""
@@ -233,7 +233,7 @@ class RtpPacket:
 
     def to_json(self) -> bytes:
         """Give the facts as JSON."""
-        return json.dumps(self.facts, separators=(",", ":")).encode()
+        return to_json(self.facts)
 
     def labels(self) -> dict[str, str]:
         """Give the labels that apply."""
@@ -261,7 +261,7 @@ class RtcpReport:
 
     def to_json(self) -> bytes:
         """Give the facts as JSON."""
-        return json.dumps(self.facts, separators=(",", ":")).encode()
+        return to_json(self.facts)
 
     def labels(self) -> dict[str, str]:
         """Give the labels that apply."""

@@ -1,13 +1,10 @@
 """An output as one JSON object, in ASCII: what Kafka carries and ``--format json`` prints.
 
 A payload class that offers ``to_json() -> bytes`` is spliced in; attrs classes, dicts and plain values go through the
-ordinary encoder.
+writer of ``json_values``.
 """
 
-import json
 from types import MethodDescriptorType
-
-import attrs
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.dict cimport PyDict_Next
@@ -21,13 +18,12 @@ from otus_core.inline.text cimport ADDRESS_MAX, print_address, print_date, print
 from otus_core.inline.writer cimport Writer, keep, raw, raw_bytes, room, take, written
 from otus_core.model.base64 cimport write_base64
 from otus_core.model.json_check cimport check_json
+from otus_core.model.json_values cimport plain_json
 from otus_core.model.labels cimport packed_labels
 from otus_core.model.output cimport OutputPacket
 from otus_core.model.packet cimport Layers
 
-from otus_core.log import Logger
 from otus_core.model.packet import TUNNEL_NAMES
-from otus_core.model.text import printable
 
 cdef Writer _writer
 
@@ -35,23 +31,6 @@ cdef Writer _writer
 # a class gives is not looked through each time, which would take as long as writing it; the contract suite does.
 cdef object _known_payload = OutputPacket
 cdef object _METHOD = MethodDescriptorType
-
-log = Logger("otus.json")
-cdef set _told = set()
-cdef enum:
-    TOLD_MAX = 64
-
-
-def _plain_value(value):
-    """Turn what the ordinary encoder does not know into what it does."""
-    if attrs.has(type(value)):
-        return attrs.asdict(value, recurse=False)
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value).decode("utf-8", "replace")
-    if isinstance(value, (set, frozenset)):
-        return sorted(value, key=str)
-    return str(value)
-
 
 cdef bytes _payload(object payload):
     """Give a payload as JSON; this may be foreign code, which may itself end up in ``encode_json``."""
@@ -62,12 +41,7 @@ cdef bytes _payload(object payload):
     to_json = getattr(payload, "to_json", None)
     if to_json is not None:
         return _given(payload, to_json())
-    try:
-        return json.dumps(payload, default=_plain_value, separators=(",", ":"), allow_nan=False).encode("ascii")
-    except ValueError:  # RFC 8259 §6 has no NaN and no infinity: null takes their place
-        _tell_once(type(payload).__qualname__)
-        plain = json.loads(json.dumps(payload, default=_plain_value), parse_constant=lambda _name: None)
-        return json.dumps(plain, separators=(",", ":")).encode("ascii")
+    return plain_json(payload)
 
 
 cdef bytes _given(object payload, object given):
@@ -84,15 +58,6 @@ cdef bytes _given(object payload, object given):
     except ValueError as error:
         raise ValueError(f"{cls.__module__}.{cls.__qualname__}.to_json(): {error}") from None
     return <bytes>given
-
-
-cdef int _tell_once(str name) except -1:
-    """Log that payloads of a class hold numbers that JSON does not have."""
-    if name in _told or len(_told) >= TOLD_MAX:
-        return 0
-    _told.add(name)
-    log.warning("payload_has_no_json_number", payload=printable(name, 60), told="null takes the place of NaN")
-    return 0
 
 
 cdef int _ip(Writer *out, const uint8_t *address, int version) except -1:

@@ -1,0 +1,1 @@
+cdef bytes plain_json(object value)

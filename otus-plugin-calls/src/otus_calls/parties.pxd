@@ -1,0 +1,2 @@
+cpdef dict read_party(str value)
+cpdef str user_of(str uri)

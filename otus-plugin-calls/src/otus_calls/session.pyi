@@ -1,0 +1,9 @@
+from otus_calls.replay import Outcome
+
+CALLER: str
+CALLEE: str
+
+class Session:
+    def listens(self, side: str) -> set[tuple[str, int]]: ...
+
+def session_of(outcome: Outcome) -> Session: ...
