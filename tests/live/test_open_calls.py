@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from tests.live.net import Pair, accounted
 
 pytestmark = pytest.mark.live
 
-CALLS = int(os.environ.get("OTUS_CALLS_OPEN", "6000"))
-"""Of 65,536 that a task follows unless it is told otherwise."""
+CALLS = 65_536
+"""As many as a task follows unless it is told otherwise: twice what the buffers of two workers hold."""
 
 
 def test_each_open_call_is_reported_in_the_end(pair: Pair, run: Any, tmp_path: Path) -> None:

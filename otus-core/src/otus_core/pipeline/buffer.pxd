@@ -13,6 +13,7 @@ cdef class SendBuffer:
     cdef readonly int64_t bytes_held
     cdef readonly int64_t max_bytes
     cdef readonly bint waits
+    cdef bint patient           # at the end of a source that could not wait: whoever fills it can
     cdef bint spooled
     cdef Py_ssize_t head
     cdef int offered

@@ -79,7 +79,7 @@ cdef class SendBuffer:
         self.ring[at] = <PyObject *>output
         self.count += 1
         self.bytes_held += _cost(<PyObject *>output)
-        if not self.waits:
+        if not self.waits and not self.patient:
             while self.bytes_held > (2 * self.max_bytes if self.spooled else self.max_bytes) and self.count > 1:
                 self._overflow_oldest()
         return 0

@@ -38,6 +38,7 @@ cdef class Turns(Outputs):
     cdef int _tell(self, ParserSlot slot, object method, tuple what, int64_t now) except -1
     cdef int _tell_ends(self, FlowRegistry flows, int64_t now) except -1
     cdef int _begin_finish(self, tuple slots) except -1
+    cdef int _be_patient(self, bint patient) except -1
     cdef bint _begin_ticks(self, int64_t now) except *
     cdef bint _carry_on(self, bint forced) except *
     cdef int _have_told(self, Slot slot, object method, int64_t now) except -1

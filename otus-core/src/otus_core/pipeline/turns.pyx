@@ -13,6 +13,7 @@ from otus_core.model.counter_names import name_of
 from otus_core.model.flows cimport FlowRegistry
 from otus_core.model.record cimport Record
 from otus_core.pipeline.breaker cimport is_open, monotonic
+from otus_core.pipeline.buffer cimport SendBuffer
 from otus_core.pipeline.outputs cimport Outputs
 from otus_core.pipeline.slots cimport ParserSlot, ProcessorSlot, Slot
 
@@ -124,6 +125,7 @@ cdef class Turns(Outputs):
         return 0
 
     cdef int _begin_finish(self, tuple slots) except -1:
+        self._be_patient(True)
         self.turn.extend(reversed([slot for slot in slots if (<Slot>slot).finish is not None]))
         self.tick_at = NEVER
         self.turn_finishes = True
@@ -151,10 +153,20 @@ cdef class Turns(Outputs):
         self.turn_now = now
         return self._carry_on(False)
 
+    cdef int _be_patient(self, bint patient) except -1:
+        """Have full buffers waited for, also where packets could not wait: there are none any more."""
+        cdef SendBuffer buffer
+        self.waits = self.waits or patient
+        for buffer in self.buffers:
+            buffer.patient = patient
+        return 0
+
     cdef bint _carry_on(self, bint forced) except *:
         cdef Slot slot
         cdef int pulled = 0
         cdef int64_t now = monotonic()
+        if forced:
+            self._be_patient(False)
         while True:
             if self.rest is not None:
                 slot = self.rest_of

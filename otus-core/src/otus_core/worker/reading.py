@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from otus_core.components import CaptureStats
@@ -125,6 +126,16 @@ class Reading:
         """Take what components tell; a run that is to stop waits for slow reporters only for a while."""
         while not self._pipeline.carry_on((self._live or self._course.ends) and time.monotonic() > until):
             await self._serve_others()
+            if self._course.ends:
+                await self._wait_for_room(until)
+
+    async def _wait_for_room(self, until: float) -> None:
+        """Wait for full buffers, and not longer."""
+        for delivery in self._deliveries:
+            if delivery.buffer.full:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                        await delivery.room()
 
     async def _meet_in_rounds(self, at: int, slot: ProcessorSlot) -> None:
         """Wait for what was routed to a processor; then have it route what is open, in as many rounds as that of any
