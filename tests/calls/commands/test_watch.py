@@ -73,6 +73,18 @@ def test_calls_come_a_ladder_is_followed_and_the_terminal_is_left_as_it_was(pair
     assert pids == ""
 
 
+def test_a_slow_line_is_not_sent_more_than_it_takes(pair: Pair, screen: Screen) -> None:
+    """Over ssh, what is drawn waits in buffers: keys are answered when all that was drawn before has been shown."""
+    wait(lambda: screen.shows("0 calls"), what="the screen is there")
+    begun = time.monotonic()
+    with pair.wire() as wire:
+        for n in range(1, 5001):
+            wire.send(message(n, "INVITE sip:bob@h SIP/2.0"))
+            time.sleep(max(0.0, begun + n / 500 - time.monotonic()))
+    assert "under way" in screen.written
+    assert len(screen.written) < 30_000 + 8_000 * (time.monotonic() - begun)  # the first screen, and what came then
+
+
 def test_it_needs_a_terminal_and_an_interface(examples: Path) -> None:
     assert "--watch: the screen needs a terminal" in otus("calls", "-i", "lo", "--watch").stderr
     assert "--watch: needs an interface: give -i" in otus("calls", examples / "call.pcap", "--watch").stderr

@@ -27,6 +27,7 @@ from otus_calls.commands.source import Source
 from otus_calls.screen.feed import Feed
 from otus_calls.screen.pace import Pace
 from otus_calls.screen.store import SORTS, Key, Store, View
+from otus_calls.screen.terminal import Terminal
 from otus_core import OtusError, TableLayout, fit, printable
 
 REFRESH_S = 0.1
@@ -194,12 +195,13 @@ class WatchApp(App[None]):
     ENABLE_COMMAND_PALETTE = False
 
     def __init__(self, feed: Feed, store: Store) -> None:
-        super().__init__()
+        super().__init__(driver_class=Terminal)
         self._feed = feed
         self._store = store
         self._view = View()
         self._held = False
         self._pace = Pace()
+        self._told = ""
         self._about = Static(markup=False, classes="line")
         self._head = Static(id="head", markup=False, classes="line")
         self._list = CallList()
@@ -230,6 +232,8 @@ class WatchApp(App[None]):
             self._store.put(facts)
         if taken and not self._held:
             self._pace.note()
+        if isinstance(self._driver, Terminal):
+            self._pace.note_sent(self._driver.sent)
         if self._pace.due:
             with self._pace.drawing():
                 self._list.show_rows(self._store.chosen(self._view))
@@ -248,7 +252,10 @@ class WatchApp(App[None]):
         told += [f"{store.forgotten:,} forgotten"] if store.forgotten else []
         told += ["the capture has ended"] if self._feed.ended else []
         told += [printable(self._feed.faults[-1].strip(), 120)] if self._feed.faults else []
-        self._about.update(fit("  ".join(told), max(1, self.size.width)))
+        about = fit("  ".join(told), max(1, self.size.width))
+        if about != self._told:
+            self._told = about
+            self._about.update(about)
 
     def _change(self, **changes: Any) -> None:
         self._view = attrs.evolve(self._view, **changes)

@@ -1,4 +1,6 @@
-"""How often the screen is drawn: drawing 20,000 calls takes a while, and what reads them needs the same processor."""
+"""How often the screen is drawn: drawing 20,000 calls takes a while, and what reads them needs the same processor; and
+over ssh, what is drawn waits in buffers that hold minutes of it, while keys seem to do nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,10 @@ from time import monotonic
 
 SHARE = 0.2
 """Of the time, that drawing what has come may take; what somebody asked for with a key is drawn at once."""
+LINE_RATE = 8_000
+"""Characters a second that drawing what has come may send: a whole screen is some 15,000."""
+PAUSE_MAX_S = 2.0
+"""A large terminal is drawn as often as this all the same."""
 
 
 class Pace:
@@ -18,6 +24,13 @@ class Pace:
         self._asked = True
         self._new = False
         self._not_before = 0.0
+        self._sent = 0
+
+    def note_sent(self, total: int) -> None:
+        """So many characters have been sent to the terminal, all in all."""
+        new, self._sent = total - self._sent, total
+        now = self._clock()
+        self._not_before = min(max(self._not_before, now) + new / LINE_RATE, max(self._not_before, now + PAUSE_MAX_S))
 
     def ask(self) -> None:
         """Somebody pressed a key, or the terminal has another width."""
@@ -39,4 +52,4 @@ class Pace:
         begun = self._clock()
         yield
         now = self._clock()
-        self._not_before = now + (now - begun) * (1 - SHARE) / SHARE
+        self._not_before = max(self._not_before, now + (now - begun) * (1 - SHARE) / SHARE)
