@@ -359,6 +359,7 @@ BEYOND = {
     "otus_calls/screen/feed.py:WAITING_MAX": "the oldest is forgotten",
     "otus_calls/screen/feed.py:FAULTS_MAX": "the oldest is forgotten",
     "otus_calls/screen/store.py:CALLS_MAX": "the oldest is forgotten, and counted on the screen",
+    "otus_calls/screen/pace.py:PAUSE_MAX_S": "drawn, whatever was sent before",
     "otus_calls/sdp.pyx:MEDIA_MAX": "not looked at",
     "otus_calls/sdp.pyx:FORMATS_MAX": "not looked at",
     "otus_calls/session.pyx:HOLDS_MAX": "not told",
