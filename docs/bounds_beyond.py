@@ -338,6 +338,7 @@ BEYOND = {
     "otus_calls/desk.py:ERRORS_MAX": "not told",
     "otus_calls/desk.py:TEXT_MAX": CUT,
     "otus_calls/fields.py:VALUE_MAX": CUT,
+    "otus_calls/flags.pyx:ADDRESSES_MAX": "the oldest is forgotten, and looked at again",
     "otus_calls/flags.pyx:PAYLOAD_MAX": "counts as a message in fragments",
     "otus_calls/desk.py:EARLY_MAX": "those of calls that are not known yet are not told",
     "otus_calls/desk.py:SHOWN_LAST_MAX": "those that began last are not searched for legs: `legs_not_compared`",

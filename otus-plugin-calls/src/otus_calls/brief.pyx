@@ -55,15 +55,14 @@ cdef Py_ssize_t _worth(const char *line, Py_ssize_t size) noexcept:
 
 
 cdef bint _is_odd(const char *text, Py_ssize_t size) noexcept:
-    """Whether there are control characters, or bytes beyond ASCII, with some of which Python ends a line.
+    """Whether a line ends with CR alone: ``read_sdp`` takes that as well.
 
     Without branches, so that the compiler looks at many bytes at a time.
     """
-    cdef const signed char *at = <const signed char *>text
     cdef Py_ssize_t i
-    cdef signed char odd = 0
+    cdef char odd = 0
     if size == 0:
         return False
     for i in range(size - 1):
-        odd |= (at[i] < 32) & (at[i] != 10) & (at[i] != 9) & ((at[i] != 13) | (at[i + 1] != 10))
-    return odd or (at[size - 1] < 32 and at[size - 1] != 10 and at[size - 1] != 9)
+        odd |= (text[i] == 13) & (text[i + 1] != 10)
+    return odd or text[size - 1] == 13

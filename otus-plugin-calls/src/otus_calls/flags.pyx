@@ -6,6 +6,8 @@ from ipaddress import ip_address
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memcmp
 
+from otus_core.inline.text cimport ADDRESS_MAX
+
 from otus_calls.media import time_of
 from otus_calls.session import CALLEE, CALLER
 
@@ -21,6 +23,8 @@ cdef enum:
     PAYLOAD_MAX = 1472          # bytes of UDP payload in one packet on Ethernet
     REJECTIONS_LOOP = 2         # credentials refused once may be old (RFC 7616 §3.3, a stale nonce); twice, wrong
     UDP = 17
+ADDRESSES_MAX = 1024
+"""Addresses of which it is remembered whether they are private."""
 cdef tuple _LOOPS = (482, 483)  # RFC 3261 §21.4.20 loop detected, §21.4.21 too many hops
 cdef tuple _EVENTS = ("telephone-event", "cn", "red")
 cdef tuple _SIDES = (CALLER, CALLEE)
@@ -106,7 +110,7 @@ cdef int _see_times(list found, dict facts, object config) except -1:
     return 0
 
 
-@lru_cache(1024)
+@lru_cache(ADDRESSES_MAX)
 def _is_private(address):
     """Whether an address is not for the whole Internet (RFC 1918, RFC 4193, RFC 6598, link-local)."""
     try:
@@ -118,7 +122,7 @@ def _is_private(address):
 cdef str _address_in(list lines):
     cdef dict one
     for one in lines:
-        if one["address"]:
+        if one["address"] and len(<str>one["address"]) <= ADDRESS_MAX:
             return one["address"]
     return None
 

@@ -56,7 +56,7 @@ cdef class Payload:
     cdef dict all(self):
         if type(self.told) is not dict:
             self.told = self.told()
-        return <dict>self.told
+        return self.told
 
     def to_json(self):
         """Give the facts as JSON."""
@@ -99,19 +99,18 @@ cdef str _end(dict party):
 
 
 @cython.final
-@cython.freelist(64)
 cdef class Call(Payload):
-    """A call. Its messages are half of a record; they are made objects of when somebody asks for the facts."""
+    """A call. Its messages are half of a record; they become objects when somebody asks for the facts."""
 
     cdef dict few(self):
-        """Give the facts without the messages, which are the last one of them, unless they were asked for before."""
+        """Give the facts; the messages are among them, in the last place, only once somebody has asked for all."""
         if type(self.told) is not dict:
             told = self.told()
             if type(told) is dict:
                 self.told = told
             else:
                 self.told, self.messages = told
-        return <dict>self.told
+        return self.told
 
     cdef dict all(self):
         cdef dict facts = self.few()
@@ -155,7 +154,7 @@ cdef class Call(Payload):
         _put(labels, "call.flags", _joined(facts["flags"], "flag"))
         _put(labels, "call.hangup_by", facts["hangup_by"])
         _put(labels, "call.q850", facts["q850"])
-        _put(labels, "call.hops", len(<list>facts["hops"]))
+        _put(labels, "call.hops", len(facts["hops"]))
         _put(labels, "call.legs", _joined(facts["legs"], "call_id"))
         _put(labels, "call.ended", facts["ended"])
         return labels

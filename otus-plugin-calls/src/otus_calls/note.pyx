@@ -19,7 +19,7 @@ cdef enum:
     SHARED_MAX = 4096           # texts that what is told has in common
 
 cdef tuple METHOD_NAMES = ("", "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "PRACK", "SUBSCRIBE", "NOTIFY",
-                     "PUBLISH", "INFO", "REFER", "MESSAGE", "UPDATE")      # by Method
+                           "PUBLISH", "INFO", "REFER", "MESSAGE", "UPDATE")      # by Method
 cdef dict _LONG = LONG
 cdef frozenset _PROOFS = frozenset(PROOFS)
 cdef frozenset _ALIKE = ALIKE

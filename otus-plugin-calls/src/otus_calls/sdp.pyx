@@ -112,10 +112,8 @@ cdef int _attribute(dict media, dict named, const char *at, const char *end) exc
 cdef str _encoding(const char *at, const char *end):
     """Give the name in ``PCMA/8000/1``, with blanks around it."""
     cdef const char *slash
-    while at < end and at[0] == c" ":
-        at += 1
     slash = <const char *>memchr(at, c"/", end - at)
-    return _text(at, end).strip() if slash == NULL else _text(at, slash)
+    return _text(at, end if slash == NULL else slash).strip()
 
 
 cdef bint is_held(list lines) except -1:

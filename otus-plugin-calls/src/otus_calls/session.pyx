@@ -107,7 +107,7 @@ cdef Session read_session(Outcome outcome, list described):
 
 
 def session_of(Outcome outcome not None):
-    """Do the same, for whoever needs no more."""
+    """Give the session of a call, without the media lines of each message."""
     return read_session(outcome, [])
 
 

@@ -373,3 +373,29 @@ def test_a_flow_stands_for_addresses_ports_and_protocol() -> None:
 def test_a_record_that_is_not_sound_cannot_be_made(fields: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError, OverflowError)):
         Record(**({"payload_type": "sum", "payload": None, "timestamp": 1} | fields))
+
+
+def test_what_is_yielded_at_the_end_of_a_live_source_waits_for_room() -> None:
+    bench = Bench(live=True, capacity=4)
+    bench.first.on_finish = lambda now: iter([Record("made", n, now) for n in range(10)])
+    bench.pipeline.finish()
+    assert bench.pipeline.carry_on()
+    bench.pipeline.finish_processor(0)
+    for expected in ([0, 1, 2, 3], [4, 5, 6, 7]):
+        assert not bench.pipeline.carry_on()
+        assert not bench.pipeline.carry_on(), "asked again, it waits on"
+        assert [payload for _, payload in bench.sent()] == expected
+    assert bench.pipeline.carry_on()
+    assert [payload for _, payload in bench.sent()] == [8, 9]
+    assert bench.accounts.snapshot()["r.dropped{buffer_overflow}"] == 0
+
+
+def test_nobody_is_waited_for_once_it_is_forced() -> None:
+    bench = Bench(live=True, capacity=4)
+    bench.first.on_finish = lambda now: iter([Record("made", n, now) for n in range(10)])
+    bench.pipeline.finish()
+    bench.pipeline.carry_on()
+    bench.pipeline.finish_processor(0)
+    assert bench.pipeline.carry_on(True)
+    assert [payload for _, payload in bench.sent()] == [6, 7, 8, 9]
+    assert bench.accounts.snapshot()["r.dropped{buffer_overflow}"] == 6

@@ -24,6 +24,7 @@ cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object, int *) except? -1
     char *PyOS_double_to_string(double value, char form, int precision, int flags, int *kind) except NULL
     int Py_DTSF_ADD_DOT_0
+    Py_ssize_t Py_SIZE(object)
 
 cdef enum:
     DEPTH_MAX = 64              # of values in values; deeper ones are the ordinary encoder's, which knows its stack
@@ -102,14 +103,16 @@ cdef bint _write_dict(Writer *out, dict values, int deeper) except -1:
 
 
 cdef bint _write_list(Writer *out, object values, int deeper) except -1:
+    """Write a list or a tuple."""
     cdef char before = c"["
+    cdef Py_ssize_t i
     if not values:
         raw(out, b"[]", 2)
         return True
-    for value in <list>values if type(values) is list else list(values):
+    for i in range(Py_SIZE(values)):
         raw(out, &before, 1)
         before = c","
-        if not _write(out, value, deeper):
+        if not _write(out, (<list>values)[i] if type(values) is list else (<tuple>values)[i], deeper):
             return False
     raw(out, b"]", 1)
     return True
@@ -171,8 +174,8 @@ cdef bytes _encode(object value):
     try:
         return json.dumps(value, default=_plain_value, separators=(",", ":"), allow_nan=False).encode("ascii")
     except ValueError:  # RFC 8259 §6 has no NaN and no infinity: null takes their place
-        _tell_once(type(value).__qualname__)
         plain = json.loads(json.dumps(value, default=_plain_value), parse_constant=lambda _name: None)
+        _tell_once(type(value).__qualname__)
         return json.dumps(plain, separators=(",", ":")).encode("ascii")
 
 

@@ -49,7 +49,7 @@ cdef class Outputs:
 
     @property
     def full(self):
-        """Whether a reporter's buffer holds up the source; never on a live one."""
+        """Whether a reporter's buffer holds up the source; of a live one, what is told at its end."""
         return self._full()
 
     cdef int _offer(self, OutputPacket output, int64_t now, Py_ssize_t first, int source) except -1:

@@ -84,7 +84,10 @@ cdef class Turns(Outputs):
 
         It waits for full buffers, unless it is ``forced``.
         """
-        return self._carry_on(forced)
+        cdef bint told = self._carry_on(forced)
+        if told:
+            self._be_patient(False)
+        return told
 
     def take_routed(self, Slot slot not None, key, message):
         """Give a component what it routed here from another worker."""
@@ -169,6 +172,8 @@ cdef class Turns(Outputs):
             self._be_patient(False)
         while True:
             if self.rest is not None:
+                if not forced and self._full():
+                    return False
                 slot = self.rest_of
                 while self._pull(slot, now):
                     pulled += 1

@@ -35,6 +35,8 @@ overflow.
 """
 DRAIN_LIVE_S = 5.0
 """What a stopped live source still holds is read for at most this long, and reporters get as long again."""
+PATIENCE_S = 1.5
+"""So long full buffers hold up what is told at the end, where other workers wait: they meet within three seconds."""
 
 
 class Reading:
@@ -106,15 +108,15 @@ class Reading:
         """Have parsers, and then processors in their order, tell what is open; before one that routes finishes, what
         other workers routed to it has arrived, and what it routes in rounds.
         """
-        until = time.monotonic() + DRAIN_LIVE_S
+        routing = self._assembly.roster.routing
+        patience = PATIENCE_S if routing and self._course.place.meet is not None else DRAIN_LIVE_S
+        until = time.monotonic() + patience
         self._pipeline.finish()
         await self._carry_on(until)
-        routing = self._assembly.roster.routing
         for at, slot in enumerate(self._pipeline.processors):
             if f"processor:{slot.breaker.name}" in routing:
-                begun = time.monotonic()
                 await self._meet_in_rounds(at, slot)
-                until += time.monotonic() - begun  # which is not the reporters' fault
+                until = time.monotonic() + patience
             self._pipeline.finish_processor(at)
             await self._carry_on(until)
         if routing:
@@ -126,7 +128,7 @@ class Reading:
         """Take what components tell; a run that is to stop waits for slow reporters only for a while."""
         while not self._pipeline.carry_on((self._live or self._course.ends) and time.monotonic() > until):
             await self._serve_others()
-            if self._course.ends:
+            if self._live or self._course.ends:
                 await self._wait_for_room(until)
 
     async def _wait_for_room(self, until: float) -> None:
@@ -198,7 +200,7 @@ class Reading:
         if now - self._stats_at >= STATS_EVERY_S:
             self._stats_at = now
             self._sampler.sample()
-        if self._pipeline.full and not self._course.ends:
+        if self._pipeline.full and not (self._live or self._course.ends):
             for delivery in self._deliveries:
                 if delivery.buffer.full:
                     await self._course.unless_ending(delivery.room())
