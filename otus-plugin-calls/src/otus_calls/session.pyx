@@ -3,6 +3,7 @@
 Media change with the answer, not with the offer: a re-INVITE that is refused changes nothing (RFC 3261 §14.1).
 """
 
+cimport cython
 from libc.stdint cimport int32_t, int64_t
 
 from otus_calls.note cimport Note
@@ -16,6 +17,7 @@ cdef enum:
     HOLDS_MAX = 64              # times on hold that are told one by one
 
 
+@cython.final
 cdef class Session:
     """What came of the offers."""
 
