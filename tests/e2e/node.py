@@ -11,7 +11,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.live.net import OTUS, answers, ask, control
+from tests.live.net import OTUS, ask, control
 from tests.patience import PATIENCE_S, free_port, wait
 
 
@@ -43,7 +43,7 @@ class Node:
                 stderr=errors,
                 env={**os.environ, **environment},
             )
-        wait(lambda: answers(self.folder), what="the daemon answers")
+        wait(lambda: self.call("status", "--alive")[0] == 0, what="the daemon answers")
 
     def call(self, *arguments: str, text: str | None = None) -> tuple[int, Any, str]:
         """Give exit status, the JSON answer, and standard error."""

@@ -172,8 +172,12 @@ def test_a_secret_in_the_folder_is_refused_and_not_copied(node: Node) -> None:
     kafka = {"type": "kafka", "config": {"brokers": ["127.0.0.1:1"], "topic": "sip", "sasl": sasl}}
     (folder / "a.json").write_text(content("a", reporters=[kafka]))
     node.start()
-    refused = [line for line in node.log() if line["event"] == "task_file_refused"]
-    assert refused and "password_file" in refused[0]["error"]
+
+    def refused() -> list[str]:
+        return [line["error"] for line in node.log() if line["event"] == "task_file_refused"]
+
+    wait(refused, what="it is refused")  # the daemon answers before it has looked into the folder
+    assert "password_file" in refused()[0]
     assert node.rpc("task_list")["result"]["count"] == 0
     kept = [path for path in (node.folder / "data").rglob("*") if path.is_file()]
     assert [path for path in kept if b"open-sesame" in path.read_bytes()] == []

@@ -255,7 +255,12 @@ def test_what_stands_in_the_place_of_a_file_is_told_at_once(node: Node, name: st
 def test_a_log_that_is_a_pipe_or_a_link_is_said_and_holds_up_nothing(node: Node) -> None:
     os.mkfifo(node.folder / "otus.log")
     node.start()
-    said = [json.loads(line) for line in (node.folder / "errors").read_text().splitlines()]
-    (failed,) = [entry for entry in said if entry["event"] == "log_output_failed"]
+
+    def complaints() -> list[dict[str, Any]]:
+        said = [json.loads(line) for line in (node.folder / "errors").read_text().splitlines()]
+        return [entry for entry in said if entry["event"] == "log_output_failed"]
+
+    wait(complaints, what="it is said")  # it answers before it has written its log
+    (failed,) = complaints()
     assert failed["reason"] == f"{node.folder}/otus.log: is not a regular file"
     assert node.metrics()[LOST] > 0
