@@ -51,7 +51,7 @@ ROWS = (
     ChainRow(
         name="calls, records as JSON",
         capture="sip",
-        target=3.0,
+        target=2.5,
         format="json",
         processors=({"type": "calls", "config": {"consume": True}},),
     ),
