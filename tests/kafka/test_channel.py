@@ -299,6 +299,14 @@ async def until_status(n: Node, connected: bool) -> None:
         await asyncio.sleep(0.05)
 
 
+async def is_back(broker: Broker, n: Node) -> None:
+    """Start a broker again, and see that the node takes commands again, those it missed too."""
+    broker.start()
+    n.send("after")
+    await n.counted(executed=2)
+    await until_status(n, connected=True)
+
+
 @pytest.mark.slow
 def test_a_broker_that_goes_while_it_is_told_how_far_we_are_is_missed(
     own_broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -318,10 +326,7 @@ def test_a_broker_that_goes_while_it_is_told_how_far_we_are_is_missed(
         await until_status(n, connected=True)
         await until_status(n, connected=False)
         monkeypatch.undo()
-        own_broker.start()
-        n.send("after")
-        await n.counted(executed=2)
-        await until_status(n, connected=True)
+        await is_back(own_broker, n)
 
     one.run(work)
     assert [command for command, _ in one.executed] == ["before", "after"]
@@ -338,10 +343,7 @@ def test_a_broker_that_is_away_for_long_ends_nothing(own_broker: Broker, tmp_pat
         await asyncio.to_thread(own_broker.signal, signal.SIGKILL)
         await until_status(n, connected=False)
         await asyncio.sleep(8)  # longer than six requests: the consumer has been thrown away and made anew
-        own_broker.start()
-        n.send("after")
-        await n.counted(executed=2)
-        await until_status(n, connected=True)
+        await is_back(own_broker, n)
 
     one.run(work)
     assert [command for command, _ in one.executed] == ["before", "after"]

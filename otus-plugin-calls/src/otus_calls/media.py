@@ -62,18 +62,22 @@ def join_media(streams: list[dict[str, Any]], from_tag: str, session: Session) -
     ``None`` where that cannot be told.
     """
     joined = []
-    listens = session.listens(CALLER), session.listens(CALLEE)
-    for stream in sorted(streams, key=lambda one: (one["first"] or "", one["ssrc"])):
+    ordered = sorted(streams, key=lambda one: (one["first"] or "", one["ssrc"]))
+    for stream, by in zip(ordered, _senders(ordered, from_tag, session), strict=True):
         kept = {name: value for name, value in stream.items() if name not in ("sender_tag", "receiver_tag")}
-        joined.append({"by": _sender(stream, from_tag, *listens), **kept})
+        joined.append({"by": by, **kept})
     return joined
 
 
 def senders_of(streams: list[dict[str, Any]], from_tag: str, outcome: Outcome) -> list[str]:
     """Give the parties, ``caller`` and ``callee``, that send media in a call."""
-    session = session_of(outcome)
-    listens = session.listens(CALLER), session.listens(CALLEE)
-    return sorted({by for one in streams if (by := _sender(one, from_tag, *listens)) is not None})
+    return sorted({by for by in _senders(streams, from_tag, session_of(outcome)) if by is not None})
+
+
+def _senders(streams: list[dict[str, Any]], from_tag: str, session: Session) -> list[str | None]:
+    """Tell who sends each stream, ``None`` where that cannot be told."""
+    caller, callee = session.listens(CALLER), session.listens(CALLEE)
+    return [_sender(one, from_tag, caller, callee) for one in streams]
 
 
 def _sender(

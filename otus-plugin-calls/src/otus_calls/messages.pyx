@@ -13,7 +13,7 @@ from otus_core.inline.writer cimport Writer, keep, raw, raw_bytes, room, take
 
 from otus_core import to_json
 
-from otus_calls.note cimport DUPLICATE, METHOD_NAMES, RETRANSMISSION, Note, Packed, text_of
+from otus_calls.note cimport DUPLICATE, METHOD_NAMES, RETRANSMISSION, Note, Packed, text_of, transport_of
 from otus_calls.replay cimport Outcome
 
 cdef Writer _writer
@@ -46,16 +46,9 @@ cdef int _write_message(Writer *out, Outcome outcome, int32_t place, list media)
     write_number(out, kept.time)
     _write_end(out, b',"src":"', kept.flow.src, kept.flow.version, b'","sport":', kept.flow.src_port)
     _write_end(out, b',"dst":"', kept.flow.dst, kept.flow.version, b'","dport":', kept.flow.dst_port)
-    _put(out, b',"transport":"')
-    if kept.flow.protocol == 17:
-        _put(out, b"UDP")
-    elif kept.flow.protocol == 6:
-        _put(out, b"TCP")
-    elif kept.flow.protocol == 132:
-        _put(out, b"SCTP")
-    else:
-        write_number(out, kept.flow.protocol)
-    _put(out, b'","by":"caller","method":' if by_caller else b'","by":"callee","method":')
+    _put(out, b',"transport":')
+    write_str(out, transport_of(kept.flow.protocol))
+    _put(out, b',"by":"caller","method":' if by_caller else b',"by":"callee","method":')
     write_str(out, <str>METHOD_NAMES[kept.method])
     _put(out, b',"status":')
     if kept.status:

@@ -86,6 +86,7 @@ cdef tuple METHOD_NAMES         # by Method
 
 
 cdef Note tell_note(const Packed *note)
+cdef str transport_of(int protocol)
 cdef dict tell_fields(const char *at, Py_ssize_t size)
 cdef uint64_t digest_of(bytes raw) noexcept
 

@@ -20,6 +20,7 @@ cdef enum:
 
 cdef tuple METHOD_NAMES = ("", "INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "PRACK", "SUBSCRIBE", "NOTIFY",
                            "PUBLISH", "INFO", "REFER", "MESSAGE", "UPDATE")      # by Method
+cdef dict _TRANSPORTS = {6: "TCP", 17: "UDP", 132: "SCTP"}      # IANA's protocol numbers
 cdef dict _LONG = LONG
 cdef frozenset _PROOFS = frozenset(PROOFS)
 cdef frozenset _ALIKE = ALIKE
@@ -168,6 +169,12 @@ cdef dict tell_fields(const char *at, Py_ssize_t size):
         kept[name] = f"{kept[name]}, {value}"[:VALUE_MAX] if name in kept else value
         at = next_field(at + head.name + head.value, end, &head)
     return kept
+
+
+cdef str transport_of(int protocol):
+    """Give the name of a transport, the number of one that SIP does not use."""
+    found = _TRANSPORTS.get(protocol)
+    return str(protocol) if found is None else <str>found
 
 
 cdef str _address(const uint8_t *packed, int version):

@@ -1,7 +1,5 @@
 """The records of calls: made when a call has ended, told when somebody reads them."""
 
-from operator import attrgetter
-
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint32_t
@@ -17,7 +15,7 @@ from otus_calls.likely cimport Likely
 from otus_calls.model cimport Call as CallPayload
 from otus_calls.note cimport prefetch
 from otus_calls.replay cimport Outcome, replay
-from otus_calls.table cimport Call, Table
+from otus_calls.table cimport BEGINNING, Call, Table
 from otus_calls.tell cimport tell_call
 
 cdef enum:
@@ -27,7 +25,6 @@ cdef enum:
     MESSAGE_BYTES = 400         # about what a message takes in the record that tells of it
 
 cdef tuple _STATES = STATES
-cdef object _beginning = attrgetter("first")
 cdef tuple _FIGURES = ("attempts", "established", "effective", "ineffective")
 
 
@@ -99,7 +96,7 @@ cdef class Reports:
         cdef Call call
         cdef Py_ssize_t i
         cdef Py_ssize_t count = len(calls)
-        calls.sort(key=_beginning)
+        calls.sort(key=BEGINNING)
         for i in range(count + LEGS_WAIT):
             if i < count and likely is not None:
                 call = <Call>calls[i]

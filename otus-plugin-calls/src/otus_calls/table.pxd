@@ -45,6 +45,9 @@ cdef class Call:
     cdef int _give_way(self) noexcept
 
 
+cdef object BEGINNING           # by which calls are put in the order of their beginning
+
+
 cdef class Table:
     cdef Buckets known                      # by Call-ID and tag
     cdef Buckets named                      # by Call-ID

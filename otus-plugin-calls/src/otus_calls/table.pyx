@@ -32,7 +32,7 @@ cdef enum:
     NOTE_BYTES = 1024           # that a message may take on average
     ROOM_FIRST = 8                  # for messages, at first: as many as an ordinary call has
 
-cdef object _beginning = attrgetter("first")
+cdef object BEGINNING = attrgetter("first")
 cdef int64_t SETTLED_NS = 2_000_000_000     # messages of other workers have arrived by then
 cdef int64_t _TIMER_B = TIMER_B_NS
 cdef int64_t _NEVER = <int64_t>0x7FFFFFFFFFFFFFFF
@@ -347,7 +347,7 @@ cdef class Table:
             if not call.shown or (call.phase == OVER and call.shown != SHOWN_ENDED) or (call.streams and call.legs):
                 found.append(call)
             at = call.age.newer
-        found.sort(key=_beginning)
+        found.sort(key=BEGINNING)
         return found
 
     def calls(self):

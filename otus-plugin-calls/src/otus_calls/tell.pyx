@@ -14,7 +14,7 @@ from otus_calls.session import CALLEE, CALLER
 from otus_calls.flags cimport find_flags
 from otus_calls.messages cimport write_messages
 from otus_calls.model cimport moment
-from otus_calls.note cimport Note, Packed
+from otus_calls.note cimport Note, Packed, transport_of
 from otus_calls.parties cimport read_party
 from otus_calls.replay cimport Outcome
 from otus_calls.session cimport Session, read_session
@@ -24,7 +24,6 @@ cdef enum:
     BRANCHES_MAX = 32           # of a record: a call that is forked to more telephones has the others left out
     HOPS_MAX = 16
     TRANSFERS_MAX = 16
-cdef dict _TRANSPORTS = {6: "TCP", 17: "UDP", 132: "SCTP"}
 # RFC 3326 §2: ``Reason: Q.850;cause=16;text="Terminated"``; parameters come in any order.
 cdef object _Q850 = re.compile(r"Q\.850\s*;(?:[^,]*;)?\s*cause\s*=\s*(\d{1,3})", re.IGNORECASE)
 cdef object _REFRESHER = re.compile(r"refresher\s*=\s*(ua[cs])", re.IGNORECASE)
@@ -90,7 +89,7 @@ cdef tuple tell_call(Call call, Outcome outcome, object ended, object config, bi
     facts["legs"] = list(call.legs or ())
     facts["media"] = streams
     facts["mos"] = lower_mos(streams) if streams else None
-    facts["flags"] = []
+    facts["flags"] = None      # its place; they are found with all else that is told
     facts["partial"] = outcome.partial
     facts["ended"] = ended
     facts["messages_cut"] = call.cut
@@ -101,11 +100,6 @@ cdef tuple tell_call(Call call, Outcome outcome, object ended, object config, bi
 cdef inline dict _fields(Note note):
     """Give the header fields of a message that are kept; nobody changes them."""
     return _NONE if note is None or note.fields is None else note.fields
-
-
-cdef inline str _transport(int protocol):
-    found = _TRANSPORTS.get(protocol)
-    return str(protocol) if found is None else <str>found
 
 
 cdef inline str _text(bytes text):
@@ -129,7 +123,7 @@ cdef int _tell_parties(dict facts, Outcome outcome, dict asked) except -1:
     if outcome.caller != at:
         at, away = away, at
     answered = _fields(outcome.note(outcome.accepted_at)) or _fields(outcome.note(outcome.final_at))
-    transport = _transport(first.protocol)
+    transport = transport_of(first.protocol)
     vlan = None if first.vlan < 0 else first.vlan
     agent = answered.get("server") or answered.get("user-agent")
     facts["caller"] = {"ip": at[0] or None, "port": at[1], "transport": transport, "vlan": vlan,
@@ -290,7 +284,7 @@ cdef list _hops(Outcome outcome):
                 "sport": note.sport,
                 "dst": note.dst,
                 "dport": note.dport,
-                "transport": _transport(note.protocol),
+                "transport": transport_of(note.protocol),
                 "delay_ms": <double>((note.time - outcome.start + 500) // 1000) / 1e3,
             }
     return list(found.values())
